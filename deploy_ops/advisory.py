@@ -1,0 +1,57 @@
+"""The part of the deploy lock that every host sees: an advisory lock of PostgreSQL."""
+
+import os
+import socket
+
+import psycopg
+
+from deploy_ops.errors import LockLost
+from deploy_ops.postgresql import Connection, lock_key, refuse_pooler, scalar, server_of
+
+HOLDERS = """
+    SELECT activity.application_name, activity.pid,
+           coalesce(to_char(activity.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ'), 'an unknown time')
+    FROM pg_locks AS lock JOIN pg_stat_activity AS activity USING (pid)
+    WHERE lock.locktype = 'advisory' AND lock.granted AND lock.objsubid = 1
+      AND (lock.classid::bigint << 32) | lock.objid::bigint = %s
+      AND lock.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    ORDER BY activity.backend_start
+"""
+
+
+class AdvisoryGuard:
+    """A session-level advisory lock on an idle autocommit connection of its own."""
+
+    def __init__(self, alias: str, purpose: str, shared: bool) -> None:
+        server = server_of(alias)
+        refuse_pooler(server)
+        name = f"deploy_ops/{purpose}/{os.getpid()}@{socket.gethostname()}"
+        self._connection: Connection = server.maintenance(application_name=name)
+        # An idle session is what this is; the server must not end it for that.
+        self._connection.execute("SET idle_session_timeout = 0")
+        self._key = lock_key("deploy_ops", server.dbname)
+        self._function = "pg_try_advisory_lock_shared" if shared else "pg_try_advisory_lock"
+
+    def try_acquire(self) -> str | None:
+        """Take the lock and return None, or say who holds it."""
+        if scalar(self._connection, f"SELECT {self._function}(%s)", [self._key]):
+            return None
+        holder = self._connection.execute(HOLDERS, [self._key]).fetchone()
+        if holder is None:
+            return "a session that has just ended"
+        name, pid, since = holder
+        return f"{name} (server process {pid}) since {since}"
+
+    def check(self) -> None:
+        """Raise LockLost if the connection is gone, and the lock with it."""
+        try:
+            self._connection.execute("SELECT 1")
+        except psycopg.Error as error:
+            raise LockLost(
+                "The connection that held the deploy lock is gone, so another deployment may "
+                "have started. Stopped before the next step."
+            ) from error
+
+    def release(self) -> None:
+        """Give the lock back by closing its connection."""
+        self._connection.close()

@@ -1,0 +1,68 @@
+"""The manifest: what a backup is, in one JSON file that is written last and carries its checksum.
+
+Canonical JSON (sorted keys, no spaces) so that the checksum can be recomputed by anybody:
+SHA-256 over the canonical form without the field `checksum`.
+"""
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from datetime import UTC, datetime
+from typing import Any, NewType
+
+from deploy_ops.errors import BackupCorrupt, UsageError
+
+FORMAT = 1
+NAME = "manifest.json"
+BackupId = NewType("BackupId", str)
+_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+REQUIRED = frozenset(
+    "format id sequence label run started_at finished_at database versions code migrations"
+    " counts sequences mark extra files media encryption verified checksum".split()
+)
+
+
+def new_id(now: datetime) -> BackupId:
+    """Make an id from the UTC time and four random bytes."""
+    return BackupId(f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}")
+
+
+def parse_id(text: str) -> BackupId:
+    """Accept exactly the form of `new_id`, so that an id is never a path; raises UsageError."""
+    if not _ID.fullmatch(text):
+        raise UsageError(
+            f"{text!r} is not a backup id; ids look like 20260131T020000Z-0123abcd. "
+            "Nothing was changed. See them:\n    python manage.py backups list"
+        )
+    return BackupId(text)
+
+
+def seal(fields: dict[str, Any]) -> bytes:
+    """Return the manifest file of these fields, with its checksum."""
+    return _canonical({**fields, "checksum": _checksum(fields)}) + b"\n"
+
+
+def open_sealed(content: bytes) -> dict[str, Any]:
+    """Read a manifest file; raises BackupCorrupt if it was edited, cut off, or is unknown."""
+    try:
+        fields = json.loads(content)
+    except ValueError as error:
+        raise BackupCorrupt(f"The manifest is not JSON: {error}.") from error
+    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+        raise BackupCorrupt(f"The manifest is not of format {FORMAT}.")
+    if missing := REQUIRED - set(fields):
+        raise BackupCorrupt(f"The manifest lacks {', '.join(sorted(missing))}.")
+    if not hmac.compare_digest(str(fields["checksum"]), _checksum(fields)):
+        raise BackupCorrupt("The manifest does not match its checksum: it was edited or damaged.")
+    return fields
+
+
+def _checksum(fields: dict[str, Any]) -> str:
+    body = {name: value for name, value in fields.items() if name != "checksum"}
+    return hashlib.sha256(_canonical(body)).hexdigest()
+
+
+def _canonical(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

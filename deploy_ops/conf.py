@@ -1,0 +1,90 @@
+"""The only reader of settings: DEPLOY_OPS_<NAME>, read on access so that tests can override."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from deploy_ops.errors import ConfigurationError
+from deploy_ops.redact import Secret
+
+PREFIX = "DEPLOY_OPS_"
+
+
+class Conf:
+    """Typed settings with their defaults; each property documents one DEPLOY_OPS_ setting."""
+
+    @property
+    def dir(self) -> Path:
+        """DEPLOY_OPS_DIR: journals, locks and history; default `var/deploy_ops` of the project."""
+        default = Path(getattr(settings, "BASE_DIR", "")) / "var" / "deploy_ops"
+        return Path(_read("DIR", str | Path, default)).absolute()
+
+    @property
+    def backup_dir(self) -> Path:
+        """DEPLOY_OPS_BACKUP_DIR: where backups are written; default `backups` in DIR."""
+        return Path(_read("BACKUP_DIR", str | Path, self.dir / "backups")).absolute()
+
+    @property
+    def backup_keep(self) -> Mapping[str, int]:
+        """DEPLOY_OPS_BACKUP_KEEP: how many backups `prune` keeps by last, daily, weekly, monthly."""
+        keep = {"last": 3, "daily": 7, "weekly": 4, "monthly": 6}
+        given = _read("BACKUP_KEEP", dict, keep)
+        if unknown := set(given) - set(keep):
+            raise ConfigurationError(
+                f"DEPLOY_OPS_BACKUP_KEEP has unknown keys: {', '.join(sorted(unknown))}. "
+                f"It knows {', '.join(keep)}. Nothing was changed."
+            )
+        if any(not isinstance(count, int) or count < 0 for count in given.values()):
+            raise ConfigurationError(
+                "DEPLOY_OPS_BACKUP_KEEP wants whole numbers from 0. Nothing was changed."
+            )
+        return dict.fromkeys(keep, 0) | given
+
+    @property
+    def backup_key_file(self) -> Path | None:
+        """DEPLOY_OPS_BACKUP_KEY_FILE: keys that encrypt backups; default none, not encrypted."""
+        path = _read("BACKUP_KEY_FILE", str | Path | None, None)
+        return Path(path) if path else None
+
+    @property
+    def database_url(self) -> Secret | None:
+        """DEPLOY_OPS_DATABASE_URL: direct connection for alias `default`, past any pooler."""
+        url = _read("DATABASE_URL", str | None, None)
+        return Secret(url) if url else None
+
+    @property
+    def maintenance_database(self) -> str:
+        """DEPLOY_OPS_MAINTENANCE_DATABASE: holds the deploy lock; default `postgres`."""
+        return str(_read("MAINTENANCE_DATABASE", str, "postgres"))
+
+    @property
+    def pg_bin(self) -> Mapping[int, str]:
+        """DEPLOY_OPS_PG_BIN: {major: directory} of PostgreSQL's client programs."""
+        given = _read("PG_BIN", dict, {})
+        return {int(major): str(directory) for major, directory in given.items()}
+
+    @property
+    def runs_keep_days(self) -> int:
+        """DEPLOY_OPS_RUNS_KEEP_DAYS: days after which journals of ended runs are removed; 90."""
+        return int(_read("RUNS_KEEP_DAYS", int, 90))
+
+
+def _read(name: str, kind: Any, default: Any) -> Any:
+    value = getattr(settings, PREFIX + name, default)
+    if not isinstance(value, kind):
+        raise ConfigurationError(
+            f"{PREFIX}{name} is {type(value).__name__}, expected {kind}. Nothing was changed."
+        )
+    return value
+
+
+def known_names() -> set[str]:
+    """Names of all settings that exist."""
+    return {
+        PREFIX + name.upper() for name, kind in vars(Conf).items() if isinstance(kind, property)
+    }
+
+
+conf = Conf()

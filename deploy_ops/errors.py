@@ -1,0 +1,119 @@
+"""The exception tree. The docstring of a class is its default message.
+
+DeployOpsError                      exit code 1: refused, nothing changed
+├── UsageError                      exit code 2: the command line names something that is not there
+├── ConfigurationError              a DEPLOY_OPS_ setting or a directory is unfit
+├── DatabaseUnavailable             the database server does not answer or does not let us in
+├── PoolerRefused                   the connection goes through a transaction pooler
+├── LockHeld                        another deployment step is running
+├── LockLost                        our own deploy lock went away
+├── ProgramError                    a program (pg_dump, pg_restore) failed or is missing
+├── BackupError
+│   ├── BackupNotFound
+│   ├── BackupFailed                no backup was made
+│   └── BackupCorrupt               a backup is not what its manifest says
+├── RestoreError
+│   ├── RestoreRefused              a check before the restore failed
+│   ├── RestoreFailed               the restore failed; the live database is untouched
+│   └── SwapUnfinished              exit code 4: killed or cut off between the two names
+├── MigrationError
+│   ├── PlanRefused                 the plan cannot be run as it is
+│   ├── StepFailed                  one migration failed
+│   └── UnresolvedRun               an earlier run did not end
+└── Interrupted                     the operator stopped the command
+"""
+
+import inspect
+
+
+class DeployOpsError(Exception):
+    """The step was refused. Nothing was changed."""
+
+    exit_code = 1
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or inspect.getdoc(type(self)))
+
+
+class UsageError(DeployOpsError):
+    """The command line names something that does not exist. Nothing was changed."""
+
+    exit_code = 2
+
+
+class ConfigurationError(DeployOpsError):
+    """A setting of deploy_ops is unfit. Nothing was changed."""
+
+
+class DatabaseUnavailable(DeployOpsError):
+    """The database does not answer. Nothing was changed."""
+
+
+class PoolerRefused(DeployOpsError):
+    """The connection goes through a pooler in transaction mode. Nothing was changed."""
+
+
+class LockHeld(DeployOpsError):
+    """Another deployment step holds the deploy lock. Nothing was changed."""
+
+
+class LockLost(DeployOpsError):
+    """The connection that held the deploy lock is gone."""
+
+
+class ProgramError(DeployOpsError):
+    """A program failed."""
+
+
+class BackupError(DeployOpsError):
+    """A backup could not be used. The database was not changed."""
+
+
+class BackupNotFound(BackupError):
+    """There is no such backup. Nothing was changed."""
+
+
+class BackupFailed(BackupError):
+    """No backup was made. The database was not changed."""
+
+
+class BackupCorrupt(BackupError):
+    """The backup is not what its manifest says. The database was not changed."""
+
+
+class RestoreError(DeployOpsError):
+    """The restore did not take place. The live database was not changed."""
+
+
+class RestoreRefused(RestoreError):
+    """A check before the restore failed. Nothing was changed."""
+
+
+class RestoreFailed(RestoreError):
+    """The restore failed. The live database was not changed."""
+
+
+class SwapUnfinished(RestoreError):
+    """The exchange of the two databases did not finish. Both are kept."""
+
+    exit_code = 4
+
+
+class MigrationError(DeployOpsError):
+    """The migrations were not applied."""
+
+
+class PlanRefused(MigrationError):
+    """The plan cannot be run as it is. Nothing was changed."""
+
+
+class StepFailed(MigrationError):
+    """A migration failed."""
+
+
+class UnresolvedRun(MigrationError):
+    """An earlier run did not end and needs a decision. Nothing was changed."""
+
+
+class Interrupted(DeployOpsError):
+    """Stopped by the operator. Nothing was changed."""

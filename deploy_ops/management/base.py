@@ -1,0 +1,160 @@
+"""What all commands share: options, exit codes, output for people and for programs."""
+
+import json
+import sys
+import time
+import traceback
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import DEFAULT_DB_ALIAS, connections
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from deploy_ops.errors import DeployOpsError, Interrupted
+from deploy_ops.redact import redact
+
+Json = dict[str, Any]
+UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+def duration(text: str) -> timedelta:
+    """Read `200ms`, `2s`, `5m`, `26h`, `7d`, or bare seconds."""
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
+    try:
+        value = timedelta(seconds=float(number) * UNITS[text[len(number) :]])
+    except (ValueError, KeyError, OverflowError):
+        raise ArgumentTypeError(
+            f"{text!r} is not a duration such as 200ms, 2s, 5m, 26h, 7d"
+        ) from None
+    if not timedelta(0) <= value < timedelta(days=36500):
+        raise ArgumentTypeError(f"{text!r} is out of range")
+    return value
+
+
+class OpsCommand(BaseCommand):
+    """A command that calls one function of the plain core and prints what it returns.
+
+    Subclasses define `operate(options) -> (exit code, JSON object)` and may print text with
+    `self.tell`. DeployOpsError becomes its message on stderr and its exit code; with
+    `--format json` also one object on stdout, and nothing else there.
+    """
+
+    requires_system_checks: list[str] = []  # a broken URLconf must not stop a backup
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Add the options that all commands take."""
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.add_argument(
+            "--database",
+            default=DEFAULT_DB_ALIAS,
+            choices=tuple(connections),
+            help="database alias",
+        )
+        parser.add_argument("--format", default="text", choices=("text", "json"))
+        parser.add_argument(
+            "--noinput", action="store_false", dest="interactive", help="never ask, for scripts"
+        )
+        return parser
+
+    def operate(self, options: Json) -> tuple[int, Json]:
+        """Do the work; return the exit code and what `--format json` prints."""
+        raise NotImplementedError
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run `operate` and leave with its exit code."""
+        self.as_json = options["format"] == "json"
+        self.progress = TerminalProgress(self.tell, sys.stderr.isatty() and not self.as_json)
+        try:
+            code, result = self.operate(options)
+        except DeployOpsError as error:
+            code, result = self._explain(error, options["traceback"])
+        except KeyboardInterrupt:
+            code, result = self._explain(Interrupted("Stopped by the operator."), False)
+        if self.as_json:
+            self.stdout.write(json.dumps(result, default=str))
+        if code:
+            sys.exit(code)
+
+    def tell(self, text: str) -> None:
+        """Say something to people: on stdout, or on stderr when stdout belongs to JSON."""
+        (self.stderr if self.as_json else self.stdout).write(text)
+
+    def _explain(self, error: DeployOpsError, with_traceback: bool) -> tuple[int, Json]:
+        if with_traceback:
+            self.stderr.write(redact("".join(traceback.format_exception(error))))
+        self.stderr.write(str(error))
+        status = "failed" if error.exit_code > 2 else "refused"
+        return error.exit_code, {
+            "status": status,
+            "error": type(error).__name__,
+            "message": str(error),
+        }
+
+
+class TerminalProgress:
+    """Progress on a terminal as a bar with rate and remaining time, elsewhere as plain lines."""
+
+    def __init__(self, tell: Callable[[str], None], is_terminal: bool) -> None:
+        self._tell = tell
+        self._is_terminal = is_terminal
+
+    def say(self, text: str) -> None:
+        """Tell one step."""
+        self._tell(text)
+
+    @contextmanager
+    def track(self, label: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
+        """Follow bytes done so far; plain lines come at most every ten seconds."""
+        if self._is_terminal:
+            with _bar() as bar:
+                task = bar.add_task(label, total=total_bytes)
+                yield lambda done: bar.update(task, completed=done)
+        else:
+            yield PlainLines(label, total_bytes, self._tell)
+
+
+class PlainLines:
+    """Progress for logs: a line every ten seconds."""
+
+    INTERVAL_SECONDS = 10.0
+
+    def __init__(self, label: str, total_bytes: int, tell: Callable[[str], None]) -> None:
+        self._label = label
+        self._total = total_bytes
+        self._tell = tell
+        self._started = self._told = time.monotonic()
+
+    def __call__(self, done_bytes: int) -> None:
+        now = time.monotonic()
+        if now - self._told < self.INTERVAL_SECONDS or not done_bytes:
+            return
+        self._told = now
+        rate = done_bytes / (now - self._started)
+        left = max(0, self._total - done_bytes) / rate
+        self._tell(
+            f"{self._label}: {done_bytes / 1e6:.0f} of {self._total / 1e6:.0f} MB, "
+            f"{rate / 1e6:.1f} MB/s, about {left:.0f} s left"
+        )
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )

@@ -1,0 +1,1 @@
+"""Migrations applied so that a failure costs nothing: plan, back up, apply, verify, recover."""

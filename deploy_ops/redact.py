@@ -1,0 +1,34 @@
+"""Secrets are a type, so that printing one by mistake prints nothing."""
+
+import re
+from dataclasses import dataclass
+
+HIDDEN = "***"
+_PASSWORD_IN_URL = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@]+@", re.IGNORECASE)
+_PASSWORD_IN_DSN = re.compile(r"(?P<head>\bpassword\s*=\s*)('[^']*'|\S+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A value that str() and repr() hide; `reveal()` is the only way to it."""
+
+    _value: str
+
+    def reveal(self) -> str:
+        """Return the value, at the one place that needs it."""
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __str__(self) -> str:
+        return HIDDEN
+
+    def __repr__(self) -> str:
+        return f"Secret({HIDDEN})"
+
+
+def redact(text: str) -> str:
+    """Hide passwords in URLs and connection strings within foreign text."""
+    text = _PASSWORD_IN_URL.sub(rf"\g<head>{HIDDEN}@", text)
+    return _PASSWORD_IN_DSN.sub(rf"\g<head>{HIDDEN}", text)

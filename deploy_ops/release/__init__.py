@@ -1,0 +1,1 @@
+"""A release: what was deployed when, and with which backup."""
