@@ -1,0 +1,106 @@
+"""Trips to try the application with: a few for a person to look at, or millions to measure with."""
+
+import random
+from collections.abc import Iterator
+from datetime import date, timedelta
+from decimal import Decimal
+from itertools import islice
+
+from django.contrib.auth.models import User
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+
+from kvb.reisekosten.models import Fahrt
+from kvb.reisekosten.monat import Monat
+
+LOGIN = "demo"
+PASSWORD = "reisekosten-demo"
+
+# Day of the month, from, to, kilometres, purpose.
+TRIPS = (
+    (1, "Köln", "Bonn", "28.50", "Auftaktgespräch Stadtwerke"),
+    (4, "Köln", "Düsseldorf", "41.20", "Schulung Abrechnung"),
+    (9, "Bonn", "Koblenz", "63.75", "Vertragsverhandlung"),
+    (9, "Koblenz", "Bonn", "63.75", "Rückfahrt"),
+    (16, "Köln", "Aachen", "71.05", "Ortstermin Baustelle"),
+    (23, "Köln", "Leverkusen", "17.90", "Übergabe Unterlagen"),
+)
+TOWNS = ("Köln", "Bonn", "Düsseldorf", "Aachen", "Koblenz", "Essen", "Siegen", "Trier")
+PURPOSES = ("Kundentermin", "Schulung", "Ortstermin", "Messe", "Übergabe", "Besprechung")
+BULK_PEOPLE = 100
+BULK_YEARS = 5
+BULK_COLUMNS = ("person_id", "datum", "von", "nach", "km", "zweck", "beleg")
+# Big enough that Python's overhead per block vanishes, small enough to stay under 10 MB.
+BLOCK_ROWS = 20_000
+
+Row = tuple[int, str, str, str, str, str, str]
+
+
+@transaction.atomic
+def load_demo(today: date) -> int:
+    """The demo person and their trips up to `today`; returns how many trips are new."""
+    person = User.objects.get_or_create(username=LOGIN)[0]
+    # It may enter the admin too, so that one login shows everything.
+    person.is_staff = person.is_superuser = True
+    person.first_name, person.last_name = "Dana", "Demo"
+    person.set_password(PASSWORD)
+    person.save()
+    return sum(
+        Fahrt.objects.get_or_create(
+            person=person, datum=day, von=von, nach=nach, zweck=zweck, defaults={"km": Decimal(km)}
+        )[1]
+        for day, von, nach, km, zweck in _trips_until(today)
+    )
+
+
+def load_rows(rows: int, *, alias: str = DEFAULT_DB_ALIAS) -> None:
+    """Add `rows` random trips of BULK_PEOPLE people, the same ones for the same `rows`."""
+    generated = _random_rows(rows, _bulk_people(alias), date.today())
+    with transaction.atomic(using=alias):
+        if connections[alias].vendor == "postgresql":
+            _copy(alias, generated)
+        else:
+            _insert(alias, generated)
+
+
+def _trips_until(today: date) -> Iterator[tuple[date, str, str, str, str]]:
+    this_month = Monat.of(today)
+    for monat in (this_month, this_month.previous):
+        if monat is None:
+            continue
+        for day, *trip in TRIPS:
+            if (datum := monat.first_day.replace(day=day)) <= today:
+                von, nach, km, zweck = trip
+                yield datum, von, nach, km, zweck
+
+
+def _bulk_people(alias: str) -> list[int]:
+    names = [f"demo-{number:03}" for number in range(BULK_PEOPLE)]
+    people = User.objects.using(alias)
+    # "!" is Django's mark of an account nobody can log in to.
+    people.bulk_create([User(username=name, password="!") for name in names], ignore_conflicts=True)
+    return list(people.filter(username__in=names).order_by("pk").values_list("pk", flat=True))
+
+
+def _random_rows(rows: int, people: list[int], today: date) -> Iterator[Row]:
+    chance = random.Random(rows)
+    days = [str(today - timedelta(days=back)) for back in range(BULK_YEARS * 365)]
+    for _ in range(rows):
+        von, nach = chance.sample(TOWNS, 2)
+        km = f"{chance.randrange(1, 500)}.{chance.randrange(10)}0"
+        yield chance.choice(people), chance.choice(days), von, nach, km, chance.choice(PURPOSES), ""
+
+
+def _copy(alias: str, rows: Iterator[Row]) -> None:
+    """No value contains a tab, newline or backslash, so lines need no escaping."""
+    sql = f"COPY {Fahrt._meta.db_table} ({', '.join(BULK_COLUMNS)}) FROM STDIN"
+    with connections[alias].cursor() as cursor, cursor.copy(sql) as copy:
+        while block := list(islice(rows, BLOCK_ROWS)):
+            copy.write("".join("%s\t%s\t%s\t%s\t%s\t%s\t%s\n" % row for row in block))
+
+
+def _insert(alias: str, rows: Iterator[Row]) -> None:
+    marks = ", ".join(["%s"] * len(BULK_COLUMNS))
+    sql = f"INSERT INTO {Fahrt._meta.db_table} ({', '.join(BULK_COLUMNS)}) VALUES ({marks})"
+    with connections[alias].cursor() as cursor:
+        while block := list(islice(rows, BLOCK_ROWS)):
+            cursor.executemany(sql, block)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+
+from django.conf import settings
+from django.core.validators import FileExtensionValidator, MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from kvb.reisekosten.beleg import EXTENSIONS, validate_size
+from kvb.reisekosten.monat import FIRST_DAY, LAST_DAY, Monat
+
+EURO_JE_KM = Decimal("0.30")
+CENT = Decimal("0.01")
+
+
+class FahrtQuerySet(models.QuerySet["Fahrt"]):
+    def im_monat(self, monat: Monat) -> FahrtQuerySet:
+        return self.filter(datum__range=(monat.first_day, monat.last_day))
+
+
+class Fahrt(models.Model):
+    """One business trip by private car, paid back at EURO_JE_KM."""
+
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        # What was paid must stay explained: an account is deactivated, not deleted.
+        on_delete=models.PROTECT,
+        related_name="fahrten",
+        verbose_name=_("person"),
+        # The index on (person, datum) below begins with it.
+        db_index=False,
+    )
+    datum = models.DateField(
+        _("date"), validators=[MinValueValidator(FIRST_DAY), MaxValueValidator(LAST_DAY)]
+    )
+    von = models.CharField(_("from"), max_length=100)
+    nach = models.CharField(_("to"), max_length=100)
+    km = models.DecimalField(
+        _("kilometres"), max_digits=6, decimal_places=2, validators=[MinValueValidator(CENT)]
+    )
+    zweck = models.CharField(_("purpose"), max_length=200)
+    beleg = models.FileField(
+        _("receipt"),
+        upload_to="belege/%Y/%m/",
+        max_length=255,
+        blank=True,
+        validators=[FileExtensionValidator(EXTENSIONS), validate_size],
+    )
+
+    objects = FahrtQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("trip")
+        verbose_name_plural = _("trips")
+        ordering = ["datum", "id"]
+        indexes = [models.Index(fields=["person", "datum"], name="reisekosten_fahrt_monat")]
+        constraints = [
+            models.CheckConstraint(condition=Q(km__gt=0), name="reisekosten_fahrt_km_positiv")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.datum:%d.%m.%Y} {self.von} – {self.nach}"
+
+    @property
+    def erstattung(self) -> Decimal:
+        """Reimbursement in EUR, rounded half up to cents, as accountants round."""
+        return (self.km * EURO_JE_KM).quantize(CENT, ROUND_HALF_UP)
+
+
+@dataclass(frozen=True, slots=True)
+class Summe:
+    """Totals of some trips: kilometres, and the EUR that are really paid.
+
+    It adds the rounded amounts of `Fahrt.erstattung`, so that the total of a page is the total of
+    its lines. Summing in SQL would need a second definition of the rounding.
+    """
+
+    km: Decimal
+    erstattung: Decimal
+
+    @classmethod
+    def of(cls, fahrten: Iterable[Fahrt]) -> Summe:
+        zero = Decimal("0.00")
+        pairs = [(fahrt.km, fahrt.erstattung) for fahrt in fahrten]
+        return cls(sum((km for km, _ in pairs), zero), sum((euro for _, euro in pairs), zero))
