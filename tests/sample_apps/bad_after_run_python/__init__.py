@@ -1,0 +1,1 @@
+"""A data migration with a true reverse commits, then the release fails."""

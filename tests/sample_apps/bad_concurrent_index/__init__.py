@@ -1,0 +1,1 @@
+"""PostgreSQL only: a unique index built concurrently on duplicates stays behind, invalid."""

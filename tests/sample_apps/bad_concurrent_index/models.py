@@ -1,0 +1,14 @@
+from django.db import models
+
+
+class Trip(models.Model):
+    """A trip."""
+
+    id = models.BigAutoField(primary_key=True)
+    purpose = models.CharField(max_length=200)
+    km = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["purpose"], name="bad_concurrent_index_purpose"),
+        ]

@@ -1,0 +1,1 @@
+"""A RunPython without reverse commits, then the release fails."""

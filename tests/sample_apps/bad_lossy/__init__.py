@@ -1,0 +1,1 @@
+"""A column is dropped and committed, then the release fails: no reverse brings it back."""

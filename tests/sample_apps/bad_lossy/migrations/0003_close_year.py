@@ -1,0 +1,14 @@
+from django.db import migrations
+
+
+def close_year(apps, schema_editor):
+    """Finds what it did not expect."""
+    raise ValueError("trips of two years are open")
+
+
+class Migration(migrations.Migration):
+    dependencies = [("bad_lossy", "0002_drop_purpose")]
+
+    operations = [
+        migrations.RunPython(close_year, migrations.RunPython.noop),
+    ]

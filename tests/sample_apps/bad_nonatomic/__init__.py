@@ -1,0 +1,1 @@
+"""Without a transaction around it, a migration fails half-way: column there, not recorded."""

@@ -1,0 +1,1 @@
+"""Every migration commits; a post_migrate handler then fails."""

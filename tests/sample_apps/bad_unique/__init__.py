@@ -1,0 +1,1 @@
+"""Adds a unique constraint on purpose; fails where two trips share one."""

@@ -1,0 +1,1 @@
+"""PostgreSQL only: an index built without blocking writes."""

@@ -1,0 +1,1 @@
+"""A release that only adds: a nullable column, then an index."""

@@ -1,0 +1,13 @@
+from django.db import models
+
+
+class Trip(models.Model):
+    """A trip."""
+
+    id = models.BigAutoField(primary_key=True)
+    purpose = models.CharField(max_length=200)
+    km = models.PositiveIntegerField()
+    cost_centre = models.CharField(max_length=40, null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["km"], name="good_expand_km")]
