@@ -1,7 +1,7 @@
 """How long work tells what it is doing, without knowing who listens."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 
@@ -11,16 +11,11 @@ class Progress(Protocol):
     def say(self, text: str) -> None:
         """Tell one finished or starting step."""
 
-    def track(self, label: str, total_bytes: int) -> "Tracker":
-        """Follow one long piece of work; use as `with progress.track(...) as done: done(bytes)`."""
+    def track(self, label: str, total_bytes: int) -> AbstractContextManager[Callable[[int], None]]:
+        """Follow one long piece of work: `with progress.track(...) as report: report(bytes)`.
 
-
-class Tracker(Protocol):
-    """A context manager that yields a function to call with the bytes done so far (absolute)."""
-
-    def __enter__(self) -> Callable[[int], None]: ...
-
-    def __exit__(self, *exc_info: object) -> bool | None: ...
+        The bytes are those done so far, not since the last call.
+        """
 
 
 class Silent:

@@ -1,6 +1,7 @@
 """The manifest: what a backup is, in one JSON file that is written last and carries its checksum.
 
-Canonical JSON (sorted keys, no spaces) so that the checksum can be recomputed by anybody:
+`files` names every file below `database/` and `media/` with its size and SHA-256 as it lies on
+disk (encrypted, if the backup is). Canonical JSON (sorted keys, no spaces) so that the checksum can be recomputed by anybody:
 SHA-256 over the canonical form without the field `checksum`.
 """
 
@@ -9,7 +10,10 @@ import hmac
 import json
 import re
 import secrets
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
 from typing import Any, NewType
 
 from deploy_ops.errors import BackupCorrupt, UsageError
@@ -20,8 +24,10 @@ BackupId = NewType("BackupId", str)
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 REQUIRED = frozenset(
     "format id sequence label run started_at finished_at database versions code migrations"
-    " counts sequences mark extra files media encryption verified checksum".split()
+    " counts sequences mark extra files media encryption seconds verified checksum".split()
 )
+ROOTS = ("database", "media")
+HASH_THREADS = 2
 
 
 def new_id(now: datetime) -> BackupId:
@@ -56,7 +62,49 @@ def open_sealed(content: bytes) -> dict[str, Any]:
         raise BackupCorrupt(f"The manifest lacks {', '.join(sorted(missing))}.")
     if not hmac.compare_digest(str(fields["checksum"]), _checksum(fields)):
         raise BackupCorrupt("The manifest does not match its checksum: it was edited or damaged.")
+    for path in fields["files"]:
+        if not _is_inside(path):
+            raise BackupCorrupt(f"The manifest names {path!r}, which is not a file of a backup.")
     return fields
+
+
+def paths_in(directory: Path) -> Iterator[str]:
+    """Name every file below the roots of a backup's directory, as a manifest names them."""
+    for root in ROOTS:
+        for path in sorted((directory / root).rglob("*")):
+            if path.is_symlink() or not path.is_dir():
+                yield path.relative_to(directory).as_posix()
+
+
+def describe_files(directory: Path) -> dict[str, dict[str, Any]]:
+    """Measure every file of a backup: size in bytes and SHA-256.
+
+    Two threads, since hashlib releases the GIL: hashing must not cost as much as dumping.
+    """
+    paths = list(paths_in(directory))
+    with ThreadPoolExecutor(HASH_THREADS) as pool:
+        hashes = pool.map(lambda path: sha256_of(directory / path), paths)
+        return {
+            path: {"size": (directory / path).stat().st_size, "sha256": digest}
+            for path, digest in zip(paths, hashes, strict=True)
+        }
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file without holding it in memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def total_bytes(files: Mapping[str, Any], root: str = "") -> int:
+    """Add up the sizes that a manifest records, all or those below one root."""
+    return sum(int(facts["size"]) for path, facts in files.items() if path.startswith(root))
+
+
+def _is_inside(path: str) -> bool:
+    parts = PurePosixPath(path).parts
+    is_plain = PurePosixPath(path).as_posix() == path and ".." not in parts and "\0" not in path
+    return is_plain and len(parts) > 1 and parts[0] in ROOTS
 
 
 def _checksum(fields: dict[str, Any]) -> str:

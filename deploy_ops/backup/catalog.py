@@ -1,0 +1,245 @@
+"""The backups that exist: a directory each below DEPLOY_OPS_BACKUP_DIR, known by its manifest.
+
+    <id>/database/      what the engine wrote       <id>/manifest.json   written last
+    <id>/media/         uploads, with --media       <id>/verified.jsonl  later verifications
+    <id>/pinned         empty: never pruned
+
+A directory without a valid manifest is shown and never used. Where STORAGES["backups"] is set,
+backups that are only there are listed too, and fetched when they are opened.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from deploy_ops.backup.encryption import keyring_for
+from deploy_ops.backup.engines import engine_for
+from deploy_ops.backup.entry import PINNED, Backup, Entry, Level, State
+from deploy_ops.backup.manifest import NAME, BackupId, open_sealed, parse_id
+from deploy_ops.backup.storage import remote_storage
+from deploy_ops.backup.workspace import OPENED, owner_of, remove_tree, workspace
+from deploy_ops.conf import conf
+from deploy_ops.errors import BackupCorrupt, BackupError, BackupNotFound, UsageError
+from deploy_ops.files import open_private, private_directory, sync_directory
+
+__all__ = [
+    "Backup",
+    "Entry",
+    "Level",
+    "State",
+    "complete_backups",
+    "delete_backup",
+    "find_backup",
+    "list_entries",
+    "opened",
+    "pin",
+    "same_database",
+    "unpin",
+]
+logger = logging.getLogger(__name__)
+
+
+def list_entries(*, must_reach_storage: bool = False) -> list[Entry]:
+    """List what is here and in STORAGES["backups"], oldest first.
+
+    A storage that cannot be reached is logged, since what is here can be used without it; with
+    `must_reach_storage` it raises BackupError.
+    """
+    vault = private_directory(conf.backup_dir)
+    remote_names = _remote_names(must_reach_storage)
+    names = {path.name for path in vault.iterdir() if path.is_dir() and path.name[0] != "."}
+    entries = [_read_entry(vault / name, remote_names.get(name, frozenset())) for name in names]
+    entries += [
+        _read_remote(vault / name, remote_names[name]) for name in remote_names.keys() - names
+    ]
+    return sorted(entries, key=_order)
+
+
+def complete_backups(*, must_reach_storage: bool = False) -> list[Backup]:
+    """List the backups that can be used, oldest first."""
+    entries = list_entries(must_reach_storage=must_reach_storage)
+    return [entry.backup for entry in entries if entry.backup and entry.state is State.COMPLETE]
+
+
+def find_backup(alias: str, text: str) -> Backup:
+    """Return the backup of this id, or the `latest` one of this alias's database.
+
+    Raises UsageError, BackupNotFound, BackupCorrupt.
+    """
+    if text == "latest":
+        return _latest(alias)
+    backup_id = parse_id(text)
+    directory = private_directory(conf.backup_dir) / backup_id
+    names = _names_in_storage(backup_id, is_needed=not directory.exists())
+    if not directory.exists() and NAME not in names:
+        raise BackupNotFound(
+            f"There is no backup {backup_id}. Nothing was changed. See those there are:\n"
+            "    python manage.py backups list"
+        )
+    entry = _read_entry(directory, names) if directory.exists() else _read_remote(directory, names)
+    return _usable(entry)
+
+
+def pin(backup: Backup) -> None:
+    """Keep a backup from being pruned, here and in the storage."""
+    if backup.is_here:
+        os.close(open_private(backup.directory / PINNED, os.O_WRONLY | os.O_CREAT))
+        sync_directory(backup.directory)
+    if backup.is_copied and PINNED not in backup.remote_names and (remote := remote_storage()):
+        remote.put_bytes(f"{backup.id}/{PINNED}", b"\n")
+
+
+def unpin(backup: Backup) -> None:
+    """Let a backup be pruned when its time comes."""
+    (backup.directory / PINNED).unlink(missing_ok=True)
+    if PINNED in backup.remote_names and (remote := remote_storage()):
+        remote.remove(f"{backup.id}/{PINNED}")
+
+
+def delete_backup(backup: Backup) -> None:
+    """Delete a backup: in the storage first its manifest, here first its name."""
+    if backup.remote_names and (remote := remote_storage()):
+        remote.delete(backup.id)
+    if backup.directory.exists():
+        remove_tree(backup.directory)
+
+
+@contextmanager
+def opened(backup: Backup) -> Iterator[Path]:
+    """Lend a directory with the plain `database/` and `media/` of a backup.
+
+    It is the backup's own where its files are here and not encrypted; else a private one that is
+    removed afterwards. Raises BackupCorrupt, BackupError, ConfigurationError without the key.
+    """
+    with ExitStack() as stack:
+        directory = backup.directory
+        if not backup.is_here:
+            directory = stack.enter_context(_private_copy())
+            _fetch(backup, directory)
+        if backup.is_encrypted:
+            plain = stack.enter_context(_private_copy())
+            decrypt_backup(backup, directory, plain)
+            directory = plain
+        yield directory
+
+
+def decrypt_backup(backup: Backup, source: Path, target: Path) -> None:
+    """Decrypt all files of a backup from one directory into another."""
+    keys = keyring_for(backup.manifest["encryption"]["key"])
+    for path in backup.manifest["files"]:
+        (target / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(open_private(target / path), "wb") as file:
+            for chunk in keys.decrypt(source / path, f"{backup.id}/{path}"):
+                file.write(chunk)
+
+
+def same_database(backups: list[Backup], alias: str) -> list[Backup]:
+    """Those backups that were taken of the alias's database."""
+    identity = engine_for(alias).identify()
+    return [backup for backup in backups if backup.belongs_to(identity)]
+
+
+def _latest(alias: str) -> Backup:
+    backups = same_database(complete_backups(), alias)
+    if not backups:
+        raise BackupNotFound(
+            f"There is no backup of database '{alias}' in {conf.backup_dir}. Nothing was changed. "
+            f"Make one:\n    python manage.py backup --database {alias}"
+        )
+    return backups[-1]
+
+
+def _usable(entry: Entry) -> Backup:
+    if entry.backup is None or entry.state is not State.COMPLETE:
+        raise BackupCorrupt(
+            f"Backup {entry.id} is {entry.state} and cannot be used: {entry.reason} "
+            "Nothing was changed. See the others:\n    python manage.py backups list"
+        )
+    return entry.backup
+
+
+def _read_entry(directory: Path, remote_names: frozenset[str]) -> Entry:
+    try:
+        content = (directory / NAME).read_bytes()
+    except OSError as error:
+        return Entry(directory.name, State.INCOMPLETE, _why_incomplete(directory, error))
+    return _entry(directory, content, remote_names)
+
+
+def _read_remote(directory: Path, remote_names: frozenset[str]) -> Entry:
+    remote = remote_storage()
+    assert remote is not None
+    try:
+        content = remote.read_manifest(directory.name)
+    except BackupError as error:
+        return Entry(directory.name, State.INCOMPLETE, str(error))
+    return _entry(directory, content, remote_names)
+
+
+def _entry(directory: Path, content: bytes, remote_names: frozenset[str]) -> Entry:
+    name = directory.name
+    try:
+        manifest = open_sealed(content)
+        if manifest["id"] != parse_id(name):
+            raise BackupCorrupt(f"The manifest belongs to backup {manifest['id']}.")
+        backup = Backup(BackupId(name), directory, manifest, remote_names)
+    except (BackupCorrupt, UsageError) as error:
+        return Entry(name, State.CORRUPT, str(error))
+    if backup.failure:
+        return Entry(name, State.CORRUPT, f"Verification failed: {backup.failure}", backup)
+    return Entry(name, State.COMPLETE, "", backup)
+
+
+def _why_incomplete(directory: Path, error: OSError) -> str:
+    if owner := owner_of(directory):
+        return f"It is being written by {owner}."
+    return f"Its manifest cannot be read: {error.strerror}."
+
+
+def _remote_names(must_reach_storage: bool) -> dict[str, frozenset[str]]:
+    """Names at the top of each folder in the storage that has a manifest, by id."""
+    remote = remote_storage()
+    if remote is None:
+        return {}
+    try:
+        names = {backup_id: remote.names(backup_id) for backup_id in remote.ids()}
+    except BackupError as error:
+        if must_reach_storage:
+            raise
+        logger.warning("%s Backups that are only there are not listed.", error)
+        return {}
+    return {backup_id: found for backup_id, found in names.items() if NAME in found}
+
+
+def _names_in_storage(backup_id: BackupId, is_needed: bool) -> frozenset[str]:
+    remote = remote_storage()
+    try:
+        return remote.names(backup_id) if remote else frozenset()
+    except BackupError as error:
+        if is_needed:
+            raise
+        logger.warning("%s Its copy there is not looked at.", error)
+        return frozenset()
+
+
+def _fetch(backup: Backup, target: Path) -> None:
+    remote = remote_storage()
+    if remote is None:
+        raise BackupError(
+            f'The files of backup {backup.id} are not here and STORAGES["backups"] is not set. '
+            "Nothing was changed."
+        )
+    remote.fetch(backup.id, backup.manifest["files"], target)
+
+
+@contextmanager
+def _private_copy() -> Iterator[Path]:
+    vault = private_directory(conf.backup_dir)
+    with workspace(vault, f"{OPENED}{os.getpid()}-{os.urandom(4).hex()}") as room:
+        yield room.path
+
+
+def _order(entry: Entry) -> tuple[int, str]:
+    return (entry.backup.sequence if entry.backup else 0, entry.id)

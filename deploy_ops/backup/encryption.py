@@ -1,0 +1,189 @@
+"""Encryption at rest: chunked AEAD, so that a file of any size is sealed chunk by chunk.
+
+STREAM (Hoang, Reyhanitabar, Rogaway, Vizar 2015), laid out as in Tink's AES-GCM-HKDF streaming:
+    header: magic, length and text of the key id, 32 random bytes (salt), 7 random bytes (prefix)
+    chunk:  AES-256-GCM of 1 MiB; nonce = prefix, 4-byte counter, 1 byte that is 1 in the last one
+The key of a file is derived from the salt, so that no nonce is used twice with one key however
+many files there are. Header and name of the file are associated data: a chunk moved, dropped or
+added, a file cut at a chunk's border, and two files exchanged all fail to decrypt.
+"""
+
+import base64
+import binascii
+import re
+import secrets
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from django.conf import settings
+
+from deploy_ops.conf import conf
+from deploy_ops.errors import BackupCorrupt, ConfigurationError
+from deploy_ops.redact import Secret
+
+ALGORITHM = "AES-256-GCM-HKDF-1MiB"
+MAGIC = b"deploy_ops\x01"
+CHUNK_BYTES = 1024 * 1024
+TAG_BYTES = 16
+SALT_BYTES = 32
+PREFIX_BYTES = 7
+_KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_MAKE_KEY = 'echo "2026:$(openssl rand -base64 32)" > {path} && chmod 600 {path}'
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """The keys of DEPLOY_OPS_BACKUP_KEY_FILE: the first encrypts, every one decrypts."""
+
+    keys: Mapping[str, Secret]
+
+    @property
+    def current(self) -> str:
+        """Id of the key for new backups."""
+        return next(iter(self.keys))
+
+    def encrypt(self, source: Path, target: IO[bytes], name: str) -> None:
+        """Seal a file under the first key, bound to its name within the backups."""
+        key_id = self.current.encode()
+        salt, prefix = secrets.token_bytes(SALT_BYTES), secrets.token_bytes(PREFIX_BYTES)
+        header = MAGIC + bytes([len(key_id)]) + key_id + salt + prefix
+        cipher = self._cipher(self.current, salt)
+        target.write(header)
+        with source.open("rb") as file:
+            for nonce, chunk in _numbered(file, CHUNK_BYTES, prefix):
+                target.write(cipher.encrypt(nonce, chunk, header + name.encode()))
+
+    def decrypt(self, source: Path, name: str) -> Iterator[bytes]:
+        """Yield the plain chunks of a file; raises BackupCorrupt at the first that is not ours."""
+        with source.open("rb") as file:
+            key_id, salt, prefix, header = _read_header(file, name)
+            cipher = self._cipher(key_id, salt)
+            for nonce, chunk in _numbered(file, CHUNK_BYTES + TAG_BYTES, prefix):
+                yield _open(cipher, nonce, chunk, header + name.encode(), name, key_id)
+
+    def _cipher(self, key_id: str, salt: bytes) -> Any:
+        library = _library()
+        if key_id not in self.keys:
+            raise ConfigurationError(
+                f"The backup is encrypted with key '{key_id}', which DEPLOY_OPS_BACKUP_KEY_FILE "
+                f"does not hold (it holds: {', '.join(self.keys) or 'none'}). Nothing was changed. "
+                "Add that key to the file; without it the backup cannot be read by anybody."
+            )
+        secret = base64.b64decode(self.keys[key_id].reveal())
+        return library.AESGCM(library.HKDF(library.SHA256(), 32, salt, MAGIC).derive(secret))
+
+
+def keyring() -> Keyring | None:
+    """Read DEPLOY_OPS_BACKUP_KEY_FILE, None if not set; raises ConfigurationError."""
+    path = conf.backup_key_file
+    if path is None:
+        return None
+    _library()
+    _check_place(path)
+    try:
+        mode, text = path.stat().st_mode, path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unfit(path, f"cannot be read: {type(error).__name__}") from None
+    if stat.S_IMODE(mode) & 0o077:
+        raise ConfigurationError(
+            f"DEPLOY_OPS_BACKUP_KEY_FILE {path} is open to other users "
+            f"(mode {stat.S_IMODE(mode):04o}). Nothing was changed. Close it:\n    chmod 600 {path}"
+        )
+    return Keyring(_parse(path, text))
+
+
+def keyring_for(key_id: str) -> Keyring:
+    """Return the keys to read an encrypted backup with; raises ConfigurationError without any."""
+    keys = keyring()
+    if keys is None:
+        raise ConfigurationError(
+            f"The backup is encrypted with key '{key_id}', and DEPLOY_OPS_BACKUP_KEY_FILE is not "
+            "set. Nothing was changed. Set it to the file that holds the key."
+        )
+    return keys
+
+
+def _parse(path: Path, text: str) -> Mapping[str, Secret]:
+    keys: dict[str, Secret] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        key_id, _, encoded = line.strip().partition(":")
+        if not _KEY_ID.fullmatch(key_id) or not _is_key(encoded):
+            raise _unfit(path, f"line {number} is not `key-id:base64 of 32 bytes`")
+        if key_id in keys:
+            raise _unfit(path, f"line {number} repeats key id '{key_id}'")
+        keys[key_id] = Secret(encoded)
+    if not keys:
+        raise _unfit(path, "holds no key")
+    return keys
+
+
+def _is_key(encoded: str) -> bool:
+    try:
+        return len(base64.b64decode(encoded, validate=True)) == 32
+    except binascii.Error:
+        return False
+
+
+def _check_place(path: Path) -> None:
+    """A key beside what it locks, or on the web, locks nothing."""
+    media = getattr(settings, "MEDIA_ROOT", "")
+    for place in [conf.backup_dir, *([Path(media)] if media else [])]:
+        if path.resolve().is_relative_to(place.resolve()):
+            raise _unfit(path, f"lies inside {place}, beside what it protects")
+
+
+def _unfit(path: Path, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"DEPLOY_OPS_BACKUP_KEY_FILE {path} {reason}. Nothing was changed. "
+        f"A key file is made so:\n    {_MAKE_KEY.format(path=path)}"
+    )
+
+
+def _read_header(file: IO[bytes], name: str) -> tuple[str, bytes, bytes, bytes]:
+    start = file.read(len(MAGIC) + 1)
+    rest = file.read(start[-1] + SALT_BYTES + PREFIX_BYTES) if start[:-1] == MAGIC else b""
+    if not rest or len(rest) != start[-1] + SALT_BYTES + PREFIX_BYTES:
+        raise BackupCorrupt(f"{name} does not begin as an encrypted file of a backup does.")
+    key_id, salt = rest[: start[-1]], rest[start[-1] : -PREFIX_BYTES]
+    if not _KEY_ID.fullmatch(key_id.decode("ascii", "replace")):
+        raise BackupCorrupt(f"{name} names a key that cannot be one.")
+    return key_id.decode(), salt, rest[-PREFIX_BYTES:], start + rest
+
+
+def _numbered(file: IO[bytes], size: int, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield chunks with their nonces; an empty file has one empty chunk, so that it has an end."""
+    counter, chunk = 0, file.read(size)
+    while True:
+        following = file.read(size)
+        yield prefix + counter.to_bytes(4, "big") + bytes([not following]), chunk
+        if not following:
+            return
+        counter, chunk = counter + 1, following
+
+
+def _open(cipher: Any, nonce: bytes, chunk: bytes, data: bytes, name: str, key_id: str) -> bytes:
+    try:
+        return bytes(cipher.decrypt(nonce, chunk, data))
+    except _library().InvalidTag:
+        raise BackupCorrupt(
+            f"{name} does not decrypt with key '{key_id}' at chunk "
+            f"{int.from_bytes(nonce[PREFIX_BYTES:-1], 'big')}: it was changed, cut off or "
+            "exchanged, or the key file holds another key under this id."
+        ) from None
+
+
+def _library() -> Any:
+    """Import cryptography, which only those who encrypt need."""
+    try:
+        from deploy_ops.backup import ciphers  # pylint: disable=import-outside-toplevel
+    except ImportError as error:
+        raise ConfigurationError(
+            "DEPLOY_OPS_BACKUP_KEY_FILE is set, and the package cryptography is missing. "
+            "Nothing was changed. Install it:\n    pip install 'deploy-ops[encryption]'"
+        ) from error
+    return ciphers

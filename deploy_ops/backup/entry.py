@@ -1,0 +1,165 @@
+"""What the catalog holds: a backup, known by its manifest, and what became of it since."""
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from deploy_ops.backup.engines.base import Identity, Json
+from deploy_ops.backup.manifest import NAME, BackupId, total_bytes
+from deploy_ops.files import open_private
+
+PINNED = "pinned"
+VERIFIED = "verified.jsonl"
+CLOCK_TOLERANCE = timedelta(minutes=5)
+
+
+class Level(StrEnum):
+    """How far a backup was verified; each level includes those before it."""
+
+    MANIFEST = "manifest"
+    HASH = "hash"
+    READ = "read"
+    RESTORE = "restore"
+
+    @property
+    def rank(self) -> int:
+        """Position on the ladder, from 0."""
+        return list(Level).index(self)
+
+
+class State(StrEnum):
+    """What a directory below DEPLOY_OPS_BACKUP_DIR is worth."""
+
+    COMPLETE = "complete"
+    INCOMPLETE = "incomplete"
+    CORRUPT = "corrupt"
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A backup with a valid manifest, here, in STORAGES["backups"], or both.
+
+    `remote_names` are the files at the top of its folder in the storage, empty without a copy.
+    """
+
+    id: BackupId
+    directory: Path
+    manifest: Json
+    remote_names: frozenset[str] = frozenset()
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was begun: no row written after that can be relied on to be in it."""
+        return datetime.fromisoformat(self.manifest["started_at"])
+
+    @property
+    def sequence(self) -> int:
+        """Number that grows with each backup, whatever the clock does."""
+        return int(self.manifest["sequence"])
+
+    @property
+    def engine(self) -> str:
+        """Vendor of the database: `postgresql` or `sqlite`."""
+        return str(self.manifest["database"]["engine"])
+
+    @property
+    def database(self) -> str:
+        """Name of the database that was saved."""
+        return str(self.manifest["database"]["name"])
+
+    @property
+    def place(self) -> str:
+        """Name and host of the database as people read them."""
+        host = self.manifest["database"]["host"]
+        return f"{self.database} on {host}" if host else self.database
+
+    @property
+    def label(self) -> str:
+        """What the operator called it."""
+        return str(self.manifest["label"])
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all its files."""
+        return total_bytes(self.manifest["files"])
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether a key is needed to read it."""
+        return self.manifest["encryption"] is not None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its files are below DEPLOY_OPS_BACKUP_DIR."""
+        return (self.directory / NAME).exists()
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether a complete copy is in STORAGES["backups"]."""
+        return NAME in self.remote_names
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether `prune` must leave it."""
+        return (self.directory / PINNED).exists() or PINNED in self.remote_names
+
+    @property
+    def verifications(self) -> list[Json]:
+        """When it passed or failed which level, oldest first; the first is that of its making."""
+        return [self.manifest["verified"], *_read_lines(self.directory / VERIFIED)]
+
+    @property
+    def level(self) -> Level:
+        """The highest level it ever passed."""
+        passed = [Level(entry["level"]) for entry in self.verifications if "failed" not in entry]
+        return max(passed, key=lambda level: level.rank)
+
+    @property
+    def failure(self) -> str | None:
+        """Why the last verification failed, None if it passed."""
+        return self.verifications[-1].get("failed")
+
+    def belongs_to(self, identity: Identity) -> bool:
+        """Whether it was taken of this database (a restore changes the oid, not the name)."""
+        ours = (identity.engine, identity.system_identifier, identity.name)
+        saved = self.manifest["database"]
+        return ours == (saved["engine"], saved["system_identifier"], saved["name"])
+
+    def record(self, level: Level, failed: str | None = None) -> None:
+        """Note a verification beside the manifest, durably; only where its files are here."""
+        if not self.is_here:
+            return
+        entry = {"level": level, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        line = json.dumps(entry | ({"failed": failed} if failed else {})) + "\n"
+        descriptor = open_private(self.directory / VERIFIED, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        try:
+            os.write(descriptor, line.encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the catalog; `backup` is None where there is no valid manifest."""
+
+    id: str
+    state: State
+    reason: str = ""
+    backup: Backup | None = None
+
+    def is_future(self, now: datetime) -> bool:
+        """Whether the clock that dated it was ahead of this one."""
+        return self.backup is not None and self.backup.created_at > now + CLOCK_TOLERANCE
+
+
+def _read_lines(path: Path) -> list[Json]:
+    """All whole lines; a crash may have cut the last one off."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in lines]

@@ -1,0 +1,166 @@
+"""The copy of backups in STORAGES["backups"]: any Django storage, S3 for one.
+
+Only the storage API is used. The manifest goes up last and comes down first, so that what has no
+manifest object is no backup, whatever an interrupted upload or deletion left. Every file is read
+back and its hash compared before that.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from django.core.files import File
+from django.core.files.base import ContentFile
+from django.core.files.storage import InvalidStorageError, Storage, storages
+
+from deploy_ops.backup.manifest import NAME, BackupId
+from deploy_ops.errors import BackupCorrupt, BackupError, DeployOpsError
+from deploy_ops.files import open_private
+from deploy_ops.progress import Progress
+from deploy_ops.redact import redact
+
+ALIAS = "backups"
+CHUNK_BYTES = 1024 * 1024
+
+
+def remote_storage() -> "Remote | None":
+    """Return STORAGES["backups"], None if the project has none."""
+    try:
+        return Remote(storages[ALIAS])
+    except InvalidStorageError as error:
+        if ALIAS not in storages.backends:
+            return None
+        raise BackupError(
+            f'STORAGES["{ALIAS}"] cannot be used: {error} Nothing was changed.'
+        ) from error
+
+
+class Remote:
+    """Backups in a storage, one folder each."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def ids(self) -> list[str]:
+        """Name the folders, complete or not."""
+        with _translated("list backups"):
+            try:
+                return sorted(self._storage.listdir("")[0])
+            except FileNotFoundError:  # a file system storage that nothing was written to yet
+                return []
+
+    def names(self, backup_id: str) -> frozenset[str]:
+        """Name the files at the top of a backup's folder: manifest and marks."""
+        with _translated(f"list backup {backup_id}"):
+            try:
+                return frozenset(self._storage.listdir(backup_id)[1])
+            except FileNotFoundError:
+                return frozenset()
+
+    def read_manifest(self, backup_id: str) -> bytes:
+        """Return the content of the manifest object."""
+        with _translated(f"read the manifest of {backup_id}"):
+            with self._storage.open(f"{backup_id}/{NAME}") as file:
+                return bytes(file.read())
+
+    def upload(
+        self, backup_id: BackupId, directory: Path, files: Mapping[str, Any], progress: Progress
+    ) -> None:
+        """Copy every file and read it back; raises BackupError if one arrives changed."""
+        total = sum(facts["size"] for facts in files.values())
+        with progress.track("Copy to storage", total) as report:
+            done = 0
+            for path, facts in files.items():
+                with (directory / path).open("rb") as file:
+                    self.put(f"{backup_id}/{path}", File(file))
+                self._compare(backup_id, path, facts["sha256"])
+                done += facts["size"]
+                report(done)
+
+    def put(self, name: str, content: "File[bytes]") -> None:
+        """Save under exactly this name; raises BackupError if the storage chose another."""
+        with _translated(f"write {name}"):
+            saved = self._storage.save(name, content)
+        if saved != name:
+            with _translated(f"delete {saved}"):
+                self._storage.delete(saved)
+            raise BackupError(
+                f'STORAGES["{ALIAS}"] renamed {name} to {saved}: something of that name is there. '
+                "The renamed copy was removed."
+            )
+
+    def put_bytes(self, name: str, content: bytes) -> None:
+        """Save small content under exactly this name."""
+        self.put(name, ContentFile(content))
+
+    def digest(self, backup_id: str, path: str) -> str:
+        """Read an object to its end and return its SHA-256."""
+        sha256 = hashlib.sha256()
+        with _translated(f"read {path} of {backup_id}"):
+            with self._storage.open(f"{backup_id}/{path}") as file:
+                for chunk in file.chunks(CHUNK_BYTES):
+                    sha256.update(chunk)
+        return sha256.hexdigest()
+
+    def fetch(self, backup_id: str, files: Mapping[str, Any], target: Path) -> None:
+        """Bring every file below a directory; raises BackupCorrupt if one is not as recorded."""
+        for path, facts in files.items():
+            (target / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _translated(f"read {path} of {backup_id}"):
+                with self._storage.open(f"{backup_id}/{path}") as source:
+                    digest = _copy(source, target / path)
+            if digest != facts["sha256"]:
+                raise _changed(backup_id, path)
+
+    def remove(self, name: str) -> None:
+        """Delete one object."""
+        with _translated(f"delete {name}"):
+            self._storage.delete(name)
+
+    def delete(self, backup_id: str) -> None:
+        """Delete a backup, its manifest first: from then on it is none."""
+        with _translated(f"delete backup {backup_id}"):
+            self._storage.delete(f"{backup_id}/{NAME}")
+            self._delete_folder(backup_id)
+
+    def _delete_folder(self, folder: str) -> None:
+        directories, names = self._storage.listdir(folder)
+        for directory in directories:
+            self._delete_folder(f"{folder}/{directory}")
+        for name in names:
+            self._storage.delete(f"{folder}/{name}")
+        self._storage.delete(folder)  # a directory in a file system; object stores have none
+
+    def _compare(self, backup_id: str, path: str, sha256: str) -> None:
+        if self.digest(backup_id, path) != sha256:
+            raise _changed(backup_id, path)
+
+
+def _copy(source: IO[bytes], target: Path) -> str:
+    with open(open_private(target), "w+b") as file:
+        shutil.copyfileobj(source, file, CHUNK_BYTES)
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _changed(backup_id: str, path: str) -> BackupCorrupt:
+    return BackupCorrupt(
+        f'{path} of backup {backup_id} in STORAGES["{ALIAS}"] does not have the SHA-256 that its '
+        "manifest records."
+    )
+
+
+@contextmanager
+def _translated(verb: str) -> Iterator[None]:
+    """Turn whatever a storage raises (each has its own exceptions) into BackupError."""
+    try:
+        yield
+    except DeployOpsError:
+        raise
+    except Exception as error:
+        raise BackupError(
+            f'STORAGES["{ALIAS}"] could not {verb}: {type(error).__name__}: {redact(str(error))}'
+        ) from error

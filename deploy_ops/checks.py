@@ -1,0 +1,126 @@
+"""Django system checks: what can be told to be wrong before anything is run. No database access."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from deploy_ops.backup.encryption import keyring
+from deploy_ops.backup.storage import ALIAS
+from deploy_ops.conf import PREFIX, conf, known_names
+from deploy_ops.errors import ConfigurationError
+
+PUBLIC_ROOTS = ("MEDIA_ROOT", "STATIC_ROOT")
+FILE_SYSTEM = "django.core.files.storage.FileSystemStorage"
+S3 = ("storages.backends.s3.", "storages.backends.s3boto3.")
+
+
+@register("deploy_ops")
+def check_setting_names(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """C001: a DEPLOY_OPS_ setting that does not exist, most often a typing error."""
+    known = known_names()
+    unknown = [name for name in dir(settings) if name.startswith(PREFIX) and name not in known]
+    return [
+        Error(
+            f"{name} is not a setting of deploy_ops, so it has no effect.",
+            hint=_did_you_mean(name, known),
+            id="deploy_ops.C001",
+        )
+        for name in unknown
+    ]
+
+
+@register("deploy_ops")
+def check_backup_place(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """C002: backups below a directory whose files the web server hands out."""
+    place = conf.backup_dir.resolve()
+    return [
+        Error(
+            f"Backups are written to {place}, below {name}: anybody could fetch them.",
+            hint="Set DEPLOY_OPS_BACKUP_DIR to a directory that no web server serves.",
+            id="deploy_ops.C002",
+        )
+        for name in PUBLIC_ROOTS
+        if (root := getattr(settings, name, None)) and place.is_relative_to(Path(root).resolve())
+    ]
+
+
+@register("deploy_ops")
+def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """C003: a DEPLOY_OPS_ setting of the wrong type or value."""
+    return list(_unfit_settings())
+
+
+@register("deploy_ops", deploy=True)
+def check_key_file(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """C004: a key file that cannot be used, found now and not at night."""
+    try:
+        keyring()
+    except ConfigurationError as error:
+        return [Error(str(error), id="deploy_ops.C004")]
+    return []
+
+
+@register("deploy_ops", deploy=True)
+def check_programs(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """C005: DEPLOY_OPS_PG_BIN names a directory without pg_dump and pg_restore.
+
+    Which major the server has only a connection can tell; `backup` checks that.
+    """
+    return [
+        Warning(
+            f"DEPLOY_OPS_PG_BIN[{major}] is {directory}, and {program} is not there.",
+            hint=f"Name the directory of PostgreSQL {major}'s client programs.",
+            id="deploy_ops.C005",
+        )
+        for major, directory in conf.pg_bin.items()
+        for program in ("pg_dump", "pg_restore")
+        if not Path(directory, program).is_file()
+    ]
+
+
+@register("deploy_ops", deploy=True)
+def check_storage(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """C006: a storage for backups that lets others read them. C007: one that fills the memory."""
+    given = settings.STORAGES.get(ALIAS)
+    if given is None:
+        return []
+    backend, options = str(given.get("BACKEND", "")), given.get("OPTIONS", {})
+    if backend == FILE_SYSTEM and options.get("file_permissions_mode", 0o644) & 0o077:
+        return [
+            Warning(
+                f'STORAGES["{ALIAS}"] writes backups that other users of the host can read.',
+                hint='"OPTIONS": {"file_permissions_mode": 0o600, "directory_permissions_mode": 0o700}',
+                id="deploy_ops.C006",
+            )
+        ]
+    if backend.startswith(S3) and not options.get("max_memory_size"):
+        return [
+            Warning(
+                f'STORAGES["{ALIAS}"] reads whole files into memory when copies are compared.',
+                hint='"OPTIONS": {"max_memory_size": 16 * 1024 * 1024}',
+                id="deploy_ops.C007",
+            )
+        ]
+    return []
+
+
+def _unfit_settings() -> Iterator[CheckMessage]:
+    for name in sorted(known_names()):
+        try:
+            getattr(conf, name.removeprefix(PREFIX).lower())
+        except (ConfigurationError, ValueError, TypeError) as error:
+            yield Error(f"{name} cannot be used: {error}", id="deploy_ops.C003")
+
+
+def _did_you_mean(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"Did you mean {close[0]}?" if close else f"There are: {', '.join(sorted(known))}."

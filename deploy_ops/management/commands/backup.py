@@ -1,0 +1,36 @@
+"""`manage.py backup`: one verified backup."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from deploy_ops.backup.create import take_backup
+from deploy_ops.lock import deploy_lock
+from deploy_ops.management.base import Json, OpsCommand
+
+
+class Command(OpsCommand):
+    help = "Take one verified backup of the database and print its id."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add the options."""
+        parser.add_argument("--label", default="", help="a text to find the backup by")
+        parser.add_argument("--jobs", type=int, default=2, help="tables dumped at a time; 2")
+        parser.add_argument("--media", action="store_true", help="also save MEDIA_ROOT")
+
+    def operate(self, options: dict[str, Any]) -> tuple[int, Json]:
+        """Take the backup under the shared lock: backups may overlap, nothing else may."""
+        alias = options["database"]
+        with deploy_lock(alias, purpose="backup", shared=True) as lock:
+            backup = take_backup(
+                alias,
+                lock=lock,
+                label=options["label"],
+                jobs=options["jobs"],
+                media=options["media"],
+                progress=self.progress,
+            )
+        self.tell(f"Backup {backup.id}: {backup.size_bytes / 1e6:.1f} MB in {backup.directory}")
+        facts = {"directory": str(backup.directory), "size_bytes": backup.size_bytes}
+        seconds = backup.manifest["seconds"]
+        return 0, {"status": "ok", "backup": backup.id, **facts, "seconds": seconds}

@@ -1,0 +1,36 @@
+"""Which version of the deployed application this process runs."""
+
+import os
+from functools import cache
+from importlib.metadata import packages_distributions, version
+
+from django.conf import settings
+
+from deploy_ops import process
+from deploy_ops.errors import ProgramError
+
+UNKNOWN = "unknown"
+
+
+@cache
+def code_version() -> str:
+    """Return APP_VERSION, else the installed distribution's, else `git describe`'s, or "unknown"."""
+    return os.environ.get("APP_VERSION", "").strip() or _installed() or _described() or UNKNOWN
+
+
+def _installed() -> str:
+    """Version of the distribution that brought the package of the root URLconf."""
+    package = str(getattr(settings, "ROOT_URLCONF", "")).partition(".")[0]
+    distributions = packages_distributions().get(package)
+    return version(distributions[0]) if distributions else ""
+
+
+def _described() -> str:
+    base = getattr(settings, "BASE_DIR", None)
+    if base is None:
+        return ""
+    try:
+        argv = ["git", "describe", "--tags", "--always", "--dirty"]
+        return process.run(argv, cwd=str(base)).stdout.strip()
+    except ProgramError:  # no git, or no checkout: a container image usually has neither
+        return ""
