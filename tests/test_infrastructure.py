@@ -1,6 +1,5 @@
 """The ground the other tests stand on: real servers, own databases, real processes."""
 
-import errno
 import os
 import signal
 import subprocess
@@ -88,8 +87,10 @@ def test_binaries_out_of_the_servers_reach_are_copied(tmp_path, monkeypatch):
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     installed = find_binaries(18)
-    (closed / "pginstall").symlink_to(installed.parent)
-    monkeypatch.setattr("tests.clusters.find_binaries", lambda _: closed / "pginstall" / "bin")
+    site_packages = closed / "site-packages"
+    site_packages.symlink_to(installed.parents[2])
+    out_of_reach = site_packages / installed.relative_to(installed.parents[2])
+    monkeypatch.setattr("tests.clusters.find_binaries", lambda major: out_of_reach)
     cluster = PostgresCluster(18).start()
     try:
         copied = cluster.bindir.is_relative_to(cluster.directory)
@@ -119,14 +120,14 @@ def test_what_a_test_leaves_behind_is_dropped(cluster):
     cluster.create_database(name="mess")
     cluster.create_database(name="mess_before_restore_1")
     cluster.create_database(name="messenger")
+    # The slot first: making one waits for every transaction in progress, prepared ones included.
+    slot = "SELECT pg_create_logical_replication_slot('kept', 'pgoutput')"
+    cluster.execute(slot, dbname="mess")
     session = cluster.connect("mess", "app")
-    cluster.execute("BEGIN", dbname="mess")
     session.execute("CREATE TABLE t (id int)")
     session.execute("BEGIN")
     session.execute("INSERT INTO t VALUES (1)")
     session.execute("PREPARE TRANSACTION 'kept'")
-    slot = "SELECT pg_create_logical_replication_slot('kept', 'pgoutput')"
-    cluster.execute(slot, dbname="mess")
     cluster.execute("ALTER DATABASE mess ALLOW_CONNECTIONS false")
     cluster.drop_databases("mess")
     assert [name for name in cluster.databases() if name.startswith("mess")] == ["messenger"]
@@ -254,16 +255,6 @@ def test_code_in_this_process_uses_the_database(database, django_alias):
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE seen (id integer)")
     assert database.schema() == {"seen": ["id"]}
-
-
-RECORD_THREE_STEPS = """
-from pathlib import Path
-from deploy_ops.migrate.journal import Journal
-journal = open_journal()
-for step in ("plan", "apply", "apply"):
-    journal.record(step)
-    print(step)
-"""
 
 
 def is_running(pid: int) -> bool:
