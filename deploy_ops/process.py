@@ -1,26 +1,39 @@
 """The only place that starts a program: argv list in, result or ProgramError out.
 
 A child gets a small environment of its own (never SECRET_KEY or DATABASE_URL), a session of its
-own, and dies with us: pg_dump must not run on when the command is killed (research: a killed
-`manage.py` leaves pg_dump running, reparented to init).
+own, and is told to stop when we die: a killed command would otherwise leave pg_dump running,
+reparented to init (research/backups.md, 7 #1).
 """
 
-import ctypes
 import os
 import shlex
-import signal
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import IO
 
 from deploy_ops.errors import ProgramError
 from deploy_ops.redact import redact
 
 INHERITED = ("PATH", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH")
-PR_SET_PDEATHSIG = 1  # prctl(2)
-_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+LAST_LINES = 20
+STOP_SECONDS = 10
+
+# Becomes the program after asking the kernel for SIGTERM at the parent's death (prctl 1, 15).
+# SIGTERM and not SIGKILL: pg_dump and pg_restore then cancel their queries and end their own
+# workers, which would outlive a killed leader. A launcher and not preexec_fn: that runs Python
+# between fork and exec, which may hang where other threads run (a terminal's progress bar).
+_LAUNCHER = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 15)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,60 +53,80 @@ def run(
 ) -> Completed:
     """Run a program to its end; raises ProgramError with its last words if it fails.
 
-    `on_line` sees each line of stderr as it comes (progress), and stderr is not kept then.
+    `on_line` sees each line of stderr as it comes (progress); only the last lines are kept then.
+    Whatever ends the wait early (Ctrl-C, an error in `on_line`) ends the program first.
     """
-    with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
-        child = _start(argv, env, cwd, stdout, subprocess.PIPE if on_line else stderr)
-        with child:
-            tail = _follow(child, on_line) if on_line else []
-            child.wait()
-        stderr_text = "".join(tail) if on_line else _read(stderr)
+    with tempfile.TemporaryFile("w+", errors="replace") as stdout:
+        with tempfile.TemporaryFile("w+", errors="replace") as stderr:
+            child = _start(argv, env, cwd, stdout, subprocess.PIPE if on_line else stderr)
+            with child:
+                try:
+                    tail = _follow(child, on_line) if on_line else ""
+                    child.wait()
+                except BaseException:
+                    _stop(child)
+                    raise
+            last_words = tail if on_line else _read(stderr)
         if child.returncode:
-            raise ProgramError(_failure(argv, child.returncode, stderr_text))
-        return Completed(_read(stdout), stderr_text)
+            raise ProgramError(_failure(argv, child.returncode, last_words))
+        return Completed(_read(stdout), last_words)
 
 
-def _start(argv, env, cwd, stdout, stderr):  # type: ignore[no-untyped-def]
+def _start(
+    argv: Sequence[str],
+    env: Mapping[str, str] | None,
+    cwd: str | None,
+    stdout: IO[str],
+    stderr: IO[str] | int,
+) -> subprocess.Popen[str]:
     clean = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    try:
-        return subprocess.Popen(  # pylint: disable=subprocess-popen-preexec-fn,consider-using-with
-            argv,
-            env={**clean, "LC_ALL": "C", **(env or {})},
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-            umask=0o077,
-            preexec_fn=_die_with_parent,  # one prctl call, made before any thread of ours exists
-        )
-    except OSError as error:
-        raise ProgramError(f"{argv[0]} could not be started: {error.strerror}.") from error
+    return subprocess.Popen(  # pylint: disable=consider-using-with
+        [*_launcher(), _program(argv[0]), *argv[1:]],
+        env={**clean, "LC_ALL": "C", **(env or {})},
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        umask=0o077,
+    )
 
 
-def _die_with_parent() -> None:
-    if _LIBC is not None:
-        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def _launcher() -> list[str]:
+    if sys.platform != "linux":
+        return []
+    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
 
 
-def _follow(child: subprocess.Popen[str], on_line: Callable[[str], None]) -> list[str]:
-    tail: list[str] = []
+def _program(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise ProgramError(f"{name} could not be started: there is no such program.")
+    return path
+
+
+def _follow(child: subprocess.Popen[str], on_line: Callable[[str], None]) -> str:
+    tail: deque[str] = deque(maxlen=LAST_LINES)
     assert child.stderr is not None
+    for line in child.stderr:
+        tail.append(line)
+        on_line(line.rstrip("\n"))
+    return "".join(tail)
+
+
+def _stop(child: subprocess.Popen[str]) -> None:
+    child.terminate()
     try:
-        for line in child.stderr:
-            tail = [*tail[-19:], line]
-            on_line(line.rstrip("\n"))
-    except BaseException:
+        child.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
         child.kill()
-        raise
-    return tail
 
 
-def _read(file) -> str:  # type: ignore[no-untyped-def]
+def _read(file: IO[str]) -> str:
     file.seek(0)
-    return str(file.read())
+    return file.read()
 
 
 def _failure(argv: Sequence[str], code: int, stderr: str) -> str:

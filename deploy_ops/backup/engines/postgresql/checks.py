@@ -1,0 +1,295 @@
+"""What would make a dump or a restore fail, looked for before anything is touched."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import psycopg
+
+from deploy_ops.backup.engines.base import Json
+from deploy_ops.backup.engines.postgresql import names, properties
+from deploy_ops.backup.engines.postgresql.facts import USER_TABLE
+from deploy_ops.backup.engines.postgresql.load import is_same_cluster, wanted_properties
+from deploy_ops.backup.engines.postgresql.programs import find_program
+from deploy_ops.conf import conf
+from deploy_ops.errors import ProgramError
+from deploy_ops.postgresql import Connection, Server, scalar
+
+SPACE = 1.2  # indexes are built in temporary files before they are written
+
+UNREADABLE = f"""
+    SELECT format('%I.%I', nspname, relname) FROM pg_class AS relation
+    JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
+    WHERE {USER_TABLE} AND NOT (has_schema_privilege(relnamespace, 'USAGE')
+        AND has_table_privilege(relation.oid, 'SELECT')) ORDER BY 1
+"""
+ROW_POLICIES = f"""
+    SELECT format('%I.%I', nspname, relname) FROM pg_class AS relation
+    JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
+    WHERE {USER_TABLE} AND row_security_active(relation.oid) ORDER BY 1
+"""
+LARGE_OBJECTS = """
+    SELECT oid::text || ' of ' || pg_get_userbyid(lomowner) FROM pg_largeobject_metadata
+    WHERE NOT pg_has_role(lomowner, 'USAGE') AND NOT EXISTS (
+        SELECT FROM aclexplode(lomacl) WHERE privilege_type = 'SELECT'
+        AND (grantee = 0 OR pg_has_role(grantee, 'USAGE'))) ORDER BY oid
+"""
+# pg_dump locks every table at once; the table of locks has room for this many.
+LOCK_SLOTS = """
+    SELECT current_setting('max_locks_per_transaction')::int
+        * (current_setting('max_connections')::int
+           + current_setting('max_prepared_transactions')::int),
+        (SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace NOT IN (
+            SELECT oid FROM pg_namespace WHERE nspname ~ '^(pg_|information_schema$)'))
+"""
+
+
+def check_backup(connection: Connection) -> list[str]:
+    """Look for what would make `dump` fail; a sentence each, with its remedy."""
+    return [
+        *_missing(connection, "pg_dump", "pg_restore"),
+        *_listed(connection, UNREADABLE, "Tables that this role may not read", "GRANT SELECT"),
+        *_listed(
+            connection,
+            ROW_POLICIES,
+            "Row policies would hide rows from the backup in",
+            "ALTER ROLE ... BYPASSRLS",
+        ),
+        *_listed(
+            connection,
+            LARGE_OBJECTS,
+            "Large objects that this role may not read",
+            "GRANT SELECT ON LARGE OBJECT ..., or ALTER LARGE OBJECT ... OWNER TO",
+        ),
+        *_locks(connection),
+    ]
+
+
+def _missing(connection: Connection, *programs: str) -> Iterator[str]:
+    for name in programs:
+        try:
+            find_program(name, connection.info.server_version // 10000)
+        except ProgramError as error:
+            yield str(error)
+
+
+def _listed(connection: Connection, query: str, what: str, remedy: str) -> Iterator[str]:
+    found = [name for (name,) in connection.execute(query).fetchall()]  # type: ignore[arg-type]
+    if found:
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        yield f"{what}: {', '.join(found[:5])}{more}. Let the role do it: {remedy}."
+
+
+def _locks(connection: Connection) -> Iterator[str]:
+    slots, tables = connection.execute(LOCK_SLOTS).fetchall()[0]
+    if tables > slots:
+        yield (
+            f"pg_dump locks all {tables} tables at once, and the server has room for {slots} locks. "
+            "Raise max_locks_per_transaction and restart the server."
+        )
+
+
+def check_restore(server: Server, manifest: Json, *, into: str | None) -> list[str]:
+    """Look for what would make the restore beside and the exchange fail."""
+    if manifest["database"]["engine"] != "postgresql":
+        return [
+            f"The backup is of {manifest['database']['engine']}, and the database is PostgreSQL."
+        ]
+    with server.maintenance(application_name="deploy_ops/preflight") as connection:
+        problems = [*_versions(connection, manifest), *_creating(connection)]
+        problems += [*_surroundings(connection, manifest), *_disk(connection, manifest)]
+        if into is not None:
+            if names.exists(connection, into):
+                problems.append(f"Database {into} exists already. Choose another name for --into.")
+            return problems
+        return problems + _exchange(connection, server, manifest)
+
+
+def check_in_place(server: Server, manifest: Json) -> list[str]:
+    """Look for what would make the restore in place fail."""
+    with server.maintenance(application_name="deploy_ops/preflight") as connection:
+        problems = [*_versions(connection, manifest), *_missing(connection, "psql")]
+        problems += [*_surroundings(connection, manifest), *_same_database(connection, server, manifest)]
+        return problems + [*_owned(connection, server.dbname)]
+
+
+def _versions(connection: Connection, manifest: Json) -> Iterator[str]:
+    source, target = manifest["database"]["server_version"], connection.info.server_version
+    if target // 10000 < source // 10000:
+        yield (
+            f"The backup is of PostgreSQL {source // 10000}, the server is {target // 10000}, and "
+            "PostgreSQL does not restore to an older major version."
+        )
+        return
+    yield from _missing(connection, "pg_restore")
+    dumped_by = int(manifest["versions"]["pg_dump"].split(".")[0])
+    if dumped_by > target // 10000:
+        yield (
+            f"The backup was written by pg_dump {dumped_by}, which pg_restore {target // 10000} of "
+            "the server's version cannot read."
+        )
+
+
+def _creating(connection: Connection) -> Iterator[str]:
+    query = "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
+    if not scalar(connection, query):
+        role = scalar(connection, "SELECT current_user")
+        yield (
+            f"Role {role} may not create databases, so none can be restored beside the live one. "
+            f"ALTER ROLE {role} CREATEDB; or, locking everybody out for as long as it takes, "
+            "replace the contents in one transaction: --in-place."
+        )
+
+
+def _surroundings(connection: Connection, manifest: Json) -> Iterator[str]:
+    extra = manifest["extra"]
+    is_super = scalar(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+    for name, version in extra["extensions"].items():
+        yield from _extension(connection, name, version, bool(is_super))
+    if not is_same_cluster(connection, manifest):
+        return
+    rows = connection.execute("SELECT rolname, pg_has_role(oid, 'MEMBER') FROM pg_roles").fetchall()
+    roles = dict(rows)
+    if gone := [name for name in extra["roles"] if name not in roles]:
+        yield f"Roles in the backup that no longer exist: {', '.join(gone)}. CREATE ROLE them."
+    foreign = [name for name in extra["owners"] if name in roles and not roles[name]]
+    if foreign:
+        yield (
+            f"Objects in the backup belong to {', '.join(foreign)}, and this role is no member of "
+            "it, so it cannot give them back. GRANT the membership."
+        )
+
+
+def _extension(connection: Connection, name: str, version: str, is_super: bool) -> Iterator[str]:
+    rows = connection.execute(
+        "SELECT bool_or(trusted OR NOT superuser) FROM pg_available_extension_versions"
+        " WHERE name = %s GROUP BY name",
+        [name],
+    ).fetchall()
+    if not rows:
+        yield (
+            f"Extension {name} {version} is in the backup and is not installed on the server. "
+            "Install its package there."
+        )
+    elif not is_super and not rows[0][0]:
+        yield (
+            f"Extension {name} can only be created by a superuser. Restore as one: give it in "
+            "DEPLOY_OPS_DATABASE_URL for this command."
+        )
+
+
+def _disk(connection: Connection, manifest: Json) -> Iterator[str]:
+    free = free_bytes(connection)
+    needed = int(manifest["database"]["size_bytes"] * SPACE)
+    if free is not None and free < needed:
+        yield (
+            f"The restored database needs about {needed / 1e6:.0f} MB beside the live one, and "
+            f"the server's disk has {free / 1e6:.0f} MB free."
+        )
+
+
+def free_bytes(connection: Connection) -> int | None:
+    """Free bytes where the server keeps its data; None where that cannot be told from here."""
+    try:
+        directory = scalar(connection, "SHOW data_directory")
+    except psycopg.errors.InsufficientPrivilege:
+        return None
+    host = connection.info.host
+    is_local = host.startswith("/") or host in ("", "localhost", "127.0.0.1", "::1")
+    if not is_local or not os.path.isdir(directory):
+        return None
+    return shutil.disk_usage(directory).free
+
+
+def _exchange(connection: Connection, server: Server, manifest: Json) -> list[str]:
+    live = server.dbname
+    if live == conf.maintenance_database:
+        return [
+            f"{live} is also the maintenance database, and a database cannot be renamed from "
+            "within. Name another: DEPLOY_OPS_MAINTENANCE_DATABASE."
+        ]
+    if not names.exists(connection, live):
+        return [f"There is no live database {live} to exchange. Restore it: --into {live}"]
+    return [
+        *_same_database(connection, server, manifest),
+        *_owned(connection, live),
+        *_held(connection, live),
+        *_sessions(connection, live),
+        *_properties(connection, server, manifest),
+        *_subscriptions(connection, live),
+    ]
+
+
+def _same_database(connection: Connection, server: Server, manifest: Json) -> Iterator[str]:
+    source = manifest["database"]
+    if source["name"] == server.dbname and is_same_cluster(connection, manifest):
+        return
+    where = "another server" if source["name"] == server.dbname else f"database {source['name']}"
+    yield (
+        f"The backup is of {where} ({source['name']} on {source['host']}), not of this "
+        f"{server.dbname}. Restore it beside: --into NAME"
+    )
+
+
+def _owned(connection: Connection, live: str) -> Iterator[str]:
+    query = "SELECT pg_has_role(datdba, 'MEMBER') FROM pg_database WHERE datname = %s"
+    if scalar(connection, query, [live]) is False:
+        yield f"This role does not own {live}, so it cannot rename or replace it."
+
+
+def _held(connection: Connection, live: str) -> Iterator[str]:
+    query = "SELECT gid FROM pg_prepared_xacts WHERE database = %s ORDER BY prepared"
+    for (gid,) in connection.execute(query, [live]).fetchall():
+        yield (
+            f"Prepared transaction {gid} in {live} blocks renaming. End it: "
+            f"COMMIT PREPARED '{gid}' or ROLLBACK PREPARED '{gid}'"
+        )
+    query = "SELECT slot_name FROM pg_replication_slots WHERE database = %s ORDER BY 1"
+    for (slot,) in connection.execute(query, [live]).fetchall():
+        yield (
+            f"Replication slot {slot} belongs to {live} and would stay with the old database. "
+            f"Drop it: SELECT pg_drop_replication_slot('{slot}')"
+        )
+
+
+def _sessions(connection: Connection, live: str) -> Iterator[str]:
+    query = """
+        SELECT DISTINCT usename FROM pg_stat_activity AS activity
+        WHERE datname = %s AND usesysid IS NOT NULL AND NOT (
+            SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+        AND (coalesce((SELECT rolsuper FROM pg_roles WHERE oid = usesysid), false)
+             OR NOT (pg_has_role(usesysid, 'MEMBER') OR pg_has_role('pg_signal_backend', 'MEMBER')))
+    """
+    for (role,) in connection.execute(query, [live]).fetchall():
+        yield (
+            f"A session of role {role} is connected to {live}, and this role may not end it. "
+            "Close it, or GRANT pg_signal_backend (a superuser's session only a superuser ends)."
+        )
+
+
+def _properties(connection: Connection, server: Server, manifest: Json) -> Iterator[str]:
+    """Try on the live database itself, in a transaction that is rolled back."""
+    wanted = wanted_properties(connection, server, manifest)
+    with connection.transaction(force_rollback=True):
+        for statement in properties.carry_over_statements(server.dbname, wanted):
+            try:
+                with connection.transaction():
+                    connection.execute(statement)
+            except psycopg.DatabaseError as error:
+                yield (
+                    f"A property of {server.dbname} cannot be carried over by this role: "
+                    f"{statement.as_string(connection)}: {error}"
+                )
+
+
+def _subscriptions(connection: Connection, live: str) -> Iterator[str]:
+    # Some columns are for superusers only, these are not.
+    query = """
+        SELECT subname FROM pg_subscription
+        WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = %s)
+    """
+    for (name,) in connection.execute(query, [live]).fetchall():
+        yield (
+            f"Subscription {name} feeds {live} and would go on feeding the old database. "
+            f"Drop it first: DROP SUBSCRIPTION {name}"
+        )

