@@ -10,7 +10,6 @@ from kvb.reisekosten.models import Fahrt
 @admin.register(Fahrt)
 class FahrtAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ["datum", "person", "von", "nach", "km", "erstattung_in_euro", "receipt"]
-    list_filter = ["datum"]
     list_select_related = ["person"]
     search_fields = ["von", "nach", "zweck", "person__username", "person__last_name"]
     date_hierarchy = "datum"

@@ -27,7 +27,8 @@ class FahrtForm(forms.ModelForm):  # type: ignore[type-arg]
             # Browsers want ISO in the value and show it in the reader's own format.
             "datum": forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
             "km": forms.TextInput(attrs={"inputmode": "decimal"}),
-            "beleg": forms.ClearableFileInput(
+            # The clearable one would link to MEDIA_URL, which does not exist.
+            "beleg": forms.FileInput(
                 attrs={"accept": ",".join(f".{extension}" for extension in EXTENSIONS)}
             ),
         }

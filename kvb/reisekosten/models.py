@@ -2,12 +2,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
 from django.conf import settings
-from django.core.validators import FileExtensionValidator, MaxValueValidator, MinValueValidator
+from django.core.exceptions import ValidationError
+from django.core.validators import FileExtensionValidator
 from django.db import models
 from django.db.models import Q
+from django.utils.formats import date_format
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from kvb.reisekosten.beleg import EXTENSIONS, validate_size
@@ -15,6 +19,23 @@ from kvb.reisekosten.monat import FIRST_DAY, LAST_DAY, Monat
 
 EURO_JE_KM = Decimal("0.30")
 CENT = Decimal("0.01")
+
+
+def validate_day(day: date) -> None:
+    """ValidationError for a day that lies in no Monat, a year typed wrong most of the time."""
+    if not FIRST_DAY <= day <= LAST_DAY:
+        first, last = (date_format(day, "SHORT_DATE_FORMAT") for day in (FIRST_DAY, LAST_DAY))
+        raise ValidationError(
+            gettext("The date has to lie between %(first)s and %(last)s."),
+            code="out_of_range",
+            params={"first": first, "last": last},
+        )
+
+
+def validate_distance(km: Decimal) -> None:
+    """ValidationError for a trip that leads nowhere."""
+    if km <= 0:
+        raise ValidationError(gettext("A trip has to be longer than 0 km."), code="no_distance")
 
 
 class FahrtQuerySet(models.QuerySet["Fahrt"]):
@@ -34,13 +55,11 @@ class Fahrt(models.Model):
         # The index on (person, datum) below begins with it.
         db_index=False,
     )
-    datum = models.DateField(
-        _("date"), validators=[MinValueValidator(FIRST_DAY), MaxValueValidator(LAST_DAY)]
-    )
+    datum = models.DateField(_("date"), validators=[validate_day])
     von = models.CharField(_("from"), max_length=100)
     nach = models.CharField(_("to"), max_length=100)
     km = models.DecimalField(
-        _("kilometres"), max_digits=6, decimal_places=2, validators=[MinValueValidator(CENT)]
+        _("kilometres"), max_digits=6, decimal_places=2, validators=[validate_distance]
     )
     zweck = models.CharField(_("purpose"), max_length=200)
     beleg = models.FileField(
