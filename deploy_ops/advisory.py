@@ -5,8 +5,8 @@ import socket
 
 import psycopg
 
-from deploy_ops.errors import LockLost
-from deploy_ops.postgresql import Connection, lock_key, refuse_pooler, scalar, server_of
+from deploy_ops.errors import DatabaseUnavailable, LockLost
+from deploy_ops.postgresql import Connection, Server, lock_key, refuse_pooler, scalar, server_of
 
 HOLDERS = """
     SELECT activity.application_name, activity.pid,
@@ -19,12 +19,26 @@ HOLDERS = """
 """
 
 
+def _refuse_pooler(server: Server) -> None:
+    """Refuse a pooler; a database that a killed restore left closed must not stop the lock."""
+    try:
+        refuse_pooler(server)
+    except DatabaseUnavailable:
+        try:
+            server.maintenance(application_name="deploy_ops/probe").close()
+        except DatabaseUnavailable:
+            pass
+        else:
+            return
+        raise
+
+
 class AdvisoryGuard:
     """A session-level advisory lock on an idle autocommit connection of its own."""
 
     def __init__(self, alias: str, purpose: str, shared: bool) -> None:
         server = server_of(alias)
-        refuse_pooler(server)
+        _refuse_pooler(server)
         name = f"deploy_ops/{purpose}/{os.getpid()}@{socket.gethostname()}"
         self._connection: Connection = server.maintenance(application_name=name)
         # An idle session is what this is; the server must not end it for that.

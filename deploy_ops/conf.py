@@ -40,7 +40,7 @@ class Conf:
             raise ConfigurationError(
                 "DEPLOY_OPS_BACKUP_KEEP wants whole numbers from 0. Nothing was changed."
             )
-        return dict.fromkeys(keep, 0) | given
+        return {name: int(given.get(name, 0)) for name in keep}
 
     @property
     def backup_key_file(self) -> Path | None:

@@ -7,6 +7,7 @@ DeployOpsError                      exit code 1: refused, nothing changed
 ├── PoolerRefused                   the connection goes through a transaction pooler
 ├── LockHeld                        another deployment step is running
 ├── LockLost                        our own deploy lock went away
+├── JournalFailed                   exit code 4: the journal cannot be written
 ├── ProgramError                    a program (pg_dump, pg_restore) failed or is missing
 ├── BackupError
 │   ├── BackupNotFound
@@ -19,7 +20,8 @@ DeployOpsError                      exit code 1: refused, nothing changed
 ├── MigrationError
 │   ├── PlanRefused                 the plan cannot be run as it is
 │   ├── StepFailed                  one migration failed
-│   └── UnresolvedRun               an earlier run did not end
+│   ├── UnresolvedRun               an earlier run did not end and its session still works
+│   └── HalfApplied                 exit code 4: an earlier run left a part of a migration
 └── Interrupted                     the operator stopped the command
 """
 
@@ -59,6 +61,12 @@ class LockHeld(DeployOpsError):
 
 class LockLost(DeployOpsError):
     """The connection that held the deploy lock is gone."""
+
+
+class JournalFailed(DeployOpsError):
+    """The journal cannot be written. Stopped before the next step."""
+
+    exit_code = 4
 
 
 class ProgramError(DeployOpsError):
@@ -113,6 +121,12 @@ class StepFailed(MigrationError):
 
 class UnresolvedRun(MigrationError):
     """An earlier run did not end and needs a decision. Nothing was changed."""
+
+
+class HalfApplied(MigrationError):
+    """An earlier run left a part of a migration. Nothing was changed now."""
+
+    exit_code = 4
 
 
 class Interrupted(DeployOpsError):

@@ -1,9 +1,12 @@
 """What all commands share: options, exit codes, output for people and for programs."""
 
 import json
+import signal
 import sys
+import threading
 import time
 import traceback
+from abc import ABC, abstractmethod
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,7 +46,7 @@ def duration(text: str) -> timedelta:
     return value
 
 
-class OpsCommand(BaseCommand):
+class OpsCommand(BaseCommand, ABC):
     """A command that calls one function of the plain core and prints what it returns.
 
     Subclasses define `operate(options) -> (exit code, JSON object)` and may print text with
@@ -68,16 +71,17 @@ class OpsCommand(BaseCommand):
         )
         return parser
 
+    @abstractmethod
     def operate(self, options: Json) -> tuple[int, Json]:
         """Do the work; return the exit code and what `--format json` prints."""
-        raise NotImplementedError
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run `operate` and leave with its exit code."""
         self.as_json = options["format"] == "json"
         self.progress = TerminalProgress(self.tell, sys.stderr.isatty() and not self.as_json)
         try:
-            code, result = self.operate(options)
+            with _termination_as_interrupt():
+                code, result = self.operate(options)
         except DeployOpsError as error:
             code, result = self._explain(error, options["traceback"])
         except KeyboardInterrupt:
@@ -101,6 +105,19 @@ class OpsCommand(BaseCommand):
             "error": type(error).__name__,
             "message": str(error),
         }
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM (systemd, docker stop) end the work as Ctrl-C does: with its recovery."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class TerminalProgress:

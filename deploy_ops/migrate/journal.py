@@ -1,0 +1,130 @@
+"""What a run did, step by step, in one append-only file outside the database.
+
+`DEPLOY_OPS_DIR/runs/<run>.jsonl`: a JSON object a line, fsynced before the step it announces or
+after the step it confirms, so that the next run can tell what a killed one had done. A restore
+rewinds every table; these files it does not touch.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from deploy_ops.conf import conf
+from deploy_ops.errors import JournalFailed
+from deploy_ops.files import open_private, private_directory, sync_directory
+
+Json = dict[str, Any]
+ENDED = frozenset({"finished", "resolved"})
+
+
+class Journal:
+    """The journal of the run that is going on; the only writer of its file."""
+
+    def __init__(self, run: str, descriptor: int) -> None:
+        self.run = run
+        self._descriptor = descriptor
+
+    @classmethod
+    def start(cls, **facts: Any) -> "Journal":
+        """Open the journal of a new run and record its start."""
+        run = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        directory = private_directory(conf.dir / "runs")
+        journal = cls(run, open_private(directory / f"{run}.jsonl"))
+        sync_directory(directory)
+        journal.record("started", **facts)
+        return journal
+
+    @classmethod
+    def reopen(cls, record: "Record") -> "Journal":
+        """Go on writing the journal of an earlier run, to resolve it."""
+        return cls(record.run, open_private(record.path, os.O_WRONLY | os.O_APPEND))
+
+    def record(self, step: str, **facts: Any) -> None:
+        """Append one step, durable when this returns; raises JournalFailed if it cannot be."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"step": step, "at": now, **facts}, default=str) + "\n"
+        try:
+            os.write(self._descriptor, line.encode())
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise JournalFailed(
+                f"The journal of run {self.run} cannot be written: {error.strerror}. Stopped at "
+                f"'{step}': what was committed until then stays, and nothing else was begun. Make "
+                "room, then go on from there:\n    python manage.py safe_migrate"
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A journal as read back from its file."""
+
+    path: Path
+
+    @property
+    def run(self) -> str:
+        """The id of the run."""
+        return self.path.stem
+
+    @cached_property
+    def steps(self) -> list[Json]:
+        """All whole lines; the last one may have been cut off by a crash."""
+        lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
+        return [json.loads(line) for line in lines]
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether the run ended, or a later one found out how it ended."""
+        return any(step["step"] in ENDED for step in self.steps)
+
+    @property
+    def start(self) -> Mapping[str, Any]:
+        """The facts of the first step."""
+        return self.steps[0] if self.steps else {}
+
+    def last(self, name: str) -> Json | None:
+        """The last step of that name."""
+        return next((step for step in reversed(self.steps) if step["step"] == name), None)
+
+
+def read_runs() -> list[Record]:
+    """Read all runs, oldest first."""
+    return [Record(path) for path in sorted((conf.dir / "runs").glob("*.jsonl"))]
+
+
+def unresolved_runs(database: str) -> list[Record]:
+    """Runs on this database (`Identity.place`) that neither ended nor were resolved."""
+    return [
+        record
+        for record in read_runs()
+        if not record.is_resolved and record.start.get("database", database) == database
+    ]
+
+
+def referred_backups() -> set[str]:
+    """Ids of backups that a running or unresolved run may still need."""
+    return set(_backups(record for record in read_runs() if not record.is_resolved))
+
+
+def prune_runs(now: datetime) -> int:
+    """Remove journals of resolved runs past DEPLOY_OPS_RUNS_KEEP_DAYS; return how many."""
+    before = (now - timedelta(days=conf.runs_keep_days)).timestamp()
+    old = [r for r in read_runs() if r.path.stat().st_mtime < before and r.is_resolved]
+    for record in old:
+        record.path.unlink()
+    return len(old)
+
+
+def _backups(records: Iterator[Record]) -> Iterator[str]:
+    for record in records:
+        if step := record.last("backed_up"):
+            yield step["backup"]

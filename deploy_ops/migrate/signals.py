@@ -1,0 +1,33 @@
+"""pre_migrate and post_migrate, sent as Django's migrate command sends them (5.2)."""
+
+from django.apps import apps as installed_apps
+from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
+from django.db.migrations import Migration
+from django.db.migrations.state import ModelState, ProjectState
+
+from deploy_ops.errors import StepFailed
+
+DjangoPlan = list[tuple[Migration, bool]]
+
+
+def send_pre_migrate(alias: str, state: ProjectState, plan: DjangoPlan) -> None:
+    """Send pre_migrate; contenttypes adds operations to the plan's migrations in it."""
+    try:
+        emit_pre_migrate_signal(0, False, alias, apps=state.apps, plan=plan)
+    except Exception as error:  # pylint: disable=broad-exception-caught  # foreign handlers
+        raise StepFailed(f"A pre_migrate handler failed: {error!r}") from error
+
+
+def send_post_migrate(alias: str, state: ProjectState, plan: DjangoPlan) -> None:
+    """Send post_migrate with the real models' relations rendered, as its handlers expect."""
+    state.clear_delayed_apps_cache()
+    apps = state.apps
+    with apps.bulk_update():
+        keys = [(model.app_label, model.name_lower) for model in apps.real_models]
+        for key in keys:
+            apps.unregister_model(*key)
+    apps.render_multiple([ModelState.from_model(installed_apps.get_model(*key)) for key in keys])
+    try:
+        emit_post_migrate_signal(0, False, alias, apps=apps, plan=plan)
+    except Exception as error:  # pylint: disable=broad-exception-caught  # foreign handlers
+        raise StepFailed(f"A post_migrate handler failed: {error!r}") from error
