@@ -1,6 +1,6 @@
 """Production logs to standard error; systemd or Docker keep, date and rotate it."""
 
-LOGGING = {
+TO_STANDARD_ERROR = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {

@@ -1,4 +1,4 @@
-"""What all environments share. Each of settings_dev, settings_prod and settings_test adds its own."""
+"""What all environments share; settings_dev, settings_prod and settings_test add their own."""
 
 from pathlib import Path
 

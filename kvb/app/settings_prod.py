@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from kvb.app import logging
 from kvb.app.databases import databases_from_url
 from kvb.app.environment import read_database_url, read_list, read_secret
-from kvb.app.logging import LOGGING as LOGGING
 from kvb.app.settings import *  # pylint: disable=wildcard-import,unused-wildcard-import
 from kvb.app.settings import VAR_DIR
 
@@ -54,6 +54,8 @@ if bucket := os.environ.get("BACKUP_S3_BUCKET"):
         "BACKEND": "storages.backends.s3.S3Storage",
         "OPTIONS": {"bucket_name": bucket, "endpoint_url": endpoint, "file_overwrite": False},
     }
+
+LOGGING = logging.TO_STANDARD_ERROR
 
 # nginx ends TLS and sets this header itself, whatever the client sent.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from itertools import islice
 
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from kvb.reisekosten.models import Fahrt
@@ -32,7 +32,8 @@ BULK_COLUMNS = ("person_id", "datum", "von", "nach", "km", "zweck", "beleg")
 # Big enough that Python's overhead per block vanishes, small enough to stay under 10 MB.
 BLOCK_ROWS = 20_000
 
-Row = tuple[int, str, str, str, str, str, str]
+User = get_user_model()
+Row = tuple[str, ...]
 
 
 @transaction.atomic
@@ -73,15 +74,16 @@ def _trips_until(today: date) -> Iterator[tuple[date, str, str, str, str]]:
                 yield datum, von, nach, km, zweck
 
 
-def _bulk_people(alias: str) -> list[int]:
+def _bulk_people(alias: str) -> list[str]:
     names = [f"demo-{number:03}" for number in range(BULK_PEOPLE)]
     people = User.objects.using(alias)
     # "!" is Django's mark of an account nobody can log in to.
     people.bulk_create([User(username=name, password="!") for name in names], ignore_conflicts=True)
-    return list(people.filter(username__in=names).order_by("pk").values_list("pk", flat=True))
+    ids = people.filter(username__in=names).order_by("pk").values_list("pk", flat=True)
+    return [str(person_id) for person_id in ids]
 
 
-def _random_rows(rows: int, people: list[int], today: date) -> Iterator[Row]:
+def _random_rows(rows: int, people: list[str], today: date) -> Iterator[Row]:
     chance = random.Random(rows)
     days = [str(today - timedelta(days=back)) for back in range(BULK_YEARS * 365)]
     for _ in range(rows):
@@ -95,7 +97,7 @@ def _copy(alias: str, rows: Iterator[Row]) -> None:
     sql = f"COPY {Fahrt._meta.db_table} ({', '.join(BULK_COLUMNS)}) FROM STDIN"
     with connections[alias].cursor() as cursor, cursor.copy(sql) as copy:
         while block := list(islice(rows, BLOCK_ROWS)):
-            copy.write("".join("%s\t%s\t%s\t%s\t%s\t%s\t%s\n" % row for row in block))
+            copy.write("".join("\t".join(row) + "\n" for row in block))
 
 
 def _insert(alias: str, rows: Iterator[Row]) -> None:
