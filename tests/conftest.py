@@ -5,31 +5,34 @@ Databases (each test gets its own, empty; it and everything named `<name>_*` is 
                          @pytest.mark.parametrize("database", ["pg15"], indirect=True)
     postgresql_database  parametrised pg15, pg18          sqlite_database   one file
         .url  .vendor ("sqlite"|"postgresql")  .name  .cluster (None for SQLite)
-        .query(sql, params) -> rows   .execute(sql, params)   (%s parameters on both; new session each)
+        .query(sql, params) -> rows   .execute(sql, params)   (%s parameters; new session each)
         .connect() -> psycopg/sqlite3 connection, autocommit, as the owner
-        .exists(name)   .databases() -> this one and those beside it   .schema() -> {table: [columns]}
+        .exists(name)   .databases() -> this one and those beside it
+        .schema() -> {table: [columns]}
 
 Clusters (started when first asked for, one per major and session; tests/clusters.py)
     cluster              parametrised pg15, pg18          pg15_cluster, pg18_cluster   one major
     tcp_cluster          PostgreSQL 15 that also listens on loopback and asks for a password there:
                          create_role("anna", password="..."), url(name, "anna", "...")
-        .execute(sql, params, dbname=) as superuser   .create_role(...)   .create_database(owner, name)
-        .url(dbname, user, password)   .connect(dbname, user)   .databases()   .drop_databases(name)
-        .bindir   .major   .port   .pids()
-    Role `app` (LOGIN CREATEDB, not superuser) owns the databases; superuser is `postgres`. URLs carry
-    the socket as `?host=/dir`: Django has it in OPTIONS, not HOST (use get_connection_params()).
+        .execute(sql, params, dbname=) -> rows, as superuser
+        .create_role(name, password=, createdb=, superuser=)   .create_database(owner, name) -> url
+        .url(dbname, user, password)   .connect(dbname, user)
+        .databases()   .drop_databases(name)   .bindir   .major   .port   .pids()
+    Role `app` (LOGIN CREATEDB, not superuser) owns the databases; superuser is `postgres`. URLs
+    carry the socket as `?host=/dir`, which Django has in OPTIONS, not in HOST: code under test
+    has to ask connection.get_connection_params().
 
-Project (tests/project/runner.py: settings tests.project.settings, real processes, warnings are errors)
+Project (tests/project/runner.py: tests.project.settings, real processes, warnings are errors)
     project              bound to `database`; postgresql_project, sqlite_project: to those
-        .with_apps("good_expand", ...)   .settings(DEPLOY_OPS_X=...)   .env   both for later commands
-        .run(*argv, env=, input=, timeout=, check=exit_code) -> Result(code, stdout, stderr, .json())
+        .with_apps("good_expand", ...)   .settings(DEPLOY_OPS_X=...)   .env   for later commands
+        .run(*argv, env=, input=, timeout=, check=code) -> Result(code, stdout, stderr, .json())
         .json(*argv) -> parsed stdout of `... --format json`
         .start(*argv, env=) -> Popen, own process group;   .finish(popen) -> Result
         .insert_trips(app, ("purpose", km), ...)   .trips(app) -> rows
         .runs() -> journal files   .journal() -> steps of the only one
         .directory  .ops_dir  .backups_dir  .media_root
-    env={"KILL_AT": "journal:<step>:before|after[:n]"} kills the command there, RAISE_AT raises ENOSPC;
-    step `*` counts every step (tests/project/kill.py).
+    env={"KILL_AT": "journal:<step>:before|after[:n]"} kills the command there, RAISE_AT raises
+    ENOSPC; step `*` counts every step (tests/project/kill.py).
 
 django_alias             alias of `database` for code under test that runs in this process
 

@@ -1,5 +1,6 @@
 """The ground the other tests stand on: real servers, own databases, real processes."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import psycopg
 import pytest
 
 from tests.clusters import PostgresCluster, find_binaries
+from tests.conftest import running_cluster, scratch_database
 from tests.sample_apps.many import write_many_migrations
 
 SAMPLE_APPS = sorted(
@@ -83,6 +85,25 @@ def test_the_server_dies_with_a_killed_test_session():
     subprocess.run(["rm", "-r", directory], check=True)
 
 
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_test_session_cleans_up(signum, tmp_path):
+    process, postmaster, directory = start_session_that_waits(tmp_path)
+    process.send_signal(signum)
+    assert process.wait(30) == pytest.ExitCode.INTERRUPTED
+    assert not is_running(postmaster)
+    assert not directory.exists()
+
+
+@pytest.mark.parametrize(
+    "required, outcome", [("", "NOT TESTED ON POSTGRESQL 99"), ("18,99", "REQUIRE_POSTGRESQL")]
+)
+def test_a_missing_major_is_never_silent(required, outcome, monkeypatch):
+    monkeypatch.setenv("REQUIRE_POSTGRESQL", required)
+    kind = pytest.fail.Exception if required else pytest.skip.Exception
+    with pytest.raises(kind, match=f"{outcome}.*no binaries of PostgreSQL 99"):
+        next(running_cluster(99))
+
+
 def test_binaries_out_of_the_servers_reach_are_copied(tmp_path, monkeypatch):
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
@@ -136,6 +157,15 @@ def test_what_a_test_leaves_behind_is_dropped(cluster):
     cluster.drop_databases("messenger")
 
 
+def test_a_database_goes_with_its_test_and_so_do_its_neighbours(cluster):
+    lent = scratch_database(cluster)
+    database = next(lent)
+    cluster.create_database(name=f"{database.name}_before_restore_1")
+    assert len(database.databases()) == 2
+    lent.close()
+    assert database.databases() == []
+
+
 def test_migrate_works_in_a_real_process(project):
     project.with_apps("good_expand")
     project.run("migrate", "good_expand", "0001", check=0)
@@ -178,7 +208,9 @@ def test_a_started_command_can_be_killed(postgresql_project):
     project = postgresql_project.with_apps("slow_migration")
     project.run("migrate", "slow_migration", "0001", check=0)
     process = project.start("migrate")
-    asleep = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%%' AND state = 'active'"
+    asleep = (
+        "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%%' AND state = 'active'"
+    )
     wait_until(lambda: project.database.query(asleep))
     process.kill()
     assert project.finish(process).code == -signal.SIGKILL
@@ -255,6 +287,71 @@ def test_code_in_this_process_uses_the_database(database, django_alias):
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE seen (id integer)")
     assert database.schema() == {"seen": ["id"]}
+
+
+TWO_RECORDS = """
+from deploy_ops.migrate.journal import Journal
+journal = Journal.start()
+print("started", flush=True)
+try:
+    journal.record("applied")
+except OSError as error:
+    print("refused", error.errno, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "fault, said, recorded",
+    [
+        ("journal:started:before", [], []),
+        ("journal:started:after", [], ["started"]),
+        ("journal:applied:before", ["started"], ["started"]),
+        ("journal:*:after:2", ["started"], ["started", "applied"]),
+    ],
+)
+def test_kill_at_a_journal_step(sqlite_project, fault, said, recorded):
+    result = sqlite_project.run("shell", "-v", "0", "-c", TWO_RECORDS, env={"KILL_AT": fault})
+    assert result.code == -signal.SIGKILL, result
+    assert result.stdout.split() == said
+    assert [step["step"] for step in sqlite_project.journal()] == recorded
+
+
+def test_raise_at_a_journal_step_is_a_full_disk(sqlite_project):
+    env = {"RAISE_AT": "journal:applied:before"}
+    result = sqlite_project.run("shell", "-v", "0", "-c", TWO_RECORDS, env=env, check=0)
+    assert result.stdout.split() == ["started", "refused", str(errno.ENOSPC)]
+    assert [step["step"] for step in sqlite_project.journal()] == ["started"]
+
+
+def test_a_misspelt_fault_is_refused(sqlite_project):
+    result = sqlite_project.run("check", env={"KILL_AT": "journal:applied"})
+    assert result.code == 1
+    assert "not journal:<step>:before|after[:n]: journal:applied" in result.stderr
+
+
+def start_session_that_waits(tmp_path):
+    """A pytest of its own which has a server and sleeps: process, postmaster's pid, directory."""
+    test, said = tmp_path / "test_waits.py", tmp_path / "said"
+    test.write_text(
+        "import pathlib, time\n"
+        "from tests.conftest import pg15_cluster\n"
+        "def test_waits(pg15_cluster):\n"
+        f"    said = pathlib.Path({str(said)!r})\n"
+        "    said.write_text(f'{pg15_cluster.pids()[0]} {pg15_cluster.directory}\\n')\n"
+        "    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:django", "-p", "no:cacheprovider"]
+    with (tmp_path / "output").open("w") as output:
+        process = subprocess.Popen(
+            [*command, "-c", "/dev/null", test],
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    wait_until(lambda: process.poll() is not None or said.exists() and said.read_text())
+    assert process.poll() is None, (tmp_path / "output").read_text()
+    postmaster, directory = said.read_text().split()
+    return process, int(postmaster), Path(directory)
 
 
 def is_running(pid: int) -> bool:

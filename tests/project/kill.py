@@ -1,12 +1,13 @@
 """Faults at a named step of the journal, in the real process.
 
-KILL_AT=journal:<step>:before|after[:n] ends the process with SIGKILL right before or right after the
-n-th record (default: the first) of that step; `*` counts every step. RAISE_AT takes the same form and
-raises OSError(ENOSPC) there.
+KILL_AT=journal:<step>:before|after[:n] ends the process with SIGKILL right before or right after
+the n-th record (default: the first) of that step; `*` counts every step. RAISE_AT takes the same
+form and raises OSError(ENOSPC) there.
 """
 
 import errno
 import os
+import re
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,10 +30,11 @@ class Fault:
     @classmethod
     def parse(cls, text: str, strike: Callable[[], None]) -> "Fault":
         """From the value of KILL_AT or RAISE_AT; ValueError where it does not follow the form."""
-        place, step, moment, *number = text.split(":")
-        if place != "journal" or moment not in ("before", "after") or len(number) > 1:
+        form = re.fullmatch(r"journal:([^:]+):(before|after)(?::(\d+))?", text)
+        if not form:
             raise ValueError(f"not journal:<step>:before|after[:n]: {text}")
-        return cls(step, moment, int(number[0]) if number else 1, strike)
+        step, moment, number = form.groups()
+        return cls(step, moment, int(number or 1), strike)
 
     def patch(self, journal: type[Journal]) -> None:
         """Wrap `journal.record`."""

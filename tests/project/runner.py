@@ -12,6 +12,7 @@ from typing import Any
 from tests.project.databases import Database
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+DJANGO = (sys.executable, "-W", "error", "-m", "django")
 TIMEOUT_SECONDS = 120
 
 
@@ -47,7 +48,6 @@ class Project:
     database: Database
     env: dict[str, str] = field(default_factory=dict)
     _started: list[subprocess.Popen] = field(default_factory=list)
-    _commands: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for path in (self.ops_dir, self.backups_dir, self.media_root, self._outputs):
@@ -122,7 +122,7 @@ class Project:
         number = len(self._started)
         with self._output(number, "stdout") as stdout, self._output(number, "stderr") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-W", "error", "-m", "django", *argv],
+                [*DJANGO, *argv],
                 cwd=REPOSITORY,
                 env=self.env | (env or {}),
                 stdin=stdin or subprocess.DEVNULL,
@@ -132,7 +132,6 @@ class Project:
                 start_new_session=True,
             )
         self._started.append(process)
-        self._commands[process.pid] = argv
         return process
 
     def finish(
@@ -172,13 +171,11 @@ class Project:
     def close(self) -> None:
         """End what a test left running, with its children."""
         for process in self._started:
-            self._kill(process)
+            if process.poll() is None:
+                self._kill(process)
 
     def _kill(self, process: subprocess.Popen) -> None:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
     def _output(self, number: int, stream: str, mode: str = "w"):
@@ -190,4 +187,4 @@ class Project:
         for stream in ("stdout", "stderr"):
             with self._output(number, stream, "r") as file:
                 outputs.append(file.read())
-        return Result(self._commands[process.pid], process.returncode, *outputs)
+        return Result(tuple(process.args[len(DJANGO) :]), process.returncode, *outputs)

@@ -1,4 +1,4 @@
-"""Settings of the project that the tests deploy; everything that varies comes from the environment."""
+"""Settings of the project that the tests deploy; what varies comes from the environment."""
 
 import environ
 

@@ -12,9 +12,7 @@ class Migration(migrations.Migration):
                 ("cents", models.PositiveIntegerField()),
                 (
                     "trip",
-                    models.ForeignKey(
-                        on_delete=models.CASCADE, to="deferred_constraint.trip"
-                    ),
+                    models.ForeignKey(on_delete=models.CASCADE, to="deferred_constraint.trip"),
                 ),
             ],
         ),
