@@ -12,6 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
+from django.db import connections
+
 from deploy_ops.progress import Progress
 
 Json = dict[str, Any]
@@ -81,6 +83,11 @@ class Engine(ABC):
     def __init__(self, alias: str) -> None:
         self.alias = alias
 
+    @property
+    def database_name(self) -> str:
+        """Name of the live database, told without connecting to it."""
+        return str(connections[self.alias].settings_dict["NAME"])
+
     @abstractmethod
     def identify(self) -> Identity:
         """Say which database this is; raises DatabaseUnavailable."""
@@ -145,3 +152,14 @@ class Engine(ABC):
     @abstractmethod
     def databases_beside(self) -> list[str]:
         """Names of the databases beside the live one that restores left or made, oldest first."""
+
+    def check_in_place(self, manifest: Json) -> list[str]:
+        """Look for what would make `restore_in_place` fail; engines without it say so."""
+        return [
+            f"Databases of {self.vendor} are not restored in place. Leave out --in-place: the "
+            f"backup of {manifest['database']['name']} is restored beside, then exchanged."
+        ]
+
+    def restore_in_place(self, directory: Path, manifest: Json, *, progress: Progress) -> None:
+        """Replace the contents of the live database in one transaction; raises RestoreFailed."""
+        raise NotImplementedError  # check_in_place has refused

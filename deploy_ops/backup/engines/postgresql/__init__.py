@@ -6,6 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
 from deploy_ops.backup.engines.base import Counts, Engine, Identity, Json, Snapshot, Writes
 from deploy_ops.backup.engines.postgresql import (
     archive,
@@ -29,6 +32,11 @@ class PostgresqlEngine(Engine):
     def __init__(self, alias: str) -> None:
         super().__init__(alias)
         self._witness: Connection | None = None
+
+    @property
+    def database_name(self) -> str:
+        """Name of the live database."""
+        return self._server.dbname
 
     @property
     def _server(self) -> Server:
@@ -57,6 +65,7 @@ class PostgresqlEngine(Engine):
 
     def writes_since(self, mark: Json, *, own_rows: Counts | None = None) -> Writes:
         """Tell what others wrote since; proof only inside `before` of a swap (see writes.py)."""
+        _report_counters(connections[self.alias])
         with self._looking() as connection:
             return writes.writes_since(connection, mark, own_rows)
 
@@ -105,6 +114,7 @@ class PostgresqlEngine(Engine):
     def swap(self, beside: str, kept: str, *, before: Callable[[], None]) -> None:
         """Exchange the two; `writes_since` called by `before` gives proof."""
         server = self._server
+        connections[self.alias].close()
         with server.connect(application_name=f"deploy_ops/witness/{os.getpid()}") as witness:
             self._witness = witness
 
@@ -138,4 +148,12 @@ class PostgresqlEngine(Engine):
 
     def restore_in_place(self, directory: Path, manifest: Json, *, progress: Progress) -> None:
         """Replace the contents of the live database in one transaction; raises RestoreFailed."""
+        connections[self.alias].close()
         in_place.restore_in_place(self._server, directory, manifest, progress=progress)
+
+
+def _report_counters(connection: BaseDatabaseWrapper) -> None:
+    """Let Django's own session report its counters now: callers pass what it wrote as `own_rows`."""
+    if connection.connection is not None and not connection.in_atomic_block:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_stat_force_next_flush()")

@@ -18,13 +18,13 @@ from deploy_ops.postgresql import Connection, Server, scalar
 SPACE = 1.2  # indexes are built in temporary files before they are written
 
 UNREADABLE = f"""
-    SELECT format('%I.%I', nspname, relname) FROM pg_class AS relation
+    SELECT nspname || '.' || relname FROM pg_class AS relation
     JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
     WHERE {USER_TABLE} AND NOT (has_schema_privilege(relnamespace, 'USAGE')
         AND has_table_privilege(relation.oid, 'SELECT')) ORDER BY 1
 """
 ROW_POLICIES = f"""
-    SELECT format('%I.%I', nspname, relname) FROM pg_class AS relation
+    SELECT nspname || '.' || relname FROM pg_class AS relation
     JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
     WHERE {USER_TABLE} AND row_security_active(relation.oid) ORDER BY 1
 """
@@ -109,7 +109,10 @@ def check_in_place(server: Server, manifest: Json) -> list[str]:
     """Look for what would make the restore in place fail."""
     with server.maintenance(application_name="deploy_ops/preflight") as connection:
         problems = [*_versions(connection, manifest), *_missing(connection, "psql")]
-        problems += [*_surroundings(connection, manifest), *_same_database(connection, server, manifest)]
+        problems += [
+            *_surroundings(connection, manifest),
+            *_same_database(connection, server, manifest),
+        ]
         return problems + [*_owned(connection, server.dbname)]
 
 

@@ -106,7 +106,7 @@ def _pg_dump(
     argv = [program.path, "--format=directory", f"--jobs={jobs}", "--compress=1"]
     argv += [f"--snapshot={snapshot}", f"--lock-wait-timeout={LOCK_WAIT_MS}"]
     argv += ["--no-password", "--verbose", f"--file={directory}", *as_role(server)]
-    sizes = {f"{schema}.{table}": size for _, schema, table, size in tables}
+    sizes = {name: size for name, _, _, size in tables}
     with server.environment() as env, follow_tables("Dump", sizes, jobs, progress) as on_line:
         run(argv, env=env, on_line=on_line)
 

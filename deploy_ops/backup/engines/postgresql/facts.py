@@ -18,7 +18,7 @@ USER_TABLE = """
         AND objid = relation.oid AND deptype = 'e')
 """
 TABLES = f"""
-    SELECT format('%I.%I', nspname, relname), nspname, relname, pg_table_size(relation.oid)
+    SELECT nspname || '.' || relname, nspname, relname, pg_table_size(relation.oid)
     FROM pg_class AS relation JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
     WHERE {USER_TABLE} ORDER BY 4 DESC, 1
 """
@@ -26,7 +26,7 @@ TABLES = f"""
 # How many values were given out since START: grows whatever the increment is, 0 if not called
 # yet. A cyclic sequence does not grow, so it is not among them.
 SEQUENCES = """
-    SELECT format('%I.%I', schemaname, sequencename),
+    SELECT schemaname || '.' || sequencename,
            coalesce((last_value::numeric - start_value) / increment_by + 1, 0)
     FROM pg_sequences WHERE NOT cycle ORDER BY 1
 """
@@ -60,7 +60,7 @@ Table = tuple[str, str, str, int]
 
 
 def tables_of(connection: Connection) -> list[Table]:
-    """Quoted name, schema, bare name and size in bytes of every user table, biggest first."""
+    """Name with schema, schema, bare name and size in bytes of every user table, biggest first."""
     return [
         (name, schema, table, size)
         for name, schema, table, size in connection.execute(TABLES).fetchall()
@@ -82,7 +82,7 @@ def count_tables(
 
 
 def sequences_of(connection: Connection) -> dict[str, int]:
-    """How far each sequence has gone, by quoted name."""
+    """How far each sequence has gone, by name with schema."""
     return {name: int(given) for name, given in connection.execute(SEQUENCES).fetchall()}
 
 

@@ -104,7 +104,7 @@ def _pg_restore(
     if not is_same_cluster(connection, manifest):
         argv += ["--no-owner", "--no-acl"]
     argv.append(str(directory))
-    sizes = {key.replace('"', ""): size for key, size in manifest["extra"]["table_bytes"].items()}
+    sizes = manifest["extra"]["table_bytes"]
     with server.environment(name) as env, follow_tables("Restore", sizes, jobs, progress) as lines:
         run(argv, env=env, on_line=lines)
 

@@ -79,7 +79,7 @@ def _look_again(server: Server, beside: str, kept: str, error: Exception) -> Non
             f"The connection was lost during the exchange of {server.dbname} and {beside}:\n"
             f"{error}\nWhether it took place is not known; both databases are kept, and "
             f"{server.dbname} may refuse connections. Once the server answers, this repairs it:\n"
-            "    python manage.py restore --resume"
+            "    python manage.py restore"
         ) from second
     if not is_swapped:
         raise RestoreFailed(f"The connection was lost during the exchange. {found}") from error

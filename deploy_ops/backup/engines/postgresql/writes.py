@@ -47,7 +47,7 @@ POSITION = """
             (SELECT stats_reset FROM pg_stat_bgwriter)))
 """
 TABLES = f"""
-    SELECT format('%I.%I', nspname, relname), relation.oid::bigint,
+    SELECT nspname || '.' || relname, relation.oid::bigint,
            pg_relation_filenode(relation.oid)::bigint, relpersistence = 'u',
            pg_stat_get_tuples_inserted(relation.oid) + pg_stat_get_tuples_updated(relation.oid)
            + pg_stat_get_tuples_deleted(relation.oid)

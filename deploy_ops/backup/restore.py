@@ -1,0 +1,278 @@
+"""Putting a backup back: verify, look, restore beside, compare, ask, exchange, keep the old."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from deploy_ops.backup.catalog import opened
+from deploy_ops.backup.create import take_backup
+from deploy_ops.backup.engines import engine_for
+from deploy_ops.backup.engines.base import Counts, Engine, Json, Writes
+from deploy_ops.backup.entry import Backup, Level
+from deploy_ops.backup.interrupted import (
+    SWAPPING,
+    Trace,
+    has_interrupted,
+    resume_interrupted,
+    traced,
+)
+from deploy_ops.backup.restore_media import (
+    MediaPaths,
+    check_media,
+    copy_beside,
+    discard,
+    exchange,
+    media_paths,
+)
+from deploy_ops.backup.verification import verify_backup
+from deploy_ops.errors import RestoreFailed, RestoreRefused, SwapUnfinished
+from deploy_ops.lock import DeployLock
+from deploy_ops.progress import Progress, Silent
+
+__all__ = ["Loss", "Restored", "has_interrupted", "restore_backup", "resume_interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What the exchange takes out of the live database; it stays in the kept one.
+
+    `rows` is the live count minus the backup's of every table where they differ; `writes` is what
+    the server counted, updates too; `lsn_*` are positions in the write-ahead log, if there is one.
+    """
+
+    place: str
+    database: str
+    age: timedelta
+    rows: Counts
+    writes: Writes
+    lsn_then: str | None
+    lsn_now: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """Where the restored database is, and what the one before is called (None without exchange)."""
+
+    database: str
+    kept: str | None
+    media_kept: str | None = None
+    safety_backup: str | None = None
+
+
+@dataclass(frozen=True)
+class Restore:
+    """One restore: what goes where, and who is told."""
+
+    backup: Backup
+    alias: str
+    lock: DeployLock
+    confirm: Callable[[Loss], None]
+    before_swap: Callable[[], None]
+    on_step: Callable[[str, Json], None]
+    progress: Progress
+    jobs: int
+    stamp: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the alias."""
+        return engine_for(self.alias)
+
+    @property
+    def manifest(self) -> Json:
+        """The manifest of the backup."""
+        return self.backup.manifest
+
+
+def restore_backup(
+    backup: Backup,
+    *,
+    alias: str,
+    lock: DeployLock,
+    confirm: Callable[[Loss], None],
+    jobs: int = 2,
+    progress: Progress = Silent(),
+    before_swap: Callable[[], None] = lambda: None,
+    into: str | None = None,
+    in_place: bool = False,
+    on_step: Callable[[str, Json], None] = lambda step, facts: None,
+) -> Restored:
+    """Put a backup back; the database before it is kept under the name in the result.
+
+    `confirm` declines by raising. `before_swap` runs when nobody can write any more and stops the
+    exchange by raising. `on_step` hears restore_started, restored_beside, swap_started, swapped,
+    each before (or right after) what cannot be taken back. `into` names a new database instead of
+    the exchange; `in_place` replaces the contents without a second database.
+    Raises RestoreRefused, BackupCorrupt, RestoreFailed; SwapUnfinished if a person must look.
+    """
+    work = Restore(backup, alias, lock, confirm, before_swap, on_step, progress, jobs)
+    _verify(work)
+    _look_ahead(work, into, in_place)
+    with opened(backup) as plain:
+        if into is not None:
+            return _into(work, plain, into)
+        if in_place:
+            return _in_place(work, plain)
+        return _beside_and_exchange(work, plain)
+
+
+def _verify(work: Restore) -> None:
+    verify_backup(work.backup, Level.HASH, alias=work.alias, progress=work.progress)
+
+
+def _look_ahead(work: Restore, into: str | None, in_place: bool) -> None:
+    """Find everything that stands in the way, before anything is touched."""
+    if in_place:
+        problems = work.engine.check_in_place(work.manifest)
+    else:
+        problems = work.engine.check_restore(work.manifest, into=into)
+    if into is None:
+        problems = [*problems, *check_media(work.manifest)]
+    if problems:
+        raise RestoreRefused(
+            f"Backup {work.backup.id} cannot be restored:\n"
+            + "\n".join(f"- {problem}" for problem in problems)
+            + "\nNothing was changed."
+        )
+
+
+def _into(work: Restore, plain: Path, into: str) -> Restored:
+    work.on_step("restore_started", {"backup": work.backup.id, "into": into})
+    _restore_database(work, plain, into)
+    _compare(work, work.engine.count_rows(into), into)
+    work.on_step("restored_beside", {"beside": into})
+    work.progress.say(f"Backup {work.backup.id} is restored into {into}; nothing was exchanged.")
+    return Restored(into, None)
+
+
+def _beside_and_exchange(work: Restore, plain: Path) -> Restored:
+    beside = work.engine.name_beside(f"restoring_{work.stamp}")
+    kept = work.engine.name_beside(f"before_restore_{work.stamp}")
+    media = media_paths(work.stamp) if work.manifest["media"] else None
+    with traced(work.alias, work.backup.id, beside, kept, media) as trace:
+        work.on_step("restore_started", {"backup": work.backup.id, "beside": beside})
+        try:
+            _restore_database(work, plain, beside)
+            _restore_media(work, plain, media)
+            work.confirm(_compared_loss(work, beside))
+            _exchange(work, trace, beside, kept)
+        except SwapUnfinished:
+            raise
+        except BaseException:
+            _discard(work, beside, media)
+            raise
+        if media:
+            exchange(media)
+        work.on_step("swapped", {"kept": kept})
+    return _told(work, kept, media)
+
+
+def _restore_database(work: Restore, plain: Path, name: str) -> None:
+    work.engine.restore_beside(
+        plain / "database", work.manifest, name=name, jobs=work.jobs, progress=work.progress
+    )
+
+
+def _restore_media(work: Restore, plain: Path, media: MediaPaths | None) -> None:
+    if media:
+        copy_beside(plain / "media", media, work.progress)
+
+
+def _compared_loss(work: Restore, beside: str) -> Loss:
+    """Count the restored and the live database at once: the proof, and what would be lost."""
+    engine, identity = work.engine, work.engine.identify()
+    with ThreadPoolExecutor(2, "counting") as pool:
+        live = pool.submit(engine.count_rows, identity.name)
+        _compare(work, engine.count_rows(beside), beside)
+        counts, _ = live.result()
+    work.on_step("restored_beside", {"beside": beside})
+    return _loss(work, counts)
+
+
+def _compare(work: Restore, found: tuple[Counts, Counts], name: str) -> None:
+    """Compare counts with the manifest; sequences are no part of a snapshot and may be ahead."""
+    counts, sequences = found
+    differences = [
+        f"{table}: {counts.get(table, 'no table')} rows, {rows} in the backup"
+        for table, rows in work.manifest["counts"].items()
+        if counts.get(table) != rows
+    ]
+    differences += [
+        f"{sequence}: at {sequences.get(sequence, 'no sequence')}, {position} in the backup"
+        for sequence, position in work.manifest["sequences"].items()
+        if sequences.get(sequence, position - 1) < position
+    ]
+    if differences:
+        raise RestoreFailed(
+            f"The restored database {name} is not what was backed up:\n"
+            + "\n".join(f"- {line}" for line in differences)
+            + "\nThe live database was not changed."
+        )
+
+
+def _loss(work: Restore, live: Counts) -> Loss:
+    then, identity = work.manifest["mark"], work.engine.identify()
+    counts = work.manifest["counts"]
+    rows = {name: live.get(name, 0) - counts.get(name, 0) for name in {*live, *counts}}
+    return Loss(
+        place=identity.place,
+        database=identity.name,
+        age=datetime.now(UTC) - work.backup.created_at,
+        rows={name: rows[name] for name in sorted(rows) if rows[name]},
+        writes=work.engine.writes_since(then),
+        lsn_then=then.get("lsn"),
+        lsn_now=work.engine.mark().get("lsn"),
+    )
+
+
+def _exchange(work: Restore, trace: Trace, beside: str, kept: str) -> None:
+    def before() -> None:
+        work.lock.check()
+        work.before_swap()
+
+    work.lock.check()
+    work.on_step("swap_started", {"beside": beside, "kept": kept})
+    trace.write(SWAPPING)
+    work.progress.say(f"Exchanging the databases; the old one will be {kept}")
+    work.engine.swap(beside, kept, before=before)
+
+
+def _discard(work: Restore, beside: str, media: MediaPaths | None) -> None:
+    work.engine.drop(beside)
+    if media:
+        discard(media)
+
+
+def _told(work: Restore, kept: str, media: MediaPaths | None) -> Restored:
+    identity = work.engine.identify()
+    media_kept = str(media.kept) if media and media.kept.exists() else None
+    also = f", the uploads before it as {media_kept}" if media_kept else ""
+    work.progress.say(
+        f"{identity.place} is now backup {work.backup.id}. The database before it is kept as "
+        f"{kept}{also}. When nothing is missing:\n"
+        "    python manage.py backups prune --kept-databases"
+    )
+    return Restored(identity.name, kept, media_kept)
+
+
+def _in_place(work: Restore, plain: Path) -> Restored:
+    """Replace the contents; the way back is a backup taken first, not a kept database."""
+    engine, identity = work.engine, work.engine.identify()
+    counts, _ = engine.count_rows(identity.name)
+    work.confirm(_loss(work, counts))
+    options: dict[str, Any] = {"jobs": work.jobs, "progress": work.progress}
+    label = f"before restoring {work.backup.id} in place"
+    safety = take_backup(work.alias, lock=work.lock, label=label, **options)
+    work.lock.check()
+    work.on_step("restore_started", {"backup": work.backup.id, "safety_backup": safety.id})
+    engine.restore_in_place(plain / "database", work.manifest, progress=work.progress)
+    work.on_step("swapped", {"kept": None})
+    _compare(work, engine.count_rows(identity.name), identity.name)
+    work.progress.say(
+        f"{identity.place} is now backup {work.backup.id}. What was there before:\n"
+        f"    python manage.py restore {safety.id} --in-place"
+    )
+    return Restored(identity.name, None, safety_backup=safety.id)

@@ -1,0 +1,113 @@
+"""Uploads restored beside MEDIA_ROOT, then exchanged with it by renaming.
+
+The backup's copies are private; restored ones get the permissions that Django gives to uploads,
+and MEDIA_ROOT's owner, or the web server could not read them any more.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+
+from deploy_ops.backup.engines.base import Json
+from deploy_ops.files import sync_directory, sync_tree
+from deploy_ops.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class MediaPaths:
+    """MEDIA_ROOT, what is restored beside it, and what the old one will be called."""
+
+    live: Path
+    beside: Path
+    kept: Path
+
+    def as_json(self) -> dict[str, str]:
+        """For the file that survives a crash."""
+        return {"live": str(self.live), "beside": str(self.beside), "kept": str(self.kept)}
+
+    @classmethod
+    def from_json(cls, fields: Json) -> "MediaPaths":
+        """The other way round."""
+        return cls(Path(fields["live"]), Path(fields["beside"]), Path(fields["kept"]))
+
+
+def media_paths(stamp: str) -> MediaPaths:
+    """Name the directories of one restore."""
+    live = Path(settings.MEDIA_ROOT).resolve()
+    return MediaPaths(
+        live,
+        live.with_name(f"{live.name}_restoring_{stamp}"),
+        live.with_name(f"{live.name}_before_restore_{stamp}"),
+    )
+
+
+def check_media(manifest: Json) -> list[str]:
+    """Look for what would make restoring the uploads fail; a sentence each, with its remedy."""
+    if not manifest["media"]:
+        return []
+    if not getattr(settings, "MEDIA_ROOT", ""):
+        return ["The backup has uploads and MEDIA_ROOT is not set. Set it."]
+    live = Path(settings.MEDIA_ROOT).resolve()
+    if os.path.ismount(live):
+        return [
+            f"MEDIA_ROOT {live} is a mount point and cannot be renamed. Mount the directory above "
+            "it, or restore with MEDIA_ROOT set to a directory inside it."
+        ]
+    parent = live.parent
+    if not os.access(parent, os.W_OK | os.X_OK):
+        return [f"{parent} cannot be written, so MEDIA_ROOT cannot be exchanged. Allow it."]
+    free, needed = shutil.disk_usage(parent).free, int(manifest["media"]["bytes"])
+    if free < needed:
+        return [f"{parent} has {free / 1e6:.0f} MB free, the uploads need {needed / 1e6:.0f} MB."]
+    return []
+
+
+def copy_beside(source: Path, paths: MediaPaths, progress: Progress) -> None:
+    """Copy the uploads of a backup beside MEDIA_ROOT, durably."""
+    files = [path for path in source.rglob("*") if path.is_file()]
+    total, done = sum(path.stat().st_size for path in files), 0
+    paths.beside.mkdir(mode=0o700)
+    with progress.track("Media", total) as report:
+        for path in files:
+            target = paths.beside / path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target, follow_symlinks=False)
+            done += path.stat().st_size
+            report(done)
+    _open_as_uploads(paths)
+    sync_tree(paths.beside)
+
+
+def exchange(paths: MediaPaths) -> None:
+    """Exchange the directories by two renames; may be repeated after a kill at any point."""
+    if not paths.beside.exists():
+        return
+    if paths.live.exists() and not paths.kept.exists():
+        os.rename(paths.live, paths.kept)
+    os.rename(paths.beside, paths.live)
+    sync_directory(paths.live.parent)
+
+
+def discard(paths: MediaPaths) -> None:
+    """Remove what was restored beside."""
+    shutil.rmtree(paths.beside, ignore_errors=True)
+
+
+def _open_as_uploads(paths: MediaPaths) -> None:
+    umask = os.umask(0o077)
+    os.umask(umask)
+    file_mode = settings.FILE_UPLOAD_PERMISSIONS or 0o666 & ~umask
+    directory_mode = settings.FILE_UPLOAD_DIRECTORY_PERMISSIONS or 0o777 & ~umask
+    root = paths.live.stat() if paths.live.exists() else None
+    for directory, _, names in os.walk(paths.beside):
+        os.chmod(directory, directory_mode)
+        for name in names:
+            os.chmod(os.path.join(directory, name), file_mode)
+        if root and os.geteuid() == 0:
+            for path in [directory, *(os.path.join(directory, name) for name in names)]:
+                os.chown(path, root.st_uid, root.st_gid)
+    if root:
+        os.chmod(paths.beside, root.st_mode & 0o7777)

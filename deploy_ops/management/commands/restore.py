@@ -1,0 +1,45 @@
+"""`manage.py restore`: put a backup back beside the live database, then exchange the two."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from deploy_ops.backup.catalog import find_backup
+from deploy_ops.backup.restore import restore_backup, resume_interrupted
+from deploy_ops.lock import deploy_lock
+from deploy_ops.management.base import Json, OpsCommand
+from deploy_ops.management.confirmation import Confirmation
+
+
+class Command(OpsCommand):
+    help = "Restore a backup and keep the database before it; without ID, repair a killed restore."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add the options."""
+        parser.add_argument("id", nargs="?", help="id of the backup, or latest")
+        parser.add_argument("--into", metavar="NAME", help="restore into a new database instead")
+        parser.add_argument("--in-place", action="store_true", help="without a second database")
+        parser.add_argument("--jobs", type=int, default=2, help="tables restored at a time; 2")
+        parser.add_argument("--confirm", metavar="NAME", help="the live database, with --noinput")
+
+    def operate(self, options: dict[str, Any]) -> tuple[int, Json]:
+        """Refuse without consent, repair what was cut off, restore."""
+        alias, confirmation = options["database"], Confirmation(self.tell, options)
+        confirmation.check_options()
+        with deploy_lock(alias, purpose="restore") as lock:
+            if repaired := resume_interrupted(alias):
+                self.tell(repaired)
+            if options["id"] is None:
+                self.tell(repaired or "No restore was cut off. Nothing was changed.")
+                return 0, {"status": "ok" if repaired else "nothing_to_do", "repaired": repaired}
+            restored = restore_backup(
+                backup := find_backup(alias, options["id"]),
+                alias=alias,
+                lock=lock,
+                confirm=confirmation.ask,
+                progress=self.progress,
+                **{name: options[name] for name in ("jobs", "into", "in_place")},
+            )
+        kept = {"kept": restored.kept, "media_kept": restored.media_kept}
+        facts = {"database": restored.database, "safety_backup": restored.safety_backup}
+        return 0, {"status": "ok", "backup": backup.id, **facts, **kept}

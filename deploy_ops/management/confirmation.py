@@ -1,0 +1,69 @@
+"""The typed confirmation before a database is exchanged."""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from deploy_ops.backup.engines import engine_for
+from deploy_ops.backup.engines.base import Answer
+from deploy_ops.backup.restore import Loss
+from deploy_ops.errors import RestoreRefused, UsageError
+
+
+class Confirmation:
+    """Consent by typing name and host, or given beforehand with --noinput --confirm NAME."""
+
+    def __init__(self, tell: Callable[[str], None], options: Mapping[str, Any]) -> None:
+        self._tell = tell
+        self._options = options
+
+    def check_options(self) -> None:
+        """Refuse before any work what would be declined after it; raises UsageError."""
+        options = self._options
+        if options["into"] and options["in_place"]:
+            raise UsageError("--into and --in-place exclude each other. Nothing was changed.")
+        if options["into"] or options["interactive"] or options["id"] is None:
+            return
+        name = engine_for(options["database"]).database_name
+        if options["confirm"] != name:
+            given = options["confirm"] or "nothing"
+            raise RestoreRefused(
+                f"--noinput needs --confirm with the name of the live database; given was {given}. "
+                f"Nothing was changed. To exchange {name}:\n"
+                f"    python manage.py restore {options['id']} --noinput --confirm {name}"
+            )
+
+    def ask(self, loss: Loss) -> None:
+        """Show what would be lost and ask; raises RestoreRefused unless name and host come back."""
+        for line in describe(loss):
+            self._tell(line)
+        if not self._options["interactive"]:
+            return
+        self._tell(f"To exchange the databases, type: {loss.place}")
+        answer = sys.stdin.readline()
+        if answer.split() != loss.place.split():
+            raise RestoreRefused(
+                f"{loss.place} was not confirmed. The live database was not changed, and what was "
+                "restored beside it was removed."
+            )
+
+
+def describe(loss: Loss) -> list[str]:
+    """What the live database would lose, in words."""
+    minutes = loss.age.total_seconds() / 60
+    lines = [f"The backup of {loss.place} is {minutes:.0f} minutes old."]
+    if loss.lsn_then:
+        lines.append(f"Write-ahead log: {loss.lsn_then} then, {loss.lsn_now} now.")
+    lines += [
+        f"    {table}: {abs(rows)} {'more' if rows > 0 else 'fewer'} rows now than in the backup"
+        for table, rows in loss.rows.items()
+    ]
+    lines += [
+        f"    {table}: {rows} rows inserted, updated or deleted since"
+        for table, rows in loss.writes.rows.items()
+    ]
+    if loss.writes.answer is Answer.NOBODY:
+        lines.append("Nobody wrote since: nothing would be lost.")
+    elif loss.writes.answer is Answer.UNKNOWN:
+        lines.append(f"Whether more was changed is not known: {loss.writes.evidence}.")
+    return [*lines, "What would be lost stays in the database before the restore, which is kept."]
