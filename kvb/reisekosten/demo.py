@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
-from itertools import islice
+from itertools import permutations
 
 from django.contrib.auth import get_user_model
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
@@ -55,12 +55,12 @@ def load_demo(today: date) -> int:
 
 def load_rows(rows: int, *, alias: str = DEFAULT_DB_ALIAS) -> None:
     """Add `rows` random trips of BULK_PEOPLE people, the same ones for the same `rows`."""
-    generated = _random_rows(rows, _bulk_people(alias), date.today())
+    blocks = _random_blocks(rows, _bulk_people(alias), date.today())
     with transaction.atomic(using=alias):
         if connections[alias].vendor == "postgresql":
-            _copy(alias, generated)
+            _copy(alias, blocks)
         else:
-            _insert(alias, generated)
+            _insert(alias, blocks)
 
 
 def _trips_until(today: date) -> Iterator[tuple[date, str, str, str, str]]:
@@ -83,26 +83,34 @@ def _bulk_people(alias: str) -> list[str]:
     return [str(person_id) for person_id in ids]
 
 
-def _random_rows(rows: int, people: list[str], today: date) -> Iterator[Row]:
+def _random_blocks(rows: int, people: list[str], today: date) -> Iterator[list[Row]]:
+    """The rows in blocks. Whole trips are drawn, since a draw per column takes most of the time."""
     chance = random.Random(rows)
     days = [str(today - timedelta(days=back)) for back in range(BULK_YEARS * 365)]
-    for _ in range(rows):
-        von, nach = chance.sample(TOWNS, 2)
-        km = f"{chance.randrange(1, 500)}.{chance.randrange(10)}0"
-        yield chance.choice(people), chance.choice(days), von, nach, km, chance.choice(PURPOSES), ""
+    trips = [
+        (von, nach, f"{chance.randrange(1, 500)}.{chance.randrange(100):02}", zweck, "")
+        for von, nach in permutations(TOWNS, 2)
+        for zweck in PURPOSES
+        for _ in range(10)
+    ]
+    for done in range(0, rows, BLOCK_ROWS):
+        size = min(BLOCK_ROWS, rows - done)
+        columns = (chance.choices(values, k=size) for values in (people, days))
+        drawn = chance.choices(trips, k=size)
+        yield [(person, day, *trip) for person, day, trip in zip(*columns, drawn, strict=True)]
 
 
-def _copy(alias: str, rows: Iterator[Row]) -> None:
+def _copy(alias: str, blocks: Iterator[list[Row]]) -> None:
     """No value contains a tab, newline or backslash, so lines need no escaping."""
     sql = f"COPY {Fahrt._meta.db_table} ({', '.join(BULK_COLUMNS)}) FROM STDIN"
     with connections[alias].cursor() as cursor, cursor.copy(sql) as copy:
-        while block := list(islice(rows, BLOCK_ROWS)):
+        for block in blocks:
             copy.write("".join("\t".join(row) + "\n" for row in block))
 
 
-def _insert(alias: str, rows: Iterator[Row]) -> None:
+def _insert(alias: str, blocks: Iterator[list[Row]]) -> None:
     marks = ", ".join(["%s"] * len(BULK_COLUMNS))
     sql = f"INSERT INTO {Fahrt._meta.db_table} ({', '.join(BULK_COLUMNS)}) VALUES ({marks})"
     with connections[alias].cursor() as cursor:
-        while block := list(islice(rows, BLOCK_ROWS)):
+        for block in blocks:
             cursor.executemany(sql, block)
