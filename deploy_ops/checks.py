@@ -1,13 +1,13 @@
 """Django system checks: what can be told to be wrong before anything is run. No database access."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, register
+from django.core.checks import Warning as Caution
 
 from deploy_ops.backup.encryption import keyring
 from deploy_ops.backup.storage import ALIAS
@@ -20,9 +20,7 @@ S3 = ("storages.backends.s3.", "storages.backends.s3boto3.")
 
 
 @register("deploy_ops")
-def check_setting_names(
-    app_configs: Sequence[AppConfig] | None, **kwargs: Any
-) -> list[CheckMessage]:
+def check_setting_names(**_options: Any) -> list[CheckMessage]:
     """C001: a DEPLOY_OPS_ setting that does not exist, most often a typing error."""
     known = known_names()
     unknown = [name for name in dir(settings) if name.startswith(PREFIX) and name not in known]
@@ -37,9 +35,7 @@ def check_setting_names(
 
 
 @register("deploy_ops")
-def check_backup_place(
-    app_configs: Sequence[AppConfig] | None, **kwargs: Any
-) -> list[CheckMessage]:
+def check_backup_place(**_options: Any) -> list[CheckMessage]:
     """C002: backups below a directory whose files the web server hands out."""
     place = conf.backup_dir.resolve()
     return [
@@ -54,13 +50,13 @@ def check_backup_place(
 
 
 @register("deploy_ops")
-def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+def check_settings(**_options: Any) -> list[CheckMessage]:
     """C003: a DEPLOY_OPS_ setting of the wrong type or value."""
     return list(_unfit_settings())
 
 
 @register("deploy_ops", deploy=True)
-def check_key_file(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+def check_key_file(**_options: Any) -> list[CheckMessage]:
     """C004: a key file that cannot be used, found now and not at night."""
     try:
         keyring()
@@ -70,13 +66,13 @@ def check_key_file(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 
 
 @register("deploy_ops", deploy=True)
-def check_programs(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+def check_programs(**_options: Any) -> list[CheckMessage]:
     """C005: DEPLOY_OPS_PG_BIN names a directory without pg_dump and pg_restore.
 
     Which major the server has only a connection can tell; `backup` checks that.
     """
     return [
-        Warning(
+        Caution(
             f"DEPLOY_OPS_PG_BIN[{major}] is {directory}, and {program} is not there.",
             hint=f"Name the directory of PostgreSQL {major}'s client programs.",
             id="deploy_ops.C005",
@@ -88,7 +84,7 @@ def check_programs(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 
 
 @register("deploy_ops", deploy=True)
-def check_storage(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+def check_storage(**_options: Any) -> list[CheckMessage]:
     """C006: a storage for backups that lets others read them. C007: one that fills the memory."""
     given = settings.STORAGES.get(ALIAS)
     if given is None:
@@ -96,15 +92,15 @@ def check_storage(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
     backend, options = str(given.get("BACKEND", "")), given.get("OPTIONS", {})
     if backend == FILE_SYSTEM and options.get("file_permissions_mode", 0o644) & 0o077:
         return [
-            Warning(
+            Caution(
                 f'STORAGES["{ALIAS}"] writes backups that other users of the host can read.',
-                hint='"OPTIONS": {"file_permissions_mode": 0o600, "directory_permissions_mode": 0o700}',
+                hint='"OPTIONS": {"file_permissions_mode": 0o600}',
                 id="deploy_ops.C006",
             )
         ]
     if backend.startswith(S3) and not options.get("max_memory_size"):
         return [
-            Warning(
+            Caution(
                 f'STORAGES["{ALIAS}"] reads whole files into memory when copies are compared.',
                 hint='"OPTIONS": {"max_memory_size": 16 * 1024 * 1024}',
                 id="deploy_ops.C007",

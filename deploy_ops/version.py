@@ -14,7 +14,7 @@ UNKNOWN = "unknown"
 
 @cache
 def code_version() -> str:
-    """Return APP_VERSION, else the installed distribution's, else `git describe`'s, or "unknown"."""
+    """Return APP_VERSION, else the version installed, else `git describe`, else "unknown"."""
     return os.environ.get("APP_VERSION", "").strip() or _installed() or _described() or UNKNOWN
 
 

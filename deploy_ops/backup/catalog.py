@@ -12,12 +12,13 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from deploy_ops.backup.encryption import keyring_for
 from deploy_ops.backup.engines import engine_for
 from deploy_ops.backup.entry import PINNED, Backup, Entry, Level, State
-from deploy_ops.backup.manifest import NAME, BackupId, open_sealed, parse_id
+from deploy_ops.backup.manifest import NAME, BackupId, is_id, open_sealed, parse_id
 from deploy_ops.backup.storage import remote_storage
 from deploy_ops.backup.workspace import OPENED, owner_of, remove_tree, workspace
 from deploy_ops.conf import conf
@@ -32,12 +33,16 @@ __all__ = [
     "complete_backups",
     "delete_backup",
     "find_backup",
+    "find_entry",
     "list_entries",
     "opened",
     "pin",
     "same_database",
+    "sweep_storage",
     "unpin",
+    "usable",
 ]
+UPLOAD_LIMIT = timedelta(days=1)
 logger = logging.getLogger(__name__)
 
 
@@ -70,16 +75,32 @@ def find_backup(alias: str, text: str) -> Backup:
     """
     if text == "latest":
         return _latest(alias)
+    return usable(find_entry(text))
+
+
+def find_entry(text: str) -> Entry:
+    """Return what is known under an id, usable or not; raises UsageError, BackupNotFound."""
     backup_id = parse_id(text)
     directory = private_directory(conf.backup_dir) / backup_id
     names = _names_in_storage(backup_id, is_needed=not directory.exists())
-    if not directory.exists() and NAME not in names:
-        raise BackupNotFound(
-            f"There is no backup {backup_id}. Nothing was changed. See those there are:\n"
-            "    python manage.py backups list"
+    if directory.exists():
+        return _read_entry(directory, names)
+    if NAME in names:
+        return _read_remote(directory, names)
+    raise BackupNotFound(
+        f"There is no backup {backup_id}. Nothing was changed. See those there are:\n"
+        "    python manage.py backups list"
+    )
+
+
+def usable(entry: Entry) -> Backup:
+    """Return the backup of an entry; raises BackupCorrupt if it must not be used."""
+    if entry.backup is None or entry.state is not State.COMPLETE:
+        raise BackupCorrupt(
+            f"Backup {entry.id} is {entry.state} and cannot be used: {entry.reason} "
+            "Nothing was changed. See the others:\n    python manage.py backups list"
         )
-    entry = _read_entry(directory, names) if directory.exists() else _read_remote(directory, names)
-    return _usable(entry)
+    return entry.backup
 
 
 def pin(backup: Backup) -> None:
@@ -104,6 +125,19 @@ def delete_backup(backup: Backup) -> None:
         remote.delete(backup.id)
     if backup.directory.exists():
         remove_tree(backup.directory)
+
+
+def sweep_storage() -> list[str]:
+    """Delete what interrupted uploads left in the storage more than a day ago; return the ids."""
+    remote, before = remote_storage(), datetime.now(UTC) - UPLOAD_LIMIT
+    if remote is None:
+        return []
+    # Ids begin with the time; what is younger may be an upload that another host is doing.
+    ids = [i for i in remote.ids() if is_id(i) and i[:16] < f"{before:%Y%m%dT%H%M%SZ}"]
+    left = [backup_id for backup_id in ids if NAME not in remote.names(backup_id)]
+    for backup_id in left:
+        remote.delete(backup_id)
+    return left
 
 
 @contextmanager
@@ -149,15 +183,6 @@ def _latest(alias: str) -> Backup:
             f"Make one:\n    python manage.py backup --database {alias}"
         )
     return backups[-1]
-
-
-def _usable(entry: Entry) -> Backup:
-    if entry.backup is None or entry.state is not State.COMPLETE:
-        raise BackupCorrupt(
-            f"Backup {entry.id} is {entry.state} and cannot be used: {entry.reason} "
-            "Nothing was changed. See the others:\n    python manage.py backups list"
-        )
-    return entry.backup
 
 
 def _read_entry(directory: Path, remote_names: frozenset[str]) -> Entry:

@@ -62,7 +62,10 @@ class Keyring:
             key_id, salt, prefix, header = _read_header(file, name)
             cipher = self._cipher(key_id, salt)
             for nonce, chunk in _numbered(file, CHUNK_BYTES + TAG_BYTES, prefix):
-                yield _open(cipher, nonce, chunk, header + name.encode(), name, key_id)
+                try:
+                    yield cipher.decrypt(nonce, chunk, header + name.encode())
+                except _library().InvalidTag:
+                    raise _damaged(name, key_id, nonce) from None
 
     def _cipher(self, key_id: str, salt: bytes) -> Any:
         library = _library()
@@ -166,15 +169,12 @@ def _numbered(file: IO[bytes], size: int, prefix: bytes) -> Iterator[tuple[bytes
         counter, chunk = counter + 1, following
 
 
-def _open(cipher: Any, nonce: bytes, chunk: bytes, data: bytes, name: str, key_id: str) -> bytes:
-    try:
-        return bytes(cipher.decrypt(nonce, chunk, data))
-    except _library().InvalidTag:
-        raise BackupCorrupt(
-            f"{name} does not decrypt with key '{key_id}' at chunk "
-            f"{int.from_bytes(nonce[PREFIX_BYTES:-1], 'big')}: it was changed, cut off or "
-            "exchanged, or the key file holds another key under this id."
-        ) from None
+def _damaged(name: str, key_id: str, nonce: bytes) -> BackupCorrupt:
+    chunk = int.from_bytes(nonce[PREFIX_BYTES:-1], "big")
+    return BackupCorrupt(
+        f"{name} does not decrypt with key '{key_id}' at chunk {chunk}: it was changed, cut off "
+        "or exchanged, or the key file holds another key under this id."
+    )
 
 
 def _library() -> Any:

@@ -1,8 +1,8 @@
 """The manifest: what a backup is, in one JSON file that is written last and carries its checksum.
 
 `files` names every file below `database/` and `media/` with its size and SHA-256 as it lies on
-disk (encrypted, if the backup is). Canonical JSON (sorted keys, no spaces) so that the checksum can be recomputed by anybody:
-SHA-256 over the canonical form without the field `checksum`.
+disk (encrypted, if the backup is). The JSON is canonical (sorted keys, no spaces) so that the
+checksum can be recomputed by anybody: SHA-256 over that form without the field `checksum`.
 """
 
 import hashlib
@@ -35,9 +35,14 @@ def new_id(now: datetime) -> BackupId:
     return BackupId(f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}")
 
 
+def is_id(text: str) -> bool:
+    """Whether a text has exactly the form of `new_id`, so that an id is never a path."""
+    return bool(_ID.fullmatch(text))
+
+
 def parse_id(text: str) -> BackupId:
-    """Accept exactly the form of `new_id`, so that an id is never a path; raises UsageError."""
-    if not _ID.fullmatch(text):
+    """Accept an id and nothing else; raises UsageError."""
+    if not is_id(text):
         raise UsageError(
             f"{text!r} is not a backup id; ids look like 20260131T020000Z-0123abcd. "
             "Nothing was changed. See them:\n    python manage.py backups list"

@@ -34,7 +34,7 @@ def media_bytes() -> int:
 
 
 def copy_media(target: Path, progress: Progress) -> Json:
-    """Copy MEDIA_ROOT below the target; return the number of files, bytes, and of what was left out.
+    """Copy MEDIA_ROOT below the target; return how many files, bytes, and entries left out.
 
     Links, sockets and the like are left out and counted. A file deleted meanwhile is as if it had
     been deleted before.

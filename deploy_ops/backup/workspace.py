@@ -8,20 +8,19 @@ not interleave (sweeping, making a directory, numbering backups) happens under `
 import fcntl
 import json
 import os
-import re
 import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deploy_ops.backup.manifest import NAME, is_id
 from deploy_ops.files import open_private, sync_directory
 
 OWNER = "owner"
 PARTIAL = ".partial-"
 OPENED = ".opened-"
 DELETED = ".deleted-"
-_BACKUP = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 
 
 @contextmanager
@@ -123,8 +122,8 @@ def _is_left_over(path: Path) -> bool:
         return owner_of(path) is None
     # Renamed but killed before its manifest. Without an owner file it is a backup that lost its
     # manifest in some other way: shown as incomplete, never removed.
-    is_unfinished = (path / OWNER).exists() and not (path / "manifest.json").exists()
-    return bool(_BACKUP.fullmatch(path.name)) and is_unfinished and owner_of(path) is None
+    is_unfinished = (path / OWNER).exists() and not (path / NAME).exists()
+    return is_id(path.name) and is_unfinished and owner_of(path) is None
 
 
 def _describe(content: bytes) -> str:

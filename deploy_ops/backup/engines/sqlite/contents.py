@@ -46,7 +46,7 @@ def check_integrity(path: Path) -> None:
 
 def _tables(connection: sqlite3.Connection) -> list[str]:
     rows = connection.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_'"
         " AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name"
     )
     return [name for (name,) in rows]

@@ -1,0 +1,202 @@
+"""Proving a backup again later, level by level, and noting the outcome beside its manifest.
+
+manifest  the manifest is sound, every file is there with its size, and no other
+hash      every byte is as recorded, here and in STORAGES["backups"]
+read      decrypted and read through as a restore would
+restore   restored into a scratch database: rows, sequences and migrations compared
+"""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
+
+from deploy_ops.backup.catalog import opened
+from deploy_ops.backup.engines import engine_for
+from deploy_ops.backup.engines.base import Counts, Engine
+from deploy_ops.backup.entry import PINNED, VERIFIED, Backup, Level
+from deploy_ops.backup.manifest import NAME, describe_files, paths_in
+from deploy_ops.backup.storage import remote_storage
+from deploy_ops.backup.workspace import OWNER
+from deploy_ops.errors import BackupCorrupt, RestoreFailed, RestoreRefused
+from deploy_ops.progress import Progress, Silent
+
+MARKS = {NAME, PINNED, VERIFIED, OWNER}
+SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A level that was passed; `pending` are migrations of this code that the backup lacks."""
+
+    level: Level
+    pending: tuple[str, ...] = ()
+
+
+def verify_backup(
+    backup: Backup,
+    level: Level,
+    *,
+    alias: str = DEFAULT_DB_ALIAS,
+    jobs: int = 2,
+    progress: Progress = Silent(),
+) -> Verification:
+    """Prove a backup up to a level; the engine and scratch database are those of the alias.
+
+    Raises BackupCorrupt with everything that was found, and notes that; what cannot be tried
+    (no key, no CREATEDB, no room) raises its own error and says nothing about the backup.
+    """
+    progress.say(f"Verifying backup {backup.id}: {level}")
+    try:
+        pending = _verify(backup, level, alias, jobs, progress)
+    except BackupCorrupt as error:
+        backup.record(level, failed=str(error))
+        raise
+    backup.record(level)
+    return Verification(level, pending)
+
+
+def _verify(
+    backup: Backup, level: Level, alias: str, jobs: int, progress: Progress
+) -> tuple[str, ...]:
+    if backup.is_here:
+        _compare(backup, _check_sizes(backup))
+    if level.rank >= Level.HASH.rank:
+        _compare(backup, _check_hashes(backup))
+    if level.rank >= Level.READ.rank:
+        return _read(backup, level, alias, jobs, progress)
+    return ()
+
+
+def _read(
+    backup: Backup, level: Level, alias: str, jobs: int, progress: Progress
+) -> tuple[str, ...]:
+    engine = engine_for(alias)
+    if engine.vendor != backup.engine:
+        raise RestoreRefused(
+            f"Backup {backup.id} is of {backup.engine} and database '{alias}' is {engine.vendor}. "
+            "Nothing was changed. Name a database of that kind:\n    --database ALIAS"
+        )
+    with opened(backup) as directory:
+        engine.read_through(directory / "database")
+        if level is not Level.RESTORE:
+            return ()
+        with _scratch_database(engine, backup, jobs, progress) as name:
+            _compare(backup, _check_rows(engine, backup, name))
+            return _check_migrations(alias, backup, name)
+
+
+@contextmanager
+def _scratch_database(
+    engine: Engine, backup: Backup, jobs: int, progress: Progress
+) -> Iterator[str]:
+    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}_{secrets.token_hex(2)}"
+    name = engine.name_beside(f"verify_{stamp}")
+    if problems := engine.check_restore(backup.manifest, into=name):
+        raise RestoreRefused(
+            f"Backup {backup.id} cannot be restored into a scratch database here:\n"
+            + "\n".join(problems)
+            + "\nNothing was changed."
+        )
+    with opened(backup) as directory:
+        try:
+            engine.restore_beside(
+                directory / "database", backup.manifest, name=name, jobs=jobs, progress=progress
+            )
+        except RestoreFailed as error:
+            raise BackupCorrupt(f"It cannot be restored: {error}") from error
+    try:
+        yield name
+    finally:
+        engine.drop(name)
+
+
+def _check_sizes(backup: Backup) -> list[str]:
+    files, directory = backup.manifest["files"], backup.directory
+    found = set(paths_in(directory))
+    marks = {path.name for path in directory.iterdir() if path.is_file()}
+    problems = [f"{path} is missing" for path in sorted(files.keys() - found)]
+    problems += [f"{path} is not in the manifest" for path in sorted(found - files.keys())]
+    problems += [f"{name} is not in the manifest" for name in sorted(marks - MARKS)]
+    for path in sorted(files.keys() & found):
+        size = (directory / path).lstat().st_size
+        if (directory / path).is_symlink() or size != files[path]["size"]:
+            problems.append(f"{path} has {size} bytes, recorded are {files[path]['size']}")
+    return problems
+
+
+def _check_hashes(backup: Backup) -> list[str]:
+    recorded = {path: facts["sha256"] for path, facts in backup.manifest["files"].items()}
+    problems = []
+    if backup.is_here:
+        found = {path: facts["sha256"] for path, facts in describe_files(backup.directory).items()}
+        problems += [f"{path} was changed" for path in recorded if found[path] != recorded[path]]
+    if backup.is_copied and (remote := remote_storage()):
+        for path, sha256 in recorded.items():
+            if remote.digest(backup.id, path) != sha256:
+                problems.append(f"the copy of {path} in the storage was changed")
+    return problems
+
+
+def _check_rows(engine: Engine, backup: Backup, name: str) -> list[str]:
+    counts, sequences = engine.count_rows(name)
+    return [
+        *_differences("rows", counts, backup.manifest["counts"], at_least=False),
+        # Sequences are not part of the snapshot, so they may be ahead of it.
+        *_differences("sequence value", sequences, backup.manifest["sequences"], at_least=True),
+    ]
+
+
+def _differences(what: str, found: Counts, recorded: Counts, *, at_least: bool) -> list[str]:
+    return [
+        f"{what} of {name}: {found.get(name)} restored, {recorded.get(name)} recorded"
+        for name in sorted(found.keys() | recorded.keys())
+        if not (
+            found.get(name) == recorded.get(name)
+            or (at_least and (found.get(name) or 0) >= (recorded.get(name) or 0))
+        )
+    ]
+
+
+def _check_migrations(alias: str, backup: Backup, name: str) -> tuple[str, ...]:
+    """Compare the recorded migrations; return those of this code that would be pending."""
+    recorded = {tuple(key) for key in backup.manifest["migrations"]}
+    with _temporary_alias(alias, name) as scratch:
+        recorder = MigrationRecorder(connections[scratch])
+        found = set(recorder.applied_migrations())
+        executor = MigrationExecutor(connections[scratch])
+        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    missing = [f"migration {app}.{migration} differs" for app, migration in found ^ recorded]
+    _compare(backup, sorted(missing))
+    return tuple(f"{migration.app_label}.{migration.name}" for migration, _ in plan)
+
+
+@contextmanager
+def _temporary_alias(alias: str, name: str) -> Iterator[str]:
+    scratch = f"{alias}_{secrets.token_hex(4)}"
+    connections.settings[scratch] = {**connections[alias].settings_dict, "NAME": name}
+    try:
+        yield scratch
+    finally:
+        connections[scratch].close()
+        del connections[scratch]
+        del connections.settings[scratch]
+
+
+def _compare(backup: Backup, problems: list[str]) -> None:
+    """Raise BackupCorrupt if there are problems."""
+    if not problems:
+        return
+    shown = problems[:SHOWN]
+    if len(problems) > SHOWN:
+        shown.append(f"and {len(problems) - SHOWN} more")
+    raise BackupCorrupt(
+        f"Backup {backup.id} is not what its manifest says: {'; '.join(shown)}.\n"
+        "The database was not changed. Do not rely on this backup; make another one:\n"
+        "    python manage.py backup"
+    )

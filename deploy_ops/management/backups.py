@@ -1,0 +1,225 @@
+"""The actions of `manage.py backups`: options in, exit code and JSON out, text on the way."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from deploy_ops.backup import catalog, retention
+from deploy_ops.backup.engines import engine_for
+from deploy_ops.backup.entry import Backup, Entry, Level
+from deploy_ops.backup.verification import verify_backup
+from deploy_ops.backup.workspace import sweep
+from deploy_ops.conf import conf
+from deploy_ops.errors import BackupCorrupt
+from deploy_ops.lock import deploy_lock
+from deploy_ops.management.base import Json, OpsCommand
+from deploy_ops.migrate.journal import referred_backups
+
+Options = Mapping[str, Any]
+Outcome = tuple[int, Json]
+_TIME = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+
+
+def list_backups(command: OpsCommand, options: Options) -> Outcome:
+    """list all backups, and the directories that are none with the reason"""
+    now, entries = datetime.now(UTC), catalog.list_entries()
+    for entry in entries:
+        command.tell(_line(entry, now))
+    if not entries:
+        command.tell(f"No backups in {conf.backup_dir}.")
+    result: Json = {"status": "ok", "backups": [_facts(entry, now) for entry in entries]}
+    if options["max_age"] is None or _is_fresh(options["database"], now, options["max_age"]):
+        return 0, result
+    command.tell(
+        f"No verified backup of database '{options['database']}' is younger than "
+        f"{_age(options['max_age'])}. Make one:\n    python manage.py backup"
+    )
+    return 1, result | {"status": "stale"}
+
+
+def show(command: OpsCommand, options: Options) -> Outcome:
+    """show everything the manifest says"""
+    backup = _find(options)
+    command.tell(_line(catalog.find_entry(backup.id), datetime.now(UTC)))
+    for name, value in sorted(backup.manifest.items()):
+        command.tell(f"{name}: {_shown(value)}")
+    for entry in backup.verifications:
+        command.tell(f"verified: {_shown(entry)}")
+    return 0, {"status": "ok", "manifest": backup.manifest, "verified": backup.verifications}
+
+
+def verify(command: OpsCommand, options: Options) -> Outcome:
+    """prove a backup, or `all` of the database, again"""
+    alias, level = options["database"], options["level"]
+    with deploy_lock(alias, purpose="verify", shared=True):
+        if options["id"] == "all":
+            backups = catalog.same_database(catalog.complete_backups(), alias)
+        else:
+            backups = [_find(options)]
+        results = [_verify(command, backup, level, alias) for backup in backups]
+    is_sound = all("error" not in result for result in results)
+    return 0 if is_sound else 1, {"status": "ok" if is_sound else "corrupt", "backups": results}
+
+
+def prune(command: OpsCommand, options: Options) -> Outcome:
+    """say what DEPLOY_OPS_BACKUP_KEEP no longer keeps; with --delete, delete it"""
+    if options["kept_databases"]:
+        return _prune_databases(command, options)
+    alias = options["database"]
+    with deploy_lock(alias, purpose="prune"):
+        found = catalog.complete_backups(must_reach_storage=True)
+        backups = {backup.id: backup for backup in catalog.same_database(found, alias)}
+        choice = retention.choose(
+            retention.candidates(backups.values()),
+            conf.backup_keep,
+            datetime.now(UTC),
+            referred_backups(),
+        )
+        for backup_id, reasons in choice.keep.items():
+            command.tell(f"keep    {backup_id}  {', '.join(reasons)}")
+        for backup_id, backup in backups.items():
+            if backup_id in choice.drop:
+                command.tell(f"{_verb(options)}  {backup_id}  {backup.size_bytes / 1e6:.1f} MB")
+                if options["delete"]:
+                    catalog.delete_backup(backup)
+        swept = [*sweep(conf.backup_dir), *catalog.sweep_storage()] if options["delete"] else []
+    _remind(command, options, bool(choice.drop))
+    result = {"deleted": options["delete"], "keep": choice.keep, "drop": choice.drop}
+    return 0, {"status": "ok", **result, "swept": swept}
+
+
+def pin(command: OpsCommand, options: Options) -> Outcome:
+    """keep a backup for good: prune leaves it"""
+    backup = _find(options)
+    catalog.pin(backup)
+    command.tell(f"Backup {backup.id} is pinned.")
+    return 0, {"status": "ok", "backup": backup.id, "pinned": True}
+
+
+def unpin(command: OpsCommand, options: Options) -> Outcome:
+    """let a pinned backup be pruned when its time comes"""
+    backup = _find(options)
+    catalog.unpin(backup)
+    command.tell(f"Backup {backup.id} is no longer pinned.")
+    return 0, {"status": "ok", "backup": backup.id, "pinned": False}
+
+
+ACTIONS: Mapping[str, Callable[[OpsCommand, Options], Outcome]] = {
+    "list": list_backups,
+    "show": show,
+    "verify": verify,
+    "prune": prune,
+    "pin": pin,
+    "unpin": unpin,
+}
+
+
+def _find(options: Options) -> Backup:
+    """The backup of an id even if its last verification failed, or the latest usable one."""
+    if options["id"] == "latest":
+        return catalog.find_backup(options["database"], "latest")
+    entry = catalog.find_entry(options["id"])
+    return entry.backup or catalog.usable(entry)
+
+
+def _verify(command: OpsCommand, backup: Backup, level: Level, alias: str) -> Json:
+    facts = {"backup": backup.id, "level": level}
+    try:
+        verification = verify_backup(backup, level, alias=alias, progress=command.progress)
+    except BackupCorrupt as error:
+        command.stderr.write(str(error))
+        return facts | {"error": str(error)}
+    command.tell(f"Backup {backup.id} passed level {level}.")
+    if verification.pending:
+        command.tell(f"    This code has migrations it lacks: {', '.join(verification.pending)}")
+    return facts | {"pending": verification.pending}
+
+
+def _prune_databases(command: OpsCommand, options: Options) -> Outcome:
+    alias = options["database"]
+    with deploy_lock(alias, purpose="prune"):
+        engine = engine_for(alias)
+        drop = [name for name in engine.databases_beside() if _age_of(name) >= options["min_age"]]
+        for name in drop:
+            command.tell(f"{_verb(options)}  {name}")
+            if options["delete"]:
+                engine.drop(name)
+    _remind(command, options, bool(drop))
+    return 0, {"status": "ok", "deleted": options["delete"], "drop": drop}
+
+
+def _age_of(database: str) -> timedelta:
+    """Age of a database beside the live one, by the time in its name."""
+    stamps = _TIME.findall(database)
+    return datetime.now(UTC) - datetime.strptime(stamps[-1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
+def _verb(options: Options) -> str:
+    return "delete" if options["delete"] else "would delete"
+
+
+def _remind(command: OpsCommand, options: Options, has_work: bool) -> None:
+    if not has_work:
+        command.tell("Nothing to delete.")
+    elif not options["delete"]:
+        command.tell("Nothing was deleted. To do it, add:\n    --delete")
+
+
+def _is_fresh(alias: str, now: datetime, max_age: timedelta) -> bool:
+    backups = catalog.same_database(catalog.complete_backups(), alias)
+    sound = [each for each in retention.candidates(backups) if each.is_verified]
+    return any(timedelta(minutes=-5) <= now - each.taken_at <= max_age for each in sound)
+
+
+def _line(entry: Entry, now: datetime) -> str:
+    backup = entry.backup
+    if backup is None:
+        return f"{entry.id}  {entry.state}: {entry.reason}"
+    marks = {
+        "pinned": backup.is_pinned,
+        "encrypted": backup.is_encrypted,
+        "copied": backup.is_copied,
+        "only in storage": not backup.is_here,
+        "DATED IN THE FUTURE": entry.is_future(now),
+        f"{entry.state}: {entry.reason}": bool(entry.reason),
+        backup.label: bool(backup.label),
+    }
+    words = [word for word, applies in marks.items() if applies]
+    size, age = f"{backup.size_bytes / 1e6:.1f} MB", _age(now - backup.created_at)
+    return f"{entry.id}  {age:>6}  {size:>10}  {backup.level:8}  {backup.place}  {', '.join(words)}"
+
+
+def _facts(entry: Entry, now: datetime) -> Json:
+    facts: Json = {"id": entry.id, "state": entry.state, "reason": entry.reason}
+    if (backup := entry.backup) is None:
+        return facts
+    return facts | {
+        "created_at": backup.created_at,
+        "age_seconds": round((now - backup.created_at).total_seconds()),
+        "engine": backup.engine,
+        "database": backup.place,
+        "label": backup.label,
+        "run": backup.manifest["run"],
+        "size_bytes": backup.size_bytes,
+        "level": backup.level,
+        "pinned": backup.is_pinned,
+        "encrypted": backup.is_encrypted,
+        "here": backup.is_here,
+        "copied": backup.is_copied,
+        "future": entry.is_future(now),
+    }
+
+
+def _age(age: timedelta) -> str:
+    hours = age.total_seconds() / 3600
+    if hours >= 48:
+        return f"{hours / 24:.0f} d"
+    return f"{hours:.0f} h" if hours >= 2 else f"{hours * 60:.0f} min"
+
+
+def _shown(value: object) -> str:
+    """A value on one line, long lists and tables by their number."""
+    if isinstance(value, (dict, list)) and len(value) > 12:
+        return f"{len(value)} entries (see --format json)"
+    return str(value)
