@@ -53,6 +53,10 @@ def load_demo(today: date) -> int:
     )
 
 
+def has_demo_person() -> bool:
+    return User.objects.filter(username=LOGIN).exists()
+
+
 def load_rows(rows: int, *, alias: str = DEFAULT_DB_ALIAS) -> None:
     """Add `rows` random trips of BULK_PEOPLE people, the same ones for the same `rows`."""
     blocks = _random_blocks(rows, _bulk_people(alias), date.today())

@@ -23,10 +23,12 @@ class Command(BaseCommand):
                 " Nothing was changed. Use kvb.app.settings_dev."
             )
         if options["if_empty"] and Fahrt.objects.exists():
-            self.stdout.write("There are trips already; no demo data was added.")
+            self.stdout.write("There are trips already, so no demo data was added.")
         elif options["rows"] is not None:
             demo.load_rows(options["rows"])
             self.stdout.write(f"Added {options['rows']} trips.")
         else:
             added = demo.load_demo(timezone.localdate())
-            self.stdout.write(f"Added {added} trips of {demo.LOGIN}, password {demo.PASSWORD}.")
+            self.stdout.write(f"Added {added} trips of {demo.LOGIN}.")
+        if demo.has_demo_person():
+            self.stdout.write(f"Demo login: {demo.LOGIN}, password: {demo.PASSWORD}")
