@@ -31,8 +31,8 @@ Project (tests/project/runner.py: tests.project.settings, real processes, warnin
         .insert_trips(app, ("purpose", km), ...)   .trips(app) -> rows
         .runs() -> journal files   .journal() -> steps of the only one
         .directory  .ops_dir  .backups_dir  .media_root
-    env={"KILL_AT": "journal:<step>:before|after[:n]"} kills the command there, RAISE_AT raises
-    ENOSPC; step `*` counts every step (tests/project/kill.py).
+    env={"KILL_AT": "journal:<step>:before|after[:n]"} kills the command there, RAISE_AT fills
+    the disk (ENOSPC); step `*` counts every step (tests/project/kill.py).
 
 django_alias             alias of `database` for code under test that runs in this process
 

@@ -290,13 +290,14 @@ def test_code_in_this_process_uses_the_database(database, django_alias):
 
 
 TWO_RECORDS = """
+from deploy_ops.errors import JournalFailed
 from deploy_ops.migrate.journal import Journal
 journal = Journal.start()
 print("started", flush=True)
 try:
     journal.record("applied")
-except OSError as error:
-    print("refused", error.errno, flush=True)
+except JournalFailed as error:
+    print("refused", error.__cause__.errno, flush=True)
 """
 
 

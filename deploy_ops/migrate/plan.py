@@ -54,7 +54,6 @@ ADDITIVE = (
     AlterOrderWithRespectTo,
     AlterUniqueTogether,
     CreateModel,
-    DeleteModel,
     RemoveConstraint,
     RemoveIndex,
     RenameField,

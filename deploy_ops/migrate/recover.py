@@ -15,14 +15,13 @@ from django.db.migrations.executor import MigrationExecutor
 
 from deploy_ops.backup.entry import Backup
 from deploy_ops.backup.engines import engine_for
-from deploy_ops.backup.engines.base import Answer, Writes
+from deploy_ops.backup.engines.base import Answer, Engine, Writes
 from deploy_ops.backup.restore import restore_backup
 from deploy_ops.errors import DeployOpsError, RestoreFailed
 from deploy_ops.migrate.apply import History, Run, apply_plan
 from deploy_ops.migrate.fingerprint import Fingerprint, take_fingerprint
 from deploy_ops.migrate.leftovers import drop_invalid_indexes
 from deploy_ops.migrate.plan import Plan, Reversal, Step
-from deploy_ops.migrate.session import flush_counters
 
 COUNTERS_TRIES = 5
 COUNTERS_PAUSE_SECONDS = 0.2
@@ -163,13 +162,13 @@ def restored(case: Case) -> Recovery | None:
         case.reasons.append("Not restored: the run was started with --no-backup.")
         return None
     try:
-        _prove_nobody_wrote(case)
+        _prove_nobody_wrote(case, engine_for(case.run.alias))
         done = restore_backup(
             case.backup,
             alias=case.run.alias,
             lock=case.run.lock,
             confirm=lambda loss: None,  # proven, or accepted on the command line
-            before_swap=lambda: _prove_nobody_wrote(case),
+            before_swap=lambda engine: _prove_nobody_wrote(case, engine),
             on_step=lambda step, facts: case.run.journal.record(step, **facts),
             progress=case.run.progress,
         )
@@ -183,11 +182,11 @@ def restored(case: Case) -> Recovery | None:
     )
 
 
-def _prove_nobody_wrote(case: Case) -> None:
+def _prove_nobody_wrote(case: Case, engine: Engine) -> None:
     """Raise unless nobody but this run wrote since the backup began, or that is accepted."""
     if case.accept_data_loss or case.backup is None:
         return
-    writes = _writes(case, case.backup)
+    writes = _writes(case, case.backup, engine)
     if writes.answer is not Answer.NOBODY:
         raise RestoreFailed(
             f"others may have written since the backup began ({writes.evidence}), "
@@ -195,13 +194,10 @@ def _prove_nobody_wrote(case: Case) -> None:
         )
 
 
-def _writes(case: Case, backup: Backup) -> Writes:
+def _writes(case: Case, backup: Backup, engine: Engine) -> Writes:
     """Ask who wrote; the counters of a session that has just ended arrive a moment later."""
-    flush_counters(case.run.connection)
     for _ in range(COUNTERS_TRIES):
-        writes = engine_for(case.run.alias).writes_since(
-            backup.manifest["mark"], own_rows=case.run.own_rows
-        )
+        writes = engine.writes_since(backup.manifest["mark"], own_rows=case.run.own_rows)
         if writes.answer is not Answer.UNKNOWN:
             break
         time.sleep(COUNTERS_PAUSE_SECONDS)

@@ -104,13 +104,6 @@ def heal(connection: BaseDatabaseWrapper, prepare: Callable[[], None]) -> None:
         prepare()
 
 
-def flush_counters(connection: BaseDatabaseWrapper) -> None:
-    """Make the server count now what this session wrote; it may hold that back for a minute."""
-    if connection.vendor == "postgresql" and connection.is_usable():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_stat_force_next_flush()")
-
-
 def is_lock_failure(error: BaseException | None) -> bool:
     """Tell whether the error is a lost race for a lock, which may be tried again."""
     while error is not None:

@@ -2,10 +2,9 @@
 
 KILL_AT=journal:<step>:before|after[:n] ends the process with SIGKILL right before or right after
 the n-th record (default: the first) of that step; `*` counts every step. RAISE_AT takes the same
-form and raises OSError(ENOSPC) there.
+form; from there on the journal's file lies on a full disk (/dev/full).
 """
 
-import errno
 import os
 import re
 import signal
@@ -24,11 +23,11 @@ class Fault:
     step: str
     moment: str
     number: int
-    strike: Callable[[], None]
+    strike: Callable[[Journal], None]
     seen: int = field(default=0)
 
     @classmethod
-    def parse(cls, text: str, strike: Callable[[], None]) -> "Fault":
+    def parse(cls, text: str, strike: Callable[[Journal], None]) -> "Fault":
         """From the value of KILL_AT or RAISE_AT; ValueError where it does not follow the form."""
         form = re.fullmatch(r"journal:([^:]+):(before|after)(?::(\d+))?", text)
         if not form:
@@ -45,10 +44,10 @@ class Fault:
             self.seen += self.step in ("*", step)
             due = self.seen == self.number and self.step in ("*", step)
             if due and self.moment == "before":
-                self.strike()
+                self.strike(instance)
             answer = record(instance, step, **facts)
             if due and self.moment == "after":
-                self.strike()
+                self.strike(instance)
             return answer
 
         journal.record = record_with_fault
@@ -56,14 +55,14 @@ class Fault:
 
 def arm() -> None:
     """Patch the journal as the environment says."""
-    for variable, strike in (("KILL_AT", _kill), ("RAISE_AT", _raise_disk_full)):
+    for variable, strike in (("KILL_AT", _kill), ("RAISE_AT", _fill_disk)):
         if variable in os.environ:
             Fault.parse(os.environ[variable], strike).patch(Journal)
 
 
-def _kill() -> None:
+def _kill(journal: Journal) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _raise_disk_full() -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def _fill_disk(journal: Journal) -> None:
+    os.dup2(os.open("/dev/full", os.O_WRONLY), journal._descriptor)

@@ -1,0 +1,81 @@
+"""The journal survives what kills its writer."""
+
+import os
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from deploy_ops.errors import JournalFailed
+from deploy_ops.migrate.journal import (
+    Journal,
+    prune_runs,
+    read_runs,
+    referred_backups,
+    unresolved_runs,
+)
+
+
+@pytest.fixture(autouse=True)
+def ops_dir(tmp_path, settings):
+    settings.DEPLOY_OPS_DIR = tmp_path / "ops"
+    return tmp_path / "ops"
+
+
+def test_a_run_is_unresolved_until_it_says_how_it_ended():
+    journal = Journal.start(database="trips")
+    assert [record.run for record in unresolved_runs("trips")] == [journal.run]
+    journal.record("finished", status="ok")
+    assert unresolved_runs("trips") == []
+
+
+def test_runs_of_other_databases_are_not_ours_to_resolve():
+    Journal.start(database="elsewhere")
+    assert unresolved_runs("trips") == []
+
+
+def test_a_line_cut_off_by_a_crash_is_passed_over():
+    journal = Journal.start(database="trips")
+    journal.record("backed_up", backup="20260131T020000Z-0123abcd")
+    [record] = read_runs()
+    with record.path.open("a") as file:
+        file.write('{"step": "finis')
+    [record] = read_runs()
+    assert [step["step"] for step in record.steps] == ["started", "backed_up"]
+    assert not record.is_resolved
+
+
+def test_an_empty_journal_counts_as_unresolved(ops_dir):
+    (ops_dir / "runs").mkdir(mode=0o700, parents=True)
+    (ops_dir / "runs" / "20260131T020000Z-0123abcd.jsonl").touch()
+    assert len(unresolved_runs("trips")) == 1
+
+
+def test_a_backup_is_referred_to_while_its_run_is_open():
+    journal = Journal.start(database="trips")
+    journal.record("backed_up", backup="20260131T020000Z-0123abcd")
+    assert referred_backups() == {"20260131T020000Z-0123abcd"}
+    journal.record("finished", status="ok")
+    assert referred_backups() == set()
+
+
+def test_a_full_disk_stops_the_run_with_the_way_on():
+    journal = Journal.start(database="trips")
+    os.dup2(os.open("/dev/full", os.O_WRONLY), journal._descriptor)
+    with pytest.raises(JournalFailed, match="(?s)No space left on device.*safe_migrate") as failure:
+        journal.record("migration_started")
+    assert failure.value.exit_code == 4
+
+
+def test_only_resolved_journals_age():
+    resolved, still_open = Journal.start(database="a"), Journal.start(database="a")
+    resolved.record("finished", status="ok")
+    assert prune_runs(datetime.now(UTC)) == 0
+    assert prune_runs(datetime.now(UTC) + timedelta(days=91)) == 1
+    assert [record.run for record in read_runs()] == [still_open.run]
+
+
+def test_journals_are_private(ops_dir):
+    Journal.start(database="trips")
+    [record] = read_runs()
+    assert record.path.stat().st_mode & 0o777 == 0o600
+    assert (ops_dir / "runs").stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,154 @@
+"""What undoing a migration would cost, and what it touches: decided without a database."""
+
+import pytest
+from django.db import migrations, models
+from django.db.migrations.state import ModelState, ProjectState
+
+from deploy_ops.migrate.plan import CHEAP_BYTES, Plan, Reversal, Step, make_plan, reversal_of
+
+
+def noop(apps, schema_editor):
+    """Does nothing, but is not RunPython.noop."""
+
+
+def trip_state() -> ProjectState:
+    state = ProjectState()
+    state.add_model(ModelState("auth", "User", [("id", models.AutoField(primary_key=True))]))
+    state.add_model(
+        ModelState(
+            "trips",
+            "Trip",
+            [
+                ("id", models.BigAutoField(primary_key=True)),
+                ("purpose", models.CharField(max_length=100, null=True)),
+                ("km", models.DecimalField(max_digits=8, decimal_places=2)),
+                ("person", models.ForeignKey("auth.User", models.CASCADE)),
+            ],
+        )
+    )
+    return state
+
+
+def alter(name: str, field: models.Field) -> migrations.AlterField:
+    return migrations.AlterField("trip", name, field)
+
+
+class UnknownOperation(migrations.operations.base.Operation):
+    """Somebody's own operation."""
+
+    def state_forwards(self, app_label, state):
+        """Change nothing."""
+
+
+LOSSLESS = {
+    "added column": migrations.AddField("trip", "note", models.TextField(null=True)),
+    "added table": migrations.CreateModel("Receipt", [("id", models.AutoField(primary_key=True))]),
+    "added index": migrations.AddIndex("trip", models.Index(fields=["km"], name="km")),
+    "wider text": alter("purpose", models.CharField(max_length=200, null=True)),
+    "wider number": alter("km", models.DecimalField(max_digits=12, decimal_places=2)),
+    "renamed column": migrations.RenameField("trip", "km", "kilometres"),
+    "python with its reverse": migrations.RunPython(noop, noop),
+    "python that does nothing": migrations.RunPython(
+        migrations.RunPython.noop, migrations.RunPython.noop
+    ),
+    "sql with its reverse": migrations.RunSQL("SELECT 1", "SELECT 2"),
+}
+LOSSY = {
+    "removed column": migrations.RemoveField("trip", "purpose"),
+    "removed table": migrations.DeleteModel("Trip"),
+    "narrower text": alter("purpose", models.CharField(max_length=10, null=True)),
+    "fewer digits before the point": alter(
+        "km", models.DecimalField(max_digits=8, decimal_places=3)
+    ),
+    "fewer decimals": alter("km", models.DecimalField(max_digits=8, decimal_places=1)),
+    "other type": alter("km", models.IntegerField()),
+    "null filled in": alter("purpose", models.CharField(max_length=100, default="-")),
+    "other target": alter("person", models.ForeignKey("trips.Trip", models.CASCADE)),
+    "python whose reverse gives nothing back": migrations.RunPython(
+        noop, migrations.RunPython.noop
+    ),
+    "sql whose reverse gives nothing back": migrations.RunSQL("DELETE FROM t", ""),
+    "unknown operation": UnknownOperation(),
+}
+IMPOSSIBLE = {
+    "python without reverse": migrations.RunPython(noop),
+    "sql without reverse": migrations.RunSQL("DELETE FROM t"),
+}
+
+
+@pytest.mark.parametrize(
+    ("operation", "expected"),
+    [
+        pytest.param(operation, expected, id=name)
+        for expected, operations in (
+            (Reversal.LOSSLESS, LOSSLESS),
+            (Reversal.LOSSY, LOSSY),
+            (Reversal.IMPOSSIBLE, IMPOSSIBLE),
+        )
+        for name, operation in operations.items()
+    ],
+)
+def test_reversal_of_each_operation(operation, expected):
+    assert reversal_of(operation, "trips", trip_state()) is expected
+
+
+def plan_of(*operations, atomic=True, backwards=False) -> Plan:
+    migration = migrations.Migration("0002", "trips")
+    migration.operations = list(operations)
+    migration.atomic = atomic
+    return make_plan([(migration, backwards)], trip_state())
+
+
+def test_a_migration_costs_what_its_worst_operation_costs():
+    plan = plan_of(
+        LOSSLESS["added column"], IMPOSSIBLE["python without reverse"], LOSSY["removed column"]
+    )
+    assert plan.steps[0].reversal is Reversal.IMPOSSIBLE
+
+
+def test_database_operations_behind_a_state_only_one_count():
+    separate = migrations.SeparateDatabaseAndState(
+        database_operations=[LOSSY["removed column"]], state_operations=[]
+    )
+    assert plan_of(separate).steps[0].reversal is Reversal.LOSSY
+
+
+def test_removing_a_foreign_key_names_the_parent_table_that_is_locked_too():
+    plan = plan_of(migrations.RemoveField("trip", "person"))
+    assert plan.steps[0].tables == ("trips_trip", "auth_user")
+
+
+def test_operations_see_the_state_that_those_before_them_left():
+    plan = plan_of(
+        migrations.AddField("trip", "code", models.CharField(max_length=5)),
+        alter("code", models.CharField(max_length=3)),
+    )
+    assert plan.steps[0].reversal is Reversal.LOSSY
+
+
+def test_planning_leaves_the_given_state_alone():
+    state = trip_state()
+    migration = migrations.Migration("0002", "trips")
+    migration.operations = [LOSSY["removed column"]]
+    make_plan([(migration, False)], state)
+    assert "purpose" in state.models["trips", "trip"].fields
+
+
+@pytest.mark.parametrize(
+    ("options", "fits"), [({}, True), ({"atomic": False}, False), ({"backwards": True}, False)]
+)
+def test_what_fits_one_transaction(options, fits):
+    assert plan_of(LOSSLESS["added column"], **options).fits_one_transaction is fits
+
+
+def test_cheap_is_small_tables_and_no_code():
+    plan = plan_of(LOSSLESS["added column"])
+    assert plan.is_cheap({"trips_trip": CHEAP_BYTES})
+    assert not plan.is_cheap({"trips_trip": CHEAP_BYTES + 1})
+    assert not plan_of(LOSSLESS["sql with its reverse"]).is_cheap({})
+
+
+def test_a_step_reads_as_app_and_name():
+    step = plan_of().steps[0]
+    assert isinstance(step, Step)
+    assert str(step) == "trips.0002"

@@ -1,0 +1,155 @@
+"""A release whose migration breaks: what the operator types, sees and has afterwards."""
+
+import pytest
+
+TRIPS = [("Kundentermin", 120), ("Messe", 410)]
+
+
+@pytest.fixture
+def deployed(project):
+    """Deploy the first migration of an app and give it rows."""
+
+    def deploy(app, *, trips=TRIPS):
+        project.with_apps(app)
+        project.run("migrate", "auth", check=0)
+        project.run("migrate", app, "0001", check=0)
+        project.insert_trips(app, *trips)
+        return project
+
+    return deploy
+
+
+def test_two_migrations_hold_and_the_third_breaks(deployed):
+    project = deployed("bad_third")
+    project.run("migrate", "bad_third", "0001", check=0)
+    schema = project.database.schema()
+
+    result = project.json("safe_migrate", check=3)
+
+    assert result["status"] == "recovered"
+    assert result["recovery"]["rung"] == "reversed"
+    assert project.database.schema() == schema
+    assert project.trips("bad_third") == TRIPS
+    applied = project.database.query("SELECT name FROM django_migrations WHERE app = 'bad_third'")
+    assert applied == [("0001_initial",)]
+
+
+def test_the_message_says_what_why_state_and_next(deployed):
+    project = deployed("bad_third")
+    result = project.run("safe_migrate", check=3)
+    assert (
+        "bad_third.0004_import_receipts failed: ValueError: line 7 of the import" in result.stderr
+    )
+    assert "The schema is as it was" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_lossy_step_before_the_failure_is_answered_by_the_backup(deployed):
+    project = deployed("bad_lossy")
+
+    result = project.json("safe_migrate", check=3)
+
+    assert result["recovery"]["rung"] == "restored"
+    assert project.trips("bad_lossy") == TRIPS
+    assert result["recovery"]["kept"]
+
+
+@pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
+def test_half_a_migration_without_transaction_needs_a_person_and_the_message_leads_out(deployed):
+    """Rows written outside any transaction cannot be told from rows of others."""
+    project = deployed("bad_nonatomic")
+    schema = project.database.schema()
+    result = project.json("safe_migrate", check=4)
+    assert "+ column public.bad_nonatomic_trip.note" in result["recovery"]["message"]
+
+    way_out = ("restore", result["backup"], "--noinput", "--confirm", project.database.name)
+    project.run(*way_out, check=0)
+
+    assert project.database.schema() == schema
+    assert project.trips("bad_nonatomic") == TRIPS
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_half_a_migration_without_transaction_is_restored_where_one_writer_is_proof(deployed):
+    project = deployed("bad_nonatomic")
+    schema = project.database.schema()
+    result = project.json("safe_migrate", check=3)
+    assert result["recovery"]["rung"] == "restored"
+    assert project.database.schema() == schema
+
+
+def test_a_lone_broken_migration_rolls_back(deployed):
+    project = deployed("bad_unique", trips=[("Messe", 1), ("Messe", 1)])
+    result = project.json("safe_migrate", check=3)
+    assert result["recovery"]["rung"] == "rolled_back"
+
+
+def test_a_deferred_constraint_fails_with_its_step_and_not_after_it(deployed):
+    project = deployed("deferred_constraint")
+    result = project.json("safe_migrate", check=3)
+    assert "0003_orphan_receipt failed" in result["error"]
+    assert result["recovery"]["rung"] == "reversed"
+
+
+def test_an_honest_reverse_gives_the_rows_back(deployed):
+    project = deployed("bad_after_run_python")
+    result = project.json("safe_migrate", check=3)
+    assert result["recovery"]["rung"] == "reversed"
+    assert project.trips("bad_after_run_python") == TRIPS
+
+
+def test_stop_stops_and_says_how_to_go_on(deployed):
+    project = deployed("bad_third")
+    result = project.json("safe_migrate", "--on-failure", "stop", check=4)
+    assert result["recovery"]["rung"] == "manual"
+    assert result["recovery"]["applied"] == [
+        ["bad_third", "0002_note"],
+        ["bad_third", "0003_receipt"],
+    ]
+    assert f"python manage.py restore {result['backup']}" in result["recovery"]["message"]
+    assert project.trips("bad_third") == TRIPS
+
+
+def test_a_failing_post_migrate_handler_is_told_and_nothing_is_reversed(deployed):
+    project = deployed("bad_post_migrate")
+    result = project.json("safe_migrate", check=4)
+    assert result["applied"] == [["bad_post_migrate", "0002_note"]]
+    assert result["recovery"]["rung"] == "none"
+    assert "python manage.py migrate" in result["recovery"]["message"]
+    assert "note" in project.database.schema()["bad_post_migrate_trip"]
+
+
+def test_without_a_backup_the_cheap_rungs_still_hold(deployed):
+    project = deployed("bad_third")
+    result = project.json("safe_migrate", "--no-backup", check=3)
+    assert result["backup"] is None
+    assert result["recovery"]["rung"] == "reversed"
+
+
+def test_a_single_transaction_leaves_nothing_to_reverse(deployed):
+    project = deployed("bad_third")
+    result = project.json("safe_migrate", "--single-transaction", check=3)
+    assert result["recovery"]["rung"] == "rolled_back"
+    assert project.trips("bad_third") == TRIPS
+
+
+@pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
+def test_a_failed_concurrent_index_is_cleared_away(deployed):
+    project = deployed("bad_concurrent_index", trips=[("Messe", 1), ("Messe", 1)])
+    result = project.json("safe_migrate", check=3)
+    assert result["recovery"]["rung"] == "rolled_back"
+    assert project.database.query("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
+
+
+def test_success_leaves_a_backup_a_release_and_nothing_to_do(deployed):
+    project = deployed("good_expand")
+    result = project.json("safe_migrate", check=0)
+    assert result["status"] == "ok"
+    assert result["applied"] == [
+        ["good_expand", "0002_cost_centre"],
+        ["good_expand", "0003_km_index"],
+    ]
+    assert (project.backups_dir / result["backup"] / "manifest.json").exists()
+    assert result["run"] in (project.ops_dir / "releases.jsonl").read_text()
+    assert project.json("safe_migrate", check=0)["status"] == "nothing_to_do"
+    assert len(list(project.backups_dir.glob("2*"))) == 1
