@@ -18,7 +18,7 @@ from typing import Any, LiteralString, cast
 
 import psycopg
 from django.db import connections
-from psycopg import pq
+from psycopg import pq, sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
@@ -28,6 +28,7 @@ from deploy_ops.redact import Secret, redact
 
 Connection = psycopg.Connection[TupleRow]
 CONNECT_TIMEOUT_SECONDS = "10"
+POOLER_ROUNDS = 8  # a pooler that hands out sessions in turn comes around within these
 KEEPALIVES = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
 
 
@@ -67,13 +68,18 @@ class Server:
             parameters["password"] = self.password.reveal()
         try:
             connection = psycopg.connect(autocommit=True, **parameters)
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             raise self._unavailable(parameters["dbname"], error) from None
         if self.role:
-            connection.execute(
-                psycopg.sql.SQL("SET ROLE {}").format(psycopg.sql.Identifier(self.role))
-            )
+            self._assume_role(connection, parameters["dbname"], self.role)
         return connection
+
+    def _assume_role(self, connection: Connection, dbname: str, role: str) -> None:
+        try:
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+        except psycopg.Error as error:
+            connection.close()
+            raise self._unavailable(dbname, error) from None
 
     def maintenance(self, *, application_name: str) -> Connection:
         """Connect to the maintenance database of the same server."""
@@ -89,7 +95,7 @@ class Server:
                 env["PGPASSFILE"] = str(_write_passfile(Path(directory), self.password))
             yield env
 
-    def _unavailable(self, dbname: str, error: psycopg.OperationalError) -> DatabaseUnavailable:
+    def _unavailable(self, dbname: str, error: psycopg.Error) -> DatabaseUnavailable:
         reason = redact(str(error)).strip()
         if self.password:
             reason = reason.replace(self.password.reveal(), str(self.password))
@@ -100,33 +106,37 @@ class Server:
 
 
 def server_of(alias: str) -> Server:
-    """Return the direct server of an alias: DEPLOY_OPS_DATABASE_URL, else Django's settings."""
+    """Return the direct server of an alias: DEPLOY_OPS_DATABASE_URL, else Django's settings.
+
+    Raises ConfigurationError if either does not name a database.
+    """
+    role = connections[alias].settings_dict["OPTIONS"].get("assume_role")
     if alias == "default" and (url := conf.database_url):
         try:
-            return _server(dict(conninfo_to_dict(url.reveal())))
+            return _server(dict(conninfo_to_dict(url.reveal())), role)
         except psycopg.ProgrammingError:
             raise ConfigurationError(
                 "DEPLOY_OPS_DATABASE_URL is not a PostgreSQL URL. Nothing was changed. "
                 "It looks like postgresql://user:password@host:5432/name"
             ) from None
-    given = connections[alias].get_connection_params()  # type: ignore[attr-defined]
-    return _server(given, role=given.get("assume_role"))
+    return _server(connections[alias].get_connection_params(), role)
 
 
 def use_direct_connection(alias: str) -> None:
     """Point Django's own connection of the alias at the direct server, for this process."""
     if alias != "default" or not conf.database_url:
         return
-    server = server_of(alias)
-    connection = connections[alias]
+    server, connection = server_of(alias), connections[alias]
     connection.close()
+    options = connection.settings_dict["OPTIONS"]
+    # What only Django knows stays; where to connect comes from the URL alone.
+    kept = {name: value for name, value in options.items() if name not in _variables()}
+    kept.pop("pool", None)
+    where = {name: value for name, value in server.parameters.items() if name != "dbname"}
     connection.settings_dict.update(
-        NAME=server.dbname,
-        HOST=server.parameters.get("host", ""),
-        PORT=server.parameters.get("port", ""),
-        USER=server.parameters.get("user", ""),
-        PASSWORD=server.password.reveal(),
+        NAME=server.dbname, HOST="", PORT="", USER="", PASSWORD=server.password.reveal()
     )
+    connection.settings_dict["OPTIONS"] = {**kept, **where}
 
 
 def refuse_pooler(server: Server) -> None:
@@ -134,20 +144,26 @@ def refuse_pooler(server: Server) -> None:
 
     Locks and SET live in a session; behind PgBouncer in transaction mode each statement may get
     another one. While `second` holds a session in a transaction, the first one's statements
-    either stay on their own session (direct, or session mode) or they move.
+    either stay on their own session (direct, or session mode) or, sooner or later, they move.
     """
     with server.connect(application_name="deploy_ops/pooler") as first:
         before = _backend_pid(first)
         if before == first.info.backend_pid:
             return  # the pid of the protocol's key is the session's own: nobody stands between
-        with server.connect(application_name="deploy_ops/pooler") as second, second.transaction():
-            if _backend_pid(second) != before and _backend_pid(first) == before:
+        with server.connect(application_name="deploy_ops/pooler") as second:
+            if all(_keeps_its_session(first, second, before) for _ in range(POOLER_ROUNDS)):
                 return
     raise PoolerRefused(
         f"{server.host}:{server.port} is a pooler in transaction mode. There the deploy lock and "
         "time-outs would fall on other clients' sessions. Nothing was changed. Give the address "
-        'of PostgreSQL itself:\n    DEPLOY_OPS_DATABASE_URL = "postgresql://user:password@host:5432/name"'
+        "of PostgreSQL itself:\n"
+        '    DEPLOY_OPS_DATABASE_URL = "postgresql://user:password@host:5432/name"'
     )
+
+
+def _keeps_its_session(first: Connection, second: Connection, before: int) -> bool:
+    with second.transaction():
+        return _backend_pid(second) != before and _backend_pid(first) == before
 
 
 def system_identifier(connection: Connection) -> str:
@@ -167,8 +183,13 @@ def scalar(connection: Connection, query: str, params: Any = None) -> Any:
     return row[0] if row else None
 
 
-def _server(given: Mapping[str, Any], role: str | None = None) -> Server:
+def _server(given: Mapping[str, Any], role: str | None) -> Server:
     known = {name: str(given[name]) for name in _variables() if given.get(name) not in (None, "")}
+    if "dbname" not in known:
+        raise ConfigurationError(
+            "The connection settings name no database, so which one to save or migrate is not "
+            'certain. Nothing was changed. Set NAME in DATABASES, or the "/name" of the URL.'
+        )
     password = Secret(known.pop("password", ""))
     return Server(known, password, role)
 

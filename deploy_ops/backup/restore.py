@@ -70,7 +70,7 @@ class Restore:
     alias: str
     lock: DeployLock
     confirm: Callable[[Loss], None]
-    before_swap: Callable[[], None]
+    before_swap: Callable[[Engine], None]
     on_step: Callable[[str, Json], None]
     progress: Progress
     jobs: int
@@ -95,7 +95,7 @@ def restore_backup(
     confirm: Callable[[Loss], None],
     jobs: int = 2,
     progress: Progress = Silent(),
-    before_swap: Callable[[], None] = lambda: None,
+    before_swap: Callable[[Engine], None] = lambda engine: None,
     into: str | None = None,
     in_place: bool = False,
     on_step: Callable[[str, Json], None] = lambda step, facts: None,
@@ -103,7 +103,7 @@ def restore_backup(
     """Put a backup back; the database before it is kept under the name in the result.
 
     `confirm` declines by raising. `before_swap` runs when nobody can write any more and stops the
-    exchange by raising. `on_step` hears restore_started, restored_beside, swap_started, swapped,
+    exchange by raising; the engine it is given can still look at the database. `on_step` hears restore_started, restored_beside, swap_started, swapped,
     each before (or right after) what cannot be taken back. `into` names a new database instead of
     the exchange; `in_place` replaces the contents without a second database.
     Raises RestoreRefused, BackupCorrupt, RestoreFailed; SwapUnfinished if a person must look.
@@ -229,15 +229,17 @@ def _loss(work: Restore, live: Counts) -> Loss:
 
 
 def _exchange(work: Restore, trace: Trace, beside: str, kept: str) -> None:
+    engine = work.engine
+
     def before() -> None:
         work.lock.check()
-        work.before_swap()
+        work.before_swap(engine)
 
     work.lock.check()
     work.on_step("swap_started", {"beside": beside, "kept": kept})
     trace.write(SWAPPING)
     work.progress.say(f"Exchanging the databases; the old one will be {kept}")
-    work.engine.swap(beside, kept, before=before)
+    engine.swap(beside, kept, before=before)
 
 
 def _discard(work: Restore, beside: str, media: MediaPaths | None) -> None:

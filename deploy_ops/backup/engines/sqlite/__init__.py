@@ -96,14 +96,10 @@ class SqliteEngine(Engine):
 
         It changes when another connection commits, and means nothing to any other connection.
         """
-        connection = connections[self.alias]
-        with connection.cursor() as cursor:
-            version = cursor.execute("PRAGMA data_version").fetchone()[0]
-        return {
-            "data_version": version,
-            "pid": os.getpid(),
-            "connection": id(connection.connection),
-        }
+        version, connection = self._data_version()
+        token = secrets.token_hex(8)
+        _MARKED[token] = connection
+        return {"data_version": version, "connection": token}
 
     def writes_since(self, mark: Json, *, own_rows: Counts | None = None) -> Writes:
         """Tell by the data version if the connection is the same one, else by counting rows."""
