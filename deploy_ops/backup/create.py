@@ -35,7 +35,7 @@ from deploy_ops.backup.media import copy_media, media_bytes
 from deploy_ops.backup.storage import remote_storage
 from deploy_ops.backup.workspace import PARTIAL, Workspace, guarded, workspace
 from deploy_ops.conf import conf
-from deploy_ops.errors import BackupError, BackupFailed, Interrupted, ProgramError
+from deploy_ops.errors import BackupCorrupt, BackupError, BackupFailed, Interrupted, ProgramError
 from deploy_ops.files import open_private, private_directory, sync_tree, write_atomically
 from deploy_ops.lock import DeployLock
 from deploy_ops.progress import Progress, Silent
@@ -145,7 +145,14 @@ def _media(room: Path, progress: Progress, seconds: Seconds) -> Json:
 def _verify(engine: Engine, room: Path, progress: Progress, seconds: Seconds) -> None:
     progress.say("Verifying the backup: reading it to its end")
     with seconds.measure("verify"):
-        engine.read_through(room / "database")
+        try:
+            engine.read_through(room / "database")
+        except BackupCorrupt as error:
+            raise BackupFailed(
+                f"The backup was read to its end and is not sound: {error}\n"
+                "It was removed again and the database was not changed. If it happens again, the "
+                "database itself or the disk is damaged."
+            ) from error
 
 
 def _encrypt(

@@ -38,6 +38,7 @@ from deploy_ops.backup.engines.sqlite.copying import (
     frozen,
     holds,
     keep,
+    lock_out_others,
     overwrite,
     pragma,
     reading,
@@ -280,8 +281,6 @@ class SqliteEngine(Engine):
                     overwrite(target, source, lambda: keep(live, old, before))
             else:
                 # Others can neither read nor write from here until this connection is closed.
-                live.execute("PRAGMA locking_mode = EXCLUSIVE")
-                live.execute("BEGIN EXCLUSIVE")
-                live.execute("COMMIT")
+                lock_out_others(live)
                 keep(live, old, before)
                 overwrite(live, source, lambda: None)

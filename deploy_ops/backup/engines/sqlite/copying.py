@@ -73,6 +73,31 @@ def overwrite(
     source.backup(target, pages=pages, progress=step, sleep=0.05)
 
 
+def lock_out_others(live: sqlite3.Connection) -> None:
+    """Lock a database that is not in WAL mode until the connection is closed.
+
+    Polled every millisecond: SQLite's own waiting backs off, and a busy writer never lets it in.
+    """
+    live.execute("PRAGMA busy_timeout = 0")
+    live.execute("PRAGMA locking_mode = EXCLUSIVE")
+    deadline = time.monotonic() + LOCK_SECONDS
+    while not _try_exclusive(live):
+        if time.monotonic() > deadline:
+            raise Stalled(f"others have held it for {LOCK_SECONDS:.0f} s")
+        time.sleep(0.001)
+    live.execute("COMMIT")
+
+
+def _try_exclusive(connection: sqlite3.Connection) -> bool:
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    return True
+
+
 def keep(live: sqlite3.Connection, old: Path, before: Callable[[], None]) -> None:
     """Copy the live database; the copy goes again only while nothing has been overwritten."""
     try:
@@ -119,12 +144,10 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def connected(
-    path: Path, options: str = "mode=rw", timeout: float = LOCK_SECONDS
-) -> Iterator[sqlite3.Connection]:
+def connected(path: Path, options: str = "mode=rw") -> Iterator[sqlite3.Connection]:
     """Open a database with Django's functions, which CHECK constraints and indexes may use."""
     uri = f"{path.as_uri()}?{options}"
-    connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
+    connection = sqlite3.connect(uri, uri=True, timeout=LOCK_SECONDS, isolation_level=None)
     with closing(connection):
         register_functions(connection)
         yield connection

@@ -1,0 +1,216 @@
+"""The catalog: what is listed as what, and what can be used."""
+
+import json
+import os
+import shutil
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from deploy_ops.backup import catalog
+from deploy_ops.backup.catalog import (
+    State,
+    find_backup,
+    find_entry,
+    list_entries,
+    opened,
+    pin,
+    unpin,
+)
+from deploy_ops.backup.manifest import new_id, seal
+from deploy_ops.errors import BackupCorrupt, BackupNotFound, UsageError
+
+pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
+
+def edit(backup, **changes):
+    """Change fields and seal the manifest anew, as if it had been written so."""
+    fields = {name: value for name, value in backup.manifest.items() if name != "checksum"}
+    (backup.directory / "manifest.json").write_bytes(seal(fields | changes))
+
+
+def states():
+    return [(entry.state, entry.reason) for entry in list_entries()]
+
+
+def test_latest_is_the_newest_by_sequence_not_by_clock(take, django_alias):
+    first, second = take(), take()
+    edit(first, started_at=(datetime.now(UTC) + timedelta(days=2)).isoformat())
+    assert find_backup(django_alias, "latest").id == second.id
+    assert [entry.is_future(datetime.now(UTC)) for entry in list_entries()] == [True, False]
+
+
+def test_latest_is_of_this_database_only(take, django_alias):
+    mine, other = take(), take()
+    edit(other, database=other.manifest["database"] | {"name": "/srv/other.sqlite3"})
+    assert find_backup(django_alias, "latest").id == mine.id
+    assert find_backup(django_alias, other.id).database == "/srv/other.sqlite3"
+
+
+def test_without_backups_latest_says_how_to_make_one(vault, trips, django_alias):
+    with pytest.raises(BackupNotFound, match=f"manage.py backup --database {django_alias}"):
+        find_backup(django_alias, "latest")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "../../etc",
+        "20260131T020000Z-0123abcd/..",
+        "/etc/passwd",
+        "",
+        "20260131T020000Z-0123ABCD",
+        "20260131T020000Z-0123abcd\n",
+        "Latest",
+    ],
+)
+def test_what_is_not_an_id_is_never_a_path(vault, trips, django_alias, text):
+    with pytest.raises(UsageError, match="is not a backup id"):
+        find_backup(django_alias, text)
+
+
+def test_an_unknown_id_is_not_found(vault, trips, django_alias):
+    with pytest.raises(BackupNotFound, match="backups list"):
+        find_backup(django_alias, new_id(datetime.now(UTC)))
+
+
+def test_a_directory_without_a_manifest_is_incomplete(take, django_alias):
+    backup = take()
+    (backup.directory / "manifest.json").unlink()
+    assert states() == [
+        (State.INCOMPLETE, "Its manifest cannot be read: No such file or directory.")
+    ]
+    with pytest.raises(BackupCorrupt, match="is incomplete and cannot be used"):
+        find_backup(django_alias, backup.id)
+    with pytest.raises(BackupNotFound):
+        find_backup(django_alias, "latest")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (lambda text: text.replace('"label":"', '"label":"forged '), "does not match its checksum"),
+        (lambda text: text.replace('"size":', '"size":1'), "does not match its checksum"),
+        (lambda text: text[: len(text) // 2], "is not JSON"),
+        (lambda text: "", "is not JSON"),
+        (lambda text: "[]", "not of format 1"),
+        (lambda text: text.replace('"format":1', '"format":2'), "not of format 1"),
+        (lambda text: '{"format":1}', "lacks"),
+    ],
+    ids=["label edited", "size edited", "cut", "empty", "a list", "newer format", "nothing in it"],
+)
+def test_an_edited_manifest_is_corrupt(take, django_alias, content, reason):
+    backup = take()
+    path = backup.directory / "manifest.json"
+    path.write_text(content(path.read_text()))
+    [(state, why)] = states()
+    assert state is State.CORRUPT and reason in why
+    with pytest.raises(BackupCorrupt, match="is corrupt and cannot be used"):
+        find_backup(django_alias, backup.id)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../../../etc/cron.d/x",
+        "/etc/passwd",
+        "database/../../x",
+        "x",
+        "other/x",
+        "database",
+        "media//x",
+    ],
+)
+def test_a_manifest_that_names_a_file_elsewhere_is_corrupt(take, path):
+    backup = take()
+    edit(backup, files={path: {"size": 1, "sha256": ""}})
+    [(state, why)] = states()
+    assert state is State.CORRUPT and "not a file of a backup" in why
+
+
+def test_a_manifest_under_another_id_is_corrupt(take):
+    backup = take()
+    copy = backup.directory.with_name(new_id(datetime.now(UTC)))
+    shutil.copytree(backup.directory, copy)
+    assert find_entry(copy.name).state is State.CORRUPT
+
+
+def test_other_directories_are_shown_and_never_used(take, vault):
+    (vault / "lost+found").mkdir(mode=0o700)
+    backup = take()
+    assert {entry.id: entry.state for entry in list_entries()} == {
+        "lost+found": State.INCOMPLETE,
+        backup.id: State.COMPLETE,
+    }
+
+
+def test_a_pin_is_a_file_that_comes_and_goes(take):
+    backup = take()
+    pin(backup)
+    assert backup.is_pinned and (backup.directory / "pinned").read_bytes() == b""
+    pin(backup)
+    unpin(backup)
+    unpin(backup)
+    assert not backup.is_pinned
+
+
+def test_a_plain_backup_is_opened_where_it_lies(take):
+    backup = take()
+    with opened(backup) as directory:
+        assert directory == backup.directory
+
+
+def test_an_encrypted_backup_is_opened_in_a_private_place_that_goes_again(
+    take, settings, tmp_path, vault
+):
+    settings.DEPLOY_OPS_BACKUP_KEY_FILE = tmp_path / "key"
+    (tmp_path / "key").write_text("2026:" + 43 * "A" + "=")
+    (tmp_path / "key").chmod(0o600)
+    backup = take()
+    with opened(backup) as directory:
+        assert directory.parent == vault and directory.stat().st_mode & 0o777 == 0o700
+        assert (directory / "database/database.sqlite3").read_bytes()[:6] == b"SQLite"
+        assert (directory / "database/database.sqlite3").stat().st_mode & 0o777 == 0o600
+        assert [entry.id for entry in list_entries()] == [backup.id]
+    assert not directory.exists()
+
+
+def test_a_failed_verification_takes_a_backup_out_of_use(take, django_alias):
+    good, bad = take(), take()
+    bad.record(catalog.Level.HASH, failed="database.sqlite3 was changed")
+    assert find_backup(django_alias, "latest").id == good.id
+    with pytest.raises(BackupCorrupt, match="database.sqlite3 was changed"):
+        find_backup(django_alias, bad.id)
+
+
+def test_a_later_success_brings_it_back_with_its_level(take, django_alias):
+    backup = take()
+    backup.record(catalog.Level.HASH, failed="the disk was away")
+    backup.record(catalog.Level.RESTORE)
+    assert find_backup(django_alias, "latest").level is catalog.Level.RESTORE
+    lines = (backup.directory / "verified.jsonl").read_text().splitlines()
+    assert [json.loads(line).keys() for line in lines] == [
+        {"level", "at", "failed"},
+        {"level", "at"},
+    ]
+
+
+def test_a_verification_line_cut_off_by_a_crash_is_ignored(take):
+    backup = take()
+    backup.record(catalog.Level.RESTORE)
+    with (backup.directory / "verified.jsonl").open("a") as file:
+        file.write('{"level": "ha')
+    assert backup.level is catalog.Level.RESTORE
+
+
+def test_deleting_leaves_no_half_backup_when_killed(take, vault, monkeypatch):
+    backup = take()
+    monkeypatch.setattr(shutil, "rmtree", lambda *args, **kwargs: os._exit)
+    catalog.delete_backup(backup)
+    monkeypatch.undo()
+    assert [path.name for path in vault.iterdir() if backup.id in path.name] == [
+        f".deleted-{backup.id}"
+    ]
+    assert list_entries() == []
+    take()
+    assert not (vault / f".deleted-{backup.id}").exists()

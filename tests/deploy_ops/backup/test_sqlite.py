@@ -1,0 +1,394 @@
+"""The SQLite engine on real files, in both families of journal modes, with others at work."""
+
+import multiprocessing
+import os
+import sqlite3
+import threading
+import time
+from contextlib import closing
+
+import pytest
+from django.db import connections
+
+from deploy_ops.backup.engines import engine_for
+from deploy_ops.backup.engines.base import Answer
+from deploy_ops.backup.engines.sqlite import copying
+from deploy_ops.errors import (
+    BackupCorrupt,
+    BackupFailed,
+    ConfigurationError,
+    RestoreFailed,
+    RestoreRefused,
+)
+from deploy_ops.progress import Silent
+
+pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+STAMP = "20260131T020000Z"
+
+
+@pytest.fixture(params=["wal", "delete", "truncate", "persist"])
+def journal_mode(request, trips):
+    trips.execute(f"PRAGMA journal_mode = {request.param}")
+    return request.param
+
+
+@pytest.fixture
+def engine(trips, django_alias):
+    return engine_for(django_alias)
+
+
+@pytest.fixture
+def dumped(engine, tmp_path):
+    """A dump of three trips, and its manifest as far as the engine needs it."""
+    directory = tmp_path / "dumped"
+    directory.mkdir(mode=0o700)
+    snapshot = engine.dump(directory, jobs=1, progress=Silent())
+    identity = {"engine": "sqlite", "size_bytes": 10_000}
+    return directory, {"database": identity, "extra": snapshot.extra}, snapshot
+
+
+def restore(engine, dumped, kind="restoring"):
+    directory, manifest, _ = dumped
+    name = engine.name_beside(f"{kind}_{STAMP}")
+    engine.restore_beside(directory, manifest, name=name, jobs=1, progress=Silent())
+    return name
+
+
+def rows(path):
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT purpose FROM trip ORDER BY id").fetchall()
+
+
+def test_what_is_only_in_the_wal_is_in_the_dump(engine, trips, tmp_path):
+    trips.execute("PRAGMA journal_mode = wal")
+    with closing(trips.connect()) as writer:
+        writer.execute("PRAGMA wal_autocheckpoint = 0")
+        writer.executemany("INSERT INTO trip (purpose) VALUES (?)", [("x",)] * 5000)
+        snapshot = engine.dump(tmp_path, jobs=1, progress=Silent())
+    assert snapshot.counts == {"trip": 5003}
+    assert len(rows(tmp_path / "database.sqlite3")) == 5003
+
+
+def test_a_dump_is_one_moment_while_others_write(engine, trips, tmp_path, journal_mode):
+    trips.execute("CREATE TABLE mirror (id integer PRIMARY KEY)")
+    stop = threading.Event()
+
+    def write_pairs():
+        with closing(sqlite3.connect(trips.path, timeout=30, isolation_level=None)) as connection:
+            while not stop.is_set():
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("INSERT INTO trip (purpose) VALUES ('pair')")
+                connection.execute("INSERT INTO mirror DEFAULT VALUES")
+                connection.execute("COMMIT")
+                time.sleep(0.002)
+
+    writer = threading.Thread(target=write_pairs)
+    writer.start()
+    try:
+        for number in range(10):
+            directory = tmp_path / str(number)
+            directory.mkdir()
+            counts = engine.dump(directory, jobs=1, progress=Silent()).counts
+            assert counts["trip"] == counts["mirror"] + 3
+            engine.read_through(directory)
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_a_writer_that_never_ends_ends_the_dump(engine, trips, tmp_path, monkeypatch):
+    monkeypatch.setattr(copying, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(copying, "LOCK_SECONDS", 0.1)
+    with closing(trips.connect()) as hog:
+        hog.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Exception, match="locked|no progress"):
+            engine.dump(tmp_path, jobs=1, progress=Silent())
+
+
+def test_a_stalled_dump_says_how_to_allow_reading_beside_writing(
+    engine, trips, tmp_path, monkeypatch
+):
+    engine.mark()
+    monkeypatch.setattr(copying, "STALL_SECONDS", 0.0)
+    monkeypatch.setattr(copying, "COPY_PAGES", 1)
+
+    class Busy(sqlite3.Connection):
+        def backup(self, target, *, pages, progress, sleep):
+            for _ in range(3):
+                progress(sqlite3.SQLITE_BUSY, 10, 10)
+
+    monkeypatch.setattr(copying.sqlite3, "connect", lambda *a, **o: _connect(*a, **o, factory=Busy))
+    with pytest.raises(BackupFailed, match="PRAGMA journal_mode = WAL"):
+        engine.dump(tmp_path, jobs=1, progress=Silent())
+
+
+_connect = sqlite3.connect
+
+
+def test_the_copy_leaves_no_side_files(engine, trips, tmp_path):
+    trips.execute("PRAGMA journal_mode = wal")
+    engine.dump(tmp_path, jobs=1, progress=Silent())
+    engine.read_through(tmp_path)
+    assert os.listdir(tmp_path) == ["database.sqlite3"]
+    assert (tmp_path / "database.sqlite3").stat().st_mode & 0o777 == 0o600
+
+
+def test_checks_that_use_functions_of_django_can_be_verified(engine, trips, tmp_path):
+    with closing(trips.connect()) as connection:
+        connection.create_function("regexp", 2, lambda pattern, text: True)
+        connection.execute("CREATE TABLE code (name text CHECK (name REGEXP '^[A-Z]+$'))")
+        connection.execute("INSERT INTO code VALUES ('KVB')")
+    engine.dump(tmp_path, jobs=1, progress=Silent())
+    engine.read_through(tmp_path)
+
+
+def test_orphans_are_saved_as_they_are_and_told(engine, trips, tmp_path):
+    trips.execute("CREATE TABLE leg (trip integer REFERENCES trip (id))")
+    trips.execute("INSERT INTO leg VALUES (99)")
+    assert engine.dump(tmp_path, jobs=1, progress=Silent()).extra == {"foreign_key_violations": 1}
+
+
+def test_sequences_and_odd_names_are_counted(engine, trips, tmp_path):
+    trips.execute('CREATE TABLE "a ""b"" %" (id integer PRIMARY KEY AUTOINCREMENT)')
+    trips.execute('INSERT INTO "a ""b"" %" VALUES (41)')
+    trips.execute("CREATE TABLE sqliteish (id integer)")
+    snapshot = engine.dump(tmp_path, jobs=1, progress=Silent())
+    assert snapshot.counts == {'a "b" %': 1, "sqliteish": 0, "trip": 3}
+    assert snapshot.sequences == {'a "b" %': 41}
+
+
+@pytest.mark.parametrize("where", ["head", "page", "tail"])
+def test_a_damaged_copy_does_not_pass(engine, trips, tmp_path, where):
+    with closing(trips.connect()) as connection:
+        connection.execute("CREATE INDEX by_purpose ON trip (purpose)")
+        connection.execute("BEGIN")
+        connection.executemany(
+            "INSERT INTO trip (purpose) VALUES (?)",
+            [(f"trip number {n}" * 5,) for n in range(5000)],
+        )
+    engine.dump(tmp_path, jobs=1, progress=Silent())
+    path = tmp_path / "database.sqlite3"
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        if where == "tail":
+            file.truncate(size - 5000)
+        else:
+            file.seek({"head": 0, "page": size // 2}[where])
+            file.write(os.urandom(4096))
+    with pytest.raises(BackupCorrupt, match="is damaged, says SQLite"):
+        engine.read_through(tmp_path)
+
+
+def test_a_database_in_memory_is_refused(trips, django_alias, monkeypatch):
+    monkeypatch.setitem(connections[django_alias].settings_dict, "NAME", ":memory:")
+    with pytest.raises(ConfigurationError, match="SQLite in memory"):
+        engine_for(django_alias).identify()
+
+
+def test_nobody_wrote_as_long_as_nobody_did(engine, trips, journal_mode):
+    mark = engine.mark()
+    with connections[engine.alias].cursor() as cursor:
+        cursor.execute("INSERT INTO trip (purpose) VALUES ('ours')")
+    assert engine.writes_since(mark).answer is Answer.NOBODY
+    trips.execute("UPDATE trip SET km = 1")
+    assert engine.writes_since(mark).answer is Answer.WROTE
+
+
+def test_after_the_connection_was_closed_nobody_knows(engine):
+    mark = engine.mark()
+    connections[engine.alias].close()
+    assert engine.writes_since(mark).answer is Answer.UNKNOWN
+
+
+def test_another_process_can_only_count(engine, trips, dumped):
+    _, _, snapshot = dumped
+    mark = snapshot.mark | {"connection": "of another process"}
+    assert engine.writes_since(mark).answer is Answer.UNKNOWN
+    trips.execute("DELETE FROM trip WHERE id = 1")
+    writes = engine.writes_since(mark)
+    assert (writes.answer, writes.rows) == (Answer.WROTE, {"trip": -1})
+    assert engine.writes_since(mark, own_rows={"trip": -1}).answer is Answer.UNKNOWN
+
+
+def test_a_restore_beside_is_a_file_beside_with_the_same_rows(engine, trips, dumped):
+    name = restore(engine, dumped)
+    assert name == str(trips.path.with_name(f"trips_restoring_{STAMP}.sqlite3"))
+    assert engine.count_rows(name) == ({"trip": 3}, {})
+    assert engine.databases_beside() == [name]
+    assert os.stat(name).st_mode & 0o777 == 0o600
+    with pytest.raises(RestoreRefused, match="exists"):
+        restore(engine, dumped)
+    engine.drop(name)
+    assert engine.databases_beside() == []
+
+
+def test_a_damaged_dump_is_not_restored_and_leaves_nothing(engine, dumped):
+    with (dumped[0] / "database.sqlite3").open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(4096))
+    with pytest.raises(RestoreFailed, match="the live database was not changed"):
+        restore(engine, dumped)
+    assert engine.databases_beside() == []
+
+
+def test_the_live_database_is_not_dropped(engine, trips):
+    with pytest.raises(RestoreRefused, match="is the live database"):
+        engine.drop(trips.name)
+    assert trips.path.exists()
+
+
+def test_other_files_are_not_taken_for_ours(engine, trips):
+    for name in ("trips_before_restore_x.sqlite3", "other_verify_20260131T020000Z.sqlite3"):
+        trips.path.with_name(name).touch()
+    assert engine.databases_beside() == []
+
+
+def swap(engine, dumped, before=lambda: None):
+    kept = engine.name_beside(f"before_restore_{STAMP}")
+    beside = restore(engine, dumped)
+    engine.swap(beside, kept, before=before)
+    return beside, kept
+
+
+def test_a_swap_brings_the_rows_back_and_keeps_the_others(engine, trips, dumped, journal_mode):
+    trips.execute("DELETE FROM trip")
+    trips.execute("CREATE TABLE newer (id integer)")
+    with closing(trips.connect()) as client:
+        assert client.execute("SELECT count(*) FROM trip").fetchone() == (0,)
+        beside, kept = swap(engine, dumped)
+        assert client.execute("SELECT count(*) FROM trip").fetchone() == (3,)
+    assert list(trips.schema()) == ["trip"]
+    assert rows(kept) == []
+    assert not os.path.exists(beside)
+    assert engine.databases_beside() == [kept]
+    assert trips.query("PRAGMA journal_mode") == [
+        (journal_mode if journal_mode == "wal" else "delete",)
+    ]
+
+
+def test_the_proof_that_nobody_wrote_can_be_taken_under_the_lock(
+    engine, trips, dumped, journal_mode
+):
+    mark, answers = engine.mark(), []
+    swap(engine, dumped, before=lambda: answers.append(engine.writes_since(mark).answer))
+    assert answers == [Answer.NOBODY]
+
+
+def test_what_before_raises_stops_the_exchange(engine, trips, dumped, journal_mode):
+    trips.execute("DELETE FROM trip WHERE id = 1")
+
+    def refuse():
+        raise RestoreRefused("Somebody wrote.")
+
+    with pytest.raises(RestoreRefused, match="Somebody wrote"):
+        swap(engine, dumped, before=refuse)
+    assert len(trips.query("SELECT * FROM trip")) == 2
+    assert [name for name in engine.databases_beside() if "before_restore" in name] == []
+    trips.execute("INSERT INTO trip (purpose) VALUES ('still writable')")
+
+
+def test_nobody_writes_between_the_copy_and_the_exchange(engine, trips, dumped, journal_mode):
+    refused = []
+
+    def try_to_write():
+        with closing(sqlite3.connect(trips.path, timeout=0)) as other:
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("INSERT INTO trip (purpose) VALUES ('too late')")
+            refused.append(True)
+
+    swap(engine, dumped, before=try_to_write)
+    assert refused == [True]
+
+
+def test_a_writer_that_does_not_let_go_stops_the_exchange(
+    engine, trips, dumped, journal_mode, monkeypatch
+):
+    monkeypatch.setattr(copying, "LOCK_SECONDS", 0.3)
+    with closing(trips.connect()) as hog:
+        hog.execute("BEGIN IMMEDIATE")
+        hog.execute("INSERT INTO trip (purpose) VALUES ('being written')")
+        started = time.monotonic()
+        with pytest.raises(RestoreFailed, match="Stop what writes to it"):
+            swap(engine, dumped)
+        assert time.monotonic() - started < 20
+        hog.execute("COMMIT")
+    assert len(trips.query("SELECT * FROM trip")) == 4
+
+
+def hammer(path, acknowledged, stop):
+    """Insert row by row; tell an id only after its commit."""
+    with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
+        number = 1000
+        while not stop.is_set():
+            number += 1
+            try:
+                connection.execute("INSERT INTO trip (id, purpose) VALUES (?, 'w')", (number,))
+            except sqlite3.OperationalError:
+                continue
+            acknowledged.put(number)
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+def test_every_acknowledged_row_is_in_the_live_or_the_kept_database(engine, trips, dumped, mode):
+    trips.execute(f"PRAGMA journal_mode = {mode}")
+    context = multiprocessing.get_context("spawn")
+    acknowledged, stop = context.Queue(), context.Event()
+    writer = context.Process(target=hammer, args=(str(trips.path), acknowledged, stop))
+    writer.start()
+    try:
+        first = acknowledged.get(timeout=30)
+        time.sleep(0.3)
+        _, kept = swap(engine, dumped)
+        time.sleep(0.3)
+    finally:
+        stop.set()
+        ids = [first]
+        while writer.is_alive() or not acknowledged.empty():
+            if not acknowledged.empty():
+                ids.append(acknowledged.get())
+        writer.join()
+    with closing(sqlite3.connect(kept)) as connection:
+        found = {row[0] for row in connection.execute("SELECT id FROM trip")}
+    before = len(found & set(ids))
+    found |= {row[0] for row in trips.query("SELECT id FROM trip")}
+    assert before > 0 and len(ids) > before
+    assert set(ids) <= found
+
+
+def test_a_swap_killed_before_it_began_is_undone(engine, trips, dumped):
+    beside, kept = restore(engine, dumped), engine.name_beside(f"before_restore_{STAMP}")
+    trips.execute("DELETE FROM trip")
+    assert "had not begun" in engine.repair_swap(beside, kept)
+    assert trips.query("SELECT * FROM trip") == []
+    assert engine.databases_beside() == [beside]
+
+
+def test_a_swap_killed_right_after_it_is_finished(engine, trips, dumped, monkeypatch):
+    trips.execute("DELETE FROM trip")
+    monkeypatch.setattr("deploy_ops.backup.engines.sqlite.remove", lambda path: None)
+    beside, kept = swap(engine, dumped)
+    monkeypatch.undo()
+    assert os.path.exists(beside)
+    assert "had finished" in engine.repair_swap(beside, kept)
+    assert len(trips.query("SELECT * FROM trip")) == 3
+    assert engine.databases_beside() == [kept]
+
+
+def test_a_swap_after_which_somebody_wrote_keeps_all_three(engine, trips, dumped, monkeypatch):
+    monkeypatch.setattr("deploy_ops.backup.engines.sqlite.remove", lambda path: None)
+    beside, kept = swap(engine, dumped)
+    monkeypatch.undo()
+    trips.execute("INSERT INTO trip (purpose) VALUES ('since')")
+    assert "written to since" in engine.repair_swap(beside, kept)
+    assert sorted(engine.databases_beside()) == sorted([beside, kept])
+
+
+def test_what_stands_in_the_way_is_told_before(engine, trips, dumped, monkeypatch):
+    directory, manifest, _ = dumped
+    foreign = manifest | {"database": {"engine": "postgresql", "size_bytes": 1}}
+    assert engine.check_restore(manifest) == []
+    assert "is of postgresql" in engine.check_restore(foreign)[0]
+    taken = engine.check_restore(manifest, into=trips.path.name)
+    assert taken == [f"{trips.path} exists; choose another name."]
+    huge = manifest | {"database": manifest["database"] | {"size_bytes": 10**18}}
+    assert "MB free, and the restore needs" in engine.check_restore(huge)[0]
