@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, LiteralString, cast
+from typing import Any
 
 import psycopg
 from django.db import connections
@@ -179,7 +179,7 @@ def lock_key(*parts: str) -> int:
 
 def scalar(connection: Connection, query: str, params: Any = None) -> Any:
     """Return the first column of the first row, None without a row."""
-    row = connection.execute(cast(LiteralString, query), params).fetchone()
+    row = connection.execute(query, params).fetchone()
     return row[0] if row else None
 
 

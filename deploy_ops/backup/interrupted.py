@@ -45,7 +45,7 @@ def traced(
     alias: str, backup: str, beside: str, kept: str, media: MediaPaths | None
 ) -> Iterator[Trace]:
     """Keep a trace for as long as the block runs, and beyond it if the exchange is unfinished."""
-    facts = {"alias": alias, "backup": backup, "beside": beside, "kept": kept}
+    facts: Json = {"alias": alias, "backup": backup, "beside": beside, "kept": kept}
     facts |= {"media": media.as_json() if media else None}
     directory = private_directory(conf.dir / "restores")
     trace = Trace(directory / f"{backup}.{secrets.token_hex(4)}.json", facts)

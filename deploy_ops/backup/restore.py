@@ -37,19 +37,20 @@ __all__ = ["Loss", "Restored", "has_interrupted", "restore_backup", "resume_inte
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What the exchange takes out of the live database; it stays in the kept one.
+    """What the restore takes out of the live database.
 
     `rows` is the live count minus the backup's of every table where they differ; `writes` is what
-    the server counted, updates too; `lsn_*` are positions in the write-ahead log, if there is one.
+    the server counted, updates too; `lsn_*` are positions in the write-ahead log, if there is one;
+    `stays_in` says where all of it can still be found.
     """
 
     place: str
-    database: str
     age: timedelta
     rows: Counts
     writes: Writes
     lsn_then: str | None
     lsn_now: str | None
+    stays_in: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Restored:
 
 
 @dataclass(frozen=True)
-class Restore:
+class Restore:  # pylint: disable=too-many-instance-attributes  # the parameters of restore_backup
     """One restore: what goes where, and who is told."""
 
     backup: Backup
@@ -87,7 +88,7 @@ class Restore:
         return self.backup.manifest
 
 
-def restore_backup(
+def restore_backup(  # pylint: disable=too-many-arguments  # each a different caller's need
     backup: Backup,
     *,
     alias: str,
@@ -103,9 +104,11 @@ def restore_backup(
     """Put a backup back; the database before it is kept under the name in the result.
 
     `confirm` declines by raising. `before_swap` runs when nobody can write any more and stops the
-    exchange by raising; the engine it is given can still look at the database. `on_step` hears restore_started, restored_beside, swap_started, swapped,
-    each before (or right after) what cannot be taken back. `into` names a new database instead of
-    the exchange; `in_place` replaces the contents without a second database.
+    exchange by raising; the engine it is given can still look at the database. `on_step` hears
+    restore_started, restored_beside, swap_started, swapped, each before (or right after) what
+    cannot be taken back. `into` names a new database instead of the exchange; `in_place` replaces
+    the contents without a second database.
+
     Raises RestoreRefused, BackupCorrupt, RestoreFailed; SwapUnfinished if a person must look.
     """
     work = Restore(backup, alias, lock, confirm, before_swap, on_step, progress, jobs)
@@ -157,7 +160,7 @@ def _beside_and_exchange(work: Restore, plain: Path) -> Restored:
         try:
             _restore_database(work, plain, beside)
             _restore_media(work, plain, media)
-            work.confirm(_compared_loss(work, beside))
+            work.confirm(_compared_loss(work, beside, kept))
             _exchange(work, trace, beside, kept)
         except SwapUnfinished:
             raise
@@ -181,7 +184,7 @@ def _restore_media(work: Restore, plain: Path, media: MediaPaths | None) -> None
         copy_beside(plain / "media", media, work.progress)
 
 
-def _compared_loss(work: Restore, beside: str) -> Loss:
+def _compared_loss(work: Restore, beside: str, kept: str) -> Loss:
     """Count the restored and the live database at once: the proof, and what would be lost."""
     engine, identity = work.engine, work.engine.identify()
     with ThreadPoolExecutor(2, "counting") as pool:
@@ -189,7 +192,7 @@ def _compared_loss(work: Restore, beside: str) -> Loss:
         _compare(work, engine.count_rows(beside), beside)
         counts, _ = live.result()
     work.on_step("restored_beside", {"beside": beside})
-    return _loss(work, counts)
+    return _loss(work, counts, f"database {kept}")
 
 
 def _compare(work: Restore, found: tuple[Counts, Counts], name: str) -> None:
@@ -213,18 +216,18 @@ def _compare(work: Restore, found: tuple[Counts, Counts], name: str) -> None:
         )
 
 
-def _loss(work: Restore, live: Counts) -> Loss:
+def _loss(work: Restore, live: Counts, stays_in: str) -> Loss:
     then, identity = work.manifest["mark"], work.engine.identify()
     counts = work.manifest["counts"]
     rows = {name: live.get(name, 0) - counts.get(name, 0) for name in {*live, *counts}}
     return Loss(
         place=identity.place,
-        database=identity.name,
         age=datetime.now(UTC) - work.backup.created_at,
         rows={name: rows[name] for name in sorted(rows) if rows[name]},
         writes=work.engine.writes_since(then),
         lsn_then=then.get("lsn"),
         lsn_now=work.engine.mark().get("lsn"),
+        stays_in=stays_in,
     )
 
 
@@ -264,7 +267,7 @@ def _in_place(work: Restore, plain: Path) -> Restored:
     """Replace the contents; the way back is a backup taken first, not a kept database."""
     engine, identity = work.engine, work.engine.identify()
     counts, _ = engine.count_rows(identity.name)
-    work.confirm(_loss(work, counts))
+    work.confirm(_loss(work, counts, "a backup that is taken first"))
     options: dict[str, Any] = {"jobs": work.jobs, "progress": work.progress}
     label = f"before restoring {work.backup.id} in place"
     safety = take_backup(work.alias, lock=work.lock, label=label, **options)

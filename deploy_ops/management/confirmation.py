@@ -66,4 +66,4 @@ def describe(loss: Loss) -> list[str]:
         lines.append("Nobody wrote since: nothing would be lost.")
     elif loss.writes.answer is Answer.UNKNOWN:
         lines.append(f"Whether more was changed is not known: {loss.writes.evidence}.")
-    return [*lines, "What would be lost stays in the database before the restore, which is kept."]
+    return [*lines, f"What would be lost can still be found in {loss.stays_in}."]

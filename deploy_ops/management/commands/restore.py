@@ -1,5 +1,6 @@
 """`manage.py restore`: put a backup back beside the live database, then exchange the two."""
 
+from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -26,20 +27,13 @@ class Command(OpsCommand):
         """Refuse without consent, repair what was cut off, restore."""
         alias, confirmation = options["database"], Confirmation(self.tell, options)
         confirmation.check_options()
+        chosen = {name: options[name] for name in ("jobs", "into", "in_place")}
+        chosen |= {"confirm": confirmation.ask, "progress": self.progress}
         with deploy_lock(alias, purpose="restore") as lock:
             if repaired := resume_interrupted(alias):
                 self.tell(repaired)
             if options["id"] is None:
-                self.tell(repaired or "No restore was cut off. Nothing was changed.")
                 return 0, {"status": "ok" if repaired else "nothing_to_do", "repaired": repaired}
-            restored = restore_backup(
-                backup := find_backup(alias, options["id"]),
-                alias=alias,
-                lock=lock,
-                confirm=confirmation.ask,
-                progress=self.progress,
-                **{name: options[name] for name in ("jobs", "into", "in_place")},
-            )
-        kept = {"kept": restored.kept, "media_kept": restored.media_kept}
-        facts = {"database": restored.database, "safety_backup": restored.safety_backup}
-        return 0, {"status": "ok", "backup": backup.id, **facts, **kept}
+            backup = find_backup(alias, options["id"])
+            restored = restore_backup(backup, alias=alias, lock=lock, **chosen)
+        return 0, {"status": "ok", "backup": backup.id, **asdict(restored)}

@@ -149,11 +149,11 @@ class PostgresqlEngine(Engine):
     def restore_in_place(self, directory: Path, manifest: Json, *, progress: Progress) -> None:
         """Replace the contents of the live database in one transaction; raises RestoreFailed."""
         connections[self.alias].close()
-        in_place.restore_in_place(self._server, directory, manifest, progress=progress)
+        in_place.restore_in_place(self._server, directory, progress=progress)
 
 
 def _report_counters(connection: BaseDatabaseWrapper) -> None:
-    """Let Django's own session report its counters now: callers pass what it wrote as `own_rows`."""
+    """Let Django's own session report now what callers pass as `own_rows`."""
     if connection.connection is not None and not connection.in_atomic_block:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_stat_force_next_flush()")

@@ -1,13 +1,12 @@
 """What would make a dump or a restore fail, looked for before anything is touched."""
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import psycopg
 
 from deploy_ops.backup.engines.base import Json
 from deploy_ops.backup.engines.postgresql import names, properties
+from deploy_ops.backup.engines.postgresql.disk import free_bytes
 from deploy_ops.backup.engines.postgresql.facts import USER_TABLE
 from deploy_ops.backup.engines.postgresql.load import is_same_cluster, wanted_properties
 from deploy_ops.backup.engines.postgresql.programs import find_program
@@ -74,7 +73,7 @@ def _missing(connection: Connection, *programs: str) -> Iterator[str]:
 
 
 def _listed(connection: Connection, query: str, what: str, remedy: str) -> Iterator[str]:
-    found = [name for (name,) in connection.execute(query).fetchall()]  # type: ignore[arg-type]
+    found = [name for (name,) in connection.execute(query).fetchall()]
     if found:
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         yield f"{what}: {', '.join(found[:5])}{more}. Let the role do it: {remedy}."
@@ -84,7 +83,7 @@ def _locks(connection: Connection) -> Iterator[str]:
     slots, tables = connection.execute(LOCK_SLOTS).fetchall()[0]
     if tables > slots:
         yield (
-            f"pg_dump locks all {tables} tables at once, and the server has room for {slots} locks. "
+            f"pg_dump locks all {tables} tables at once; the server has room for {slots} locks. "
             "Raise max_locks_per_transaction and restart the server."
         )
 
@@ -101,7 +100,7 @@ def check_restore(server: Server, manifest: Json, *, into: str | None) -> list[s
         if into is not None:
             if names.exists(connection, into):
                 problems.append(f"Database {into} exists already. Choose another name for --into.")
-            return problems
+            return problems + [*_properties(connection, server, manifest)]
         return problems + _exchange(connection, server, manifest)
 
 
@@ -109,10 +108,8 @@ def check_in_place(server: Server, manifest: Json) -> list[str]:
     """Look for what would make the restore in place fail."""
     with server.maintenance(application_name="deploy_ops/preflight") as connection:
         problems = [*_versions(connection, manifest), *_missing(connection, "psql")]
-        problems += [
-            *_surroundings(connection, manifest),
-            *_same_database(connection, server, manifest),
-        ]
+        problems += _surroundings(connection, manifest)
+        problems += _same_database(connection, server, manifest)
         return problems + [*_owned(connection, server.dbname)]
 
 
@@ -152,7 +149,7 @@ def _surroundings(connection: Connection, manifest: Json) -> Iterator[str]:
     if not is_same_cluster(connection, manifest):
         return
     rows = connection.execute("SELECT rolname, pg_has_role(oid, 'MEMBER') FROM pg_roles").fetchall()
-    roles = dict(rows)
+    roles: dict[str, bool] = dict(rows)
     if gone := [name for name in extra["roles"] if name not in roles]:
         yield f"Roles in the backup that no longer exist: {', '.join(gone)}. CREATE ROLE them."
     foreign = [name for name in extra["owners"] if name in roles and not roles[name]]
@@ -189,19 +186,6 @@ def _disk(connection: Connection, manifest: Json) -> Iterator[str]:
             f"The restored database needs about {needed / 1e6:.0f} MB beside the live one, and "
             f"the server's disk has {free / 1e6:.0f} MB free."
         )
-
-
-def free_bytes(connection: Connection) -> int | None:
-    """Free bytes where the server keeps its data; None where that cannot be told from here."""
-    try:
-        directory = scalar(connection, "SHOW data_directory")
-    except psycopg.errors.InsufficientPrivilege:
-        return None
-    host = connection.info.host
-    is_local = host.startswith("/") or host in ("", "localhost", "127.0.0.1", "::1")
-    if not is_local or not os.path.isdir(directory):
-        return None
-    return shutil.disk_usage(directory).free
 
 
 def _exchange(connection: Connection, server: Server, manifest: Json) -> list[str]:
@@ -272,6 +256,8 @@ def _sessions(connection: Connection, live: str) -> Iterator[str]:
 
 def _properties(connection: Connection, server: Server, manifest: Json) -> Iterator[str]:
     """Try on the live database itself, in a transaction that is rolled back."""
+    if not names.exists(connection, server.dbname):
+        return
     wanted = wanted_properties(connection, server, manifest)
     with connection.transaction(force_rollback=True):
         for statement in properties.carry_over_statements(server.dbname, wanted):

@@ -9,12 +9,13 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 
-from deploy_ops.backup.engines.base import Json, Snapshot
+from deploy_ops.backup.engines.base import Snapshot
 from deploy_ops.backup.engines.postgresql import archive, facts, properties, writes
 from deploy_ops.backup.engines.postgresql.lines import follow_tables
 from deploy_ops.backup.engines.postgresql.programs import Program, find_program
@@ -32,31 +33,25 @@ def dump(server: Server, directory: Path, *, jobs: int, progress: Progress) -> S
         program = find_program("pg_dump", connection.info.server_version // 10000)
         facts.without_timeouts(connection)
         connection.execute(f"SET lock_timeout = {LOCK_WAIT_MS}")
-        mark = writes.take_mark(connection)
         try:
+            mark = writes.take_mark(connection)
             with _snapshot(connection) as snapshot:
+                options = [f"--file={directory}", f"--jobs={jobs}", f"--snapshot={snapshot}"]
                 seen = _look_around(connection)
-                tables = facts.tables_of(connection)
-                with _counting(connection, tables) as counted:
-                    _pg_dump(server, program, directory, snapshot, tables, jobs, progress)
+                listen = follow_tables("Dump", seen.extra["table_bytes"], jobs, progress)
+                with _counting(connection) as counted, listen as on_line:
+                    _pg_dump(server, program, options, on_line)
                 counts = counted()
         except psycopg.Error as error:
-            raise BackupFailed(
-                f"Database {server.dbname} could not be read: {error}".rstrip()
-                + "\nNo backup was made. The database was not changed."
-            ) from error
-        return Snapshot(
-            counts=counts,
-            sequences=seen.pop("sequences"),
-            migrations=seen.pop("migrations"),
-            mark=mark,
-            versions={
-                "server": scalar(connection, "SHOW server_version"),
-                "pg_dump": program.version,
-                "archive": archive.read_header(directory).archive_version,
-            },
-            extra={**seen, "table_bytes": {name: size for name, _, _, size in tables}},
-        )
+            raise _unreadable(server, error) from error
+    return replace(seen, counts=counts, mark=mark, versions=_versions(directory))
+
+
+def _unreadable(server: Server, error: psycopg.Error) -> BackupFailed:
+    return BackupFailed(
+        f"Database {server.dbname} could not be read: {error}".rstrip()
+        + "\nNo backup was made. The database was not changed."
+    )
 
 
 @contextmanager
@@ -68,46 +63,50 @@ def _snapshot(connection: Connection) -> Iterator[str]:
         yield scalar(connection, "SELECT pg_export_snapshot()")
 
 
-def _look_around(connection: Connection) -> Json:
-    # Sequences are not in the snapshot; read before pg_dump reads them, they are never ahead.
-    return {
-        "sequences": facts.sequences_of(connection),
-        "migrations": facts.migrations_of(connection),
-        **facts.surroundings_of(connection),
-        "properties": properties.properties_of(connection, connection.info.dbname),
-    }
+def _versions(directory: Path) -> dict[str, str]:
+    header = archive.read_header(directory)
+    words = {"server": header.server, "pg_dump": header.pg_dump, "archive": header.archive_version}
+    return {name: version.split()[0] for name, version in words.items()}
+
+
+def _look_around(connection: Connection) -> Snapshot:
+    sizes = {name: size for name, _, _, size in facts.tables_of(connection)}
+    return Snapshot(
+        counts={},
+        # Sequences are not in the snapshot; read before pg_dump reads them, they are never ahead.
+        sequences=facts.sequences_of(connection),
+        migrations=facts.migrations_of(connection),
+        mark={},
+        versions={},
+        extra={
+            **facts.surroundings_of(connection),
+            "properties": properties.properties_of(connection, connection.info.dbname),
+            "table_bytes": sizes,
+        },
+    )
 
 
 @contextmanager
-def _counting(
-    connection: Connection, tables: list[facts.Table]
-) -> Iterator[Callable[[], dict[str, int]]]:
+def _counting(connection: Connection) -> Iterator[Callable[[], dict[str, int]]]:
     """Count in a second thread; an error of the block stops the counting."""
-    stop = threading.Event()
+    stop, tables = threading.Event(), facts.tables_of(connection)
     with ThreadPoolExecutor(1, "counting") as pool:
         counting = pool.submit(facts.count_tables, connection, tables, stop.is_set)
         try:
             yield counting.result
         except BaseException:
             stop.set()
-            connection.cancel_safe()
+            with suppress(psycopg.Error):  # it may be what failed
+                connection.cancel_safe()
             raise
 
 
 def _pg_dump(
-    server: Server,
-    program: Program,
-    directory: Path,
-    snapshot: str,
-    tables: list[facts.Table],
-    jobs: int,
-    progress: Progress,
+    server: Server, program: Program, options: list[str], on_line: Callable[[str], None]
 ) -> None:
-    argv = [program.path, "--format=directory", f"--jobs={jobs}", "--compress=1"]
-    argv += [f"--snapshot={snapshot}", f"--lock-wait-timeout={LOCK_WAIT_MS}"]
-    argv += ["--no-password", "--verbose", f"--file={directory}", *as_role(server)]
-    sizes = {name: size for name, _, _, size in tables}
-    with server.environment() as env, follow_tables("Dump", sizes, jobs, progress) as on_line:
+    argv = [program.path, "--format=directory", "--compress=1", "--no-password", "--verbose"]
+    argv += [f"--lock-wait-timeout={LOCK_WAIT_MS}", *options, *as_role(server)]
+    with server.environment() as env:
         run(argv, env=env, on_line=on_line)
 
 

@@ -1,6 +1,7 @@
 """What the catalog of one database says, read over one connection."""
 
 from collections.abc import Callable, Iterable
+from typing import cast
 
 from psycopg import sql
 
@@ -61,10 +62,7 @@ Table = tuple[str, str, str, int]
 
 def tables_of(connection: Connection) -> list[Table]:
     """Name with schema, schema, bare name and size in bytes of every user table, biggest first."""
-    return [
-        (name, schema, table, size)
-        for name, schema, table, size in connection.execute(TABLES).fetchall()
-    ]
+    return cast(list[Table], connection.execute(TABLES).fetchall())
 
 
 def count_tables(
@@ -90,8 +88,8 @@ def migrations_of(connection: Connection) -> list[tuple[str, str]]:
     """Applied migrations in the order of their recording; none without Django's table."""
     if scalar(connection, "SELECT to_regclass('django_migrations')") is None:
         return []
-    rows = connection.execute("SELECT app, name FROM django_migrations ORDER BY id").fetchall()
-    return [(app, name) for app, name in rows]
+    query = "SELECT app, name FROM django_migrations ORDER BY id"
+    return cast(list[tuple[str, str]], connection.execute(query).fetchall())
 
 
 def surroundings_of(connection: Connection) -> Json:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from psycopg import sql
 
-from deploy_ops.backup.engines.base import Json
 from deploy_ops.backup.engines.postgresql import load
 from deploy_ops.backup.engines.postgresql.dump import as_role
 from deploy_ops.backup.engines.postgresql.programs import find_program
@@ -35,9 +34,7 @@ PUBLIC = "CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC;"
 LARGE_OBJECTS = "SELECT lo_unlink(oid) FROM pg_largeobject_metadata;"
 
 
-def restore_in_place(
-    server: Server, directory: Path, manifest: Json, *, progress: Progress
-) -> None:
+def restore_in_place(server: Server, directory: Path, *, progress: Progress) -> None:
     """Replace the contents of the live database in one transaction; raises RestoreFailed."""
     with server.connect(application_name=f"deploy_ops/in_place/{os.getpid()}") as connection:
         major = connection.info.server_version // 10000
@@ -56,9 +53,9 @@ def restore_in_place(
 def _drops(connection: Connection) -> str:
     statements = ["SET client_min_messages = warning;", LARGE_OBJECTS]
     for query, kind in ((EXTENSIONS, "EXTENSION"), (SCHEMAS, "SCHEMA")):
-        for (name,) in connection.execute(query).fetchall():  # type: ignore[call-overload]
+        for (name,) in connection.execute(query).fetchall():
             drop = sql.SQL("DROP {} IF EXISTS {} CASCADE;")
-            composed = drop.format(sql.SQL(kind), sql.Identifier(name))  # type: ignore[arg-type]
+            composed = drop.format(sql.SQL(kind), sql.Identifier(name))
             statements.append(composed.as_string(connection))
     return "\n".join([*statements, PUBLIC, ""])
 

@@ -5,7 +5,7 @@ transaction; what goes wrong is answered by dropping it.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 from deploy_ops.backup.engines.base import Counts, Json
 from deploy_ops.backup.engines.postgresql import facts, names, properties
+from deploy_ops.backup.engines.postgresql.disk import free_bytes
 from deploy_ops.backup.engines.postgresql.dump import as_role
 from deploy_ops.backup.engines.postgresql.lines import follow_tables
 from deploy_ops.backup.engines.postgresql.programs import find_program
@@ -26,19 +27,23 @@ from deploy_ops.progress import Progress
 COUNTING_CONNECTIONS = 2
 
 
-def restore_beside(
+def restore_beside(  # pylint: disable=too-many-arguments  # the contract of Engine
     server: Server, directory: Path, manifest: Json, *, name: str, jobs: int, progress: Progress
 ) -> None:
     """Create database `name` from the dump; raises RestoreFailed, and then it is gone again."""
     with server.maintenance(application_name=f"deploy_ops/restore/{os.getpid()}") as connection:
         facts.without_timeouts(connection)
-        same_cluster = is_same_cluster(connection, manifest)
+        if free_bytes(connection) is None:
+            progress.say("Free space on the server's disk cannot be told from here.")
         wanted = wanted_properties(connection, server, manifest)
         _create(connection, name, wanted)
+        sizes = manifest["extra"]["table_bytes"]
         try:
-            if not same_cluster:
+            argv = [*_pg_restore(connection, server, manifest), f"--jobs={jobs}", str(directory)]
+            if "--no-owner" in argv:
                 progress.say(_what_is_dropped(manifest))
-            _pg_restore(server, connection, directory, manifest, name, jobs, progress)
+            with follow_tables("Restore", sizes, jobs, progress) as on_line:
+                _run(server, name, argv, on_line)
             _carry_over(connection, name, wanted)
             analyse(server, name)
         except BaseException as error:
@@ -89,24 +94,18 @@ def _create(connection: Connection, name: str, wanted: Json) -> None:
         ) from error
 
 
-def _pg_restore(
-    server: Server,
-    connection: Connection,
-    directory: Path,
-    manifest: Json,
-    name: str,
-    jobs: int,
-    progress: Progress,
-) -> None:
+def _pg_restore(connection: Connection, server: Server, manifest: Json) -> list[str]:
     program = find_program("pg_restore", connection.info.server_version // 10000)
-    argv = [program.path, "--exit-on-error", f"--jobs={jobs}", "--no-password", "--verbose"]
-    argv += [f"--dbname={make_conninfo(dbname=name)}", *as_role(server)]
+    argv = [program.path, "--exit-on-error", "--no-password", "--verbose", *as_role(server)]
     if not is_same_cluster(connection, manifest):
         argv += ["--no-owner", "--no-acl"]
-    argv.append(str(directory))
-    sizes = manifest["extra"]["table_bytes"]
-    with server.environment(name) as env, follow_tables("Restore", sizes, jobs, progress) as lines:
-        run(argv, env=env, on_line=lines)
+    return argv
+
+
+def _run(server: Server, name: str, argv: list[str], on_line: Callable[[str], None]) -> None:
+    # --dbname is taken for a connection string if it looks like one, so it is made one.
+    with server.environment(name) as env:
+        run([*argv, f"--dbname={make_conninfo(dbname=name)}"], env=env, on_line=on_line)
 
 
 def _carry_over(connection: Connection, name: str, wanted: Json) -> None:

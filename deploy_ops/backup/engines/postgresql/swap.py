@@ -115,10 +115,9 @@ def _empty(connection: Connection, name: str, spare_pid: int | None = None) -> N
 
 
 def _sessions(connection: Connection, name: str, spare_pid: int | None) -> Sessions:
-    found = dict(connection.execute(STARTING, [name]).fetchall())
-    found |= dict(connection.execute(CONNECTED, [name]).fetchall())
-    found.pop(spare_pid, None)
-    return found
+    rows = connection.execute(STARTING, [name]).fetchall()
+    rows += connection.execute(CONNECTED, [name]).fetchall()
+    return {pid: session for pid, session in rows if pid != spare_pid}
 
 
 def _terminate(connection: Connection, name: str, pid: int, session: str) -> None:

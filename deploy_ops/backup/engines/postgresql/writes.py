@@ -23,8 +23,6 @@ into NOBODY if no table is unlogged. Not counted as writes: sequences, materiali
 temporary tables, and changes of the schema that change no row.
 """
 
-from typing import Any
-
 from deploy_ops.backup.engines.base import Answer, Counts, Json, Writes
 from deploy_ops.backup.engines.postgresql import wal
 from deploy_ops.backup.engines.postgresql.facts import USER_TABLE
@@ -76,22 +74,22 @@ def writes_since(connection: Connection, mark: Json, own_rows: Counts | None = N
     """Tell what others wrote since the mark; see the module for what NOBODY means."""
     own = own_rows or {}
     now = take_mark(connection)
-    if doubt := _not_comparable(mark, now):
-        return Writes(Answer.UNKNOWN, {}, doubt)
+    if _place(mark) != _place(now):
+        why = "the mark is of another database, or of the one that a restore has put aside"
+        return Writes(Answer.UNKNOWN, {}, why)
     if not own and _no_transaction_since(mark, now):
         return Writes(Answer.NOBODY, {}, "no transaction got a number since")
-    by_counters = _compare(mark, now, own)
-    if by_counters.answer is Answer.WROTE:
-        return by_counters
-    return _second_opinion(by_counters, wal.changes_since(connection, mark, now, own), now)
+    first = _compare(mark, now, own)
+    if first.answer is Answer.WROTE:
+        return first
+    return _second_opinion(first, wal.changes_since(connection, mark, now, own), mark, now)
 
 
-def _not_comparable(mark: Json, now: Json) -> str | None:
-    if (mark["system_identifier"], mark["database_oid"]) != (
-        now["system_identifier"],
-        now["database_oid"],
-    ):
-        return "the backup is of another database"
+def _place(mark: Json) -> tuple[str, int]:
+    return mark["system_identifier"], mark["database_oid"]
+
+
+def _lost_counters(mark: Json, now: Json) -> str | None:
     if mark["epoch"] != now["epoch"]:
         return "the statistics were reset or the server was restarted since"
     if not (mark["track_counts"] and now["track_counts"]):
@@ -104,6 +102,8 @@ def _no_transaction_since(mark: Json, now: Json) -> bool:
 
 
 def _compare(mark: Json, now: Json, own: Counts) -> Writes:
+    if lost := _lost_counters(mark, now):
+        return Writes(Answer.UNKNOWN, {}, lost)
     rows, doubts = {}, []
     for name in sorted({*mark["tables"], *now["tables"]}):
         before, after = mark["tables"].get(name), now["tables"].get(name)
@@ -125,14 +125,15 @@ def _compare(mark: Json, now: Json, own: Counts) -> Writes:
     return Writes(Answer.NOBODY, {}, "tuple counters of every table are unchanged")
 
 
-def _second_opinion(first: Writes, changes: Counts | None, now: Json) -> Writes:
+def _second_opinion(first: Writes, changes: Counts | None, mark: Json, now: Json) -> Writes:
     if changes is None:
         return first
-    more = {name: rows for name, rows in changes.items() if rows > 0}
+    more = {name: rows for name, rows in sorted(changes.items()) if rows > 0}
     if more:
         return Writes(Answer.WROTE, more, "write-ahead log")
+    # What a transaction wrote before the mark and committed after it is not in this stretch.
+    is_whole = not mark["open_transactions"] and not any(changes.values())
     unlogged = any(table["unlogged"] for table in now["tables"].values())
-    exact: Any = all(rows == 0 for rows in changes.values())
-    if first.answer is Answer.UNKNOWN and exact and not unlogged:
-        return Writes(Answer.NOBODY, {}, f"write-ahead log ({first.evidence})")
+    if first.answer is Answer.UNKNOWN and is_whole and not unlogged:
+        return Writes(Answer.NOBODY, {}, f"write-ahead log, since {first.evidence}")
     return first
