@@ -2,21 +2,7 @@
 
 import pytest
 
-TRIPS = [("Kundentermin", 120), ("Messe", 410)]
-
-
-@pytest.fixture
-def deployed(project):
-    """Deploy the first migration of an app and give it rows."""
-
-    def deploy(app, *, trips=TRIPS):
-        project.with_apps(app)
-        project.run("migrate", "auth", check=0)
-        project.run("migrate", app, "0001", check=0)
-        project.insert_trips(app, *trips)
-        return project
-
-    return deploy
+from tests.drills.conftest import TRIPS
 
 
 def test_two_migrations_hold_and_the_third_breaks(deployed):

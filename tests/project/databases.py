@@ -2,7 +2,7 @@
 
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -44,6 +44,10 @@ class PostgresDatabase:
             for name in self.cluster.databases()
             if name == self.name or name.startswith(f"{self.name}_")
         ]
+
+    def beside(self, name: str) -> "PostgresDatabase":
+        """Another database of the same server."""
+        return replace(self, name=name, url=self.cluster.url(name, "app"))
 
     def schema(self) -> dict[str, list[str]]:
         """Tables of the public schema with their columns."""
@@ -94,6 +98,10 @@ class SqliteDatabase:
         side_files = ("-wal", "-shm", "-journal")
         found = sorted(str(path) for path in self.path.parent.iterdir() if path.is_file())
         return [path for path in found if not path.endswith(side_files)]
+
+    def beside(self, name: str) -> "SqliteDatabase":
+        """Another file."""
+        return replace(self, path=Path(name))
 
     def schema(self) -> dict[str, list[str]]:
         """Tables with their columns."""

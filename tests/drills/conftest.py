@@ -1,0 +1,40 @@
+"""What the drills share: a deployed first release with rows, and sessions to look for."""
+
+import time
+
+import pytest
+
+TRIPS = [("Kundentermin", 120), ("Messe", 410)]
+
+
+@pytest.fixture
+def trips():
+    return TRIPS
+
+
+@pytest.fixture
+def deployed(project):
+    """Deploy the first migration of an app and give it rows."""
+
+    def deploy(app, *, trips=TRIPS):
+        project.with_apps(app)
+        project.run("migrate", "auth", check=0)
+        project.run("migrate", app, "0001", check=0)
+        project.insert_trips(app, *trips)
+        return project
+
+    return deploy
+
+
+@pytest.fixture
+def wait_for():
+    """Poll until a query on the project's database has a row; fail after some seconds."""
+
+    def wait(database, statement, params=(), seconds=20.0):
+        deadline = time.monotonic() + seconds
+        while not (rows := database.query(statement, params)):
+            assert time.monotonic() < deadline, f"nothing came of {statement}"
+            time.sleep(0.05)
+        return rows
+
+    return wait
