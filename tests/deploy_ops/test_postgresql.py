@@ -1,0 +1,240 @@
+"""The direct way to a database: addresses, passwords, roles, poolers."""
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import environ
+import psycopg
+import pytest
+from django.db import connections
+
+from deploy_ops.errors import ConfigurationError, DatabaseUnavailable, PoolerRefused
+from deploy_ops.postgresql import refuse_pooler, scalar, server_of, use_direct_connection
+
+PASSWORD = "s:ecret\\ 'word"
+PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+
+
+@pytest.fixture
+def aliased(django_db_blocker):
+    """Give a URL the alias `default` or another for one test."""
+    before = {}
+
+    def give(url: str, alias: str = "scratch", **options) -> str:
+        before.setdefault(alias, connections.databases.get(alias))
+        settings = environ.Env.db_url_config(url)
+        settings["OPTIONS"] = {**settings.get("OPTIONS", {}), **options}
+        configured = connections.configure_settings({"default": {}, alias: settings})[alias]
+        connections.databases[alias] = configured
+        if hasattr(connections._connections, alias):
+            del connections[alias]
+        return alias
+
+    with django_db_blocker.unblock():
+        yield give
+    for alias, settings in before.items():
+        if hasattr(connections._connections, alias):
+            connections[alias].close()
+            del connections[alias]
+        if settings is None:
+            del connections.databases[alias]
+        else:
+            connections.databases[alias] = settings
+
+
+@pytest.fixture
+def guarded(tcp_cluster):
+    """A database of a role that needs its password."""
+    tcp_cluster.create_role("anna", password=PASSWORD)
+    tcp_cluster.create_database("anna", "guarded")
+    yield tcp_cluster
+    tcp_cluster.drop_databases("guarded")
+    tcp_cluster.execute("DROP ROLE anna")
+
+
+def anna(cluster, aliased, password=PASSWORD, **options) -> str:
+    alias = aliased(f"postgresql://anna@127.0.0.1:{cluster.port}/guarded", **options)
+    connections.databases[alias]["PASSWORD"] = password
+    return alias
+
+
+def test_reaches_the_database_as_django_does(guarded, aliased):
+    server = server_of(anna(guarded, aliased))
+
+    with server.connect(application_name="test") as connection:
+        assert scalar(connection, "SELECT current_user || '@' || current_database()") == (
+            "anna@guarded"
+        )
+    assert (server.host, server.port) == ("127.0.0.1", str(guarded.port))
+
+
+def test_the_maintenance_database_is_on_the_same_server(guarded, aliased):
+    server = server_of(anna(guarded, aliased))
+
+    with server.maintenance(application_name="test") as connection:
+        assert scalar(connection, "SELECT current_database()") == "postgres"
+
+
+def test_a_wrong_password_is_told_and_never_shown(guarded, aliased):
+    server = server_of(anna(guarded, aliased, password="wr0ng-pass"))
+
+    with pytest.raises(DatabaseUnavailable, match="password authentication failed") as failure:
+        server.connect(application_name="test")
+
+    assert "wr0ng-pass" not in str(failure.value) + repr(server) + repr(failure.value.__context__)
+
+
+def test_a_server_that_is_not_there_is_told(aliased):
+    server = server_of(aliased("postgresql://anna:geheim@127.0.0.1:1/guarded"))
+
+    with pytest.raises(DatabaseUnavailable, match="cannot be reached as anna") as failure:
+        server.connect(application_name="test")
+
+    assert "geheim" not in str(failure.value)
+
+
+def test_programs_log_in_by_a_password_file_that_goes_again(guarded, aliased):
+    server = server_of(anna(guarded, aliased))
+
+    with server.environment() as env:
+        passfile = Path(env["PGPASSFILE"])
+        assert passfile.stat().st_mode & 0o777 == 0o600
+        assert PASSWORD not in str(env) and "PGPASSWORD" not in env
+        path = {"PATH": os.environ["PATH"]}
+        done = subprocess.run(
+            [guarded.bindir / "psql", "--no-password", "-Atc", "SELECT current_user"],
+            env=path | env,
+            capture_output=True,
+            text=True,
+        )
+
+    assert done.stdout == "anna\n", done.stderr
+    assert not passfile.exists()
+
+
+def test_the_role_that_django_assumes_is_assumed(guarded, aliased):
+    guarded.create_role("owner")
+    guarded.execute("GRANT owner TO anna")
+    try:
+        server = server_of(anna(guarded, aliased, assume_role="owner"))
+        with server.connect(application_name="test") as connection:
+            assert scalar(connection, "SELECT current_user") == "owner"
+    finally:
+        guarded.execute("DROP ROLE owner")
+
+
+def test_a_role_that_may_not_be_assumed_is_told(guarded, aliased):
+    server = server_of(anna(guarded, aliased, assume_role="postgres"))
+
+    with pytest.raises(DatabaseUnavailable, match="permission denied to set role"):
+        server.connect(application_name="test")
+
+
+def test_the_direct_url_wins_for_the_default_alias(guarded, aliased, settings):
+    aliased("postgresql://nobody@127.0.0.1:1/pooled", "default", connect_timeout=1)
+    settings.DEPLOY_OPS_DATABASE_URL = (
+        f"postgresql://postgres@/guarded?host={guarded.directory}&port={guarded.port}"
+    )
+
+    use_direct_connection("default")
+
+    with server_of("default").connect(application_name="test") as connection:
+        assert scalar(connection, "SELECT current_user") == "postgres"
+    with connections["default"].cursor() as cursor:
+        cursor.execute("SELECT current_user || '@' || current_database()")
+        assert cursor.fetchone() == ("postgres@guarded",)
+
+
+@pytest.mark.parametrize("url", ["no url at all", "postgresql://anna:geheim@[::1/x"])
+def test_an_unfit_direct_url_is_told_without_its_password(aliased, settings, url):
+    aliased("postgresql://nobody@127.0.0.1:1/pooled", "default")
+    settings.DEPLOY_OPS_DATABASE_URL = url
+
+    with pytest.raises(ConfigurationError, match="not a PostgreSQL URL") as failure:
+        server_of("default")
+
+    assert "geheim" not in str(failure.value)
+
+
+def test_a_direct_url_without_a_database_is_told(aliased, settings):
+    aliased("postgresql://nobody@127.0.0.1:1/pooled", "default")
+    settings.DEPLOY_OPS_DATABASE_URL = "postgresql://anna@localhost"
+
+    with pytest.raises(ConfigurationError, match="name no database"):
+        server_of("default")
+
+
+@pytest.fixture
+def pooler(guarded, tmp_path_factory):
+    """PgBouncer in front of the cluster; start it in a pool mode and get its port."""
+    if PGBOUNCER is None:
+        pytest.skip("NOT TESTED: pgbouncer is not installed (apt-get install pgbouncer)")
+    started = []
+
+    def start(mode: str, **options) -> int:
+        directory = guarded.directory / f"bouncer_{mode}_{len(started)}_{time.monotonic_ns()}"
+        directory.mkdir(mode=0o777)
+        directory.chmod(0o777)
+        port = _free_port()
+        lines = ["[databases]", f"* = host={guarded.directory} port={guarded.port} user=postgres"]
+        lines += ["[pgbouncer]", "listen_addr = 127.0.0.1", f"listen_port = {port}"]
+        lines += ["auth_type = any", f"pool_mode = {mode}", f"unix_socket_dir = {directory}"]
+        lines += ["ignore_startup_parameters = extra_float_digits"]
+        lines += [f"{name} = {value}" for name, value in options.items()]
+        (directory / "bouncer.ini").write_text("\n".join(lines) + "\n")
+        account = {"user": "postgres"} if os.geteuid() == 0 else {}
+        with (directory / "log").open("w") as log:
+            started.append(
+                subprocess.Popen(
+                    [PGBOUNCER, directory / "bouncer.ini"], stdout=log, stderr=log, **account
+                )
+            )
+        _wait_for(port, directory / "log")
+        return port
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_a_pooler_in_transaction_mode_is_refused(pooler, aliased, turns):
+    port = pooler("transaction", server_round_robin=turns, min_pool_size=3)
+    alias = aliased(f"postgresql://anna@127.0.0.1:{port}/guarded")
+    server = server_of(alias)
+
+    with pytest.raises(PoolerRefused, match="DEPLOY_OPS_DATABASE_URL"):
+        refuse_pooler(server)
+
+
+def test_a_pooler_in_session_mode_is_as_good_as_none(pooler, aliased):
+    port = pooler("session")
+
+    refuse_pooler(server_of(aliased(f"postgresql://anna@127.0.0.1:{port}/guarded")))
+
+
+def test_a_direct_connection_is_no_pooler(guarded, aliased):
+    refuse_pooler(server_of(anna(guarded, aliased)))
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait_for(port: int, log: Path) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            psycopg.connect(f"postgresql://anna@127.0.0.1:{port}/guarded").close()
+            return
+        except psycopg.OperationalError:
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
