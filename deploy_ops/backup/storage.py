@@ -10,13 +10,13 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from django.core.files import File
 from django.core.files.base import ContentFile
 from django.core.files.storage import InvalidStorageError, Storage, storages
 
-from deploy_ops.backup.manifest import NAME, BackupId
+from deploy_ops.backup.manifest import NAME, BackupId, sha256_of
 from deploy_ops.errors import BackupCorrupt, BackupError, DeployOpsError
 from deploy_ops.files import open_private
 from deploy_ops.progress import Progress
@@ -111,8 +111,9 @@ class Remote:
             (target / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _translated(f"read {path} of {backup_id}"):
                 with self._storage.open(f"{backup_id}/{path}") as source:
-                    digest = _copy(source, target / path)
-            if digest != facts["sha256"]:
+                    with open(open_private(target / path), "wb") as file:
+                        shutil.copyfileobj(source, file, CHUNK_BYTES)
+            if sha256_of(target / path) != facts["sha256"]:
                 raise _changed(backup_id, path)
 
     def remove(self, name: str) -> None:
@@ -137,13 +138,6 @@ class Remote:
     def _compare(self, backup_id: str, path: str, sha256: str) -> None:
         if self.digest(backup_id, path) != sha256:
             raise _changed(backup_id, path)
-
-
-def _copy(source: IO[bytes], target: Path) -> str:
-    with open(open_private(target), "w+b") as file:
-        shutil.copyfileobj(source, file, CHUNK_BYTES)
-        file.seek(0)
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _changed(backup_id: str, path: str) -> BackupCorrupt:

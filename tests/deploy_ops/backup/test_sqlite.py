@@ -166,6 +166,7 @@ def test_a_damaged_copy_does_not_pass(engine, trips, tmp_path, where):
             "INSERT INTO trip (purpose) VALUES (?)",
             [(f"trip number {n}" * 5,) for n in range(5000)],
         )
+        connection.execute("COMMIT")
     engine.dump(tmp_path, jobs=1, progress=Silent())
     path = tmp_path / "database.sqlite3"
     size = path.stat().st_size
