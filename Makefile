@@ -32,9 +32,11 @@ lint: $(VENV)/.develops  ## Check format, style, imports and types
 
 .PHONY: messages
 messages: $(VENV)/.develops  ## Collect and compile the German texts (needs gettext)
-	cd kvb/reisekosten && "$(abspath $(VENV))/bin/python" ../../manage.py makemessages \
-	    --locale de --no-obsolete --no-location
-	cd kvb/reisekosten && "$(abspath $(VENV))/bin/python" ../../manage.py compilemessages --locale de
+	for app in kvb/reisekosten deploy_ops; do (cd "$$app" && \
+	    "$(abspath $(VENV))/bin/python" "$(CURDIR)/manage.py" makemessages \
+	        --locale de --no-obsolete --no-location && \
+	    "$(abspath $(VENV))/bin/python" "$(CURDIR)/manage.py" compilemessages --locale de); \
+	done
 
 .PHONY: requirements
 requirements:  ## Compile requirements*.in to the newest pinned and hashed requirements*.txt
