@@ -28,12 +28,14 @@ STOP_SECONDS = 30
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 SERVER_ENVIRONMENT = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "TZ": "UTC"}
 
-# fsync off: nothing here outlives the test session. Logical slots and prepared transactions are
-# what an operator may have, and both stand in the way of dropping or renaming a database.
-SETTINGS = """
+ADDRESS = """
 unix_socket_directories = '{directory}'
 listen_addresses = '{listen}'
 port = {port}
+"""
+# fsync off: nothing here outlives the test session. Logical slots and prepared transactions are
+# what an operator may have, and both stand in the way of dropping or renaming a database.
+SETTINGS = """
 fsync = off
 max_connections = 100
 max_prepared_transactions = 10
@@ -51,12 +53,14 @@ class PostgresCluster:
     """One running server. `start()` it, use it, `stop()` it: the directory goes with it.
 
     The role `app` (LOGIN CREATEDB, no superuser) owns the databases unless told otherwise; the
-    socket trusts everybody, loopback TCP (only with `tcp=True`) asks for the password.
+    socket trusts everybody, loopback TCP (only with `tcp=True`) asks for the password. `settings`
+    are lines for postgresql.conf.
     """
 
-    def __init__(self, major: int, *, tcp: bool = False):
+    def __init__(self, major: int, *, tcp: bool = False, settings: str = SETTINGS):
         self.major = major
         self.tcp = tcp
+        self.settings = settings
         self.port = _free_port() if tcp else 5432
         self.directory = Path()
         self.bindir = Path()
@@ -181,9 +185,9 @@ class PostgresCluster:
         if done.returncode:
             raise RuntimeError(f"initdb of PostgreSQL {self.major} failed:\n{done.stderr}")
         listen = "127.0.0.1" if self.tcp else ""
-        settings = SETTINGS.format(directory=self.directory, listen=listen, port=self.port)
+        address = ADDRESS.format(directory=self.directory, listen=listen, port=self.port)
         with (self.directory / "data" / "postgresql.conf").open("a") as configuration:
-            configuration.write(settings)
+            configuration.write(address + self.settings)
 
     def _serve(self) -> None:
         log = self.directory / "server.log"
