@@ -32,7 +32,7 @@ lint: $(VENV)/.develops  ## Check format, style, imports and types
 
 .PHONY: messages
 messages: $(VENV)/.develops  ## Collect and compile the German texts (needs gettext)
-	for app in kvb/reisekosten deploy_ops; do (cd "$$app" && \
+	for locale in $(wildcard */locale */*/locale); do (cd "$$locale/.." && \
 	    "$(abspath $(VENV))/bin/python" "$(CURDIR)/manage.py" makemessages \
 	        --locale de --no-obsolete --no-location && \
 	    "$(abspath $(VENV))/bin/python" "$(CURDIR)/manage.py" compilemessages --locale de); \

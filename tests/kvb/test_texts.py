@@ -36,7 +36,8 @@ def test_every_text_has_a_german_translation_in_the_compiled_file(german):
 
 def test_compiled_file_is_up_to_date_with_its_source(german):
     """Without gettext's tools: each translated pair of the source is in the compiled file."""
-    source = (MESSAGES / "django.po").read_text()
+    # Long texts are broken into quoted pieces, one a line.
+    source = (MESSAGES / "django.po").read_text().replace('"\n"', "")
     assert "fuzzy" not in source
     pairs = re.findall(r'^msgid "(.+)"\nmsgstr "(.*)"$', source, re.MULTILINE)
     assert len(pairs) > 40
