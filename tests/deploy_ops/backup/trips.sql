@@ -30,6 +30,7 @@ INSERT INTO trip (person_id, purpose, km, tags)
     FROM generate_series(1, 2000) AS i;
 INSERT INTO "Odd Table" VALUES (1), (2);
 INSERT INTO archive.trip SELECT 2024 + i % 2, 'note' FROM generate_series(1, 30) AS i;
+SET CONSTRAINTS ALL IMMEDIATE;
 
 CREATE INDEX trip_long ON trip (km) WHERE km > 1000;
 CREATE INDEX trip_purpose ON trip USING gin (purpose gin_trgm_ops);

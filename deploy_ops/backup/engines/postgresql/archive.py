@@ -17,6 +17,7 @@ from deploy_ops.process import run
 
 TOC = "toc.dat"
 MAGIC = b"PGDMP"
+GZIP_MAGIC = b"\x1f\x8b"
 HEAD_BYTES = 4096
 NUMBERS_OF_TIME = 7
 COMPRESSION_BECAME_A_BYTE = (1, 15)  # K_VERS_1_15, PostgreSQL 16
@@ -50,12 +51,21 @@ def read_header(directory: Path) -> Header:
 def read_through(directory: Path) -> None:
     """Read an archive to its last byte as a restore would; raises BackupCorrupt, ProgramError."""
     program = find_reader(read_header(directory).dump_major)
+    _check_compression(directory)
     try:
         run([program.path, "--file=/dev/null", str(directory)])
     except ProgramError as error:
         raise BackupCorrupt(
             f"The archive cannot be read to its end. The database was not changed.\n{error}"
         ) from error
+
+
+def _check_compression(directory: Path) -> None:
+    """zlib hands out a file without its magic number as it is, and pg_restore takes that."""
+    for path in sorted(directory.glob("*.gz")):
+        with path.open("rb") as file:
+            if file.read(len(GZIP_MAGIC)) != GZIP_MAGIC:
+                raise BackupCorrupt(f"{path.name} in the archive does not begin as a gzip file.")
 
 
 def _parse(head: BinaryIO) -> Header:

@@ -30,7 +30,15 @@ SCHEMAS = """
                     AND objid = pg_namespace.oid AND deptype = 'e') ORDER BY 1
 """
 EXTENSIONS = "SELECT extname FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY 1"
-PUBLIC = "CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC;"
+# As initdb makes it; the script holds only what differs from that.
+PUBLIC = """
+    CREATE SCHEMA public AUTHORIZATION pg_database_owner;
+    COMMENT ON SCHEMA public IS 'standard public schema';
+    GRANT ALL ON SCHEMA public TO pg_database_owner;
+    GRANT USAGE ON SCHEMA public TO PUBLIC;
+"""
+# Until the drops have their locks, others queue behind them.
+HEAD = "SET client_min_messages = warning; SET LOCAL lock_timeout = '30s';"
 LARGE_OBJECTS = "SELECT lo_unlink(oid) FROM pg_largeobject_metadata;"
 
 
@@ -51,7 +59,7 @@ def restore_in_place(server: Server, directory: Path, *, progress: Progress) -> 
 
 
 def _drops(connection: Connection) -> str:
-    statements = ["SET client_min_messages = warning;", LARGE_OBJECTS]
+    statements = [HEAD, LARGE_OBJECTS]
     for query, kind in ((EXTENSIONS, "EXTENSION"), (SCHEMAS, "SCHEMA")):
         for (name,) in connection.execute(query).fetchall():
             drop = sql.SQL("DROP {} IF EXISTS {} CASCADE;")

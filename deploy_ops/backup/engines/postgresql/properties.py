@@ -25,8 +25,9 @@ PROPERTIES = """
             ORDER BY grantee, privilege_type), '[]') FROM aclexplode(datacl)) END,
         'settings', (SELECT coalesce(jsonb_agg(jsonb_build_object(
             'role', CASE setrole WHEN 0 THEN NULL ELSE pg_get_userbyid(setrole) END,
-            'setting', setting) ORDER BY setrole, setting), '[]')
-            FROM pg_db_role_setting, unnest(setconfig) AS setting WHERE setdatabase = d.oid))
+            'setting', setting) ORDER BY setrole, place), '[]')
+            FROM pg_db_role_setting, unnest(setconfig) WITH ORDINALITY AS s (setting, place)
+            WHERE setdatabase = d.oid))
     FROM pg_database AS d WHERE datname = %s
 """
 KEPT = (
