@@ -1,0 +1,164 @@
+"""The reference names everything that the code has, and nothing that it has not."""
+
+import argparse
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+from django.core.management import load_command_class
+
+from deploy_ops import errors
+from deploy_ops.backup.manifest import REQUIRED
+from deploy_ops.conf import Conf, conf, known_names
+from tests.docs.console import ROOT
+
+DOCS = ROOT / "docs"
+REFERENCE = DOCS / "reference"
+COMMANDS = ("backup", "backups", "restore", "safe_migrate")
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+OPTION = re.compile(r"^\| `(--[a-z-]+)`", re.M)
+
+
+def page(name: str) -> str:
+    return (REFERENCE / name).read_text(encoding="utf-8")
+
+
+def section(text: str, heading: str) -> str:
+    """What stands below a heading, down to the next one."""
+    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", text, re.M | re.S)
+    assert found, f"there is no heading {heading!r}"
+    return found[1]
+
+
+def parsers(name: str) -> dict[str, argparse.ArgumentParser]:
+    """The parser of a command and those of its actions, by what one types."""
+    parser = load_command_class("deploy_ops", name).create_parser("manage.py", name)
+    found = {name: parser}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found |= {f"{name} {word}": each for word, each in action.choices.items()}
+    return found
+
+
+def options_of(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    return {
+        option: action
+        for action in parser._actions
+        for option in action.option_strings
+        if option.startswith("--")
+    }
+
+
+DJANGOS = set(options_of(load_command_class("django.core", "check").create_parser("", "check")))
+COMMON = {"--database", "--format", "--noinput"}
+ALL_PARSERS = {typed: each for name in COMMANDS for typed, each in parsers(name).items()}
+
+
+def test_every_command_is_in_the_reference():
+    found = {path.stem for path in (ROOT / "deploy_ops/management/commands").glob("[!_]*.py")}
+    assert found == set(COMMANDS)
+
+
+@pytest.mark.parametrize("typed", ALL_PARSERS)
+def test_reference_has_the_options_that_the_command_has(typed):
+    documented = set(OPTION.findall(section(page("commands.md"), typed)))
+    known = set(options_of(ALL_PARSERS[typed])) - (DJANGOS - {"--database"})
+    assert documented == known - COMMON
+
+
+@pytest.mark.parametrize("typed", ALL_PARSERS)
+def test_reference_has_the_common_options(typed):
+    documented = OPTION.findall(section(page("commands.md"), "Options of all commands"))
+    assert set(documented) == COMMON <= set(options_of(ALL_PARSERS[typed]))
+
+
+@pytest.mark.parametrize("typed", ALL_PARSERS)
+def test_reference_has_every_default_and_choice(typed):
+    rows = dict(re.findall(r"^\| `(--[a-z-]+)`(.*)$", section(page("commands.md"), typed), re.M))
+    for option, action in options_of(ALL_PARSERS[typed]).items():
+        if option not in rows:
+            continue
+        for choice in action.choices or ():
+            assert f"{choice}" in rows[option] or f"| `{choice}`" in page("commands.md")
+        if isinstance(action.default, (int, str)) and not isinstance(action.default, bool):
+            if action.default and action.default is not argparse.SUPPRESS:
+                assert f"`{action.default}`" in rows[option], option
+
+
+def test_every_setting_is_in_the_table_with_its_type_and_default(settings):
+    for name in known_names():
+        if hasattr(settings, name):
+            delattr(settings, name)
+    rows = re.findall(r"^\| \[`(\w+)`\]\(#(\w+)\) \| (.*?) \| (.*?) \|$", page("settings.md"), re.M)
+    assert {name for name, *_ in rows} == known_names()
+    spoken = {"BASE_DIR": Path(settings.BASE_DIR), "DEPLOY_OPS_DIR": conf.dir}
+    for name, anchor, _, default in rows:
+        assert anchor == name.lower() and section(page("settings.md"), name)
+        value = eval(default.strip("`"), {}, spoken)  # pylint: disable=eval-used  # our own page
+        assert getattr(conf, name.removeprefix("DEPLOY_OPS_").lower()) == value
+
+
+def test_every_setting_says_its_name_in_the_code():
+    for name, member in vars(Conf).items():
+        if isinstance(member, property):
+            assert f"DEPLOY_OPS_{name.upper()}:" in (inspect.getdoc(member) or "")
+
+
+def test_every_error_is_listed_with_its_exit_code():
+    classes = {
+        name: kind.exit_code
+        for name, kind in vars(errors).items()
+        if inspect.isclass(kind) and issubclass(kind, errors.DeployOpsError)
+    }
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\d) \|", page("exit-codes.md"), re.M))
+    assert {name: int(code) for name, code in rows.items()} == classes
+
+
+def test_every_finding_has_an_entry():
+    sources = "".join(path.read_text() for path in (ROOT / "deploy_ops").rglob("*.py"))
+    ids = set(re.findall(r'"deploy_ops\.([A-Z]\d{3})"', sources))
+    assert set(re.findall(r"^### ([A-Z]\d{3})$", page("findings.md"), re.M)) == ids
+
+
+def test_every_manifest_field_is_described():
+    table = page("manifest.md").partition("| field | meaning |")[2]
+    fields = re.findall(r"^\| `([a-z_]+)` \|", table, re.M)
+    assert set(fields) == set(REQUIRED)
+
+
+def test_every_journal_step_is_described():
+    rows = re.findall(r"^\| `([a-z_]+)` \|", page("journal.md"), re.M)
+    assert set(rows) == recorded_steps()
+
+
+def recorded_steps() -> set[str]:
+    """First arguments of `journal.record(...)` and of the restore's `on_step(...)`."""
+    found = set()
+    for source in [*(ROOT / "deploy_ops/migrate").glob("*.py"), ROOT / "deploy_ops/backup/restore.py"]:
+        for node in ast.walk(ast.parse(source.read_text())):
+            if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+                if getattr(node.func, "attr", "") in ("record", "on_step"):
+                    found.add(node.args[0].value)
+    return found
+
+
+def anchors(text: str) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    plain = (re.sub(r"\[(.*?)\]\(.*?\)|[`*]", r"\1", heading) for heading in headings)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_link_leads_somewhere(path):
+    text = re.sub(r"^ *```.*?^ *```$", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        goal = (path.parent / file).resolve() if file else path
+        assert goal.exists(), f"{path.name}: {target}"
+        if anchor and goal.suffix == ".md":
+            assert anchor in anchors(goal.read_text(encoding="utf-8")), f"{path.name}: {target}"
