@@ -20,7 +20,7 @@ from deploy_ops.backup.engines import engine_for
 from deploy_ops.backup.entry import PINNED, Backup, Entry, Level, State
 from deploy_ops.backup.manifest import NAME, BackupId, is_id, open_sealed, parse_id
 from deploy_ops.backup.storage import remote_storage
-from deploy_ops.backup.workspace import OPENED, owner_of, remove_tree, workspace
+from deploy_ops.backup.workspace import OPENED, make_parents, owner_of, remove_tree, workspace
 from deploy_ops.conf import conf
 from deploy_ops.errors import BackupCorrupt, BackupError, BackupNotFound, UsageError
 from deploy_ops.files import open_private, private_directory, sync_directory
@@ -163,7 +163,7 @@ def decrypt_backup(backup: Backup, source: Path, target: Path) -> None:
     """Decrypt all files of a backup from one directory into another."""
     keys = keyring_for(backup.manifest["encryption"]["key"])
     for path in backup.manifest["files"]:
-        (target / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_parents(target, path)
         with open(open_private(target / path), "wb") as file:
             for chunk in keys.decrypt(source / path, f"{backup.id}/{path}"):
                 file.write(chunk)

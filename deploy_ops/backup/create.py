@@ -1,16 +1,14 @@
 """Taking a backup: dump, verify, encrypt, name, copy; the manifest comes last and makes it one."""
 
-import errno
 import os
 import platform
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack
 
 import django
 
@@ -29,34 +27,51 @@ from deploy_ops.backup.manifest import (
     open_sealed,
     paths_in,
     seal,
-    total_bytes,
 )
 from deploy_ops.backup.media import copy_media, media_bytes
+from deploy_ops.backup.room import check_room, expected_bytes, explained
 from deploy_ops.backup.storage import remote_storage
 from deploy_ops.backup.workspace import PARTIAL, Workspace, guarded, workspace
 from deploy_ops.conf import conf
-from deploy_ops.errors import BackupCorrupt, BackupError, BackupFailed, Interrupted, ProgramError
+from deploy_ops.errors import BackupCorrupt, BackupError, BackupFailed
 from deploy_ops.files import open_private, private_directory, sync_tree, write_atomically
 from deploy_ops.lock import DeployLock
 from deploy_ops.progress import Progress, Silent
 from deploy_ops.version import code_version
 
-GROWTH = 1.2
-# A first dump has nothing to go by: SQLite's is the database itself; pg_dump leaves out the
-# indexes and compresses the rest (research/backups.md, 3: 2057 MB became 158 MB).
-FIRST_DUMP = {"sqlite": 1.1, "postgresql": 0.5}
-ALMOST_FULL_BYTES = 32 * 1024 * 1024
+
+class Notes(TypedDict, total=False):
+    """What the manifest says besides: the operator's label, and the run that needs the backup."""
+
+    label: str
+    run: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """A backup being made: with what, where, and who is told."""
+
+    id: BackupId
+    engine: Engine
+    room: Workspace
+    progress: Progress
+    seconds: "Seconds"
+
+    def path(self, name: str) -> Path:
+        """Make a private directory of the backup."""
+        directory = self.room.path / name
+        directory.mkdir(mode=0o700)
+        return directory
 
 
 def take_backup(
     alias: str,
     *,
     lock: DeployLock,
-    label: str = "",
+    progress: Progress = Silent(),
     jobs: int = 2,
     media: bool = False,
-    run: str | None = None,
-    progress: Progress = Silent(),
+    **notes: Unpack[Notes],
 ) -> Backup:
     """Take one verified backup of a database; the lock must still be ours when it is finished.
 
@@ -64,24 +79,35 @@ def take_backup(
     is left behind then, except that a backup whose copy to the storage failed is kept.
     """
     engine, started = engine_for(alias), datetime.now(UTC)
-    source, vault, keys = engine.identify(), private_directory(conf.backup_dir), keyring()
-    needed = _check_before(engine, source, vault, media)
-    backup_id, seconds = new_id(started), Seconds()
-    with workspace(vault, PARTIAL + backup_id) as room, _explained(vault, needed):
-        sequence = _next_sequence(vault)
-        snapshot = _dump(engine, room.path, jobs, progress, seconds)
-        uploads = _media(room.path, progress, seconds) if media else None
-        _verify(engine, room.path, progress, seconds)
-        sealed = _encrypt(keys, room.path, backup_id, progress, seconds) if keys else None
-        files = _settle(room, vault / backup_id, seconds)
-        failure = _upload(backup_id, room.path, files, progress, seconds)
-        facts = {"id": backup_id, "sequence": sequence, "label": label, "run": run}
-        facts |= {"started_at": _text(started), "media": uploads, "encryption": sealed}
-        facts |= {"database": asdict(source) | {"alias": alias}, "files": files}
-        facts |= {"seconds": seconds.phases}
+    source = engine.identify()
+    needed = _check_before(engine, source, conf.backup_dir, media)
+    facts: Json = {"database": asdict(source) | {"alias": alias}, "started_at": _text(started)}
+    facts |= {"label": "", "run": None} | notes
+    with _making(engine, started, needed, progress) as making:
+        facts |= _make(making, jobs, media)
+        failure = _upload(making, facts["files"])
         lock.check()
-        manifest = _write_manifest(room, facts, snapshot)
-    return _finish(Backup(backup_id, vault / backup_id, manifest), failure)
+        backup = _write_manifest(making, facts)
+    return _finish(backup, failure)
+
+
+@contextmanager
+def _making(engine: Engine, started: datetime, needed: int, progress: Progress) -> Iterator[Making]:
+    """Begin a backup in a directory that vanishes unless it is finished."""
+    backup_id, vault = new_id(started), conf.backup_dir
+    with workspace(vault, PARTIAL + backup_id) as room, explained(vault, needed):
+        yield Making(backup_id, engine, room, progress, Seconds())
+
+
+def _make(making: Making, jobs: int, media: bool) -> Json:
+    """Bring the backup under its own name, all but the manifest; return what that will say."""
+    sequence, snapshot = _next_sequence(conf.backup_dir), _dump(making, jobs)
+    facts: Json = {"sequence": sequence, **asdict(snapshot)}
+    facts["media"] = _copy_media(making) if media else None
+    _verify(making)
+    facts["encryption"] = _encrypt(making)
+    facts["files"] = _settle(making)
+    return facts
 
 
 class Seconds:
@@ -100,21 +126,15 @@ class Seconds:
 
 def _check_before(engine: Engine, source: Identity, vault: Path, media: bool) -> int:
     """Refuse what would fail later; return the bytes that the backup is expected to need."""
+    private_directory(vault)
+    keyring()
     if problems := engine.check_backup():
         raise BackupFailed(
             "\n".join(problems) + "\nNo backup was made and the database was not changed."
         )
-    needed = _expected_bytes(source) + (media_bytes() if media else 0)
-    if (free := shutil.disk_usage(vault).free) < needed:
-        raise BackupFailed(_no_room(vault, free, needed))
+    needed = expected_bytes(source) + (media_bytes() if media else 0)
+    check_room(vault, needed)
     return needed
-
-
-def _expected_bytes(source: Identity) -> int:
-    previous = [backup for backup in complete_backups() if backup.belongs_to(source)]
-    if previous:
-        return int(GROWTH * total_bytes(previous[-1].manifest["files"], "database/"))
-    return int(FIRST_DUMP[source.engine] * source.size_bytes)
 
 
 def _next_sequence(vault: Path) -> int:
@@ -128,25 +148,23 @@ def _next_sequence(vault: Path) -> int:
     return number
 
 
-def _dump(engine: Engine, room: Path, jobs: int, progress: Progress, seconds: Seconds) -> Snapshot:
-    directory = room / "database"
-    directory.mkdir(mode=0o700)
-    with seconds.measure("dump"):
-        return engine.dump(directory, jobs=jobs, progress=progress)
+def _dump(making: Making, jobs: int) -> Snapshot:
+    directory = making.path("database")
+    with making.seconds.measure("dump"):
+        return making.engine.dump(directory, jobs=jobs, progress=making.progress)
 
 
-def _media(room: Path, progress: Progress, seconds: Seconds) -> Json:
-    directory = room / "media"
-    directory.mkdir(mode=0o700)
-    with seconds.measure("media"):
-        return copy_media(directory, progress)
+def _copy_media(making: Making) -> Json:
+    directory = making.path("media")
+    with making.seconds.measure("media"):
+        return copy_media(directory, making.progress)
 
 
-def _verify(engine: Engine, room: Path, progress: Progress, seconds: Seconds) -> None:
-    progress.say("Verifying the backup: reading it to its end")
-    with seconds.measure("verify"):
+def _verify(making: Making) -> None:
+    making.progress.say("Verifying the backup: reading it to its end")
+    with making.seconds.measure("verify"):
         try:
-            engine.read_through(room / "database")
+            making.engine.read_through(making.room.path / "database")
         except BackupCorrupt as error:
             raise BackupFailed(
                 f"The backup was read to its end and is not sound: {error}\n"
@@ -155,18 +173,19 @@ def _verify(engine: Engine, room: Path, progress: Progress, seconds: Seconds) ->
             ) from error
 
 
-def _encrypt(
-    keys: Keyring, room: Path, backup_id: BackupId, progress: Progress, seconds: Seconds
-) -> Json:
+def _encrypt(making: Making) -> Json | None:
     """Seal every file, and open it again: a backup that its key does not open is none."""
-    paths = list(paths_in(room))
-    total = sum((room / path).stat().st_size for path in paths)
-    with seconds.measure("encrypt"), progress.track("Encrypt", total) as report:
-        done = 0
-        for path in paths:
-            done += (room / path).stat().st_size
-            _encrypt_file(keys, room / path, f"{backup_id}/{path}")
-            report(done)
+    if (keys := keyring()) is None:
+        return None
+    room = making.room.path
+    sizes = {path: (room / path).stat().st_size for path in paths_in(room)}
+    with making.seconds.measure("encrypt"):
+        with making.progress.track("Encrypt", sum(sizes.values())) as report:
+            done = 0
+            for path, size in sizes.items():
+                _encrypt_file(keys, room / path, f"{making.id}/{path}")
+                done += size
+                report(done)
     return {"algorithm": ALGORITHM, "key": keys.current}
 
 
@@ -181,51 +200,55 @@ def _encrypt_file(keys: Keyring, plain: Path, name: str) -> None:
     os.replace(sealed, plain)
 
 
-def _settle(room: Workspace, final: Path, seconds: Seconds) -> dict[str, Any]:
+def _settle(making: Making) -> Json:
     """Hash every file as it lies on disk, make all of it durable, and give it its name."""
-    with seconds.measure("hash"):
-        files = describe_files(room.path)
-        sync_tree(room.path)
-    room.rename(final)
+    with making.seconds.measure("hash"):
+        files = describe_files(making.room.path)
+        sync_tree(making.room.path)
+    making.room.rename(conf.backup_dir / making.id)
     return files
 
 
-def _upload(
-    backup_id: BackupId, room: Path, files: dict[str, Any], progress: Progress, seconds: Seconds
-) -> BackupError | None:
-    """Copy the files where STORAGES["backups"] is set; a failure is told at the end, since the
-    backup here is as good without it."""
-    with seconds.measure("upload"):
+def _upload(making: Making, files: Json) -> BackupError | None:
+    """Copy the files where STORAGES["backups"] is set; return why that failed, if it did.
+
+    It is told at the end, since the backup here is as good without a copy.
+    """
+    with making.seconds.measure("upload"):
         try:
             if remote := remote_storage():
-                remote.upload(backup_id, room, files, progress)
+                remote.upload(making.id, making.room.path, files, making.progress)
         except BackupError as error:
             return error
     return None
 
 
-def _write_manifest(room: Workspace, facts: Json, snapshot: Snapshot) -> Json:
+def _write_manifest(making: Making, facts: Json) -> Backup:
     now = _text(datetime.now(UTC))
     content = seal(
         facts
-        | asdict(snapshot)
         | {
             "format": FORMAT,
+            "id": making.id,
             "finished_at": now,
             "code": code_version(),
+            "seconds": making.seconds.phases,
             "verified": {"level": Level.READ, "at": now},
-            "versions": {
-                **snapshot.versions,
-                "django": django.get_version(),
-                "python": platform.python_version(),
-                "deploy_ops": deploy_ops.__version__,
-            },
+            "versions": facts["versions"] | _our_versions(),
         }
     )
     manifest = open_sealed(content)
-    write_atomically(room.path / NAME, content)
-    room.keep()
-    return manifest
+    write_atomically(making.room.path / NAME, content)
+    making.room.keep()
+    return Backup(making.id, making.room.path, manifest)
+
+
+def _our_versions() -> dict[str, str]:
+    return {
+        "django": django.get_version(),
+        "python": platform.python_version(),
+        "deploy_ops": deploy_ops.__version__,
+    }
 
 
 def _finish(backup: Backup, failure: BackupError | None) -> Backup:
@@ -243,41 +266,6 @@ def _finish(backup: Backup, failure: BackupError | None) -> Backup:
             "    python manage.py backup"
         ) from error
     return backup
-
-
-@contextmanager
-def _explained(vault: Path, needed: int) -> Iterator[None]:
-    """Say what went wrong in our own words, whoever noticed it."""
-    try:
-        yield
-    except (OSError, ProgramError) as error:
-        raise BackupFailed(_why_failed(error, vault, needed)) from error
-    except KeyboardInterrupt as error:
-        raise Interrupted(
-            "The backup was stopped by the operator and what was written of it removed. "
-            "The database was not changed."
-        ) from error
-
-
-def _why_failed(error: Exception, vault: Path, needed: int) -> str:
-    free = shutil.disk_usage(vault).free
-    is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if is_full or free < ALMOST_FULL_BYTES:
-        return _no_room(vault, free, needed)
-    return (
-        f"The backup failed: {error}\n"
-        "What was written of it was removed and the database was not changed. Then again:\n"
-        "    python manage.py backup"
-    )
-
-
-def _no_room(vault: Path, free: int, needed: int) -> str:
-    return (
-        f"{vault} has {free / 1e6:.1f} MB free, and the backup needs about {needed / 1e6:.1f} MB. "
-        "No backup was made and the database was not changed. Older backups were not removed to "
-        "make room. See which are no longer needed, and remove them:\n"
-        "    python manage.py backups prune"
-    )
 
 
 def _text(moment: datetime) -> str:

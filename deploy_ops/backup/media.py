@@ -9,6 +9,7 @@ from pathlib import Path
 from django.conf import settings
 
 from deploy_ops.backup.engines.base import Json
+from deploy_ops.backup.workspace import make_parents
 from deploy_ops.errors import BackupFailed, ConfigurationError
 from deploy_ops.files import open_private
 from deploy_ops.progress import Progress
@@ -43,7 +44,7 @@ def copy_media(target: Path, progress: Progress) -> Json:
     files = done = 0
     with progress.track("Media", total) as report:
         for path in _regular_files(root):
-            (target / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_parents(target, path)
             size = _copy_unchanged(root / path, target / path)
             files, done = files + (size is not None), done + (size or 0)
             report(done)

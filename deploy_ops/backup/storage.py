@@ -17,6 +17,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import InvalidStorageError, Storage, storages
 
 from deploy_ops.backup.manifest import NAME, BackupId, sha256_of
+from deploy_ops.backup.workspace import make_parents
 from deploy_ops.errors import BackupCorrupt, BackupError, DeployOpsError
 from deploy_ops.files import open_private
 from deploy_ops.progress import Progress
@@ -108,7 +109,7 @@ class Remote:
     def fetch(self, backup_id: str, files: Mapping[str, Any], target: Path) -> None:
         """Bring every file below a directory; raises BackupCorrupt if one is not as recorded."""
         for path, facts in files.items():
-            (target / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_parents(target, path)
             with _translated(f"read {path} of {backup_id}"):
                 with self._storage.open(f"{backup_id}/{path}") as source:
                     with open(open_private(target / path), "wb") as file:

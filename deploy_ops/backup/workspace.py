@@ -100,6 +100,12 @@ def owner_of(path: Path) -> str | None:
         os.close(descriptor)
 
 
+def make_parents(root: Path, path: str | Path) -> None:
+    """Make the directories between a root and a file below it, each 0700 (mkdir -p is not)."""
+    for parent in reversed(Path(path).parents):
+        (root / parent).mkdir(mode=0o700, exist_ok=True)
+
+
 def remove_tree(path: Path) -> None:
     """Delete a directory through a tombstone, so that a kill leaves no half backup behind."""
     tombstone = path.with_name(DELETED + path.name)

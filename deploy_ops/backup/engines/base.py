@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from django.db import connections
 
+from deploy_ops.errors import RestoreRefused
 from deploy_ops.progress import Progress
 
 Json = dict[str, Any]
@@ -162,4 +163,4 @@ class Engine(ABC):
 
     def restore_in_place(self, directory: Path, manifest: Json, *, progress: Progress) -> None:
         """Replace the contents of the live database in one transaction; raises RestoreFailed."""
-        raise NotImplementedError  # check_in_place has refused
+        raise RestoreRefused("\n".join(Engine.check_in_place(self, manifest)))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deploy_ops.backup import create
+from deploy_ops.backup import create, room
 from deploy_ops.backup.catalog import Level, find_backup, list_entries
 from deploy_ops.backup.create import take_backup
 from deploy_ops.backup.engines import engine_for
@@ -98,7 +98,7 @@ def test_a_directory_that_others_can_read_is_refused(take, vault):
 @sqlite_only
 def test_too_little_room_is_told_before_anything_is_written(take, vault, monkeypatch):
     usage = shutil.disk_usage(vault)._replace(free=1_000)
-    monkeypatch.setattr(create.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(BackupFailed, match=r"has 0.0 MB free, and the backup needs about 0.\d MB"):
         take()
     assert traces(vault) == []
@@ -107,7 +107,7 @@ def test_too_little_room_is_told_before_anything_is_written(take, vault, monkeyp
 @sqlite_only
 def test_the_second_backup_needs_what_the_first_one_took(take, django_alias):
     first = take()
-    needed = create._expected_bytes(engine_for(django_alias).identify())
+    needed = room.expected_bytes(engine_for(django_alias).identify())
     assert needed == int(1.2 * first.size_bytes)
 
 

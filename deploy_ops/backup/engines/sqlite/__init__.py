@@ -134,8 +134,7 @@ class SqliteEngine(Engine):
         except (sqlite3.Error, Stalled) as error:
             raise BackupFailed(
                 f"Database {self.path} could not be copied: {error}. No backup was made and the "
-                "database was not changed. If it is written to all the time, allow reading beside "
-                "it:\n    PRAGMA journal_mode = WAL"
+                f"database was not changed. {_remedy(error)}"
             ) from error
         versions = {"server": sqlite3.sqlite_version, "client": sqlite3.sqlite_version}
         extra = {"foreign_key_violations": orphans}
@@ -284,3 +283,12 @@ class SqliteEngine(Engine):
                 lock_out_others(live)
                 keep(live, old, before)
                 overwrite(live, source, lambda: None)
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        return "The database file or the disk is damaged; an older backup may be sound."
+    return (
+        "If it is written to all the time, allow reading beside writing:\n"
+        "    PRAGMA journal_mode = WAL"
+    )

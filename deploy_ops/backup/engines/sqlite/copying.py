@@ -1,5 +1,6 @@
 """Copying SQLite databases whole: by its backup API, with an end to the waiting."""
 
+import errno
 import os
 import sqlite3
 import time
@@ -30,7 +31,10 @@ class Stalled(Exception):
 
 
 def copy_database(source: sqlite3.Connection, target: Path, progress: Progress, label: str) -> None:
-    """Copy a database to a new private file; raises Stalled when it gets no further."""
+    """Copy a database to a new private file; raises Stalled when it gets no further.
+
+    A full disk is the OSError that it is for everybody else.
+    """
     os.close(open_private(target))
     page_bytes = pragma(source, "page_size")
     least, deadline = float("inf"), time.monotonic() + STALL_SECONDS
@@ -45,8 +49,13 @@ def copy_database(source: sqlite3.Connection, target: Path, progress: Progress, 
             raise Stalled(f"no progress for {STALL_SECONDS:.0f} s, others write all the time")
 
     total_bytes = pragma(source, "page_count") * page_bytes
-    with progress.track(label, total_bytes) as report, connected(target) as copy:
-        source.backup(copy, pages=COPY_PAGES, progress=step, sleep=0.05)
+    try:
+        with progress.track(label, total_bytes) as report, connected(target) as copy:
+            source.backup(copy, pages=COPY_PAGES, progress=step, sleep=0.05)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
     _sync(target)
 
 

@@ -1,0 +1,69 @@
+"""Room on the disk: how much a backup needs, and saying so when it is not there."""
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy_ops.backup.catalog import complete_backups
+from deploy_ops.backup.engines.base import Identity
+from deploy_ops.backup.manifest import total_bytes
+from deploy_ops.errors import BackupFailed, Interrupted, ProgramError
+
+GROWTH = 1.2
+# A first dump has nothing to go by: SQLite's is the database itself; pg_dump leaves out the
+# indexes and compresses the rest (research/backups.md, 3: 2057 MB became 158 MB).
+FIRST_DUMP = {"sqlite": 1.1, "postgresql": 0.5}
+ALMOST_FULL_BYTES = 32 * 1024 * 1024
+
+
+def expected_bytes(source: Identity) -> int:
+    """Guess the size of a database's next dump: from its last one, else from its own size."""
+    previous = [backup for backup in complete_backups() if backup.belongs_to(source)]
+    if previous:
+        return int(GROWTH * total_bytes(previous[-1].manifest["files"], "database/"))
+    return int(FIRST_DUMP[source.engine] * source.size_bytes)
+
+
+def check_room(vault: Path, needed: int) -> None:
+    """Raise BackupFailed if the disk has less; older backups are never pruned to make room."""
+    if (free := shutil.disk_usage(vault).free) < needed:
+        raise BackupFailed(_no_room(vault, free, needed))
+
+
+@contextmanager
+def explained(vault: Path, needed: int) -> Iterator[None]:
+    """Say what went wrong in our own words, whoever noticed it."""
+    try:
+        yield
+    except (OSError, ProgramError) as error:
+        raise BackupFailed(_why_failed(error, vault, needed)) from error
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            "The backup was stopped by the operator and what was written of it removed. "
+            "The database was not changed."
+        ) from error
+
+
+def _why_failed(error: Exception, vault: Path, needed: int) -> str:
+    free = shutil.disk_usage(vault).free
+    is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if is_full:
+        return _no_room(vault, free, needed)
+    if free < ALMOST_FULL_BYTES:  # a program that met a full disk can only tell it in words
+        return f"{_no_room(vault, free, needed)}\nWhat failed:\n{error}"
+    return (
+        f"The backup failed: {error}\n"
+        "What was written of it was removed and the database was not changed. Then again:\n"
+        "    python manage.py backup"
+    )
+
+
+def _no_room(vault: Path, free: int, needed: int) -> str:
+    return (
+        f"{vault} has {free / 1e6:.1f} MB free, and the backup needs about {needed / 1e6:.1f} MB. "
+        "No backup was made and the database was not changed. Older backups were not removed to "
+        "make room. See which are no longer needed, and remove them:\n"
+        "    python manage.py backups prune"
+    )

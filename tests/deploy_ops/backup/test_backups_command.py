@@ -1,0 +1,227 @@
+"""`manage.py backups` as an operator meets it, in real processes."""
+
+import fcntl
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from deploy_ops.backup.manifest import open_sealed, seal
+
+
+@pytest.fixture
+def ready(sqlite_project):
+    """A migrated project."""
+    sqlite_project.run("migrate", check=0)
+    return sqlite_project
+
+
+def backup(project, *argv) -> str:
+    return project.json("backup", *argv, check=0)["backup"]
+
+
+def age(project, backup_id, days):
+    """Date a backup back, in a manifest that is sound."""
+    path = project.backups_dir / backup_id / "manifest.json"
+    fields = open_sealed(path.read_bytes())
+    del fields["checksum"]
+    moment = datetime.now(UTC) - timedelta(days=days)
+    path.write_bytes(seal(fields | {"started_at": moment.isoformat(timespec="seconds")}))
+
+
+def listed(project):
+    return {entry["id"]: entry for entry in project.json("backups", "list", check=0)["backups"]}
+
+
+def test_an_empty_catalog_says_where_it_looked(ready):
+    result = ready.run("backups", "list", check=0)
+    assert f"No backups in {ready.backups_dir}" in result.stdout
+    assert ready.json("backups", "list") == {"status": "ok", "backups": []}
+
+
+def test_the_list_shows_age_size_level_and_label(ready):
+    backup_id = backup(ready, "--label", "before the move")
+    age(ready, backup_id, days=3)
+    [line] = ready.run("backups", "list", check=0).stdout.splitlines()
+    assert line.split()[:6] == [backup_id, "3", "d", "0.1", "MB", "read"]
+    assert "before the move" in line and "trips.sqlite3" in line
+
+
+def test_options_may_stand_before_or_after_the_action(ready):
+    backup_id = backup(ready)
+    for argv in (
+        ("backups", "--format", "json", "show", backup_id),
+        ("backups", "show", "--format", "json", backup_id),
+        ("backups", "show", backup_id, "--format", "json", "--database", "default"),
+    ):
+        assert ready.run(*argv, check=0).json()["manifest"]["id"] == backup_id
+
+
+@pytest.mark.parametrize(("days", "code"), [(0, 0), (1, 0), (1.2, 1)])
+def test_a_stale_catalog_is_an_alarm(ready, days, code):
+    age(ready, backup(ready), days)
+    result = ready.run("backups", "list", "--max-age", "26h", check=code)
+    assert ("is younger than 26 h" in result.stdout) is bool(code)
+    assert ready.json("backups", "list", "--max-age", "26h")["status"] == (
+        "stale" if code else "ok"
+    )
+
+
+def test_no_backup_is_stale_too(ready):
+    ready.run("backups", "list", "--max-age", "26h", check=1)
+
+
+def test_a_backup_from_the_future_is_not_fresh(ready):
+    backup_id = backup(ready)
+    age(ready, backup_id, days=-2)
+    ready.run("backups", "list", "--max-age", "26h", check=1)
+    assert listed(ready)[backup_id]["future"] is True
+
+
+def test_a_backup_that_failed_its_verification_is_not_fresh(ready):
+    backup_id = backup(ready)
+    data = ready.backups_dir / backup_id / "database" / "database.sqlite3"
+    data.write_bytes(b"x" + data.read_bytes()[1:])
+    result = ready.run("backups", "verify", "latest", check=1)
+    assert "database/database.sqlite3 was changed" in result.stderr
+    assert "python manage.py backup" in result.stderr
+    ready.run("backups", "list", "--max-age", "26h", check=1)
+    assert listed(ready)[backup_id]["state"] == "corrupt"
+
+
+@pytest.mark.parametrize("level", ["manifest", "hash", "read", "restore"])
+def test_a_backup_is_verified_to_a_level(ready, level):
+    backup_id = backup(ready)
+    result = ready.json("backups", "verify", backup_id, "--level", level, check=0)
+    assert result == {
+        "status": "ok",
+        "backups": [{"backup": backup_id, "level": level, "pending": []}],
+    }
+
+
+def test_all_backups_are_verified_and_the_bad_one_is_named(ready):
+    good, bad = backup(ready), backup(ready)
+    (ready.backups_dir / bad / "database" / "database.sqlite3").write_bytes(b"")
+    result = ready.run("backups", "verify", "all", "--format", "json", check=1).json()
+    assert result["status"] == "corrupt"
+    assert [(each["backup"], "error" in each) for each in result["backups"]] == [
+        (good, False),
+        (bad, True),
+    ]
+
+
+@pytest.mark.parametrize("action", ["show", "verify", "pin", "unpin"])
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        ("../../../etc", 2, "is not a backup id"),
+        ("20200101T000000Z-00000000", 1, "There is no backup 20200101T000000Z-00000000"),
+        ("latest", 1, "There is no backup of database 'default'"),
+    ],
+)
+def test_a_backup_that_is_not_there(ready, action, text, code, message):
+    result = ready.run("backups", action, text, check=code)
+    assert message in result.stderr and "Nothing was changed" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [("backups",), ("backups", "forget"), ("backups", "verify", "latest", "--level", "deep")],
+)
+def test_wrong_usage_is_exit_code_two(ready, argv):
+    ready.run(*argv, check=2)
+
+
+class TestPrune:
+    @pytest.fixture
+    def history(self, ready):
+        """Five backups, 40 to 0 days old; one is kept as last."""
+        ready.settings(DEPLOY_OPS_BACKUP_KEEP={"last": 1})
+        ids = [backup(ready) for _ in range(5)]
+        for backup_id, days in zip(ids, (40, 30, 20, 10, 0), strict=True):
+            age(ready, backup_id, days)
+        return ids
+
+    def test_is_a_dry_run_by_default(self, ready, history):
+        result = ready.run("backups", "prune", check=0)
+        assert result.stdout.count("would delete") == 4
+        assert "Nothing was deleted. To do it, add:\n    --delete" in result.stdout
+        assert list(listed(ready)) == history
+
+    def test_deletes_when_told_to(self, ready, history):
+        result = ready.json("backups", "prune", "--delete", check=0)
+        assert result["drop"] == history[:4]
+        assert result["keep"] == {history[4]: ["last verified", "last"]}
+        assert list(listed(ready)) == history[4:]
+
+    def test_leaves_a_pinned_one(self, ready, history):
+        ready.run("backups", "pin", history[0], check=0)
+        ready.run("backups", "prune", "--delete", check=0)
+        assert list(listed(ready)) == [history[0], history[4]]
+        ready.run("backups", "unpin", history[0], check=0)
+        ready.run("backups", "prune", "--delete", check=0)
+        assert list(listed(ready)) == [history[4]]
+
+    def test_leaves_one_that_an_unresolved_run_refers_to(self, ready, history):
+        runs = ready.ops_dir / "runs"
+        runs.mkdir(mode=0o700, exist_ok=True)
+        steps = [{"step": "started", "at": ""}, {"step": "backed_up", "backup": history[1]}]
+        lines = "".join(json.dumps(step) + "\n" for step in steps)
+        (runs / "20260101T000000Z-00000000.jsonl").write_text(lines)
+        result = ready.json("backups", "prune", "--delete", check=0)
+        assert result["keep"][history[1]] == ["a run refers to it"]
+        assert history[1] in listed(ready)
+
+    def test_does_not_count_a_corrupt_one_nor_touch_it(self, ready, history):
+        manifest = ready.backups_dir / history[4] / "manifest.json"
+        manifest.write_text(manifest.read_text().replace('"label":""', '"label":"x"'))
+        result = ready.json("backups", "prune", "--delete", check=0)
+        assert list(result["keep"]) == [history[3]]
+        assert set(listed(ready)) == {history[3], history[4]}
+
+    def test_leaves_backups_of_other_databases(self, ready, history, tmp_path):
+        other = {"DATABASE_URL": f"sqlite:///{tmp_path}/other.sqlite3"}
+        ready.run("migrate", env=other, check=0)
+        theirs = ready.json("backup", env=other, check=0)["backup"]
+        ready.run("backups", "prune", "--delete", check=0)
+        assert list(listed(ready)) == [history[4], theirs]
+
+    def test_waits_for_nobody(self, ready, history):
+        """The exclusive lock: not while a backup is being taken."""
+
+        [lock] = (ready.ops_dir / "locks").iterdir()
+        with lock.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            result = ready.run("backups", "prune", "--delete", check=1)
+            assert "The deploy lock is held" in result.stderr
+            ready.run("backup", check=0)
+        assert len(listed(ready)) == 6
+
+    def test_removes_databases_that_restores_kept_after_their_time(self, ready):
+        path = ready.database.path
+        now = datetime.now(UTC)
+        old, new = (
+            path.with_name(f"trips_before_restore_{moment:%Y%m%dT%H%M%SZ}.sqlite3")
+            for moment in (now - timedelta(days=8), now - timedelta(days=6))
+        )
+        for kept in (old, new):
+            shutil.copy(path, kept)
+        dry = ready.json("backups", "prune", "--kept-databases", check=0)
+        assert dry["drop"] == [str(old)] and old.exists()
+        ready.run("backups", "prune", "--kept-databases", "--delete", check=0)
+        assert not old.exists() and new.exists() and path.exists()
+        result = ready.json(
+            "backups", "prune", "--kept-databases", "--min-age", "5d", "--delete", check=0
+        )
+        assert result["drop"] == [str(new)]
+
+
+def test_databases_that_restores_kept_are_dropped_on_postgresql_too(postgresql_project):
+    database = postgresql_project.database
+    moment = datetime.now(UTC) - timedelta(days=8)
+    kept = f"{database.name}_before_restore_{moment:%Y%m%dT%H%M%SZ}"
+    with database.connect() as connection:
+        connection.execute(f'CREATE DATABASE "{kept}"')
+    postgresql_project.run("backups", "prune", "--kept-databases", "--delete", check=0)
+    assert database.databases() == [database.name]

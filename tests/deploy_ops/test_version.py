@@ -1,0 +1,65 @@
+"""The version of the deployed application: the environment, the package, the checkout."""
+
+import subprocess
+
+import django
+import pytest
+
+from deploy_ops import version
+from deploy_ops.version import code_version
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    monkeypatch.delenv("APP_VERSION", raising=False)
+    code_version.cache_clear()
+    yield
+    code_version.cache_clear()
+
+
+@pytest.fixture
+def checkout(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings.BASE_DIR = tmp_path
+    identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+    for argv in (
+        ["init", "-q"],
+        ["commit", "-q", "--allow-empty", "-m", "first"],
+        ["tag", "v1.2.3"],
+    ):
+        subprocess.run(["git", *identity, *argv], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def test_the_environment_decides(checkout, monkeypatch):
+    monkeypatch.setenv("APP_VERSION", "2.0.0")
+    assert code_version() == "2.0.0"
+
+
+def test_an_installed_application_has_the_version_of_its_package(settings):
+    settings.ROOT_URLCONF = "django.urls"
+    assert code_version() == django.get_version()
+
+
+def test_a_checkout_is_described(checkout):
+    assert code_version() == "v1.2.3"
+    (checkout / "file").touch()
+    subprocess.run(["git", "add", "file"], cwd=checkout, check=True)
+    code_version.cache_clear()
+    assert code_version() == "v1.2.3-dirty"
+
+
+def test_it_is_resolved_once(checkout, monkeypatch):
+    code_version()
+    monkeypatch.setattr(version.process, "run", lambda *args, **kwargs: pytest.fail("asked again"))
+    assert code_version() == "v1.2.3"
+
+
+def test_neither_package_nor_checkout_is_unknown(settings, tmp_path):
+    settings.BASE_DIR = tmp_path
+    assert code_version() == "unknown"
+
+
+def test_without_git_it_is_unknown(checkout, monkeypatch):
+    monkeypatch.setenv("PATH", str(checkout))
+    assert code_version() == "unknown"
