@@ -1,5 +1,7 @@
 """Registers deploy_ops with Django."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
@@ -12,6 +14,4 @@ class DeployOpsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks."""
-        from deploy_ops import (
-            checks,
-        )  # noqa: F401  pylint: disable=unused-import,import-outside-toplevel
+        import_module("deploy_ops.checks")

@@ -28,7 +28,7 @@ class Conf:
 
     @property
     def backup_keep(self) -> Mapping[str, int]:
-        """DEPLOY_OPS_BACKUP_KEEP: how many backups `prune` keeps by last, daily, weekly, monthly."""
+        """DEPLOY_OPS_BACKUP_KEEP: how many `prune` keeps by last, daily, weekly, monthly."""
         keep = {"last": 3, "daily": 7, "weekly": 4, "monthly": 6}
         given = _read("BACKUP_KEEP", dict, keep)
         if unknown := set(given) - set(keep):

@@ -10,7 +10,7 @@ from deploy_ops.errors import ConfigurationError
 def private_directory(path: Path) -> Path:
     """Return the directory, created 0700; raises ConfigurationError if others may read it."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(path)
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
         raise ConfigurationError(
@@ -28,6 +28,13 @@ def private_directory(path: Path) -> Path:
             f"Change its owner:\n    chown $(id -u) {path}"
         )
     return path
+
+
+def _make(path: Path) -> None:
+    """Create the directory and those above it, each 0700: mkdir's `parents` takes no mode."""
+    if not path.is_dir():
+        _make(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
 
 
 def open_private(path: Path, flags: int = os.O_WRONLY | os.O_CREAT | os.O_EXCL) -> int:

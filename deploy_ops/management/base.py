@@ -15,17 +15,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DEFAULT_DB_ALIAS, connections
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from django.utils.module_loading import import_string
 
 from deploy_ops.errors import DeployOpsError, Interrupted
+from deploy_ops.progress import Progress, Silent
 from deploy_ops.redact import redact
 
 Json = dict[str, Any]
@@ -55,6 +48,11 @@ class OpsCommand(BaseCommand, ABC):
     """
 
     requires_system_checks: list[str] = []  # a broken URLconf must not stop a backup
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.as_json = False
+        self.progress: Progress = Silent()
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """Add the options that all commands take."""
@@ -135,9 +133,10 @@ class TerminalProgress:
     def track(self, label: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
         """Follow bytes done so far; plain lines come at most every ten seconds."""
         if self._is_terminal:
-            with _bar() as bar:
-                task = bar.add_task(label, total=total_bytes)
-                yield lambda done: bar.update(task, completed=done)
+            # Imported here: rich takes longer to load than a command that finds nothing to do.
+            with import_string("deploy_ops.management.terminal.progress_bar")() as shown:
+                task = shown.add_task(label, total=total_bytes)
+                yield lambda done: shown.update(task, completed=done)
         else:
             yield PlainLines(label, total_bytes, self._tell)
 
@@ -164,14 +163,3 @@ class PlainLines:
             f"{self._label}: {done_bytes / 1e6:.0f} of {self._total / 1e6:.0f} MB, "
             f"{rate / 1e6:.1f} MB/s, about {left:.0f} s left"
         )
-
-
-def _bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )

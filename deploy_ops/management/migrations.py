@@ -37,7 +37,7 @@ def _step_text(step: Step, sizes: Mapping[str, int]) -> str:
         [
             f"{step}{' (backwards)' if step.backwards else ''}",
             *[f"    {operation}" for operation in step.operations],
-            f"    transaction: {'yes' if step.is_atomic else 'no, a failure can leave a part of it'}",
+            f"    transaction: {'yes' if step.is_atomic else 'none, so a failure leaves a part'}",
             f"    reversal: {step.reversal}",
             f"    tables: {tables}",
         ]
@@ -108,10 +108,10 @@ def ask_about(is_interactive: bool) -> Ask:
     """Return who decides about the session of a killed run: the operator, else wait for it."""
 
     def ask(orphan: Orphan) -> Decision:
-        answer = (
-            input("Wait for it, or cancel it (it rolls back)? [wait/cancel] ")
-            if is_interactive
-            else ""
+        if not is_interactive:
+            return Decision.WAIT
+        answer = input(
+            f"Wait for process {orphan.pid}, or cancel it (it rolls back)? [wait/cancel] "
         )
         return Decision.CANCEL if answer.strip().lower() == "cancel" else Decision.WAIT
 

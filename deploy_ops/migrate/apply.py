@@ -102,8 +102,9 @@ def _apply_with_retries(run: Run, history: History, group: tuple[Step, ...]) -> 
         before = _announce(run, group)
         started = time.monotonic()
         try:
-            _perform(run, history, group, _direction(history, group))
-        except BaseException as error:  # Ctrl-C too must leave a healthy session and a record
+            _perform(run, group, history.retreat if group[0].backwards else history.advance)
+        # Ctrl-C too must leave a healthy session and a record.
+        except BaseException as error:  # pylint: disable=broad-exception-caught
             heal(run.connection, run.prepare)
             run.is_half_applied = before is not None and take_fingerprint(run.connection) != before
             if attempt == run.lock_retries or run.is_half_applied or not is_lock_failure(error):
@@ -116,10 +117,6 @@ def _apply_with_retries(run: Run, history: History, group: tuple[Step, ...]) -> 
             verb = "Reversed" if group[0].backwards else "Applied"
             run.progress.say(f"{verb} {', '.join(map(str, group))} ({seconds} s)")
             return
-
-
-def _direction(history: History, group: tuple[Step, ...]) -> Callable[[Step], None]:
-    return history.retreat if group[0].backwards else history.advance
 
 
 def _announce(run: Run, group: tuple[Step, ...]) -> Fingerprint | None:
@@ -143,9 +140,7 @@ def _announce(run: Run, group: tuple[Step, ...]) -> Fingerprint | None:
     return before
 
 
-def _perform(
-    run: Run, history: History, group: tuple[Step, ...], move: Callable[[Step], None]
-) -> None:
+def _perform(run: Run, group: tuple[Step, ...], move: Callable[[Step], None]) -> None:
     is_atomic = group[0].is_atomic
     with _own_transaction(run) if is_atomic else nullcontext():
         for step in group:

@@ -1,4 +1,4 @@
-"""The schema as sorted lines of text, so that two moments can be compared and their difference told.
+"""The schema as lines of text, so that two moments can be compared and their difference told.
 
 Read from the catalog, not from Django's state: what counts after a failure is what is there.
 """

@@ -91,6 +91,11 @@ class Record:
         """The facts of the first step."""
         return self.steps[0] if self.steps else {}
 
+    @property
+    def last_step(self) -> str:
+        """Name of the last step; a run killed at once may not have written any."""
+        return str(self.steps[-1]["step"]) if self.steps else "none"
+
     def last(self, name: str) -> Json | None:
         """The last step of that name."""
         return next((step for step in reversed(self.steps) if step["step"] == name), None)

@@ -1,9 +1,11 @@
 """What would run: a Plan of Steps, decided from operations and states without a database."""
 
+from __future__ import annotations  # Django's Field is generic in its stubs only
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any
 
 from django.db import models
 from django.db.backends.utils import truncate_name
@@ -37,7 +39,6 @@ from django.db.migrations.operations.models import ModelOperation
 from django.db.migrations.state import ModelState, ProjectState
 
 Key = tuple[str, str]
-AnyField: TypeAlias = "models.Field[Any, Any]"  # a string: Django's class is generic in stubs only
 MAX_IDENTIFIER = 63
 CHEAP_BYTES = 64 * 1024 * 1024
 
@@ -164,19 +165,23 @@ def reversal_of(operation: Operation, app_label: str, state: ProjectState) -> Re
     """
     if not operation.reversible:
         return Reversal.IMPOSSIBLE
-    if isinstance(operation, RunPython):
-        is_honest = operation.reverse_code != RunPython.noop or operation.code == RunPython.noop
-        return Reversal.LOSSLESS if is_honest else Reversal.LOSSY
-    if isinstance(operation, RunSQL):
-        is_honest = operation.reverse_sql != RunSQL.noop or operation.sql == RunSQL.noop
-        return Reversal.LOSSLESS if is_honest else Reversal.LOSSY
-    if isinstance(operation, SeparateDatabaseAndState):
-        return Reversal.LOSSLESS  # its database operations are classified each on their own
     if isinstance(operation, AlterField):
         return _reversal_of_alter(operation, app_label, state)
-    if isinstance(operation, ADDITIVE) or type(operation).__name__ == "ValidateConstraint":
-        return Reversal.LOSSLESS  # by name: its module needs psycopg, which SQLite does without
-    return Reversal.LOSSY
+    return Reversal.LOSSLESS if _gives_back(operation) else Reversal.LOSSY
+
+
+def _gives_back(operation: Operation) -> bool:
+    if isinstance(operation, RunPython):
+        is_noop = operation.reverse_code is RunPython.noop
+        return not is_noop or operation.code is RunPython.noop
+    if isinstance(operation, RunSQL):
+        return operation.reverse_sql != RunSQL.noop or operation.sql == RunSQL.noop
+    # Database operations behind a separate state are classified on their own. ValidateConstraint
+    # is known by its name, since its module needs psycopg, which SQLite does without.
+    return (
+        isinstance(operation, (*ADDITIVE, SeparateDatabaseAndState))
+        or type(operation).__name__ == "ValidateConstraint"
+    )
 
 
 def _reversal_of_alter(operation: AlterField, label: str, state: ProjectState) -> Reversal:
@@ -192,7 +197,7 @@ def _reversal_of_alter(operation: AlterField, label: str, state: ProjectState) -
     return Reversal.LOSSLESS if is_wider and same_target else Reversal.LOSSY
 
 
-def _width(field: AnyField) -> tuple[float, int, int]:
+def _width(field: models.Field[Any, Any]) -> tuple[float, int, int]:
     """Length, digits before the point and after it; no length means without limit."""
     length = getattr(field, "max_length", None) or float("inf")
     decimals = getattr(field, "decimal_places", None) or 0
@@ -213,7 +218,7 @@ def _tables(operation: Operation, app_label: str, state: ProjectState) -> Iterab
         yield from _parents(field, app_label, state)
 
 
-def _fields(operation: Operation, model: ModelState) -> list[AnyField]:
+def _fields(operation: Operation, model: ModelState) -> list[models.Field[Any, Any]]:
     """The fields whose foreign keys come or go with the operation."""
     if isinstance(operation, CreateModel | DeleteModel):
         return list(model.fields.values())
@@ -222,11 +227,11 @@ def _fields(operation: Operation, model: ModelState) -> list[AnyField]:
     return []
 
 
-def _target(field: AnyField) -> object:
+def _target(field: models.Field[Any, Any]) -> object:
     return getattr(field.remote_field, "model", None)
 
 
-def _parents(field: AnyField, app_label: str, state: ProjectState) -> Iterable[str]:
+def _parents(field: models.Field[Any, Any], app_label: str, state: ProjectState) -> Iterable[str]:
     target = _target(field)
     if isinstance(target, str):
         label, _, name = target.lower().rpartition(".")

@@ -215,7 +215,7 @@ def manual(case: Case) -> Recovery:
         "The schema differs from before the run in:\n" + _listed(case.difference()),
         f"Journal: {case.run.journal.run}.",
         "Ways out:",
-        "    python manage.py safe_migrate            # after mending the migration: go on forwards",
+        "    python manage.py safe_migrate   # after mending the migration: go on forwards",
     ]
     if case.backup is not None:
         lines += [

@@ -62,7 +62,7 @@ def settle(
 
     After it the plan can be made anew: it goes on forwards from what is recorded.
     """
-    progress.say(f"Run {record.run} did not end (last step: {record.steps[-1]['step']}).")
+    progress.say(f"Run {record.run} did not end (last step: {record.last_step}).")
     _wait_for_orphans(record, connection, ask, wait, progress)
     outcome = _what_happened(record, connection)
     journal = Journal.reopen(record)
@@ -70,7 +70,9 @@ def settle(
         journal.record("resolved", outcome=outcome)
     finally:
         journal.close()
-    progress.say(f"Run {record.run} is resolved: {outcome}")
+    backup = record.last("backed_up")
+    kept = f" Its backup is {backup['backup']}." if backup else ""
+    progress.say(f"Run {record.run} is resolved: {outcome}{kept}")
 
 
 def _what_happened(record: Record, connection: BaseDatabaseWrapper) -> str:

@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,6 +12,7 @@ from django.core.checks import CheckMessage
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
+from django.utils import translation
 from django.utils.module_loading import import_string
 
 from deploy_ops.backup.entry import Backup
@@ -78,26 +79,36 @@ class Result:
             self.seconds[phase] = round(time.monotonic() - started, 3)
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One call of safe_migrate: what was asked, what came of it so far, and who listens."""
+
+    request: Request
+    result: Result
+    progress: Progress
+
+
+@translation.override(None)  # names that migrations write are not translated, as in migrate
 def safe_migrate(request: Request, *, progress: Progress, ask: Ask) -> Result:
     """Apply what is pending so that a failure costs nothing.
 
     Raises DeployOpsError where nothing was changed (LockHeld, PlanRefused, BackupFailed, ...); a
     failure after that is a Result that says how it was recovered.
     """
-    result = Result(database=request.alias)
+    work = Work(request, Result(database=request.alias), progress)
     if _is_settled() and not plan_of(request)[1]:
-        return result
+        return work.result
     with deploy_lock(
         request.alias,
         purpose="safe_migrate",
         wait=request.wait,
         notify=lambda holder: progress.say(f"Waiting for the deploy lock, held by {holder}"),
     ) as lock:
-        _settle_the_past(request, progress, ask)
+        _settle_the_past(work, ask)
         executor, todo = plan_of(request)
         if todo:
-            _migrate(request, result, lock, History(executor), todo, progress)
-    return result
+            _migrate(work, lock, History(executor), todo)
+    return work.result
 
 
 def plan_of(request: Request) -> tuple[MigrationExecutor, DjangoPlan]:
@@ -119,8 +130,9 @@ def _is_settled() -> bool:
     return not has_interrupted() and all(run.is_resolved for run in journal.read_runs())
 
 
-def _settle_the_past(request: Request, progress: Progress, ask: Ask) -> None:
+def _settle_the_past(work: Work, ask: Ask) -> None:
     """Resolve what a killed command left; we hold the lock, so none of it is still running here."""
+    request, progress = work.request, work.progress
     if told := resume_interrupted(request.alias):
         progress.say(told)
     connection = connections[request.alias]
@@ -129,48 +141,52 @@ def _settle_the_past(request: Request, progress: Progress, ask: Ask) -> None:
         settle(record, connection, ask=ask, wait=request.wait, progress=progress)
 
 
-def _migrate(
-    request: Request,
-    result: Result,
-    lock: DeployLock,
-    history: History,
-    todo: DjangoPlan,
-    progress: Progress,
-) -> None:
+def _migrate(work: Work, lock: DeployLock, history: History, todo: DjangoPlan) -> None:
     """Run the plan with a journal; the journal says how it ended, whatever happens."""
-    connection = connections[request.alias]
+    connection = connections[work.request.alias]
     plan = make_plan(todo, history.state)
-    at_once = _in_one_transaction(request, plan)
-    result.findings += timeout_findings(server_timeouts(connection))
+    at_once = _in_one_transaction(work.request, plan)
+    work.result.findings += timeout_findings(server_timeouts(connection))
+    with _journaled(work, plan) as writer:
+        with migration_session(connection, writer.run, work.request.lock_timeout) as prepare:
+            run = _run(work, lock, writer, prepare)
+            backup = _back_up(work, run)
+            connection.prepare_database()
+            MigrationRecorder(connection).ensure_schema()
+            before = take_fingerprint(connection)
+            case = Case(run, plan, backup, before, work.request.accept_data_loss)
+            _apply(work, case, history, todo, at_once)
+    journal.prune_runs(datetime.now(UTC))
+
+
+@contextmanager
+def _journaled(work: Work, plan: Plan) -> Iterator[journal.Journal]:
+    """Open the journal, and record how the run ended; an exception leaves it unresolved."""
     writer = journal.Journal.start(
-        database=engine_for(request.alias).identify().place,
-        alias=request.alias,
+        database=engine_for(work.request.alias).identify().place,
+        alias=work.request.alias,
         process=os.getpid(),
         host=socket.gethostname(),
         plan=[step.key for step in plan.steps],
     )
-    result.run = writer.run
-    with (
-        closing(writer),
-        migration_session(connection, writer.run, request.lock_timeout) as prepare,
-    ):
-        run = Run(
-            alias=request.alias,
-            connection=connection,
-            lock=lock,
-            journal=writer,
-            progress=progress,
-            lock_timeout=request.lock_timeout,
-            lock_retries=request.lock_retries,
-            prepare=prepare,
-        )
-        backup = _back_up(request, result, run)
-        connection.prepare_database()
-        MigrationRecorder(connection).ensure_schema()
-        case = Case(run, plan, backup, take_fingerprint(connection), request.accept_data_loss)
-        _apply(request, result, case, history, todo, at_once)
-        writer.record("finished", status=result.status)
-    journal.prune_runs(datetime.now(UTC))
+    work.result.run = writer.run
+    with closing(writer):
+        yield writer
+        writer.record("finished", status=work.result.status)
+
+
+def _run(work: Work, lock: DeployLock, writer: journal.Journal, prepare: Callable[[], None]) -> Run:
+    request = work.request
+    return Run(
+        alias=request.alias,
+        connection=connections[request.alias],
+        lock=lock,
+        journal=writer,
+        progress=work.progress,
+        lock_timeout=request.lock_timeout,
+        lock_retries=request.lock_retries,
+        prepare=prepare,
+    )
 
 
 def _in_one_transaction(request: Request, plan: Plan) -> bool:
@@ -185,43 +201,37 @@ def _in_one_transaction(request: Request, plan: Plan) -> bool:
     return request.single_transaction or (plan.fits_one_transaction and plan.is_cheap(sizes))
 
 
-def _back_up(request: Request, result: Result, run: Run) -> Backup | None:
-    if not request.with_backup:
+def _back_up(work: Work, run: Run) -> Backup | None:
+    if not work.request.with_backup:
         run.progress.say("No backup is taken (--no-backup): a failure cannot be restored.")
         return None
     run.journal.record("backup_started")
     try:
-        with result.timed("backup"):
+        with work.result.timed("backup"):
             backup = take_backup(
-                request.alias, lock=run.lock, run=run.journal.run, progress=run.progress
+                run.alias, lock=run.lock, run=run.journal.run, progress=run.progress
             )
     except DeployOpsError:
         run.journal.record("finished", status="refused")
         raise
     run.journal.record("backed_up", backup=backup.id)
-    result.backup = backup.id
+    work.result.backup = backup.id
     run.progress.say(f"Backup {backup.id} is verified")
     return backup
 
 
-def _apply(
-    request: Request,
-    result: Result,
-    case: Case,
-    history: History,
-    todo: DjangoPlan,
-    at_once: bool,
-) -> None:
+def _apply(work: Work, case: Case, history: History, todo: DjangoPlan, at_once: bool) -> None:
+    result = work.result
     try:
         with result.timed("apply"):
-            send_pre_migrate(request.alias, history.state, todo)
+            send_pre_migrate(case.run.alias, history.state, todo)
             apply_plan(case.run, history, case.plan, in_one_transaction=at_once)
     except (StepFailed, LockLost) as error:
         result.error = str(error)
         with result.timed("recover"):
             # Without the lock another deployment may be at work: only a person can go on.
-            lost = isinstance(error, LockLost)
-            result.recovery = manual(case) if lost else recover(case, request.on_failure)
+            is_lost = isinstance(error, LockLost)
+            result.recovery = manual(case) if is_lost else recover(case, work.request.on_failure)
         is_open = result.recovery.rung is Rung.MANUAL
         result.status = "failed" if is_open else "recovered"
     else:

@@ -8,7 +8,7 @@ never gets past an autovacuum.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -80,7 +80,7 @@ def _settings(run: str, lock_timeout: timedelta) -> dict[str, str]:
 
 
 def server_timeouts(connection: BaseDatabaseWrapper) -> Mapping[str, str]:
-    """Time-outs that the server or the role sets and that can end a migration; none on SQLite."""
+    """Time-outs of the server or the role that can end a migration; none on SQLite."""
     if connection.vendor != "postgresql":
         return {}
     with connection.cursor() as cursor:
@@ -116,7 +116,7 @@ def is_lock_failure(error: BaseException | None) -> bool:
 
 
 def lock_holders(connection: BaseDatabaseWrapper, tables: set[str]) -> str:
-    """Say which sessions hold locks on the tables, as a clause to append; empty if none."""
+    """Say who holds locks on the tables, as a clause to append; empty if nobody does."""
     if connection.vendor != "postgresql":
         return ""
     with connection.cursor() as cursor:
@@ -154,11 +154,9 @@ def _set(connection: BaseDatabaseWrapper, name: str, value: str) -> None:
 
 
 def _try(connection: BaseDatabaseWrapper, sql: str) -> None:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(sql)
-    except DatabaseError:
-        return  # needs superuser or GRANT SET ON PARAMETER; without it an autovacuum is waited out
+    """Set what needs superuser or GRANT SET; without it an autovacuum is waited out."""
+    with suppress(DatabaseError), connection.cursor() as cursor:
+        cursor.execute(sql)
 
 
 def _reset(connection: BaseDatabaseWrapper, names: Iterable[str]) -> None:

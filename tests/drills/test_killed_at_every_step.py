@@ -4,15 +4,15 @@ Killing before step n + 1 is killing after step n, so `before` alone covers both
 """
 
 import json
+import re
 import signal
 
 import pytest
 
 from tests.drills.conftest import TRIPS
 
-STEPS_OF_A_REVERSED_RUN = 14
-STEPS_OF_A_RESTORED_RUN = 11
-KEPT_OUT = ["started", "backup_started", "backed_up"]
+STEPS_OF_A_REVERSED_RUN = 15
+STEPS_OF_A_RESTORED_RUN = 13
 
 
 def killed_before(project, step_number: int):
@@ -64,10 +64,15 @@ def test_killed_while_restoring(deployed, number):
     project = deployed("bad_lossy")
     killed_before(project, number)
 
-    again = project.run("safe_migrate")
+    again = project.run("safe_migrate", check=3)
 
-    assert unresolved(project) == [], again
-    assert _everywhere(project) >= set(TRIPS), again
+    assert unresolved(project) == []
+    if "purpose" not in project.database.schema()["bad_lossy_trip"]:
+        # The lossy step was done when the run was killed. It went on forwards from there, and
+        # what the step took is in the backup that the message names.
+        [backup] = re.findall(r"Its backup is (\S+)\.", again.stdout)
+        project.run("restore", backup, "--noinput", "--confirm", project.database.name, check=0)
+    assert project.trips("bad_lossy") == TRIPS
 
 
 @pytest.mark.parametrize("database", ["sqlite", "pg15"], indirect=True)
@@ -102,13 +107,3 @@ def test_what_was_found_out_is_told_and_written_down(deployed):
     assert "is recorded and done" in again.stdout
     [last] = [json.loads(line) for line in project.runs()[0].read_text().splitlines()][-1:]
     assert last["step"] == "resolved"
-
-
-def _everywhere(project) -> set[tuple[str, int]]:
-    """The trips of the live database and, where a run was killed mid-way, of the kept one."""
-    found: set[tuple[str, int]] = set()
-    for name in project.database.databases():
-        database = project.database.beside(name)
-        if "purpose" in database.schema().get("bad_lossy_trip", []):
-            found |= set(database.query("SELECT purpose, km FROM bad_lossy_trip"))
-    return found
