@@ -9,7 +9,9 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from deploy_ops.conf import conf
@@ -53,12 +55,13 @@ def find_program(name: str, major: int) -> Program:
 
 def find_reader(dump_major: int) -> Program:
     """Find a pg_restore that reads archives of this major: its own, else the next newer one."""
-    for major in [dump_major, *sorted(m for m in _majors() if m > dump_major)]:
-        try:
-            return find_program("pg_restore", major)
-        except ProgramError:
-            continue
-    return find_program("pg_restore", dump_major)
+    try:
+        return find_program("pg_restore", dump_major)
+    except ProgramError:
+        for major in sorted(major for major in _majors() if major > dump_major):
+            with suppress(ProgramError):
+                return find_program("pg_restore", major)
+        raise
 
 
 def _places(major: int) -> Iterator[str]:
@@ -79,8 +82,15 @@ def _look(directory: str, name: str) -> Program | None:
     # Debian's wrapper answers for one version and may run another, chosen by host and port.
     if path is None or os.path.basename(os.path.realpath(path)) == "pg_wrapper":
         return None
+    version = _version_of(path, os.stat(path).st_mtime_ns)
+    return Program(path, version) if version else None
+
+
+@cache
+def _version_of(path: str, _modified_ns: int) -> str | None:
+    """Ask once: a backup looks for the same programs before, during and after the dump."""
     found = _VERSION.search(run([path, "--version"]).stdout)
-    return Program(path, found["version"]) if found else None
+    return found["version"] if found else None
 
 
 def _majors() -> set[int]:
