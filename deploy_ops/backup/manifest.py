@@ -26,6 +26,7 @@ REQUIRED = frozenset(
     "format id sequence label run started_at finished_at database versions code migrations"
     " counts sequences mark extra files media encryption seconds verified checksum".split()
 )
+DATABASE = frozenset({"engine", "name", "host", "system_identifier", "size_bytes"})
 ROOTS = ("database", "media")
 HASH_THREADS = 2
 
@@ -59,7 +60,7 @@ def open_sealed(content: bytes) -> dict[str, Any]:
     """Read a manifest file; raises BackupCorrupt if it was edited, cut off, or is unknown."""
     try:
         fields = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BackupCorrupt(f"The manifest is not JSON: {error}.") from error
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
         raise BackupCorrupt(f"The manifest is not of format {FORMAT}.")
@@ -67,10 +68,24 @@ def open_sealed(content: bytes) -> dict[str, Any]:
         raise BackupCorrupt(f"The manifest lacks {', '.join(sorted(missing))}.")
     if not hmac.compare_digest(str(fields["checksum"]), _checksum(fields)):
         raise BackupCorrupt("The manifest does not match its checksum: it was edited or damaged.")
-    for path in fields["files"]:
-        if not _is_inside(path):
-            raise BackupCorrupt(f"The manifest names {path!r}, which is not a file of a backup.")
+    try:
+        _check_shape(fields)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BackupCorrupt(f"The manifest has a field of another kind: {error}.") from error
     return fields
+
+
+def _check_shape(fields: dict[str, Any]) -> None:
+    """Look at what the catalog relies on, so that one odd manifest does not hide the others."""
+    if datetime.fromisoformat(fields["started_at"]).tzinfo is None:
+        raise ValueError("started_at has no time zone")
+    if missing := DATABASE - set(fields["database"]):
+        raise ValueError(f"database lacks {', '.join(sorted(missing))}")
+    for path, facts in fields["files"].items():
+        if not _is_inside(path) or not isinstance(facts["size"], int):
+            raise ValueError(f"{path!r} is not a file of a backup")
+    if not isinstance(fields["sequence"], int) or not isinstance(fields["verified"], dict):
+        raise TypeError("sequence or verified")
 
 
 def paths_in(directory: Path) -> Iterator[str]:
