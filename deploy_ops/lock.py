@@ -110,7 +110,7 @@ def _lock_file(alias: str) -> Path:
     settings = connections[alias].settings_dict
     place = "\0".join(str(settings[key]) for key in ("ENGINE", "HOST", "PORT", "NAME"))
     name = hashlib.sha256(place.encode()).hexdigest()[:16]
-    return private_directory(conf.dir / "locks") / f"{name}.lock"
+    return private_directory(private_directory(conf.dir) / "locks") / f"{name}.lock"
 
 
 class FileGuard:

@@ -39,6 +39,13 @@ def duration(text: str) -> timedelta:
     return value
 
 
+def whole_number(text: str) -> int:
+    """Read a whole number from 0."""
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
 class OpsCommand(BaseCommand, ABC):
     """A command that calls one function of the plain core and prints what it returns.
 

@@ -57,6 +57,7 @@ def migration_session(
     def prepare() -> None:
         for name, value in values.items():
             _set(connection, name, value)
+        _try(connection, "SET client_connection_check_interval = '5s'")
         if lock_timeout <= timedelta(seconds=1):
             _try(connection, f"SET deadlock_timeout = '{lock_timeout / 2 / _MS:.0f}ms'")
 
@@ -75,7 +76,6 @@ def _settings(run: str, lock_timeout: timedelta) -> dict[str, str]:
     return {
         "application_name": application_name(run),
         "lock_timeout": f"{lock_timeout / _MS:.0f}ms",
-        "client_connection_check_interval": "5s",
     }
 
 
@@ -96,7 +96,8 @@ def heal(connection: BaseDatabaseWrapper, prepare: Callable[[], None]) -> None:
     """Leave no transaction open after a failure, and a connection that works.
 
     Django's schema editor runs deferred SQL before it leaves its atomic block; when that SQL
-    fails, the block stays open for ever (research/migrations.md, 0.2). A new connection is the cure.
+    fails, the block stays open for ever (research/migrations.md, 0.2). A new connection is the
+    cure.
     """
     if connection.in_atomic_block or not connection.is_usable():
         connection.close()
@@ -154,7 +155,7 @@ def _set(connection: BaseDatabaseWrapper, name: str, value: str) -> None:
 
 
 def _try(connection: BaseDatabaseWrapper, sql: str) -> None:
-    """Set what needs superuser or GRANT SET; without it an autovacuum is waited out."""
+    """Set what not every server has (the check interval) and not every role may (superuser)."""
     with suppress(DatabaseError), connection.cursor() as cursor:
         cursor.execute(sql)
 
@@ -166,4 +167,5 @@ def _reset(connection: BaseDatabaseWrapper, names: Iterable[str]) -> None:
     with connection.cursor() as cursor:
         for name in names:
             cursor.execute(f"RESET {name}")
-    _try(connection, "RESET deadlock_timeout")
+    for name in ("client_connection_check_interval", "deadlock_timeout"):
+        _try(connection, f"RESET {name}")

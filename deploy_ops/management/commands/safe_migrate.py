@@ -4,7 +4,7 @@ from dataclasses import fields
 
 from django.core.management.base import CommandParser
 
-from deploy_ops.management.base import Json, OpsCommand, duration
+from deploy_ops.management.base import Json, OpsCommand, duration, whole_number
 from deploy_ops.management.migrations import ask_about, remember, show_plan, show_result
 from deploy_ops.migrate.recover import OnFailure
 from deploy_ops.migrate.safe_migrate import Request, safe_migrate
@@ -29,7 +29,7 @@ class Command(OpsCommand):
         )
         parser.add_argument("--single-transaction", action="store_true", help="all or nothing")
         parser.add_argument("--lock-timeout", type=duration, default="2s", help="per attempt; 2s")
-        parser.add_argument("--lock-retries", type=int, default=10, metavar="N")
+        parser.add_argument("--lock-retries", type=whole_number, default=10, metavar="N")
         parser.add_argument("--wait", type=duration, default="60s", help="for the deploy lock; 60s")
 
     def operate(self, options: Json) -> tuple[int, Json]:
