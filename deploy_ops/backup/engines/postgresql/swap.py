@@ -25,7 +25,7 @@ LOCK_TIMEOUT_MS = 200
 
 # A session that is still starting is not in pg_stat_activity, but holds this lock until it is.
 # So the locks are read first, then the activity. Autovacuum is ended by RENAME itself, and not
-# every role may do it.
+# every role may do it; it is known by having no user, since only some may see more of it.
 STARTING = """
     SELECT pid, 'a session that is starting' FROM pg_locks
     WHERE locktype = 'object' AND classid = 'pg_database'::regclass AND mode = 'RowExclusiveLock'
@@ -34,7 +34,7 @@ STARTING = """
 CONNECTED = """
     SELECT pid, coalesce(nullif(application_name, ''), 'a session') || ' of role '
         || coalesce(usename, 'unknown')
-    FROM pg_stat_activity WHERE datname = %s AND backend_type NOT LIKE 'autovacuum%%'
+    FROM pg_stat_activity WHERE datname = %s AND usesysid IS NOT NULL
 """
 Sessions = dict[int, str]
 

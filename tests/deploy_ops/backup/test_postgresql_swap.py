@@ -1,0 +1,229 @@
+"""The exchange of two databases: nobody's write is lost, and no kill leaves a closed door."""
+
+import threading
+import time
+
+import psycopg
+import pytest
+
+from deploy_ops.backup.engines import engine_for
+from deploy_ops.backup.engines.base import Answer
+from deploy_ops.errors import RestoreFailed, SwapUnfinished
+from tests.deploy_ops.backup.portraits import restore, save
+
+postgresql = pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
+postgresql_15 = pytest.mark.parametrize("database", ["pg15"], indirect=True)
+KEPT = "before_restore_20260131T020000Z"
+
+
+@pytest.fixture
+def engine(django_alias):
+    return engine_for(django_alias)
+
+
+@pytest.fixture
+def beside(engine, database, tmp_path):
+    """A live database with two trips, and beside it one with the first trip alone."""
+    database.execute("CREATE TABLE trip (id serial PRIMARY KEY, purpose text)")
+    database.execute("INSERT INTO trip (purpose) VALUES ('saved')")
+    manifest = save(engine, tmp_path / "dump")
+    database.execute("INSERT INTO trip (purpose) VALUES ('later')")
+    return restore(engine, tmp_path / "dump", manifest)
+
+
+def purposes(database, name: str | None = None) -> list[str]:
+    rows = database.cluster.execute(
+        "SELECT purpose FROM trip ORDER BY id", dbname=name or database.name
+    )
+    return [purpose for (purpose,) in rows]
+
+
+def is_open(database, name: str) -> bool:
+    query = "SELECT datallowconn FROM pg_database WHERE datname = %s"
+    return database.cluster.execute(query, [name]) == [(True,)]
+
+
+@postgresql
+def test_the_live_name_is_the_restored_database_and_the_old_one_is_kept(engine, database, beside):
+    kept = engine.name_beside(KEPT)
+
+    engine.swap(beside, kept, before=lambda: None)
+
+    assert (purposes(database), purposes(database, kept)) == (["saved"], ["saved", "later"])
+    assert is_open(database, database.name) and is_open(database, kept)
+    assert not database.exists(beside)
+
+
+@postgresql
+def test_each_acknowledged_write_is_in_one_of_the_two(engine, database, beside):
+    stop, acknowledged, refused = threading.Event(), [], []
+
+    def write(worker: int) -> None:
+        number = 0
+        while not stop.is_set():
+            try:
+                with database.connect() as connection:
+                    while not stop.is_set():
+                        number += 1
+                        purpose = f"{worker}/{number}"
+                        insert = "INSERT INTO trip (purpose) VALUES (%s)"
+                        connection.execute(insert, [purpose])
+                        acknowledged.append(purpose)
+            except psycopg.OperationalError as error:
+                refused.append(error)
+
+    writers = [threading.Thread(target=write, args=[worker]) for worker in range(4)]
+    for writer in writers:
+        writer.start()
+    time.sleep(0.3)
+    kept = engine.name_beside(KEPT)
+    engine.swap(beside, kept, before=lambda: None)
+    time.sleep(0.3)
+    stop.set()
+    for writer in writers:
+        writer.join()
+
+    old, new = purposes(database, kept), purposes(database)
+    assert set(acknowledged) <= {*old, *new}
+    assert len(old) > 10 and len(new) > 10 and refused
+
+
+@postgresql
+def test_before_runs_when_nobody_is_left_and_its_refusal_reopens(engine, database, beside):
+    seen = []
+
+    def refuse() -> None:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND pid <> ALL(%s)"
+        own = [engine._witness.info.backend_pid]
+        seen.append(database.cluster.execute(query, [database.name, own]))
+        with pytest.raises(psycopg.OperationalError, match="not currently accepting"):
+            database.connect()
+        raise RestoreFailed("others wrote")
+
+    with database.connect() as other, pytest.raises(RestoreFailed, match="others wrote"):
+        other.execute("SELECT 1")
+        engine.swap(beside, engine.name_beside(KEPT), before=refuse)
+
+    assert seen == [[(0,)]]
+    assert purposes(database) == ["saved", "later"] and is_open(database, database.name)
+    assert database.exists(beside)
+
+
+@postgresql
+def test_writes_of_terminated_sessions_are_seen_in_before(engine, database, beside):
+    answers = []
+    with database.connect() as other:
+        mark = engine.mark()
+        other.execute("INSERT INTO trip (purpose) VALUES ('a second ago')")
+        kept = engine.name_beside(KEPT)
+        engine.swap(beside, kept, before=lambda: answers.append(engine.writes_since(mark)))
+
+    assert answers[0].answer is Answer.WROTE and answers[0].rows == {"public.trip": 1}
+
+
+@postgresql
+def test_nobody_is_proven_in_before(engine, database, beside):
+    answers = []
+    with database.connect() as other:
+        other.execute("SELECT * FROM trip")
+        mark = engine.mark()
+        kept = engine.name_beside(KEPT)
+        engine.swap(beside, kept, before=lambda: answers.append(engine.writes_since(mark)))
+
+    assert answers[0].answer is Answer.NOBODY
+
+
+@postgresql_15
+def test_a_session_that_may_not_be_ended_stops_it_and_is_named(engine, database, beside):
+    with database.cluster.connect(database.name) as superuser:
+        superuser.execute("SET application_name = 'nightly report'")
+        with pytest.raises(RestoreFailed, match="nightly report of role postgres"):
+            engine.swap(beside, engine.name_beside(KEPT), before=lambda: None)
+
+    assert purposes(database) == ["saved", "later"] and is_open(database, database.name)
+
+
+@postgresql_15
+def test_a_prepared_transaction_stops_it(engine, database, beside):
+    with database.connect() as connection:
+        connection.execute(
+            "BEGIN; INSERT INTO trip (purpose) VALUES ('x'); PREPARE TRANSACTION 'x'"
+        )
+
+    with pytest.raises(RestoreFailed, match="prepared transaction"):
+        engine.swap(beside, engine.name_beside(KEPT), before=lambda: None)
+
+    assert is_open(database, database.name)
+
+
+@postgresql_15
+def test_our_own_session_ended_from_outside_leaves_the_door_open(engine, database, beside):
+    end = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE application_name LIKE 'deploy_ops/swap/%'"""
+
+    with pytest.raises(RestoreFailed, match="connection was lost"):
+        kept = engine.name_beside(KEPT)
+        engine.swap(beside, kept, before=lambda: database.cluster.execute(end))
+
+    assert purposes(database) == ["saved", "later"] and is_open(database, database.name)
+
+
+KILL = """
+import os, signal
+from deploy_ops.backup.engines import engine_for
+from deploy_ops.backup.engines.postgresql import swap
+original = swap.{function}
+def fatal(*args, **options):
+    if "{moment}" == "after":
+        original(*args, **options)
+    os.kill(os.getpid(), signal.SIGKILL)
+swap.{function} = fatal
+engine_for("default").swap("{beside}", "{kept}", before=lambda: None)
+"""
+STEPS = {
+    "closed": ("_allow", "after"),
+    "closed_and_empty": ("_rename", "before"),
+    "renamed_and_closed": ("_rename", "after"),
+    "reopened": ("_reopen", "after"),
+}
+
+
+@postgresql
+@pytest.mark.parametrize("step", STEPS)
+def test_kill_9_at_any_step_is_repaired(engine, database, beside, project, step):
+    function, moment = STEPS[step]
+    kept = engine.name_beside(KEPT)
+    code = KILL.format(function=function, moment=moment, beside=beside, kept=kept)
+    assert project.run("shell", "-c", code).code == -9
+
+    told = engine.repair_swap(beside, kept)
+
+    swapped = step in ("renamed_and_closed", "reopened")
+    assert told.startswith("The exchange was complete" if swapped else "The exchange had not taken")
+    assert ("open again" in told) == (step != "reopened")
+    assert purposes(database) == (["saved"] if swapped else ["saved", "later"])
+    assert is_open(database, database.name)
+    assert not swapped or is_open(database, kept)
+    assert "open again" not in engine.repair_swap(beside, kept)
+
+
+@postgresql_15
+def test_repair_finishes_renames_that_somebody_began_by_hand(engine, database, beside):
+    kept = engine.name_beside(KEPT)
+    database.cluster.execute(f'ALTER DATABASE "{database.name}" RENAME TO "{kept}"')
+
+    engine.repair_swap(beside, kept)
+
+    assert purposes(database) == ["saved"] and purposes(database, kept) == ["saved", "later"]
+
+
+@postgresql_15
+def test_repair_without_anything_to_repair_asks_for_a_person(engine, database, beside):
+    kept = engine.name_beside(KEPT)
+    database.cluster.execute(f'ALTER DATABASE "{database.name}" RENAME TO "{kept}"')
+    database.cluster.execute(f'DROP DATABASE "{beside}"')
+
+    with pytest.raises(SwapUnfinished, match="There is no database"):
+        engine.repair_swap(beside, kept)
+
+    database.cluster.execute(f'ALTER DATABASE "{kept}" RENAME TO "{database.name}"')

@@ -1,0 +1,272 @@
+"""`restore` as an operator runs it: on both engines, confirmed, declined, killed, and repaired."""
+
+import signal
+import stat
+import time
+
+import pytest
+
+POSTGRESQL_15 = pytest.mark.parametrize("database", ["pg15"], indirect=True)
+
+
+@pytest.fixture
+def trips(project):
+    """A project with two trips, a backup of them, and a third trip since."""
+    project.with_apps("good_expand").run("migrate", check=0)
+    project.insert_trips("good_expand", ("Berlin", 1), ("Bonn", 2))
+    (project.media_root / "2025").mkdir()
+    (project.media_root / "2025" / "receipt.pdf").write_text("saved")
+    project.json("backup", "--media", check=0)
+    project.insert_trips("good_expand", ("Köln", 3))
+    (project.media_root / "2025" / "receipt.pdf").write_text("later")
+    (project.media_root / "new.pdf").write_text("later")
+    return project
+
+
+def consent(project) -> list[str]:
+    return ["--noinput", "--confirm", project.database.name]
+
+
+def towns(project) -> list[str]:
+    return [purpose for purpose, _ in project.trips("good_expand")]
+
+
+def test_the_backup_is_live_and_the_database_before_is_kept(trips):
+    result = trips.run("restore", "latest", *consent(trips), "--format", "json", check=0)
+
+    told = result.json()
+    assert told["status"] == "ok" and told["database"] == trips.database.name
+    assert towns(trips) == ["Berlin", "Bonn"]
+    assert trips.database.exists(told["kept"])
+    assert told["kept"] in result.stderr
+    assert "good_expand_trip: 1 more rows now than in the backup" in result.stderr
+    assert not list((trips.ops_dir / "restores").iterdir())
+
+
+@POSTGRESQL_15
+def test_uploads_come_back_and_those_before_are_kept(trips):
+    told = trips.json("restore", "latest", *consent(trips), check=0)
+
+    receipt = trips.media_root / "2025" / "receipt.pdf"
+    assert receipt.read_text() == "saved" and not (trips.media_root / "new.pdf").exists()
+    assert stat.S_IMODE(receipt.stat().st_mode) == 0o644  # Django's own, for the web server
+    kept = trips.media_root.with_name(told["media_kept"].rpartition("/")[2])
+    assert (kept / "new.pdf").read_text() == "later"
+
+
+def test_name_and_host_have_to_be_typed(trips):
+    declined = trips.run("restore", "latest", input="no\n", check=1)
+    assert "was not confirmed" in declined.stderr
+    assert towns(trips) == ["Berlin", "Bonn", "Köln"]
+    assert trips.database.databases() == [trips.database.name]
+    assert (trips.media_root / "new.pdf").exists()
+    assert not list(trips.media_root.parent.glob("media_*"))
+
+    place = declined.stdout.rpartition("type: ")[2].strip()
+    trips.run("restore", "latest", input=f"{place}\n", check=0)
+    assert towns(trips) == ["Berlin", "Bonn"]
+
+
+@pytest.mark.parametrize("confirm", [[], ["--confirm", "another"]])
+def test_noinput_without_the_right_name_is_refused_before_any_work(trips, confirm):
+    refused = trips.run("restore", "latest", "--noinput", *confirm, check=1)
+
+    assert f"--confirm {trips.database.name}" in refused.stderr
+    assert "Verifying" not in refused.stdout
+
+
+@POSTGRESQL_15
+def test_into_restores_beside_and_exchanges_nothing(trips):
+    name = f"{trips.database.name}_copy"
+
+    told = trips.json("restore", "latest", "--into", name, check=0)
+
+    assert (told["database"], told["kept"]) == (name, None)
+    query = "SELECT count(*) FROM good_expand_trip"
+    assert trips.database.cluster.execute(query, dbname=name) == [(2,)]
+    assert towns(trips) == ["Berlin", "Bonn", "Köln"]
+
+
+@POSTGRESQL_15
+def test_into_brings_back_a_database_that_is_lost(trips):
+    [backup] = [path.name for path in trips.backups_dir.iterdir() if path.name[0] != "."]
+    trips.database.cluster.drop_databases(trips.database.name)
+
+    trips.run("restore", backup, "--into", trips.database.name, check=0)
+
+    assert towns(trips) == ["Berlin", "Bonn"]
+
+
+@POSTGRESQL_15
+def test_in_place_takes_a_backup_first(trips):
+    told = trips.json("restore", "latest", "--in-place", *consent(trips), check=0)
+
+    assert towns(trips) == ["Berlin", "Bonn"] and told["kept"] is None
+    trips.run("restore", told["safety_backup"], "--in-place", *consent(trips), check=0)
+    assert towns(trips) == ["Berlin", "Bonn", "Köln"]
+
+
+def test_a_damaged_backup_is_refused_by_its_hash(trips):
+    [backup] = [path for path in trips.backups_dir.iterdir() if path.name[0] != "."]
+    victim = max((backup / "database").iterdir(), key=lambda path: path.stat().st_size)
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+
+    refused = trips.run("restore", backup.name, *consent(trips), check=1)
+
+    assert victim.name in refused.stderr
+    assert towns(trips) == ["Berlin", "Bonn", "Köln"]
+    assert trips.database.databases() == [trips.database.name]
+
+
+@POSTGRESQL_15
+def test_rows_that_do_not_come_back_are_noticed(trips):
+    code = (
+        "from deploy_ops.backup.engines.postgresql import load\n"
+        "carry = load._carry_over\n"
+        "def lose(connection, name, wanted):\n"
+        "    from deploy_ops.postgresql import server_of\n"
+        "    server_of('default').connect(name, application_name='x')"
+        ".execute('DELETE FROM good_expand_trip WHERE km = 1')\n"
+        "    carry(connection, name, wanted)\n"
+        "load._carry_over = lose\n"
+    )
+
+    failed = trips.run("shell", "-c", code + call(trips))
+
+    assert failed.code == 1 and "public.good_expand_trip: 1 rows, 2 in the backup" in failed.stderr
+    assert trips.database.databases() == [trips.database.name]
+    assert towns(trips) == ["Berlin", "Bonn", "Köln"]
+
+
+@POSTGRESQL_15
+def test_all_problems_are_told_at_once(trips):
+    with trips.database.connect() as connection:
+        connection.execute("BEGIN; CREATE TABLE later (id int); PREPARE TRANSACTION 'booked'")
+    trips.database.cluster.execute("ALTER ROLE app NOCREATEDB")
+    try:
+        refused = trips.run("restore", "latest", *consent(trips), check=1)
+    finally:
+        trips.database.cluster.execute("ALTER ROLE app CREATEDB")
+
+    assert "--in-place" in refused.stderr and "'booked'" in refused.stderr
+    assert refused.stderr.rstrip().endswith("Nothing was changed.")
+
+
+@POSTGRESQL_15
+def test_nothing_cut_off_is_nothing_to_repair(trips):
+    assert trips.json("restore", check=0)["status"] == "nothing_to_do"
+
+
+def call(project) -> str:
+    arguments = ["latest", *consent(project)]
+    return f"from django.core.management import call_command\ncall_command('restore', *{arguments})"
+
+
+KILL = """
+import os, signal
+from deploy_ops.backup.engines.postgresql import {module}
+original = {module}.{function}
+def fatal(*args, **options):
+    if "{moment}" == "after":
+        original(*args, **options)
+    os.kill(os.getpid(), signal.SIGKILL)
+{module}.{function} = fatal
+"""
+STEPS = {
+    "created": ("load", "_create", "after", False),
+    "restored": ("load", "analyse", "after", False),
+    "closed": ("swap", "_allow", "after", False),
+    "renamed": ("swap", "_rename", "after", True),
+    "reopened": ("swap", "_reopen", "after", True),
+}
+
+
+@POSTGRESQL_15
+@pytest.mark.parametrize("step", STEPS)
+def test_kill_9_at_any_step_is_repaired_by_the_next_command(trips, step):
+    module, function, moment, exchanged = STEPS[step]
+    code = KILL.format(module=module, function=function, moment=moment) + call(trips)
+    assert trips.run("shell", "-c", code).code == -signal.SIGKILL
+
+    repaired = trips.json("restore", check=0)
+
+    assert "had been cut off" in repaired["repaired"]
+    assert towns(trips) == (["Berlin", "Bonn"] if exchanged else ["Berlin", "Bonn", "Köln"])
+    assert (trips.media_root / "new.pdf").exists() != exchanged
+    assert not list(trips.media_root.parent.glob("media_restoring*"))
+    assert trips.json("restore", check=0)["status"] == "nothing_to_do"
+    if step in ("created", "restored"):
+        assert trips.database.databases() == [trips.database.name]
+
+
+@POSTGRESQL_15
+def test_kill_9_ends_pg_restore_with_its_command(trips):
+    rows = "SELECT i, repeat(md5(i::text), 20) FROM generate_series(1, 200000) AS i"
+    trips.database.execute(f"CREATE TABLE many AS {rows}")
+    trips.run("backup", check=0)
+    command = trips.start("restore", "latest", *consent(trips))
+    name = f"{trips.database.name}_restoring_%"
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE %s AND state = 'active'"
+    _until(lambda: trips.database.cluster.execute(sessions, [name])[0][0] > 0)
+
+    command.send_signal(signal.SIGKILL)
+    command.wait()
+
+    _until(lambda: trips.database.cluster.execute(sessions, [name])[0][0] == 0)
+    assert "was removed" in trips.json("restore", check=0)["repaired"]
+    assert trips.database.databases() == [trips.database.name]
+
+
+@POSTGRESQL_15
+def test_sigterm_removes_what_was_made_beside(trips):
+    rows = "SELECT i, repeat(md5(i::text), 20) FROM generate_series(1, 200000) AS i"
+    trips.database.execute(f"CREATE TABLE many AS {rows}")
+    trips.run("backup", check=0)
+    command = trips.start("restore", "latest", *consent(trips))
+    _until(lambda: len(trips.database.databases()) > 1)
+
+    command.send_signal(signal.SIGTERM)
+
+    assert trips.finish(command).code == 1
+    assert trips.database.databases() == [trips.database.name]
+    assert not list((trips.ops_dir / "restores").iterdir())
+
+
+@POSTGRESQL_15
+def test_the_direct_url_is_used_for_everything(trips):
+    direct = {"DEPLOY_OPS_DATABASE_URL": trips.database.url}
+    pooled = {"DATABASE_URL": "postgresql://app@127.0.0.1:1/pooled"}
+
+    trips.run("backup", env=direct | pooled, check=0)
+    trips.run("restore", "latest", *consent(trips), env=direct | pooled, check=0)
+
+    assert towns(trips) == ["Berlin", "Bonn", "Köln"]
+
+
+@POSTGRESQL_15
+def test_another_projects_backup_is_refused(trips):
+    other = trips.database.cluster.create_database(name=f"{trips.database.name}_other")
+    [backup] = [path.name for path in trips.backups_dir.iterdir() if path.name[0] != "."]
+    name = f"{trips.database.name}_other"
+
+    refused = trips.run(
+        "restore", backup, "--noinput", "--confirm", name, env={"DATABASE_URL": other}, check=1
+    )
+
+    assert f"The backup is of database {trips.database.name}" in refused.stderr
+
+
+@pytest.mark.parametrize("text", ["../../etc", "20260131T020000Z-0123abcd"])
+def test_an_id_that_is_none_is_refused(trips, text):
+    refused = trips.run("restore", text, *consent(trips))
+
+    assert refused.code in (1, 2) and "Nothing was changed" in refused.stderr
+
+
+def _until(claim, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not claim():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
