@@ -215,15 +215,10 @@ def test_without_createdb_the_way_in_place_is_offered(engine, database, saved, a
 @postgresql_15
 def test_prepared_transactions_and_slots_are_named(engine, database, saved):
     slot = f"feed_{database.name}"
-    database.cluster.execute(
-        (
-            "SELECT pg_create_logical_replication_slot(%s, 'test_decoding')"
-            if False
-            else "SELECT pg_create_logical_replication_slot(%s, 'pgoutput')"
-        ),
-        [slot],
-        dbname=database.name,
-    )
+    create = "SELECT pg_create_logical_replication_slot(%s, 'pgoutput')"
+    database.cluster.execute(create, [slot], dbname=database.name)
+    with database.connect() as connection:
+        connection.execute("BEGIN; CREATE TABLE later (id int); PREPARE TRANSACTION 'booked'")
 
     prepared, replication = engine.check_restore(saved)
 
