@@ -267,6 +267,18 @@ def test_a_swap_brings_the_rows_back_and_keeps_the_others(engine, trips, dumped,
     ]
 
 
+def test_an_older_kept_database_of_the_same_name_is_never_touched(
+    engine, trips, dumped, journal_mode
+):
+    kept = trips.path.with_name(f"trips_before_restore_{STAMP}.sqlite3")
+    kept.write_bytes(b"of the restore a moment ago")
+    trips.execute("DELETE FROM trip WHERE id = 1")
+    with pytest.raises(RestoreFailed, match="File exists"):
+        swap(engine, dumped)
+    assert kept.read_bytes() == b"of the restore a moment ago"
+    assert len(trips.query("SELECT * FROM trip")) == 2
+
+
 def test_the_proof_that_nobody_wrote_can_be_taken_under_the_lock(
     engine, trips, dumped, journal_mode
 ):

@@ -33,6 +33,7 @@ from deploy_ops.backup.engines.sqlite.contents import (
 )
 from deploy_ops.backup.engines.sqlite.copying import (
     Stalled,
+    claim,
     connected,
     copy_database,
     frozen,
@@ -124,7 +125,7 @@ class SqliteEngine(Engine):
     def dump(self, directory: Path, *, jobs: int, progress: Progress) -> Snapshot:
         """Copy the database and count its rows in the copy."""
         mark = self.mark()
-        target = directory / FILE
+        target = claim(directory / FILE)
         try:
             with reading(self.path) as source:
                 copy_database(source, target, progress, "Database")
@@ -161,9 +162,12 @@ class SqliteEngine(Engine):
         self, directory: Path, manifest: Json, *, name: str, jobs: int, progress: Progress
     ) -> None:
         """Copy the backup to a new file beside the live one, and check it."""
-        target = self._beside(name)
-        if target.exists():
-            raise RestoreRefused(f"{target} exists. Nothing was changed. Choose another name.")
+        try:
+            target = claim(self._beside(name))
+        except FileExistsError as error:
+            raise RestoreRefused(
+                f"{error.filename} exists. Nothing was changed. Choose another name."
+            ) from error
         try:
             with frozen(directory / FILE) as source:
                 copy_database(source, target, progress, "Restore")

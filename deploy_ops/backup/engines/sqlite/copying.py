@@ -30,12 +30,20 @@ class Stalled(Exception):
     """A copy got no further because others hold or change the database."""
 
 
+def claim(path: Path) -> Path:
+    """Make a new private file; raises FileExistsError.
+
+    Whoever removes a file after a failure must have claimed it before: else it is somebody's.
+    """
+    os.close(open_private(path))
+    return path
+
+
 def copy_database(source: sqlite3.Connection, target: Path, progress: Progress, label: str) -> None:
-    """Copy a database to a new private file; raises Stalled when it gets no further.
+    """Copy a database to a claimed file; raises Stalled when it gets no further.
 
     A full disk is the OSError that it is for everybody else.
     """
-    os.close(open_private(target))
     page_bytes = pragma(source, "page_size")
     least, deadline = float("inf"), time.monotonic() + STALL_SECONDS
 
@@ -109,6 +117,7 @@ def _try_exclusive(connection: sqlite3.Connection) -> bool:
 
 def keep(live: sqlite3.Connection, old: Path, before: Callable[[], None]) -> None:
     """Copy the live database; the copy goes again only while nothing has been overwritten."""
+    claim(old)
     try:
         copy_database(live, old, Silent(), "Keep")
         sync_directory(old.parent)
@@ -121,6 +130,7 @@ def keep(live: sqlite3.Connection, old: Path, before: Callable[[], None]) -> Non
 def holds(live: Path, copy: Path) -> bool:
     """Whether the live file has the pages of a copy; the header counts commits and may differ."""
     probe = live.with_name(f"{live.name}.{os.getpid()}.probe")
+    claim(probe)
     try:
         with reading(live) as connection:
             copy_database(connection, probe, Silent(), "Compare")
