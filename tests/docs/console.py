@@ -159,7 +159,7 @@ def is_like(shown: str, output: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    text = "\n".join(line.rstrip() for line in text.strip().splitlines())
+    text = "\n".join(re.sub(r"(?<=\S) +", " ", line).rstrip() for line in text.strip().splitlines())
     for form, word in VARYING.items():
         text = re.sub(form, word, text, flags=re.M)
     return text

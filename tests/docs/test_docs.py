@@ -1,31 +1,23 @@
 """Every page is done as its reader would do it, and prints what it says it prints."""
 
 import re
-import subprocess
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
-from tests.docs.console import ROOT, environment, is_like, run_steps, scratch_copy, steps_of
+from tests.docs.console import ROOT, environment, is_like, run_steps, steps_of
 
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     if "```console" in path.read_text(encoding="utf-8")
 )
-DATABASE_OF_THE_PAGE = "postgresql://kvb:PASSWORD@127.0.0.1/kvb"
-
-
-@pytest.fixture
-def clone(tmp_path):
-    """The project as `make run` leaves it, without the server."""
-    directory = tmp_path / "kvb-admin"
-    directory.mkdir()
-    scratch_copy(directory)
-    for command in ("safe_migrate --noinput", "demo_data --if-empty"):
-        argv = ["python", "manage.py", *command.split()]
-        env = environment(directory)
-        subprocess.run(argv, cwd=directory, env=env, check=True, capture_output=True)
-    return directory
+# What a page names, and the fixture that really has it.
+ELSEWHERE = {
+    "postgresql://kvb:PASSWORD@127.0.0.1/kvb": "postgresql_url",
+    "https://s3.example.org": "s3_url",
+}
 
 
 @pytest.fixture
@@ -38,12 +30,28 @@ def postgresql_url(tcp_cluster):
     tcp_cluster.execute("DROP ROLE kvb")
 
 
+@pytest.fixture
+def s3_url():
+    """A server that speaks S3, with the bucket of the page."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    url = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
+    keys = {"aws_access_key_id": "AKIATEST", "aws_secret_access_key": "only-for-tests"}
+    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys)
+    client.create_bucket(Bucket="kvb-backups")
+    client.close()
+    yield url
+    server.stop()
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_page_does_what_it_says(page, clone, request):
     text = (ROOT / page).read_text(encoding="utf-8")
-    replaced = {}
-    if DATABASE_OF_THE_PAGE in text:
-        replaced[DATABASE_OF_THE_PAGE] = request.getfixturevalue("postgresql_url")
+    replaced = {
+        there: request.getfixturevalue(fixture)
+        for there, fixture in ELSEWHERE.items()
+        if there in text
+    }
     all_ran = run_steps(steps_of(text), clone, environment(clone), replaced)
     for ran in all_ran:
         real = f"\n$ {ran.command.line}\n{ran.output}\n(exit code {ran.code})"
