@@ -226,7 +226,8 @@ def _vault(made: Bench) -> list[Path]:
 @contextmanager
 def _one_backup(made: Bench) -> Iterator[Path]:
     """Take a backup to restore; yield the archive in it."""
-    _command(made, "backup", JOBS)
+    with _cleared(*_vault(made)):
+        _command(made, "backup", JOBS)
     [backup] = _vault(made)
     yield backup / "database"
     shutil.rmtree(backup)
@@ -248,10 +249,7 @@ def _last_json(cost: Cost) -> dict:
 
 
 def _print_phases(phases: list[dict[str, float]]) -> None:
-    rows = [
-        [phase, f"{median(seconds[phase] for seconds in phases):.2f}"]
-        for phase in phases[0]
-    ]
+    rows = [[phase, f"{median(seconds[phase] for seconds in phases):.2f}"] for phase in phases[0]]
     print_table("Phases of backup, from its manifest", ["phase", "s, median"], rows)
 
 

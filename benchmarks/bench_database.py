@@ -27,8 +27,8 @@ WIDE_TABLE = """
 """
 FILL = """
     INSERT INTO doc_event (person, moment, amount, body, note)
-    SELECT n % 5000, timestamptz '2025-01-01 00:00Z' + n * interval '1 minute', n % 461,
-           jsonb_build_object('kind', 'trip', 'number', n, 'tags', ARRAY[md5(n::text), 'x' || n % 97],
+    SELECT n %% 5000, timestamptz '2025-01-01 00:00Z' + n * interval '1 minute', n %% 461,
+           jsonb_build_object('kind', 'trip', 'number', n, 'tags', ARRAY[md5(n::text), 'x' || n %% 97],
                'from', md5((n * 3)::text), 'to', md5((n * 7)::text)),
            repeat(md5((n * 11)::text), 4)
     FROM generate_series(1, %s) AS n

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -55,7 +54,9 @@ def _times(pid: int) -> list[float]:
 def _children(pid: int) -> Iterator[int]:
     for name in os.listdir("/proc"):
         try:
-            status = Path(f"/proc/{name}/stat").read_text(encoding="utf-8") if name.isdigit() else ""
+            status = (
+                Path(f"/proc/{name}/stat").read_text(encoding="utf-8") if name.isdigit() else ""
+            )
         except (FileNotFoundError, ProcessLookupError):
             continue
         if status and status.rpartition(")")[2].split()[1] == str(pid):
@@ -74,9 +75,7 @@ def _processor() -> str:
 
 
 def _file_system(directory: Path) -> str:
-    if not shutil.which("stat"):
-        return "unknown file system"
-    return _said("stat", "--file-system", "--format=%T", str(directory))
+    return _said("df", "--output=fstype", str(directory)).split()[-1]
 
 
 def _said(*argv: str) -> str:

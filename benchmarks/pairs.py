@@ -5,6 +5,7 @@ within a round compares runs of the same minute. So the median is taken of the r
 """
 
 import os
+import resource
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,8 +19,9 @@ from benchmarks.machine import busy_seconds, tree_seconds
 class Cost:
     """What one run of a program cost, its children included.
 
-    `peak_mb` is the largest resident size of any one process; `others_percent` the share of all
-    processors that neither the program nor the server used.
+    `peak_mb` is the largest resident size of any one process, or that of this script if it is
+    larger (a process inherits the size of the one that starts it, until it grows beyond);
+    `others_percent` is the share of all processors that neither the program nor the server used.
     """
 
     wall_seconds: float
@@ -122,6 +124,11 @@ def _cells(runs: list[Cost]) -> list[str]:
         f"{min(seconds):.2f} to {max(seconds):.2f}",
         f"{median(cost.cpu_seconds for cost in runs):.1f}",
         f"{median(cost.server_seconds for cost in runs):.1f}",
-        f"{max(cost.peak_mb for cost in runs):.0f}",
+        _peak(max(cost.peak_mb for cost in runs)),
         f"{median(cost.others_percent for cost in runs):.0f} %",
     ]
+
+
+def _peak(peak_mb: float) -> str:
+    own_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return f"{peak_mb:.0f}" if peak_mb > own_mb else f"under {own_mb:.0f}"

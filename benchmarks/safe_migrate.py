@@ -7,34 +7,48 @@ already has the tables of Django's own apps.
 import argparse
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from psycopg import sql
 
 from benchmarks.bench_database import Bench, bench
 from benchmarks.machine import describe_machine
-from benchmarks.pairs import Cost, Ratio, by_round, interleave, print_costs, print_ratios, run, walls
-from tests.project.databases import PostgresDatabase, SqliteDatabase
+from benchmarks.pairs import (
+    Cost,
+    Ratio,
+    by_round,
+    interleave,
+    print_costs,
+    print_ratios,
+    run,
+    walls,
+)
+from tests.clusters import APP_ROLE
+from tests.project.databases import SqliteDatabase
 from tests.project.runner import DJANGO, Project
 from tests.sample_apps.many import write_many_migrations
 
 APP = "many"
 MOST = 1.15
-# More than safe_migrate takes for small, so that it applies one migration after the other.
-BIG_TABLE = """
-    INSERT INTO many_trip (purpose, km)
-    SELECT repeat(md5(n::text), 6), n FROM generate_series(1, 400000) AS n
-"""
 MIGRATE = ("migrate", APP, "--noinput")
 SAFE_MIGRATE = ("safe_migrate", APP, "--no-backup", "--noinput")
+# A plan that runs code is applied one migration after the other, each in its own transaction; one
+# that is cheap in a single one (deploy_ops/migrate/plan.py, is_cheap).
+CODE = """from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [("many", "0001_initial")]
+    operations = [migrations.RunPython(migrations.RunPython.noop)]
+"""
+FOLLOWS_CODE = '("many", "0001_initial"), ("many", "0001_run_code")'
 
 
 @dataclass(frozen=True)
 class Place:
-    """A database to copy afresh for every run, and a project with the many migrations."""
+    """A project with the many migrations, and a database to copy afresh for every run."""
 
     title: str
     project: Project
@@ -44,7 +58,7 @@ class Place:
     def command(self, *argv: str) -> Cost:
         """Run a management command on a fresh copy."""
         env = self.project.env | {"DATABASE_URL": self.fresh()}
-        return run([*DJANGO[:1], *DJANGO[3:], *argv], env, self.server_pid)
+        return run([DJANGO[0], *DJANGO[3:], *argv], env, self.server_pid)
 
 
 def main() -> None:
@@ -53,13 +67,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench_") as directory:
         with bench(_below(directory, "postgresql"), options.major) as made:
             print("\n".join(describe_machine(Path(directory), [str(made.program("postgres"))])))
-            ratios = []
-            for place in (
-                _on_postgresql(made, options.migrations),
-                _with_big_table(made),
-                _on_sqlite(_below(directory, "sqlite"), options.migrations),
-            ):
-                ratios += _compare(place, options.rounds)
+            ratios: list[Ratio] = []
+            for base in (_on_postgresql(made), _on_sqlite(_below(directory, "sqlite"))):
+                for place in _with_migrations(base, options.migrations):
+                    ratios.append(_compare(place, options.rounds))
+                ratios.append(_compare_nothing(place, options.rounds))
         print_ratios("Goals", ratios)
 
 
@@ -71,7 +83,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _compare(place: Place, rounds: int) -> list[Ratio]:
+def _compare(place: Place, rounds: int) -> Ratio:
     for argv in (MIGRATE, SAFE_MIGRATE):
         place.command(*argv)  # compiles the migrations, and warms the caches
     jobs = {
@@ -81,69 +93,69 @@ def _compare(place: Place, rounds: int) -> list[Ratio]:
     costs = interleave(jobs, rounds)
     print_costs(place.title, costs)
     values = by_round(walls(costs["safe_migrate"]), walls(costs["migrate"]))
-    return [Ratio(f"{place.title}: safe_migrate / migrate", values, MOST), *_nothing(place, rounds)]
+    return Ratio(f"{place.title}: safe_migrate / migrate", values, MOST)
 
 
-def _nothing(place: Place, rounds: int) -> list[Ratio]:
+def _compare_nothing(place: Place, rounds: int) -> Ratio:
     """All applied: the answer should come as fast as that of `migrate --check`."""
     url = place.fresh()
-    env = place.project.env | {"DATABASE_URL": url}
-    place.project.run(*MIGRATE, env=env, check=0)
-    still = Place(f"{place.title}, nothing to do", place.project, lambda: url, place.server_pid)
+    place.project.run(*MIGRATE, env={"DATABASE_URL": url}, check=0)
+    still = replace(place, fresh=lambda: url)
     jobs = {
         "migrate --check": lambda: still.command("migrate", "--check"),
         "safe_migrate": lambda: still.command("safe_migrate", "--noinput"),
     }
     costs = interleave(jobs, rounds)
-    print_costs(still.title, costs)
+    title = f"{place.title.partition(',')[0]}, nothing to do"
+    print_costs(title, costs)
     values = by_round(walls(costs["safe_migrate"]), walls(costs["migrate --check"]))
-    return [Ratio(f"{still.title}: safe_migrate / migrate --check", values, MOST)]
+    return Ratio(f"{title}: safe_migrate / migrate --check", values, MOST)
 
 
-def _on_postgresql(made: Bench, migrations: int) -> Place:
-    project = made.project
-    project.run("migrate", check=0)
-    project.with_apps(write_many_migrations(project.directory, migrations))
-    return Place("PostgreSQL, new table", project, lambda: _copy(made, "bench"), made.server_pid)
+def _with_migrations(base: Place, count: int) -> Iterator[Place]:
+    """The same project with migrations that fit one transaction, and with ones that do not."""
+    for title in ("in one transaction", "one by one"):
+        project = Project(_below(base.project.directory, title), base.project.database)
+        project.with_apps(write_many_migrations(project.directory, count))
+        if title == "one by one":
+            _add_code(project.directory / "generated" / APP / "migrations")
+        yield replace(base, title=f"{base.title}, {title}", project=project)
 
 
-def _with_big_table(made: Bench) -> Place:
-    """The same migrations on a table that holds data, except the one that creates it."""
-    base = PostgresDatabase(made.cluster, "big", _copy(made, "bench", name="big"))
-    made.project.run("migrate", APP, "0001", env={"DATABASE_URL": base.url}, check=0)
-    base.execute(BIG_TABLE)
-    base.execute("VACUUM (FREEZE, ANALYZE)")
-    title = "PostgreSQL, table of 100 MB"
-    return Place(title, made.project, lambda: _copy(made, "big"), made.server_pid)
+def _add_code(migrations: Path) -> None:
+    """Put a migration that runs code (and does nothing) second."""
+    (migrations / "0001_run_code.py").write_text(CODE)
+    second = next(migrations.glob("0002_*.py"))
+    second.write_text(second.read_text().replace('("many", "0001_initial")', FOLLOWS_CODE))
 
 
-def _copy(made: Bench, template: str, *, name: str = "fresh") -> str:
-    """Create a database as a copy of another, in place of the last copy; its URL."""
-    made.cluster.drop_databases(name)
-    made.cluster.execute(
-        sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(
-            *map(sql.Identifier, (name, template, urlsplit(made.project.database.url).username))
-        )
-    )
-    made.settle()
-    return made.cluster.url(name)
+def _on_postgresql(made: Bench) -> Place:
+    made.project.run("migrate", check=0)
+
+    def copy() -> str:
+        made.cluster.drop_databases("fresh")
+        names = map(sql.Identifier, ("fresh", made.name, APP_ROLE))
+        made.cluster.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(*names))
+        made.settle()
+        return made.cluster.url("fresh")
+
+    return Place("PostgreSQL", made.project, copy, made.server_pid)
 
 
-def _on_sqlite(directory: Path, migrations: int) -> Place:
+def _on_sqlite(directory: Path) -> Place:
     database = SqliteDatabase(directory / "base.sqlite3")
     project = Project(directory, database)
     project.run("migrate", check=0)
-    project.with_apps(write_many_migrations(directory, migrations))
     fresh = SqliteDatabase(directory / "fresh.sqlite3")
 
     def copy() -> str:
         shutil.copyfile(database.path, fresh.path)
         return fresh.url
 
-    return Place("SQLite, new table", project, copy)
+    return Place("SQLite", project, copy)
 
 
-def _below(directory: str, name: str) -> Path:
+def _below(directory: str | Path, name: str) -> Path:
     path = Path(directory, name)
     path.mkdir()
     return path

@@ -1,0 +1,68 @@
+"""The benchmarks run: on next to no data, and whatever their numbers say."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.project.runner import REPOSITORY
+
+POSTGRESQL = ["--major=15", "--rounds=1"]
+
+
+@pytest.fixture(autouse=True)
+def _there_is_a_server(pg15_cluster):
+    """Skip where PostgreSQL 15 is missing."""
+
+
+def report(*argv: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", *argv, *POSTGRESQL],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def goals(text: str) -> list[str]:
+    """Names of the ratios in the last table."""
+    rows = text.rpartition("Goals")[2].splitlines()
+    return [row.split("|")[1].strip() for row in rows if row.startswith("|")][2:]
+
+
+def test_backup_restore_and_swap_beside_their_peers():
+    text = report("benchmarks.backup", "--scale=1")
+
+    assert goals(text) == [
+        "backup without verify / pg_dump",
+        "backup / pg_dump",
+        "dbbackup / backup without verify",
+        "dbbackup / backup",
+        "peak memory of backup, MB",
+        "restore / createdb, pg_restore, ANALYZE",
+        "peak memory of restore, MB",
+        "longest time in which no client could connect, ms",
+    ]
+    assert "| dbrestore | 1 |" in text
+    assert "| verify |" in text
+
+
+def test_one_part_of_the_backup_benchmark_alone():
+    assert goals(report("benchmarks.backup", "--scale=1", "restore")) == [
+        "restore / createdb, pg_restore, ANALYZE",
+        "peak memory of restore, MB",
+    ]
+
+
+def test_safe_migrate_beside_migrate():
+    assert goals(report("benchmarks.safe_migrate", "--migrations=5")) == [
+        "PostgreSQL, new table: safe_migrate / migrate",
+        "PostgreSQL, new table, nothing to do: safe_migrate / migrate --check",
+        "PostgreSQL, table of 100 MB: safe_migrate / migrate",
+        "PostgreSQL, table of 100 MB, nothing to do: safe_migrate / migrate --check",
+        "SQLite, new table: safe_migrate / migrate",
+        "SQLite, new table, nothing to do: safe_migrate / migrate --check",
+    ]
