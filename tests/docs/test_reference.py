@@ -147,6 +147,20 @@ def recorded_steps() -> set[str]:
     return found
 
 
+def test_architecture_names_every_module():
+    tree = (DOCS / "explanation/architecture.md").read_text(encoding="utf-8")
+    modules = {path.stem for path in (ROOT / "deploy_ops").rglob("*.py")} - {"__init__"}
+    assert {name for name in modules if not re.search(rf"\b{name}\b", tree)} == set()
+
+
+def test_every_decision_is_in_the_list_with_its_title():
+    listed = (DOCS / "decisions/README.md").read_text(encoding="utf-8")
+    for path in (DOCS / "decisions").glob("0*.md"):
+        number, title = re.match(r"# (\d+)\. (.*)", path.read_text(encoding="utf-8")).groups()
+        assert f"{number}. [{title}]({path.name})" in listed
+        assert path.name.startswith(f"{int(number):04}-")
+
+
 def anchors(text: str) -> set[str]:
     """As GitHub makes them of headings."""
     headings = re.findall(r"^#+ (.*)$", text, re.M)
