@@ -50,19 +50,12 @@ def test_backup_restore_and_swap_beside_their_peers():
     assert "| verify |" in text
 
 
-def test_one_part_of_the_backup_benchmark_alone():
-    assert goals(report("benchmarks.backup", "--scale=1", "restore")) == [
-        "restore / createdb, pg_restore, ANALYZE",
-        "peak memory of restore, MB",
-    ]
-
-
 def test_safe_migrate_beside_migrate():
     assert goals(report("benchmarks.safe_migrate", "--migrations=5")) == [
-        "PostgreSQL, new table: safe_migrate / migrate",
-        "PostgreSQL, new table, nothing to do: safe_migrate / migrate --check",
-        "PostgreSQL, table of 100 MB: safe_migrate / migrate",
-        "PostgreSQL, table of 100 MB, nothing to do: safe_migrate / migrate --check",
-        "SQLite, new table: safe_migrate / migrate",
-        "SQLite, new table, nothing to do: safe_migrate / migrate --check",
+        "PostgreSQL, in one transaction: safe_migrate / migrate",
+        "PostgreSQL, one by one: safe_migrate / migrate",
+        "PostgreSQL, nothing to do: safe_migrate / migrate --check",
+        "SQLite, in one transaction: safe_migrate / migrate",
+        "SQLite, one by one: safe_migrate / migrate",
+        "SQLite, nothing to do: safe_migrate / migrate --check",
     ]
