@@ -41,8 +41,12 @@ class AdvisoryGuard:
         _refuse_pooler(server)
         name = f"deploy_ops/{purpose}/{os.getpid()}@{socket.gethostname()}"
         self._connection: Connection = server.maintenance(application_name=name)
-        # An idle session is what this is; the server must not end it for that.
-        self._connection.execute("SET idle_session_timeout = 0")
+        # An idle session is what this is; the server must not end it for that. But it shall
+        # notice within a minute when our host is gone, and free the lock.
+        self._connection.execute(
+            "SET idle_session_timeout = 0; SET tcp_keepalives_idle = 30;"
+            " SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
+        )
         self._key = lock_key("deploy_ops", server.dbname)
         self._function = "pg_try_advisory_lock_shared" if shared else "pg_try_advisory_lock"
 

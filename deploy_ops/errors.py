@@ -8,6 +8,7 @@ DeployOpsError                      exit code 1: refused, nothing changed
 ├── LockHeld                        another deployment step is running
 ├── LockLost                        our own deploy lock went away
 ├── JournalFailed                   exit code 4: the journal cannot be written
+├── DatabaseLost                    exit code 4: the database went away in the middle of a run
 ├── ProgramError                    a program (pg_dump, pg_restore) failed or is missing
 ├── BackupError
 │   ├── BackupNotFound
@@ -65,6 +66,12 @@ class LockLost(DeployOpsError):
 
 class JournalFailed(DeployOpsError):
     """The journal cannot be written. Stopped before the next step."""
+
+    exit_code = 4
+
+
+class DatabaseLost(DeployOpsError):
+    """The database went away in the middle of a run. What was committed stays."""
 
     exit_code = 4
 

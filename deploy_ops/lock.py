@@ -5,7 +5,7 @@ advisory lock covers every host; it lives on an idle autocommit connection of it
 maintenance database, because advisory locks are per database and end with the database that a
 restore swaps away. It is polled, never waited for: a session that waits inside
 pg_advisory_lock() holds a snapshot, and CREATE INDEX CONCURRENTLY of the holder would
-deadlock with it (research/migrations.md, 0.1).
+deadlock with it (docs/decisions/0004).
 """
 
 import fcntl
@@ -97,8 +97,7 @@ def _acquire(guard: Guard, deadline: float, notify: Callable[[str], None]) -> No
         if time.monotonic() >= deadline:
             raise LockHeld(
                 f"The deploy lock is held by {holder}. Two steps at once could undo each other. "
-                "Nothing was changed. Wait for it to end, or let this command wait:\n"
-                "    --wait 300"
+                "Nothing was changed. Run the command again when it has ended."
             )
         if not told:
             notify(holder)

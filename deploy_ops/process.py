@@ -2,7 +2,7 @@
 
 A child gets a small environment of its own (never SECRET_KEY or DATABASE_URL), a session of its
 own, and is told to stop when we die: a killed command would otherwise leave pg_dump running,
-reparented to init (research/backups.md, 7 #1).
+reparented to init.
 """
 
 import os

@@ -1,9 +1,11 @@
 """Putting a backup back: verify, look, restore beside, compare, ask, exchange, keep the old."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +77,14 @@ class Restore:  # pylint: disable=too-many-instance-attributes  # the parameters
     on_step: Callable[[str, Json], None]
     progress: Progress
     jobs: int
-    stamp: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+
+    @cached_property
+    def stamp(self) -> str:
+        """A time that no name beside the live database has yet: two restores in one second."""
+        taken = self.engine.databases_beside()
+        while any((stamp := f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}") in name for name in taken):
+            time.sleep(0.1)
+        return stamp
 
     @property
     def engine(self) -> Engine:
@@ -147,7 +156,10 @@ def _into(work: Restore, plain: Path, into: str) -> Restored:
     _restore_database(work, plain, into)
     _compare(work, work.engine.count_rows(into), into)
     work.on_step("restored_beside", {"beside": into})
-    work.progress.say(f"Backup {work.backup.id} is restored into {into}; nothing was exchanged.")
+    uploads = " The uploads in it are left out." if work.manifest["media"] else ""
+    work.progress.say(
+        f"Backup {work.backup.id} is restored into {into}; nothing was exchanged.{uploads}"
+    )
     return Restored(into, None)
 
 
@@ -276,8 +288,9 @@ def _in_place(work: Restore, plain: Path) -> Restored:
     engine.restore_in_place(plain / "database", work.manifest, progress=work.progress)
     work.on_step("swapped", {"kept": None})
     _compare(work, engine.count_rows(identity.name), identity.name)
+    uploads = ", without the uploads in it" if work.manifest["media"] else ""
     work.progress.say(
-        f"{identity.place} is now backup {work.backup.id}. What was there before:\n"
+        f"{identity.place} is now backup {work.backup.id}{uploads}. What was there before:\n"
         f"    python manage.py restore {safety.id} --in-place"
     )
     return Restored(identity.name, None, safety_backup=safety.id)

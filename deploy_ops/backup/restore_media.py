@@ -5,6 +5,7 @@ and MEDIA_ROOT's owner, or the web server could not read them any more.
 """
 
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,24 @@ def media_paths(stamp: str) -> MediaPaths:
         live.with_name(f"{live.name}_restoring_{stamp}"),
         live.with_name(f"{live.name}_before_restore_{stamp}"),
     )
+
+
+def media_beside() -> list[Path]:
+    """The uploads that restores replaced or left half-way, oldest first."""
+    if not getattr(settings, "MEDIA_ROOT", ""):
+        return []
+    live = Path(settings.MEDIA_ROOT).resolve()
+    form = re.compile(
+        rf"{re.escape(live.name)}_(before_restore|restoring)_(?P<time>[0-9]{{8}}T[0-9]{{6}}Z)"
+    )
+    found = [
+        (match["time"], path) for path in _siblings(live) if (match := form.fullmatch(path.name))
+    ]
+    return [path for _, path in sorted(found)]
+
+
+def _siblings(path: Path) -> list[Path]:
+    return list(path.parent.iterdir()) if path.parent.is_dir() else []
 
 
 def check_media(manifest: Json) -> list[str]:

@@ -13,7 +13,7 @@ from deploy_ops.errors import BackupFailed, Interrupted, ProgramError
 
 GROWTH = 1.2
 # A first dump has nothing to go by: SQLite's is the database itself; pg_dump leaves out the
-# indexes and compresses the rest (research/backups.md, 3: 2057 MB became 158 MB).
+# indexes and compresses the rest (measured: 2057 MB became 158 MB).
 FIRST_DUMP = {"sqlite": 1.1, "postgresql": 0.5}
 ALMOST_FULL_BYTES = 32 * 1024 * 1024
 

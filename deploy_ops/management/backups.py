@@ -1,6 +1,7 @@
 """The actions of `manage.py backups`: options in, exit code and JSON out, text on the way."""
 
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,10 +12,11 @@ from django.utils.module_loading import import_string
 from deploy_ops.backup import catalog, retention
 from deploy_ops.backup.engines import engine_for
 from deploy_ops.backup.entry import Backup, Entry, Level
+from deploy_ops.backup.restore_media import media_beside
 from deploy_ops.backup.verification import verify_backup
 from deploy_ops.backup.workspace import sweep
 from deploy_ops.conf import conf
-from deploy_ops.errors import BackupCorrupt
+from deploy_ops.errors import BackupCorrupt, ConfigurationError
 from deploy_ops.lock import deploy_lock
 from deploy_ops.management.base import Json, OpsCommand
 from deploy_ops.migrate.journal import referred_backups
@@ -133,7 +135,7 @@ def _verify(command: OpsCommand, backup: Backup, level: Level, alias: str) -> Js
     facts = {"backup": backup.id, "level": level}
     try:
         verification = verify_backup(backup, level, alias=alias, progress=command.progress)
-    except BackupCorrupt as error:
+    except (BackupCorrupt, ConfigurationError) as error:  # a missing key, too, concerns one backup
         command.stderr.write(str(error))
         return facts | {"error": str(error)}
     command.tell(f"Backup {backup.id} passed level {level}.")
@@ -146,11 +148,15 @@ def _prune_databases(command: OpsCommand, options: Options) -> Outcome:
     alias = options["database"]
     with deploy_lock(alias, purpose="prune"):
         engine = engine_for(alias)
-        drop = [name for name in engine.databases_beside() if _age_of(name) >= options["min_age"]]
+        kept: dict[str, Callable[[str], object]] = {
+            **{name: engine.drop for name in engine.databases_beside()},
+            **{str(path): shutil.rmtree for path in media_beside()},
+        }
+        drop = [name for name in kept if _age_of(name) >= options["min_age"]]
         for name in drop:
             command.tell(f"{_verb(options)}  {name}")
             if options["delete"]:
-                engine.drop(name)
+                kept[name](name)
     _remind(command, options, bool(drop))
     return 0, {"status": "ok", "deleted": options["delete"], "drop": drop}
 
@@ -193,7 +199,8 @@ def _line(entry: Entry, now: datetime) -> str:
     }
     words = [word for word, applies in marks.items() if applies]
     size, age = f"{backup.size_bytes / 1e6:.1f} MB", _age(now - backup.created_at)
-    return f"{entry.id}  {age:>6}  {size:>10}  {backup.level:8}  {backup.place}  {', '.join(words)}"
+    line = f"{entry.id}  {age:>6}  {size:>10}  {backup.level:8}  {backup.place}"
+    return f"{line}  {', '.join(words)}".rstrip()
 
 
 def _facts(entry: Entry, now: datetime) -> Json:

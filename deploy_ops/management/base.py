@@ -98,7 +98,9 @@ class OpsCommand(BaseCommand, ABC):
 
     def tell(self, text: str) -> None:
         """Say something to people: on stdout, or on stderr when stdout belongs to JSON."""
-        (self.stderr if self.as_json else self.stdout).write(text)
+        stream = self.stderr if self.as_json else self.stdout
+        stream.write(text)
+        stream.flush()  # in a log that both streams share, the order is the order of events
 
     def _explain(self, error: DeployOpsError, with_traceback: bool) -> tuple[int, Json]:
         if with_traceback:

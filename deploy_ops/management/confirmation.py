@@ -51,7 +51,7 @@ class Confirmation:
 def describe(loss: Loss) -> list[str]:
     """What the live database would lose, in words."""
     minutes = loss.age.total_seconds() / 60
-    lines = [f"The backup of {loss.place} is {minutes:.0f} minutes old."]
+    lines = [f"The backup of {loss.place} is {minutes:.0f} min old."]
     if loss.lsn_then:
         lines.append(f"Write-ahead log: {loss.lsn_then} then, {loss.lsn_now} now.")
     lines += [
@@ -61,6 +61,7 @@ def describe(loss: Loss) -> list[str]:
     lines += [
         f"    {table}: {rows} rows inserted, updated or deleted since"
         for table, rows in loss.writes.rows.items()
+        if loss.lsn_then  # SQLite counts no writes, only what is there
     ]
     if loss.writes.answer is Answer.NOBODY:
         lines.append("Nobody wrote since: nothing would be lost.")

@@ -31,8 +31,8 @@ def show_plan(request: Request, write: Write) -> Json:
     return _plan_json(plan, sizes)
 
 
-def _step_text(step: Step, sizes: Mapping[str, int]) -> str:
-    tables = ", ".join(f"{name} ({_size(sizes.get(name))})" for name in step.tables) or "none known"
+def _step_text(step: Step, sizes: Mapping[str, int] | None) -> str:
+    tables = ", ".join(name + _size(name, sizes) for name in step.tables) or "none known"
     return "\n".join(
         [
             f"{step}{' (backwards)' if step.backwards else ''}",
@@ -44,26 +44,28 @@ def _step_text(step: Step, sizes: Mapping[str, int]) -> str:
     )
 
 
-def _plan_json(plan: Plan, sizes: Mapping[str, int]) -> Json:
+def _plan_json(plan: Plan, sizes: Mapping[str, int] | None) -> Json:
     steps = [
-        {**asdict(step), "tables": {name: sizes.get(name) for name in step.tables}}
+        {**asdict(step), "tables": {name: (sizes or {}).get(name) for name in step.tables}}
         for step in plan.steps
     ]
     return {"status": "planned" if plan else "nothing_to_do", "plan": steps}
 
 
-def _size(size_bytes: int | None) -> str:
-    if size_bytes is None:
-        return "new"
-    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"
+def _size(name: str, sizes: Mapping[str, int] | None) -> str:
+    """The size in brackets; nothing where the database cannot tell it."""
+    if sizes is None:
+        return ""
+    if name not in sizes:
+        return " (new)"
+    size_bytes = sizes[name]
+    return f" ({size_bytes / 1e6:.1f} MB)" if size_bytes >= 1e6 else f" ({size_bytes / 1e3:.0f} kB)"
 
 
 def show_result(result: Result, write: Write, complain: Write) -> Json:
     """Print how the run ended, and return it for programs."""
     for finding in result.findings:
-        write(str(finding))
-    if result.error:
-        complain(result.error)
+        write(f"{finding.msg}\n{finding.hint}\n[{finding.id}]  docs/reference/findings.md")
     if result.recovery:
         complain(result.recovery.message)
     if result.status == "nothing_to_do":

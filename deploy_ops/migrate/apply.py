@@ -1,7 +1,7 @@
 """Run a plan with Django's own executor, one migration at a time, each in one transaction of ours.
 
 The outer transaction takes in the row of django_migrations, which Django itself writes after the
-commit when there is deferred SQL (research/migrations.md, 6.5): a step is recorded and done, or
+commit when there is deferred SQL (docs/decisions/0005): a step is recorded and done, or
 neither. A migration with `atomic = False` runs as Django runs it.
 """
 
@@ -91,10 +91,13 @@ class History:
 def apply_plan(run: Run, history: History, plan: Plan, *, in_one_transaction: bool) -> None:
     """Apply the plan; raises StepFailed, and django_migrations tells what is committed."""
     groups = [plan.steps] if in_one_transaction else [(step,) for step in plan.steps]
-    for group in groups:
-        run.lock.check()
-        _apply_with_retries(run, history, group)
-    history.executor.check_replacements()
+    try:
+        for group in groups:
+            run.lock.check()
+            _apply_with_retries(run, history, group)
+        history.executor.check_replacements()
+    except KeyboardInterrupt as error:  # between two steps, or in the pause before a retry
+        raise StepFailed("Stopped by the operator between two migrations.") from error
 
 
 def _apply_with_retries(run: Run, history: History, group: tuple[Step, ...]) -> None:

@@ -26,8 +26,8 @@ ENDED = frozenset({"finished", "resolved"})
 class Journal:
     """The journal of the run that is going on; the only writer of its file."""
 
-    def __init__(self, run: str, descriptor: int) -> None:
-        self.run = run
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
         self._descriptor = descriptor
 
     @classmethod
@@ -35,7 +35,8 @@ class Journal:
         """Open the journal of a new run and record its start."""
         run = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         directory = private_directory(conf.dir / "runs")
-        journal = cls(run, open_private(directory / f"{run}.jsonl"))
+        path = directory / f"{run}.jsonl"
+        journal = cls(path, open_private(path))
         sync_directory(directory)
         journal.record("started", **facts)
         return journal
@@ -43,7 +44,12 @@ class Journal:
     @classmethod
     def reopen(cls, record: "Record") -> "Journal":
         """Go on writing the journal of an earlier run, to resolve it."""
-        return cls(record.run, open_private(record.path, os.O_WRONLY | os.O_APPEND))
+        return cls(record.path, open_private(record.path, os.O_WRONLY | os.O_APPEND))
+
+    @property
+    def run(self) -> str:
+        """The id of the run."""
+        return self.path.stem
 
     def record(self, step: str, **facts: Any) -> None:
         """Append one step, durable when this returns; raises JournalFailed if it cannot be."""

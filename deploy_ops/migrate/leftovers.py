@@ -15,7 +15,7 @@ def drop_invalid_indexes(run: Run, difference: list[str]) -> bool:
     """Drop them if they are all that differs from the schema before; say whether it was done.
 
     An invalid index may be one that somebody is building right now; dropping that one would make
-    the build report success without an index (research/migrations.md, 0.5).
+    the build report success without an index.
     """
     found = [INVALID.match(line) for line in difference]
     if not found or not all(found):

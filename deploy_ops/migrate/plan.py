@@ -129,7 +129,8 @@ def make_plan(migrations: Iterable[tuple[Migration, bool]], state: ProjectState)
 
 def _step(migration: Migration, backwards: bool, state: ProjectState) -> Step:
     label = migration.app_label
-    reversals = [Reversal.LOSSLESS]
+    # A step back drops what the migration made; applying it again brings back no data.
+    reversals = [Reversal.LOSSY if backwards else Reversal.LOSSLESS]
     tables: dict[str, None] = {}
     operations = list(_flat(migration.operations))
     for operation in operations:
@@ -207,7 +208,7 @@ def _width(field: models.Field[Any, Any]) -> tuple[float, int, int]:
 def _tables(operation: Operation, app_label: str, state: ProjectState) -> Iterable[str]:
     """Tables the operation names: its model's and those its foreign keys point to.
 
-    PostgreSQL locks the parent too when a foreign key comes or goes (research/migrations.md, 0.7).
+    PostgreSQL locks the parent too when a foreign key comes or goes.
     """
     name = _model_name(operation)
     model = state.models.get((app_label, name.lower())) if name else None

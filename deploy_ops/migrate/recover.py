@@ -213,7 +213,7 @@ def manual(case: Case) -> Recovery:
         *case.reasons,
         f"Applied by this run and still there: {applied}.",
         "The schema differs from before the run in:\n" + _listed(case.difference()),
-        f"Journal: {case.run.journal.run}.",
+        f"Journal: {case.run.journal.path}",
         "Ways out:",
         "    python manage.py safe_migrate   # after mending the migration: go on forwards",
     ]

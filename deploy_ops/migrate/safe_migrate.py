@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from django.core.checks import CheckMessage
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import translation
@@ -19,7 +19,7 @@ from deploy_ops.backup.entry import Backup
 from deploy_ops.backup.create import take_backup
 from deploy_ops.backup.engines import engine_for
 from deploy_ops.backup.restore import has_interrupted, resume_interrupted
-from deploy_ops.errors import DeployOpsError, LockLost, PlanRefused, StepFailed
+from deploy_ops.errors import DatabaseLost, DeployOpsError, LockLost, PlanRefused, StepFailed
 from deploy_ops.lock import DeployLock, deploy_lock
 from deploy_ops.migrate import journal
 from deploy_ops.migrate.apply import History, Run, apply_plan
@@ -32,6 +32,7 @@ from deploy_ops.migrate.signals import DjangoPlan, send_post_migrate, send_pre_m
 from deploy_ops.migrate.targets import django_plan, load_executor, reach, table_sizes
 from deploy_ops.migrate.verify import timeout_findings, verify_run
 from deploy_ops.progress import Progress
+from deploy_ops.redact import redact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +198,7 @@ def _in_one_transaction(request: Request, plan: Plan) -> bool:
             f"--single-transaction cannot hold {names}, which runs without a transaction or "
             "backwards. Nothing was changed. Leave the flag out to apply one by one."
         )
-    sizes = table_sizes(connections[request.alias], plan.tables)
+    sizes = table_sizes(connections[request.alias], plan.tables) or {}
     return request.single_transaction or (plan.fits_one_transaction and plan.is_cheap(sizes))
 
 
@@ -228,29 +229,41 @@ def _apply(work: Work, case: Case, history: History, todo: DjangoPlan, at_once: 
             apply_plan(case.run, history, case.plan, in_one_transaction=at_once)
     except (StepFailed, LockLost) as error:
         result.error = str(error)
+        work.progress.say(result.error)
         with result.timed("recover"):
-            # Without the lock another deployment may be at work: only a person can go on.
-            is_lost = isinstance(error, LockLost)
-            result.recovery = manual(case) if is_lost else recover(case, work.request.on_failure)
+            result.recovery = _recover(case, error, work.request.on_failure)
         is_open = result.recovery.rung is Rung.MANUAL
         result.status = "failed" if is_open else "recovered"
     else:
         _finish(result, case, history, todo)
 
 
+def _recover(case: Case, error: StepFailed | LockLost, on_failure: OnFailure) -> Recovery:
+    try:
+        # Without the lock another deployment may be at work: only a person can go on.
+        return manual(case) if isinstance(error, LockLost) else recover(case, on_failure)
+    except (OperationalError, InterfaceError) as lost:
+        # The journal stays unresolved, so that the next run finds out what was committed.
+        raise DatabaseLost(
+            f"{error}\nThe database does not answer any more: {redact(str(lost)).strip()}\n"
+            "What was committed stays, and what was open rolls back. Once it answers, this finds "
+            "out and goes on:\n    python manage.py safe_migrate"
+        ) from lost
+
+
 def _finish(result: Result, case: Case, history: History, todo: DjangoPlan) -> None:
     """Everything is applied and committed: verify it and tell post_migrate's handlers."""
     result.applied = [step.key for step in case.plan.steps]
     result.status = "ok"
-    with result.timed("verify"):
-        result.findings += verify_run(case.run.connection, case.plan, case.before)
     try:
+        with result.timed("verify"):
+            result.findings += verify_run(case.run.connection, case.plan, case.before)
         with result.timed("post_migrate"):
             send_post_migrate(case.run.alias, history.state, todo)
-    except StepFailed as error:
+    except (StepFailed, KeyboardInterrupt) as error:
         # The schema is complete, so there is nothing to reverse; the handlers can run again.
         result.status = "failed"
-        result.error = str(error)
+        result.error = str(error) or "Stopped by the operator."
         result.recovery = Recovery(
             Rung.NONE,
             "All migrations are applied. Only the handlers of post_migrate are missing. Mend "

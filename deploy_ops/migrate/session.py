@@ -1,18 +1,19 @@
 """The session that migrates: how long it waits for locks, and how others can recognise it.
 
-Research (migrations.md 0.4, 0.6; zero-downtime.md 6): building an index concurrently counts its
+Measured on PostgreSQL 15: building an index concurrently counts its
 wait for old snapshots against lock_timeout, so it gets none; a killed client's statement runs on
 unless the server looks whether somebody still listens; and a lock_timeout below deadlock_timeout
 never gets past an autovacuum.
 """
 
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 CONCURRENTLY = re.compile(
@@ -20,6 +21,8 @@ CONCURRENTLY = re.compile(
 )
 LOST_LOCK_RACES = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
 SQLITE_BUSY = 5
+RECONNECT_WITHIN = timedelta(seconds=10)
+RECONNECT_PAUSE_SECONDS = 0.5
 HOLDERS = """
     SELECT DISTINCT activity.pid, activity.application_name, activity.state,
            extract(epoch FROM now() - activity.xact_start)::int
@@ -96,13 +99,25 @@ def heal(connection: BaseDatabaseWrapper, prepare: Callable[[], None]) -> None:
     """Leave no transaction open after a failure, and a connection that works.
 
     Django's schema editor runs deferred SQL before it leaves its atomic block; when that SQL
-    fails, the block stays open for ever (research/migrations.md, 0.2). A new connection is the
-    cure.
+    fails, the block stays open for ever (docs/decisions/0005). A new connection is the
+    cure. A server that restarts is waited for; if it does not come, whoever asks it next will
+    say so.
     """
-    if connection.in_atomic_block or not connection.is_usable():
-        connection.close()
-        connection.connect()
+    if not connection.in_atomic_block and connection.is_usable():
+        return
+    connection.close()
+    deadline = time.monotonic() + RECONNECT_WITHIN.total_seconds()
+    while not _reconnected(connection) and time.monotonic() < deadline:
+        time.sleep(RECONNECT_PAUSE_SECONDS)
+    if connection.is_usable():
         prepare()
+
+
+def _reconnected(connection: BaseDatabaseWrapper) -> bool:
+    with suppress(OperationalError), connection.wrap_database_errors:
+        connection.connect()
+        return True
+    return False
 
 
 def is_lock_failure(error: BaseException | None) -> bool:
@@ -124,7 +139,8 @@ def lock_holders(connection: BaseDatabaseWrapper, tables: set[str]) -> str:
         cursor.execute(HOLDERS, [sorted(tables)])
         rows = cursor.fetchall()
     held = [
-        f"{name or 'a session'} (pid {pid}, {state}, {age} s)" for pid, name, state, age in rows
+        f"{name or 'a session'} (pid {pid}{f', {state}, {age} s' if state else ''})"
+        for pid, name, state, age in rows
     ]
     return f", held by {', '.join(held)}" if held else ""
 

@@ -86,10 +86,10 @@ def _find(executor: MigrationExecutor, app: str, prefix: str) -> str:
     )
 
 
-def table_sizes(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> Mapping[str, int]:
-    """Bytes of each table that exists, indexes included; nothing on SQLite, which cannot tell."""
+def table_sizes(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> Mapping[str, int] | None:
+    """Bytes of each table that exists, indexes included; None on SQLite, which cannot tell."""
     if connection.vendor != "postgresql":
-        return {}
+        return None
     with connection.cursor() as cursor:
         cursor.execute(SIZES, [sorted(tables)])
         return dict(cursor.fetchall())

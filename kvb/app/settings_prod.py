@@ -52,7 +52,12 @@ if bucket := os.environ.get("BACKUP_S3_BUCKET"):
     endpoint = os.environ.get("BACKUP_S3_ENDPOINT_URL") or None
     STORAGES["backups"] = {
         "BACKEND": "storages.backends.s3.S3Storage",
-        "OPTIONS": {"bucket_name": bucket, "endpoint_url": endpoint, "file_overwrite": False},
+        "OPTIONS": {
+            "bucket_name": bucket,
+            "endpoint_url": endpoint,
+            "file_overwrite": False,
+            "max_memory_size": 8 * 1024 * 1024,  # past that a file read back goes to disk
+        },
     }
 
 LOGGING = logging.TO_STANDARD_ERROR

@@ -23,9 +23,9 @@ def test_two_migrations_hold_and_the_third_breaks(deployed):
 def test_the_message_says_what_why_state_and_next(deployed):
     project = deployed("bad_third")
     result = project.run("safe_migrate", check=3)
-    assert (
-        "bad_third.0004_import_receipts failed: ValueError: line 7 of the import" in result.stderr
-    )
+    told = result.stdout
+    failure = "bad_third.0004_import_receipts failed: ValueError: line 7 of the import"
+    assert told.index(failure) < told.index("Reversed bad_third.0003_receipt")
     assert "The schema is as it was" in result.stderr
     assert "Traceback" not in result.stderr
 

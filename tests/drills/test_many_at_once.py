@@ -1,13 +1,17 @@
 """Others at the same time: a second run, twenty runs, writers, blockers, killed sessions."""
 
 import itertools
+import os
+import signal
 import threading
 import time
 
 import psycopg
 import pytest
 
+from tests.conftest import running_cluster, scratch_database
 from tests.drills.conftest import TRIPS
+from tests.project.runner import Project
 
 MIGRATING = "SELECT pid FROM pg_stat_activity WHERE application_name ~ '^deploy_ops/[0-9]{8}T'"
 SLEEPING = MIGRATING + " AND query LIKE '%%pg_sleep%%' AND state = 'active'"
@@ -37,7 +41,7 @@ def test_a_second_run_is_told_who_holds_the_lock(deployed, wait_for):
     second = project.json("safe_migrate", "--wait", "0", check=1)
     assert second["status"] == "refused"
     assert f"process {first.pid}" in second["message"]
-    assert "--wait 300" in second["message"]
+    assert "when it has ended" in second["message"]
     assert project.finish(first).code == 0
 
 
@@ -91,6 +95,58 @@ def test_sigterm_rolls_back_like_ctrl_c(deployed, wait_for):
     result = project.finish(run)
     assert result.code == 3, result
     assert result.json()["recovery"]["rung"] == "rolled_back"
+
+
+@on_pg15
+def test_ctrl_c_while_waiting_to_try_again_recovers_too(deployed):
+    project = deployed("good_expand")
+    with project.database.connect() as blocker, blocker.transaction():
+        blocker.execute("SELECT * FROM good_expand_trip")
+        run = project.start("safe_migrate", "--lock-timeout", "3s", "--lock-retries", "50")
+        wait_for_text(project, run, "attempt 2 of 51")
+        run.send_signal(signal.SIGINT)
+        result = project.finish(run)
+    assert result.code == 3, result
+    assert "Stopped by the operator" in result.stdout
+    assert project.journal()[-1]["step"] == "finished"
+
+
+def test_a_server_that_crashes_is_asked_again_by_the_next_run(tmp_path_factory, wait_for):
+    """A killed backend takes every session with it, the deploy lock's too."""
+    for cluster in running_cluster(15):
+        for database in scratch_database(cluster):
+            project = Project(tmp_path_factory.mktemp("project"), database)
+            project.with_apps("slow_migration")
+            project.run("migrate", "slow_migration", "0001", check=0)
+            project.insert_trips("slow_migration", *TRIPS)
+            run = project.start("safe_migrate", "--format", "json")
+            [(pid,)] = wait_for(database, SLEEPING)
+            os.kill(pid, signal.SIGKILL)
+            result = project.finish(run)
+            assert result.code in (3, 4), result.stderr
+            assert "Traceback" not in result.stderr
+            wait_until_it_answers(database)
+            fast = {"SLOW_MIGRATION_SECONDS": "0"}
+            project.run("safe_migrate", env=fast, check=0)
+            assert project.trips("slow_migration") == TRIPS
+
+
+def wait_for_text(project, run, text, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while text not in project.output_of(run):
+        assert time.monotonic() < deadline, project.output_of(run)
+        time.sleep(0.05)
+
+
+def wait_until_it_answers(database, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            database.query("SELECT 1")
+            return
+        except psycopg.OperationalError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
 
 @on_postgresql

@@ -149,6 +149,11 @@ class Project:
             raise AssertionError(f"not done after {timeout} s: {self._result(process)!r}") from None
         return self._result(process)
 
+    def output_of(self, process: subprocess.Popen) -> str:
+        """What a started command has printed on stdout so far."""
+        with self._output(self._started.index(process), "stdout", "r") as file:
+            return file.read()
+
     def runs(self) -> list[Path]:
         """Journals, oldest name first."""
         return sorted((self.ops_dir / "runs").glob("*.jsonl"))

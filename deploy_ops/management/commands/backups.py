@@ -25,12 +25,16 @@ class Command(OpsCommand):
             for name, action in ACTIONS.items()
         }
         for name in ("show", "verify", "pin", "unpin"):
-            made[name].add_argument("id", metavar="ID", help="id of a backup, or `latest`")
+            made[name].add_argument(
+                "id", metavar="ID", help="of a backup, `latest`, or, to verify, `all`"
+            )
         made["list"].add_argument("--max-age", type=duration, help="exit 1 if older, such as 26h")
         made["verify"].add_argument("--level", type=Level, choices=list(Level), default=Level.READ)
         prune = made["prune"]
         prune.add_argument("--delete", action="store_true", help="delete; else only say what")
-        prune.add_argument("--kept-databases", action="store_true", help="those restores replaced")
+        prune.add_argument(
+            "--kept-databases", action="store_true", help="and uploads that restores replaced"
+        )
         prune.add_argument("--min-age", type=duration, default=duration("7d"), help="of these; 7d")
         return parser
 

@@ -33,6 +33,8 @@ class Command(OpsCommand):
             if repaired := resume_interrupted(alias):
                 self.tell(repaired)
             if options["id"] is None:
+                if not repaired:
+                    self.tell("No restore was cut off: there is nothing to repair.")
                 return 0, {"status": "ok" if repaired else "nothing_to_do", "repaired": repaired}
             backup = find_backup(alias, options["id"])
             restored = restore_backup(backup, alias=alias, lock=lock, **chosen)

@@ -22,14 +22,18 @@ class Command(OpsCommand):
         parser.add_argument(
             "--plan", action="store_true", dest="only_plan", help="show, do nothing"
         )
-        parser.add_argument("--no-backup", action="store_false", dest="with_backup")
+        parser.add_argument(
+            "--no-backup", action="store_false", dest="with_backup", help="then nothing is restored"
+        )
         parser.add_argument("--on-failure", type=OnFailure, choices=list(OnFailure), default="auto")
         parser.add_argument(
             "--accept-data-loss", action="store_true", help="restore over others' writes"
         )
         parser.add_argument("--single-transaction", action="store_true", help="all or nothing")
         parser.add_argument("--lock-timeout", type=duration, default="2s", help="per attempt; 2s")
-        parser.add_argument("--lock-retries", type=whole_number, default=10, metavar="N")
+        parser.add_argument(
+            "--lock-retries", type=whole_number, default=10, metavar="N", help="of a step; 10"
+        )
         parser.add_argument("--wait", type=duration, default="60s", help="for the deploy lock; 60s")
 
     def operate(self, options: Json) -> tuple[int, Json]:

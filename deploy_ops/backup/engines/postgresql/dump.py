@@ -2,7 +2,7 @@
 
 A connection of ours exports its snapshot, pg_dump reads under it, and meanwhile the same
 connection counts the rows of every table; so the counts are those of the dump, whatever others
-write (research/backups.md, 7 #27).
+write (docs/decisions/0002).
 """
 
 import os

@@ -4,7 +4,7 @@ One transaction drops the schemas and loads the dump, so whatever fails leaves t
 it was; but from the first DROP to the COMMIT everybody else waits.
 
 pg_restore --single-transaction cannot include the drops, and --clean leaves what is newer than
-the dump (research/backups.md, 7 #7). So pg_restore writes a script, to its end, before psql
+the dump. So pg_restore writes a script, to its end, before psql
 begins: psql takes the end of a cut-off script for success (7 #5).
 """
 

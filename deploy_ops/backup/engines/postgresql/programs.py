@@ -1,7 +1,7 @@
 """Finds pg_dump, pg_restore and psql of exactly the major version that is wanted.
 
 Never simply what PATH has first: an older pg_dump refuses a newer server, and a newer
-pg_restore sends an older server parameters that it does not know (research/backups.md, 6).
+pg_restore sends an older server parameters that it does not know (docs/decisions/0002).
 """
 
 import importlib.util

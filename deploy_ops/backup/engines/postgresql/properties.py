@@ -2,7 +2,7 @@
 
 Owner, ACL, connection limit, comment, ALTER DATABASE SET, ALTER ROLE IN DATABASE SET, encoding
 and locale. A restored database gets them from the live one, else from the manifest
-(research/backups.md, 7 #11: all of them are lost in a plain restore and swap).
+(all of them are lost in a plain restore and swap: docs/decisions/0003).
 """
 
 import re

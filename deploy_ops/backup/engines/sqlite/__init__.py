@@ -1,4 +1,4 @@
-"""SQLite: one file, copied by its own backup API both ways (research/backups.md, 7 #29).
+"""SQLite: one file, copied by its own backup API both ways.
 
 A copy of the file misses what is in the WAL, and writing over a live file is undone by it. A
 database "beside" is a file of the same directory and is named by its path.
