@@ -81,8 +81,8 @@ class Restore:  # pylint: disable=too-many-instance-attributes  # the parameters
     @cached_property
     def stamp(self) -> str:
         """A time that no name beside the live database has yet: two restores in one second."""
-        taken = self.engine.databases_beside()
-        while any((stamp := f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}") in name for name in taken):
+        taken = " ".join(self.engine.databases_beside())
+        while (stamp := f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}") in taken:
             time.sleep(0.1)
         return stamp
 
