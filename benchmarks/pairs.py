@@ -82,7 +82,8 @@ def interleave(jobs: Mapping[str, Callable[[], Cost]], rounds: int) -> dict[str,
         for name, job in jobs.items():
             cost = job()
             costs[name].append(cost)
-            print(f"round {number + 1}: {name}: {cost}", flush=True)
+            told = f"{cost.wall_seconds:.2f} s, others {cost.others_percent:.0f} %"
+            print(f"round {number + 1}: {name}: {told}", flush=True)
     return costs
 
 
@@ -98,7 +99,8 @@ def walls(costs: Iterable[Cost]) -> list[float]:
 
 def print_costs(title: str, costs: Mapping[str, list[Cost]]) -> None:
     """Print a table of the jobs."""
-    head = ["job", "n", "wall s, median", "range", "CPU s", "server CPU s", "peak MB", "others"]
+    head = ["job", "n", "wall s, median", "range", "quietest (others)", "CPU s, own + server"]
+    head += ["peak MB", "others"]
     print_table(title, head, [[name, *_cells(runs)] for name, runs in costs.items()])
 
 
@@ -118,12 +120,15 @@ def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) 
 
 def _cells(runs: list[Cost]) -> list[str]:
     seconds = walls(runs)
+    quietest = min(runs, key=lambda cost: cost.others_percent)
+    own = median(cost.cpu_seconds for cost in runs)
+    server = median(cost.server_seconds for cost in runs)
     return [
         str(len(runs)),
         f"{median(seconds):.2f}",
         f"{min(seconds):.2f} to {max(seconds):.2f}",
-        f"{median(cost.cpu_seconds for cost in runs):.1f}",
-        f"{median(cost.server_seconds for cost in runs):.1f}",
+        f"{quietest.wall_seconds:.2f} ({quietest.others_percent:.0f} %)",
+        f"{own:.1f} + {server:.1f}",
         _peak(max(cost.peak_mb for cost in runs)),
         f"{median(cost.others_percent for cost in runs):.0f} %",
     ]
