@@ -21,7 +21,7 @@ def code_version() -> str:
 def _installed() -> str:
     """Version of the distribution that brought the package of the root URLconf."""
     package = str(getattr(settings, "ROOT_URLCONF", "")).partition(".")[0]
-    distributions = packages_distributions().get(package)
+    distributions = package and packages_distributions().get(package)
     return version(distributions[0]) if distributions else ""
 
 
