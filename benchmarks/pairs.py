@@ -33,7 +33,7 @@ class Cost:
 
 
 def run(argv: Sequence[object], env: Mapping[str, str], server_pid: int | None = None) -> Cost:
-    """Run a program to its end and measure it; CalledProcessError if it fails."""
+    """Run a program to its end and measure it; SystemExit with what it said if it fails."""
     words = list(map(str, argv))
     busy, server = busy_seconds(), tree_seconds(server_pid) if server_pid else 0.0
     started = time.monotonic()
@@ -50,7 +50,7 @@ def run(argv: Sequence[object], env: Mapping[str, str], server_pid: int | None =
         wall = time.monotonic() - started
         child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
-        raise subprocess.CalledProcessError(child.returncode, words, output)
+        raise SystemExit(f"{' '.join(words)}\nended with {child.returncode}:\n{output}")
     cpu = usage.ru_utime + usage.ru_stime
     server = tree_seconds(server_pid) - server if server_pid else 0.0
     others = max(0.0, busy_seconds() - busy - cpu - server) / wall / (os.cpu_count() or 1)
