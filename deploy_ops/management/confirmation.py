@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from deploy_ops.backup.engines import engine_for
@@ -25,7 +26,7 @@ class Confirmation:
         if options["into"] or options["interactive"] or options["id"] is None:
             return
         name = engine_for(options["database"]).database_name
-        if options["confirm"] != name:
+        if options["confirm"] not in {name, PurePath(name).name}:  # SQLite's name is a path
             given = options["confirm"] or "nothing"
             raise RestoreRefused(
                 f"--noinput needs --confirm with the name of the live database; given was {given}. "
