@@ -13,10 +13,12 @@ from deploy_ops.backup.encryption import keyring
 from deploy_ops.backup.storage import ALIAS
 from deploy_ops.conf import PREFIX, conf, known_names
 from deploy_ops.errors import ConfigurationError
+from deploy_ops.health.readiness import BUILT_IN, make_probes
 
 PUBLIC_ROOTS = ("MEDIA_ROOT", "STATIC_ROOT")
 FILE_SYSTEM = "django.core.files.storage.FileSystemStorage"
 S3 = ("storages.backends.s3.", "storages.backends.s3boto3.")
+HEALTH = "deploy_ops.health.middleware.HealthMiddleware"
 
 
 @register("deploy_ops")
@@ -104,6 +106,37 @@ def check_storage(**_options: Any) -> list[CheckMessage]:
                 f'STORAGES["{ALIAS}"] reads whole files into memory when copies are compared.',
                 hint='"OPTIONS": {"max_memory_size": 16 * 1024 * 1024}',
                 id="deploy_ops.C007",
+            )
+        ]
+    return []
+
+
+@register("deploy_ops")
+def check_health_middleware(**_options: Any) -> list[CheckMessage]:
+    """C008: the middleware that answers polls stands behind others that get in their way."""
+    if HEALTH not in settings.MIDDLEWARE or settings.MIDDLEWARE[0] == HEALTH:
+        return []
+    return [
+        Caution(
+            f"{settings.MIDDLEWARE[0]} comes before HealthMiddleware in MIDDLEWARE, so polls by IP "
+            "address or plain http may get 400 or 301 instead of an answer.",
+            hint=f'MIDDLEWARE = ["{HEALTH}", ...]',
+            id="deploy_ops.C008",
+        )
+    ]
+
+
+@register("deploy_ops")
+def check_readiness_checks(**_options: Any) -> list[CheckMessage]:
+    """C009: a readiness check that cannot be made, so that every poll would fail."""
+    try:
+        make_probes()
+    except (AttributeError, ImportError, TypeError, ValueError, ConfigurationError) as error:
+        return [
+            Error(
+                f"DEPLOY_OPS_READINESS_CHECKS cannot be used: {error}",
+                hint=f"There are {', '.join(BUILT_IN)}, and paths of functions and classes.",
+                id="deploy_ops.C009",
             )
         ]
     return []

@@ -1,8 +1,11 @@
 """What all environments share; settings_dev, settings_prod and settings_test add their own."""
 
+from datetime import date
 from pathlib import Path
 
 from django.urls import reverse_lazy
+
+from deploy_ops.flags.declaration import Flag
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 VAR_DIR = BASE_DIR / "var"
@@ -19,11 +22,13 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "deploy_ops.health.middleware.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "deploy_ops.flags.middleware.FlagsMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -68,6 +73,12 @@ USE_TZ = True
 
 STATIC_URL = "/static/"
 # There is no MEDIA_URL: receipts are private and leave only through a view that checks who asks.
+
+DEPLOY_OPS_FLAGS = {
+    "csv_export": Flag(
+        "CSV export of a month's trips", owner="reisekosten", remove_by=date(2027, 3, 31)
+    ),
+}
 
 # Demo people have a published password; only an environment made for trying allows them.
 DEMO_DATA_ALLOWED = False
