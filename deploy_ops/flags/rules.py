@@ -1,7 +1,7 @@
 """For whom a flag is on: a value, the same for the environment, the database and the history."""
 
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
@@ -102,5 +102,5 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, datetime):
-        return value.isoformat()
+        return value.astimezone(UTC).isoformat()
     return str(value.quantize(STEP)) if isinstance(value, Decimal) else value
