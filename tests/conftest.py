@@ -61,10 +61,10 @@ ALIAS = "scratch"
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def running_cluster(major: int, **options):
+def running_cluster(major: int, *, make=PostgresCluster, **options):
     """Start, lend, stop."""
     try:
-        cluster = PostgresCluster(major, **options).start()
+        cluster = make(major, **options).start()
     except PostgresUnavailable as missing:
         if str(major) in os.environ.get("REQUIRE_POSTGRESQL", "").split(","):
             pytest.fail(f"REQUIRE_POSTGRESQL names {major}: {missing}", pytrace=False)
