@@ -18,6 +18,7 @@ from datetime import timedelta
 from weakref import WeakSet
 
 from django.db import connections
+from django.dispatch import Signal
 
 from deploy_ops.redact import redact
 
@@ -28,6 +29,8 @@ KEEP = timedelta(seconds=1)
 # How long callers wait for what failed last time. A server that is back answers within it, and one
 # that is not costs a sync worker no more than this, once per run.
 BRIEF = timedelta(seconds=0.1)
+# For each run that failed, and for the first answer that had to be given without one.
+failed = Signal()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,8 @@ class Probe:
         """Keep the outcome, and log the change, not every poll: an outage has two lines."""
         was_well = self._last is None or self._last.is_well
         self._last = outcome
+        if not outcome.is_well:
+            failed.send_robust(type(self), name=self.name)
         if was_well and not outcome.is_well:
             logger.error("Health check %s fails: %s", self.name, outcome.reason)
         elif outcome.is_well and not was_well:

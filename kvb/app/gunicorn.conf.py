@@ -13,6 +13,7 @@ from typing import Any
 
 from deploy_ops.health.access_log import SuccessfulPolls
 from deploy_ops.health.draining import start_draining
+from deploy_ops.metrics.workers import absorb, count_in_own_directory, remove_own_directory
 
 # Threads, so that a request that waits for the database does not keep polls waiting as well.
 worker_class = "gthread"
@@ -34,7 +35,8 @@ DRAIN_SECONDS = int(os.environ.get("DRAIN_SECONDS", "5"))
 
 
 def on_starting(server: Any) -> None:
-    """In the master, before anything else. Prometheus' multiprocess directory is emptied here."""
+    """In the master, before anything else."""
+    count_in_own_directory()
     server.log.access_log.addFilter(SuccessfulPolls())
 
 
@@ -60,5 +62,14 @@ def when_ready(server: Any) -> None:
     signal.signal(signal.SIGTERM, drain)
 
 
-def child_exit(_server: Any, _worker: Any) -> None:
-    """In the master, after a worker has gone. Prometheus is told so here."""
+def child_exit(server: Any, worker: Any) -> None:
+    """In the master, after a worker has gone: what it counted stays."""
+    try:
+        absorb(worker.pid)
+    except OSError:  # gunicorn's master would end
+        server.log.exception("The metrics of worker %s stay where they are", worker.pid)
+
+
+def on_exit(_server: Any) -> None:
+    """In the master, after everything else."""
+    remove_own_directory()

@@ -19,10 +19,15 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django_prometheus",
 ]
 
 MIDDLEWARE = [
     "deploy_ops.health.middleware.HealthMiddleware",
+    # What stands above the next but one is not counted: neither polls nor scrapes are visitors.
+    "deploy_ops.metrics.page.MetricsMiddleware",
+    "kvb.app.request_id.RequestIdMiddleware",
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -31,6 +36,7 @@ MIDDLEWARE = [
     "deploy_ops.flags.middleware.FlagsMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 
 ROOT_URLCONF = "kvb.app.urls"
