@@ -3,6 +3,8 @@
 import base64
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from django.conf import settings
@@ -10,6 +12,8 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.wait import WebDriverWait
 
 CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 # Nothing but the page under test is to be asked for, and no other profile is to be touched.
@@ -71,11 +75,21 @@ class Browser:
     def open(self, path: str) -> None:
         self.driver.get(self.base + path)
 
-    def log_in(self, name: str) -> None:
-        """By the form of the administration; the password is the name."""
-        self.open("/admin/login/")
+    def log_in(self, name: str, at: str = "/admin/login/") -> None:
+        """By the form of the administration or of the application; the password is the name."""
+        self.open(at)
         self.driver.find_element(By.NAME, "username").send_keys(name)
-        self.driver.find_element(By.NAME, "password").send_keys(name, Keys.ENTER)
+        with self.next_page():
+            self.driver.find_element(By.NAME, "password").send_keys(name, Keys.ENTER)
+
+    @contextmanager
+    def next_page(self) -> Iterator[None]:
+        """Wait until what is done inside has brought another page."""
+        page = self.driver.find_element(By.TAG_NAME, "html")
+        yield
+        wait = WebDriverWait(self.driver, SECONDS_FOR_A_PAGE, poll_frequency=0.05)
+        wait.until(staleness_of(page))
+        wait.until(lambda driver: driver.execute_script("return document.readyState") == "complete")
 
     @property
     def text(self) -> str:
@@ -97,7 +111,8 @@ class Browser:
 
     def press(self, word: str, within: str = "") -> None:
         """Click the link or button that says `word` (in the row that has the text `within`)."""
-        self._clickable(word, within)[0].click()
+        with self.next_page():
+            self._clickable(word, within)[0].click()
 
     def field(self, label: str) -> WebElement:
         """The field with that label."""
@@ -130,15 +145,18 @@ class Browser:
         )
 
     def complaints(self) -> list[str]:
-        """What the console says since the last call: scripts, refused or missing files."""
-        return [entry["message"] for entry in self.driver.get_log("browser")]
+        """Errors of the console since the last call: scripts, refused or missing files."""
+        entries = self.driver.get_log("browser")
+        errors = [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
+        # The browser asks for the icon by itself, and the administration has none.
+        return [message for message in errors if "/favicon.ico" not in message]
 
     def _clickable(self, word: str, within: str = "") -> list[WebElement]:
         row = (
             f"//*[self::tr or self::li or self::article][contains(., '{within}')]" if within else ""
         )
         return self.driver.find_elements(
-            By.XPATH, f"{row}//*[self::a or self::button][normalize-space()='{word}']"
+            By.XPATH, f"{row}//*[self::a or self::button][normalize-space(text()[1])='{word}']"
         )
 
     def _emulate(self, width: int, height: int, mobile: bool) -> None:
@@ -148,6 +166,9 @@ class Browser:
     def _prefer(self, scheme: str) -> None:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        # The administration's colours fade into each other.
+        for_animations = "return Promise.all(document.getAnimations().map(a => a.finished)).then(0)"
+        self.driver.execute_script(for_animations)
 
     def _screenshot(self, name: str) -> None:
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)

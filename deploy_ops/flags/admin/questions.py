@@ -47,6 +47,7 @@ def ask_to_switch(name: str, to: str, *, is_declared: bool) -> Pose:
         title, button = _words(name, to, is_declared)
         rules = rules_after(stored or Rules(), to)
         form = ReasonForm(data, initial={"revision": revision})
+        form.fields["reason"].widget.attrs["autofocus"] = True
         context = {
             "button": button,
             "is_end": to == OFF or not is_declared,
