@@ -13,21 +13,31 @@ import os
 import shutil
 import struct
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PREFIX = "deploy-ops-metrics-"
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 # The sums of all workers that are gone: <kind>_gone.db beside <kind>_<pid>.db.
 GONE = "gone"
+# Held by the master and, as a fork inherits it, by every worker: free when none of them is left.
+IN_USE = "in_use"
+SETTLING_SECONDS = 10
 
 
 def count_in_own_directory() -> None:
-    """Make this server's directory, empty and private, below TMPDIR.
+    """Make this server's directory, empty and private, below TMPDIR; remove those of killed ones.
 
     A new one for each master: after SIGUSR2 two of them serve, and neither may clear the other's.
     """
-    os.environ[VARIABLE] = tempfile.mkdtemp(prefix="deploy-ops-metrics-")
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        if _is_abandoned(left):
+            shutil.rmtree(left, ignore_errors=True)
+    os.environ[VARIABLE] = tempfile.mkdtemp(prefix=PREFIX)
+    mark = os.open(Path(os.environ[VARIABLE], IN_USE), os.O_RDONLY | os.O_CREAT, 0o600)
+    fcntl.flock(mark, fcntl.LOCK_SH)
 
 
 def remove_own_directory() -> None:
@@ -59,6 +69,17 @@ def undisturbed() -> Iterator[None]:
     """While this lasts no worker is absorbed: its counts would be missed, or read twice."""
     with _locked(Path(os.environ[VARIABLE]), fcntl.LOCK_SH):
         yield
+
+
+def _is_abandoned(directory: Path) -> bool:
+    try:
+        if time.time() - directory.lstat().st_mtime < SETTLING_SECONDS:
+            return False  # its server may be about to lock it
+        with (directory / IN_USE).open("rb") as mark:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # in use, or somebody else's
+        return False
+    return True
 
 
 def _add(path: Path, total: Path) -> None:
