@@ -39,7 +39,7 @@ def flag_enabled(name: str, request: HttpRequest | None = None, user: Any = None
 
 
 async def aflag_enabled(name: str, request: HttpRequest | None = None, user: Any = None) -> bool:
-    """The same for asynchronous code, where asking for the request's user may need a query."""
+    """The same for coroutines, which may not wait for the database themselves."""
     return await sync_to_async(flag_enabled)(name, request, user)
 
 

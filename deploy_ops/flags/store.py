@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Any
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.core.signals import setting_changed
 from django.db import Error, connections, router, transaction
 from django.dispatch import receiver
@@ -104,7 +105,15 @@ class Store:
         if known is not None and in_transaction:
             return known
         self._next_poll = time.monotonic() + conf.flags_poll
-        self._snapshot = self._read(alias, known)
+        try:
+            self._snapshot = self._read(alias, known)
+        except SynchronousOnlyOperation:
+            # Coroutines may not wait for the database; the middleware and aflag_enabled ask for
+            # them. Without a snapshot there is nothing to go on with.
+            self.expire()
+            if known is None:
+                raise
+            return known
         if in_transaction:
             self.expire()
         return self._snapshot
@@ -117,7 +126,8 @@ class Store:
                     return self._recovered(known)
                 rules = read_rules(alias)
         except Error as error:
-            connections[alias].close_if_unusable_or_obsolete()
+            if not connections[alias].in_atomic_block:  # which would end with it
+                connections[alias].close_if_unusable_or_obsolete()
             return self._unavailable(known, error)
         return self._recovered(take_snapshot(declared_flags(), forced_flags(), rules, version))
 

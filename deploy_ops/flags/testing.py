@@ -20,8 +20,6 @@ def override_flag(name: str, enabled: bool = True) -> "Override":
     It comes before everything else, the environment included. Other threads and tasks that are
     not started from inside see nothing of it. UnknownFlag for a flag that is not declared.
     """
-    if name not in declared_flags():
-        raise UnknownFlag(f"{name!r} is not declared in DEPLOY_OPS_FLAGS.")
     return Override(name, enabled)
 
 
@@ -39,6 +37,8 @@ class Override(ContextDecorator):
         self._tokens: list[Token[Mapping[str, bool]]] = []
 
     def __enter__(self) -> None:
+        if self._name not in declared_flags():
+            raise UnknownFlag(f"{self._name!r} is not declared in DEPLOY_OPS_FLAGS.")
         forced = {**overrides.get(), self._name: self._enabled}
         self._tokens.append(overrides.set(MappingProxyType(forced)))
 
