@@ -1,11 +1,10 @@
 """What all environments share; settings_dev, settings_prod and settings_test add their own."""
 
-from datetime import date
 from pathlib import Path
 
 from django.urls import reverse_lazy
 
-from deploy_ops.flags.declaration import Flag
+from kvb.reisekosten.flags import FLAGS
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 VAR_DIR = BASE_DIR / "var"
@@ -80,11 +79,7 @@ USE_TZ = True
 STATIC_URL = "/static/"
 # There is no MEDIA_URL: receipts are private and leave only through a view that checks who asks.
 
-DEPLOY_OPS_FLAGS = {
-    "csv_export": Flag(
-        "CSV export of a month's trips", owner="reisekosten", remove_by=date(2027, 3, 31)
-    ),
-}
+DEPLOY_OPS_FLAGS = FLAGS
 
 # Demo people have a published password; only an environment made for trying allows them.
 DEMO_DATA_ALLOWED = False

@@ -54,6 +54,7 @@ def test_admin_rolls_the_export_out_to_five_percent_and_only_they_see_it(browser
 
     browser.log_in("chef")
     browser.open(LIST)
+    assert "CSV-Export der Fahrten eines Monats" in browser.main
     browser.press("Regeln", within="csv_export")
     browser.fill("Anteil der Benutzer", "5")
     browser.fill("Grund", "Erst einmal wenige")

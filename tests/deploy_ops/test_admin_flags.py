@@ -169,6 +169,7 @@ def test_switch_keeps_the_rollout_for_later(as_chef):
     change(Rules(percentage=Decimal(5)))
     as_chef.post(OFF, answer())
     assert stored() == Rules(everyone=False, percentage=Decimal(5))
+    assert "für später aufgehoben: 5 % der Benutzer" in as_chef.get(LIST).text
     as_chef.post(ON, answer())
     assert stored() == Rules(everyone=True, percentage=Decimal(5))
     as_chef.post(RULES, answer(everyone="", percentage="5"))

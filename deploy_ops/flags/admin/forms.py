@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -163,7 +164,7 @@ def keys_of_users(names: Sequence[str]) -> dict[str, str]:
     """Primary keys as text by user name, of those that exist."""
     model = get_user_model()
     field = model.USERNAME_FIELD
-    found: Iterable[Any] = model._default_manager.filter(**{f"{field}__in": list(names)})
+    found: Iterable[Any] = QuerySet(model).filter(**{f"{field}__in": list(names)})
     return {user.get_username(): str(user.pk) for user in found}
 
 

@@ -18,10 +18,12 @@ from deploy_ops.models import FlagChange
 class Line:
     """One flag in words. `state` is also the class of its colour: on, off or some.
 
+    `description` is in the reader's language where the project has it in its translations;
     `rollout` says what is stored, whether the environment sets it aside or not.
     """
 
     flag: FlagOverview
+    description: str
     state: str
     state_text: str
     source: str
@@ -64,6 +66,7 @@ def _line(flag: FlagOverview, names: Mapping[str, str]) -> Line:
     state = flag.state
     return Line(
         flag=flag,
+        description=texts.description_of(flag),
         state=texts.state_class(state) if state else "off",
         state_text=texts.state_text(state) if state else texts.without_effect(),
         source=texts.source_text(flag),

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
@@ -15,6 +16,11 @@ from django.utils.translation import ngettext
 from deploy_ops.flags.overview import FlagOverview
 from deploy_ops.flags.rules import Rules
 from deploy_ops.flags.state import Origin, State
+
+
+def description_of(flag: FlagOverview) -> str:
+    """What the flag switches; settings can't translate it themselves, so it is done here."""
+    return _(flag.declaration.description) if flag.declaration else ""
 
 
 def state_class(state: State) -> str:
@@ -59,11 +65,12 @@ def forcing_variable(flag: FlagOverview) -> str:
 
 def rollout_texts(rules: Rules, names: Mapping[str, str]) -> list[str]:
     """The rules, one text each; `names` are those of the users by primary key."""
-    if rules.everyone is not None:
-        found = [_("on for everyone") if rules.everyone else _("off for everyone")]
-    else:
-        found = [*_target_texts(rules, names)]
-    return found + [*_date_texts(rules)]
+    targets = [*_target_texts(rules, names)]
+    if rules.everyone is None:
+        return targets + [*_date_texts(rules)]
+    everyone = _("on for everyone") if rules.everyone else _("off for everyone")
+    kept = [_("kept for later: %s") % ", ".join(targets)] if targets else []
+    return [everyone, *_date_texts(rules), *kept]
 
 
 def rules_text(rules: Rules | None, names: Mapping[str, str]) -> str:
@@ -94,8 +101,8 @@ def percent_text(percentage: Decimal) -> str:
 def names_of_users(all_rules: Iterable[Rules]) -> dict[str, str]:
     """Names of the users that rules list, by primary key as text; deleted ones are left out."""
     keys = frozenset().union(*(rules.users for rules in all_rules))
-    model = get_user_model()
-    found = model._default_manager.in_bulk(list(keys)) if keys else {}
+    users: QuerySet[Any] = QuerySet(get_user_model())
+    found = users.in_bulk(list(keys)) if keys else {}
     return {str(key): user.get_username() for key, user in found.items()}
 
 
