@@ -7,6 +7,7 @@ they are: the names of failing checks, never their reasons.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from django.dispatch import Signal
 from django.http import HttpRequest, HttpResponse
@@ -26,7 +27,7 @@ class Poll:
     """Which probes a poll waits for, and the body it makes of their outcomes."""
 
     probes: Callable[[], Mapping[str, Probe]]
-    body: Callable[[list[str], Mapping[str, Outcome]], dict[str, object]]
+    body: Callable[[list[str], Mapping[str, Outcome]], bytes]
     drains: bool = False
 
     def answer(self, request: HttpRequest) -> HttpResponse:
@@ -47,24 +48,33 @@ class Poll:
             failing.append("draining")
         if failing:
             poll_failed.send(sender=Poll, checks=failing)
-        content = json.dumps(self.body(failing, found)).encode()
+        content = self.body(failing, found)
         return _response(503 if failing else 200, content, is_head=request.method == "HEAD")
 
 
-def _live(_failing: list[str], _found: Mapping[str, Outcome]) -> dict[str, object]:
-    return {"status": "ok", "version": code_version()}
+def _live(_failing: list[str], _found: Mapping[str, Outcome]) -> bytes:
+    return _always_the_same()
 
 
-def _connected(failing: list[str], _found: Mapping[str, Outcome]) -> dict[str, object]:
+@cache
+def _always_the_same() -> bytes:
+    return _json(status="ok", version=code_version())
+
+
+def _connected(failing: list[str], _found: Mapping[str, Outcome]) -> bytes:
     if failing:
-        return {"status": "error", "db": "unavailable"}
-    return {"status": "ok", "db": "connected"}
+        return _json(status="error", db="unavailable")
+    return _json(status="ok", db="connected")
 
 
-def _ready(failing: list[str], found: Mapping[str, Outcome]) -> dict[str, object]:
+def _ready(failing: list[str], found: Mapping[str, Outcome]) -> bytes:
     if failing:
-        return {"status": "error", "version": code_version(), "failing": sorted(failing)}
-    return {"status": "ok", "version": code_version(), "checks": dict.fromkeys(found, "ok")}
+        return _json(status="error", version=code_version(), failing=sorted(failing))
+    return _json(status="ok", version=code_version(), checks=dict.fromkeys(found, "ok"))
+
+
+def _json(**facts: object) -> bytes:
+    return json.dumps(facts).encode()
 
 
 LIVENESS = Poll(dict, _live)
