@@ -9,6 +9,7 @@ the application.
 import json
 import logging
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
@@ -19,6 +20,9 @@ from kvb.app.request_id import request_id
 
 # The owner writes, a group such as adm reads: lines can name people and what they did.
 FILE_MODE = 0o640
+_LOGGED_FOR = "_in_error_log_for"
+# JSON leaves these as they are, and some readers take them for line breaks or terminal commands.
+_ESCAPED = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
 
 
 class JsonLines(logging.Formatter):
@@ -42,20 +46,24 @@ class JsonLines(logging.Formatter):
             event["request_id"] = name
         if record.exc_info:
             event["exception"] = without_secrets(self.formatException(record.exc_info))
-        return json.dumps(event, ensure_ascii=False)
+        return json.dumps(event, ensure_ascii=False).translate(_ESCAPED)
 
 
 class FirstMention(logging.Filter):
     """Keeps an exception out of a log that has it already, because an inner caller logged it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Mark the exception that is logged; whether it was not marked before."""
+        """Mark the exception with the request that it is logged for; whether it was not before.
+
+        The request, since an exception object can be raised again, such as a MemoryError.
+        """
         error = record.exc_info[1] if record.exc_info else None
-        if error is None:
-            return True
-        is_new = not getattr(error, "_is_in_error_log", False)
-        error._is_in_error_log = True  # type: ignore[attr-defined]  # pylint: disable=protected-access
-        return is_new
+        request = request_id.get()
+        if error is None or request is None or getattr(error, _LOGGED_FOR, None) == request:
+            return error is None or request is None
+        with suppress(AttributeError, TypeError):  # a frozen one: twice is better than never
+            setattr(error, _LOGGED_FOR, request)
+        return True
 
 
 class LogFile(WatchedFileHandler):

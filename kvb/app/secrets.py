@@ -25,6 +25,8 @@ _NAMED = re.compile(
     (?P<value>b?"[^"]*"|b?'[^']*'|[^\s"',;&)}\]]+)""",
     re.IGNORECASE | re.VERBOSE,
 )
+# Wherever a header's value went without its name; prose seldom has a digit there.
+_BEARER = re.compile(r"\b(?P<scheme>bearer|basic)\s+(?=\S*\d)[\w.~+/=-]{8,}", re.IGNORECASE)
 # Shorter ones would black out ordinary words.
 LEAST_CHARACTERS = 6
 
@@ -33,13 +35,15 @@ def without_secrets(text: str) -> str:
     """The text with every secret of this application replaced, wherever it stands."""
     for value in _secret_values():
         text = text.replace(value, HIDDEN)
-    return _NAMED.sub(rf"\g<name>{HIDDEN}", redact(text))
+    text = _NAMED.sub(rf"\g<name>{HIDDEN}", redact(text))
+    return _BEARER.sub(rf"\g<scheme> {HIDDEN}", text)
 
 
 @cache
 def _secret_values() -> tuple[str, ...]:
     """Longest first: one may contain another."""
-    given: dict[str, Any] = {name: getattr(settings, name) for name in dir(settings)}
+    names = (name for name in dir(settings) if name.isupper())
+    given: dict[str, Any] = {name: getattr(settings, name) for name in names}
     found = {*_secrets_in(given), *_secrets_in(os.environ)}
     return tuple(sorted(found, key=len, reverse=True))
 
