@@ -81,6 +81,7 @@ def test_switch_takes_one_click_and_a_reason(browser, chef):
     browser.press("Einschalten", within="csv_export")
     browser.press("Für alle einschalten")
     assert "Dieses Feld ist zwingend erforderlich." in browser.main
+    browser.screenshots("reason-missing")
     assert not FlagState.objects.exists()
     browser.fill("Grund", "Abgenommen von der Buchhaltung")
     browser.press("Für alle einschalten")
@@ -135,6 +136,7 @@ def test_second_of_two_editors_sees_the_first_ones_change_and_decides(browser, c
     browser.press("Speichern")
     assert "Von Ihnen wurde nichts gespeichert." in browser.main
     assert "von nebenan" in browser.main and "20 %" in browser.main
+    browser.screenshots("conflict")
     assert stored_rules("csv_export")[0].percentage == 20
     assert browser.field("Anteil der Benutzer").get_attribute("value") == "5"
     browser.press("Speichern")

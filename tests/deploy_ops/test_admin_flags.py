@@ -203,6 +203,19 @@ def test_second_editor_gets_a_conflict_and_the_first_ones_change_stays(as_chef):
     assert "so besprochen" in response.text
 
 
+def test_conflict_keeps_every_entry_of_the_second_editor_until_it_is_sent_again(as_chef):
+    for name in ("Außendienst", "Buchhaltung"):
+        Group.objects.create(name=name)
+    groups = ["Außendienst", "Buchhaltung"]
+    data = answer(percentage="5", groups=groups, users="chef", staff="on")
+    change(Rules(everyone=True))
+    page = as_chef.post(RULES, data).text
+    assert len(re.findall(r'name="groups" value="\w+"[^>]* checked', page)) == 2
+    response = as_chef.post(RULES, answer(percentage="5", groups=groups, users="chef", staff="on"))
+    assert response.status_code == 302
+    assert stored().groups == set(groups) and stored().staff
+
+
 def test_sending_twice_writes_one_change(as_chef):
     change(Rules(everyone=False))
     first = answer()

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
@@ -132,7 +132,7 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
         except FlagConflict:
             stored, revision = stored_rules(line.flag.name)
             # The answer stays on the page, and now belongs to what the person sees there.
-            question = pose(data.dict() | {"revision": revision}, stored, revision)
+            question = pose(_with_revision(data, revision), stored, revision)
             return self._show_question(request, _line_or_404(line.flag.name), question, CONFLICT)
         return HttpResponseRedirect(_address("changelist"))
 
@@ -212,6 +212,12 @@ def _switches(line: Line) -> list[Action]:
         for to, text in texts.items()
         if line.state != to
     ]
+
+
+def _with_revision(data: QueryDict, revision: int) -> QueryDict:
+    changed = data.copy()
+    changed["revision"] = str(revision)
+    return changed
 
 
 def _route(page: str) -> str:
