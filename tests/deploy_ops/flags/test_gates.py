@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from django.http import Http404, HttpResponse
 from django.template import Context, Template, TemplateSyntaxError
 from django.views.generic import View
@@ -138,13 +138,13 @@ def test_decorated_async_view_asks_without_blocking_the_loop(transactional_db, s
             return await view(Request())
 
     assert asyncio.iscoroutinefunction(view)
-    assert asyncio.run(ask()) == "dark"
+    assert async_to_sync(ask)() == "dark"
 
 
 def test_async_code_asks_with_aflag_enabled(transactional_db, set_rules, anna, pilots):
     anna.groups.add(pilots)
     set_rules(groups=frozenset({"pilots"}))
-    assert asyncio.run(aflag_enabled("dark_mode", user=anna))
+    assert async_to_sync(aflag_enabled)("dark_mode", user=anna)
 
 
 @pytest.mark.parametrize("is_on", [True, False])
@@ -178,10 +178,10 @@ def test_mixin_guards_an_async_class_based_view(flags, request_of, is_on):
         return await Page.as_view()(await sync_to_async(request_of)())
 
     if is_on:
-        assert asyncio.run(ask()).content == b"dark"
+        assert async_to_sync(ask)().content == b"dark"
     else:
         with pytest.raises(Http404):
-            asyncio.run(ask())
+            async_to_sync(ask)()
 
 
 @pytest.mark.parametrize("is_on", [True, False])

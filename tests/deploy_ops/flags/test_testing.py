@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import pytest
+from django.db import connection
 
 from deploy_ops.errors import UnknownFlag
 from deploy_ops.flags.gates import evaluate_flag, flag_enabled
@@ -68,8 +69,13 @@ def test_it_decorates_coroutines_and_stays_in_their_task():
 
 def test_other_threads_see_nothing_of_it():
     seen = []
+
+    def look() -> None:
+        seen.append(flag_enabled("dark_mode"))
+        connection.close()
+
     with override_flag("dark_mode"):
-        thread = threading.Thread(target=lambda: seen.append(flag_enabled("dark_mode")))
+        thread = threading.Thread(target=look)
         thread.start()
         thread.join()
     assert seen == [False]
