@@ -1,10 +1,8 @@
 """The pages of the flags in the administration, asked without a browser."""
 
-import gettext
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
@@ -12,7 +10,6 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-import deploy_ops
 from deploy_ops.flags.change import Source, change_flag, stored_rules
 from deploy_ops.flags.declaration import Flag
 from deploy_ops.flags.rules import Rules
@@ -292,28 +289,3 @@ def test_list_costs_the_same_queries_for_many_flags_as_for_one(as_chef, settings
     with CaptureQueriesContext(connection) as for_one:
         as_chef.get(LIST)
     assert len(for_many) == len(for_one)
-
-
-def test_every_text_is_translated_in_the_compiled_file():
-    folder = Path(deploy_ops.__file__).parent / "locale" / "de" / "LC_MESSAGES"
-    source = (folder / "django.po").read_text().replace('"\n"', "")
-    assert "fuzzy" not in source
-    pairs = re.findall(r'^msgid "(.+)"\nmsgstr "(.*)"$', source, re.MULTILINE)
-    with (folder / "django.mo").open("rb") as compiled:
-        german = gettext.GNUTranslations(compiled)
-    assert len(pairs) > 100
-    unescaped = [(left.replace('\\"', '"'), right.replace('\\"', '"')) for left, right in pairs]
-    assert [pair for pair in unescaped if not pair[1] or german.gettext(pair[0]) != pair[1]] == []
-
-
-def test_every_text_of_the_code_is_in_the_source_of_the_translation():
-    root = Path(deploy_ops.__file__).parent
-    source = (root / "locale/de/LC_MESSAGES/django.po").read_text().replace('"\n"', "")
-    in_template = re.compile(r"""{%\s*translate\s+(["'])(.+?)\1""")
-    in_python = re.compile(r'\b(?:_|gettext|gettext_lazy)\("(.+?)"\)')
-    found = {
-        match[1] for path in root.rglob("*.html") for match in in_template.findall(path.read_text())
-    }
-    found |= {match for path in root.rglob("*.py") for match in in_python.findall(path.read_text())}
-    assert len(found) > 80
-    assert {text for text in found if f'msgid "{text}"' not in source} == set()
