@@ -59,8 +59,10 @@ class FirstMention(logging.Filter):
         """
         error = record.exc_info[1] if record.exc_info else None
         request = request_id.get()
-        if error is None or request is None or getattr(error, _LOGGED_FOR, None) == request:
-            return error is None or request is None
+        if error is None or request is None:
+            return True
+        if getattr(error, _LOGGED_FOR, None) == request:
+            return False
         with suppress(AttributeError, TypeError):  # a frozen one: twice is better than never
             setattr(error, _LOGGED_FOR, request)
         return True

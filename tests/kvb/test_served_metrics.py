@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import scratch_database
 from tests.kvb.production import Production
 from tests.programs import find_program
+from tests.project.runner import REPOSITORY
 
 TOKEN = "a7" * 20
 
@@ -158,6 +159,12 @@ def test_promtool_has_nothing_to_say_about_it(production):
         check=False,
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_reference_has_exactly_the_metrics_of_deploy_ops(production):
+    page = (REPOSITORY / "docs" / "reference" / "metrics.md").read_text()
+    documented = set(re.findall(r"^\| `(deploy_ops_\w+)` \|", page, re.M))
+    assert set(re.findall(r"^# TYPE (deploy_ops_\w+) ", scrape(production), re.M)) == documented
 
 
 def test_strangers_learn_nothing(database, tmp_path):
