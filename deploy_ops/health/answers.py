@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from django.dispatch import Signal
 from django.http import HttpRequest, HttpResponse
 
 from deploy_ops.health.draining import is_draining
@@ -18,8 +17,6 @@ from deploy_ops.health.readiness import DATABASE, readiness_probes
 from deploy_ops.version import code_version
 
 METHODS = ("GET", "HEAD")
-poll_failed = Signal()
-"""Sent for each answer with 503: `checks`, the names of those that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +43,6 @@ class Poll:
         failing = [name for name, outcome in found.items() if not outcome.is_well]
         if self.drains and is_draining():
             failing.append("draining")
-        if failing:
-            poll_failed.send(sender=Poll, checks=failing)
         content = self.body(failing, found)
         return _response(503 if failing else 200, content, is_head=request.method == "HEAD")
 

@@ -28,7 +28,7 @@ class Verdict:
 
 def look(alias: str, patience: timedelta) -> Verdict:
     """Run the readiness checks in this process."""
-    found = outcomes(make_probes(alias, patience))
+    found = outcomes(make_probes(alias, patience, is_watched=False))
     failing = {name: each.reason for name, each in found.items() if not each.is_well}
     if is_draining():
         failing["draining"] = "the drain file is there"
@@ -48,7 +48,7 @@ def ask(url: str, patience: timedelta) -> Verdict:
         )
     path = READY if parts.path in ("", "/") else parts.path
     address = urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
-    probe = Probe(address, partial(_fetch, address, patience), deadline=patience)
+    probe = Probe(address, partial(_fetch, address, patience), deadline=patience, is_watched=False)
     outcome = probe.outcome()
     if outcome.is_well:
         return Verdict({}, [address])
@@ -62,6 +62,8 @@ def _fetch(address: str, patience: timedelta) -> None:
     except urllib.error.HTTPError as error:
         with error:
             status, content = error.code, error.read(LARGEST_ANSWER_BYTES)
+    except urllib.error.URLError as error:
+        raise CheckFailed(str(error.reason)) from error
     answer = _parse(content)
     if status != 200 or answer.get("status") != "ok":
         failing = ", ".join(map(str, answer.get("failing", [])))

@@ -62,7 +62,8 @@ class Probe:
     """Runs `check` (anything it raises is a failure) when asked and the last outcome is too old.
 
     A good outcome is kept for `keep`, a failure for a second. Nobody waits longer than `deadline`,
-    counted from the start of the run, so that latecomers wait less.
+    counted from the start of the run, so that latecomers wait less. A server's probes are watched:
+    logged and counted; a command tells the outcome itself.
     """
 
     def __init__(
@@ -72,11 +73,13 @@ class Probe:
         *,
         deadline: timedelta = DEADLINE,
         keep: timedelta = KEEP,
+        is_watched: bool = True,
     ) -> None:
         self.name = name
         self._check = check
         self._deadline = deadline
         self._keep = keep
+        self._is_watched = is_watched
         self.forget()
         _probes.add(self)
 
@@ -166,6 +169,8 @@ class Probe:
         """Keep the outcome, and log the change, not every poll: an outage has two lines."""
         was_well = self._last is None or self._last.is_well
         self._last = outcome
+        if not self._is_watched:
+            return
         if not outcome.is_well:
             failed.send_robust(type(self), name=self.name)
         if was_well and not outcome.is_well:

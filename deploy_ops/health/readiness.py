@@ -92,13 +92,15 @@ def readiness_probes() -> Mapping[str, Probe]:
     return _made.get(key) or _made.setdefault(key, _with_common_database(make_probes()))
 
 
-def make_probes(alias: str = DEFAULT_DB_ALIAS, deadline: timedelta = DEADLINE) -> dict[str, Probe]:
+def make_probes(
+    alias: str = DEFAULT_DB_ALIAS, deadline: timedelta = DEADLINE, *, is_watched: bool = True
+) -> dict[str, Probe]:
     """Build new probes, none of which lets its caller wait longer than the deadline."""
     probes: dict[str, Probe] = {}
     for name, run, own in _checks(conf.readiness_checks, alias):
         limit, keep = min(own or deadline, deadline), KEEP_LONGER.get(name, KEEP)
         unique = _unique(name, probes)
-        probes[unique] = Probe(unique, run, deadline=limit, keep=keep)
+        probes[unique] = Probe(unique, run, deadline=limit, keep=keep, is_watched=is_watched)
     return probes
 
 
