@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from tests.conftest import scratch_database
+from tests.conftest import running_cluster, scratch_database
+from tests.deploy_ops.health.serving import FragileCluster
 from tests.kvb.production import Production
 from tests.programs import find_program
 from tests.project.runner import REPOSITORY
@@ -28,6 +29,11 @@ def production(database, tmp_path_factory):
     server.manage("migrate", "-v0")
     with server:
         yield server
+
+
+@pytest.fixture
+def fragile():
+    yield from running_cluster(15, make=FragileCluster)
 
 
 @pytest.fixture
@@ -52,6 +58,7 @@ def value(text: str, sample: str, default: float | None = None) -> float:
     return float(found[1])
 
 
+PENDING = 'deploy_ops_migrations_pending{alias="default",phase="expand"}'
 REQUESTS = "django_http_requests_before_middlewares_total"
 ANSWERS = 'django_http_responses_total_by_status_total{status="200"}'
 QUERIES = 'django_db_execute_total{alias="default",vendor="postgresql"}'
@@ -142,8 +149,7 @@ def test_failing_check_is_counted_and_shown(production, database):
     assert value(text, 'deploy_ops_health_failures_total{check="migrations"}') >= 1
     assert value(text, 'deploy_ops_health_failures_total{check="database"}') == 0
     # Read every 10 s and worker.
-    pending = 'deploy_ops_migrations_pending{alias="default",phase="expand"}'
-    wait_until(lambda: value(scrape(production), pending) == 1)
+    wait_until(lambda: value(scrape(production), PENDING) == 1)
     production.manage("migrate", "sessions", "--fake", "-v0")
 
 
@@ -159,6 +165,22 @@ def test_promtool_has_nothing_to_say_about_it(production):
         check=False,
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_scrape_answers_while_the_database_is_frozen(fragile, tmp_path):
+    with Production(tmp_path, fragile.create_database()) as server:
+        server.manage("migrate", "-v0")
+        assert 'metrics_source_up{source="migrations"} 1.0' in scrape(server)
+        with fragile.frozen():
+            started = time.monotonic()
+            wait_until(lambda: 'source_up{source="migrations"} 0.0' in scrape(server))
+            answer = server.get("/metrics")
+            assert time.monotonic() - started < 30 and answer.seconds < 2
+            text = answer.content.decode()
+            assert value(text, 'deploy_ops_health_check_up{check="database"}') == 0
+            # As it was last known.
+            assert value(text, PENDING) == 0
+        wait_until(lambda: 'source_up{source="migrations"} 1.0' in scrape(server))
 
 
 def test_reference_has_exactly_the_metrics_of_deploy_ops(production):
