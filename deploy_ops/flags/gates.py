@@ -112,10 +112,10 @@ class Asker:
     @property
     def identity(self) -> str | None:
         """The user's id, else that in the visitor's cookie, else None."""
-        found = self.user_id
-        if found is None and self._request is not None:
-            return visitor_id(self._request)
-        return found
+        user = self._user
+        if user is not None and user.is_authenticated:
+            return str(user.pk)
+        return visitor_id(self._request) if self._request is not None else None
 
     @property
     def is_staff(self) -> bool:

@@ -55,23 +55,38 @@ class Person(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The state of one flag in this process. `fixed` is set if it is the same for everybody."""
+    """The state of one flag in this process.
+
+    `fixed` is set if it is the same for everybody, `has_share_alone` if a percentage is the only
+    rule; both are worked out once, since they are asked for on every page.
+    """
 
     name: str
     origin: Origin
     rules: Rules
     default: bool
-    fixed: Evaluation | None = field(init=False)
     threshold: int | None = field(init=False)
+    fixed: Evaluation | None = field(init=False)
+    has_share_alone: bool = field(init=False)
+    _in_share: Evaluation = field(init=False)
+    _out_of_share: Evaluation = field(init=False)
 
     def __post_init__(self) -> None:
-        percentage = self.rules.percentage
-        threshold = None if percentage is None else int(percentage * BUCKETS / 100)
-        object.__setattr__(self, "threshold", threshold)
+        share = self.rules.percentage
+        derived: dict[str, object] = {
+            "threshold": None if share is None else int(share * BUCKETS / 100),
+            "has_share_alone": share is not None and self.rules == Rules(percentage=share),
+            "_in_share": because(True, self.origin, "percentage"),
+            "_out_of_share": because(False, self.origin, "percentage"),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
         object.__setattr__(self, "fixed", self._settle())
 
     def evaluate(self, person: Person) -> Evaluation:
         """The answer for somebody, now."""
+        if self.has_share_alone:
+            return self.fixed or self._deal(person)
         return self.fixed or self._decide(person)
 
     def _settle(self) -> Evaluation | None:
@@ -118,11 +133,11 @@ class State:
         if self.threshold is None:
             return because(False, self.origin, "no_match")
         if self.threshold in (0, BUCKETS):
-            return because(bool(self.threshold), self.origin, "percentage")
+            return self._in_share if self.threshold else self._out_of_share
         if (identity := person.identity) is None:
             return because(False, self.origin, "no_id")
         is_on = is_included(self.name, identity, self.threshold)
-        return because(is_on, self.origin, "percentage")
+        return self._in_share if is_on else self._out_of_share
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,9 @@ def begin_visit(request: HttpRequest) -> Visit:
 def pinned_snapshot(request: HttpRequest | None) -> Snapshot:
     """The snapshot of the request, else of the request that is being answered, else the newest."""
     if request is not None:
-        return visit_of(request).snapshot
+        # On the way of every check, so one call less.
+        pinned: Visit | None = getattr(request, _ATTRIBUTE, None)
+        return (pinned or visit_of(request)).snapshot
     visit = current_visit.get()
     return store.current() if visit is None else visit.snapshot
 

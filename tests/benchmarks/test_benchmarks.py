@@ -66,3 +66,11 @@ def test_safe_migrate_beside_migrate():
         "SQLite, new table: safe_migrate / migrate",
         "SQLite, new table, nothing to do: safe_migrate / migrate --check",
     ]
+
+
+def test_flags_beside_waffle_and_django_flags():
+    text = report("benchmarks.flags", "--toggles=2")
+
+    assert "queries of a check between two looks" in goals(text)
+    assert "slowest toggle, ms" in goals(text)
+    assert "| django-flags, request |" in text and "| waffle switch |" in text
