@@ -83,8 +83,8 @@ def test_c007_copies_that_are_compared_in_memory(settings):
 def test_c008_a_middleware_that_gets_polls_before_ours(settings):
     settings.MIDDLEWARE = ["django.middleware.security.SecurityMiddleware", *settings.MIDDLEWARE]
     assert "SecurityMiddleware comes before HealthMiddleware" in found()["C008"].msg
-    settings.MIDDLEWARE = ["django.middleware.security.SecurityMiddleware"]
-    assert found() == {}
+    settings.MIDDLEWARE = settings.MIDDLEWARE[2:]
+    assert "C008" not in found(), "the views may answer instead"
 
 
 @pytest.mark.parametrize(
