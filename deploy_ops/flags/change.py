@@ -24,7 +24,7 @@ def stored_rules(name: str) -> tuple[Rules | None, int]:
     return (None, NO_ROW) if state is None else (rules_of(state), state.revision)
 
 
-def change_flag(
+def change_flag(  # pylint: disable=too-many-arguments  # all but two are named, and in the history
     name: str, rules: Rules | None, *, seen: int, by: str, source: Source, reason: str = ""
 ) -> FlagChange | None:
     """Give a flag these rules, or with None no row at all; the entry in the history.

@@ -78,6 +78,7 @@ class Store:
         if snapshot is not None and time.monotonic() < self._next_poll:
             return snapshot
         # Only the first snapshot of a process is waited for.
+        # pylint: disable-next=consider-using-with  # which would always wait
         if not self._lock.acquire(blocking=snapshot is None):
             return snapshot or self.current()
         try:

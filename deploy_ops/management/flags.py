@@ -170,16 +170,17 @@ def _operator() -> str:
 
 
 def _user(name: str) -> Any:
-    model = get_user_model()
-    found = model._default_manager.filter(**{model.USERNAME_FIELD: name}).first()
+    model: Any = get_user_model()
+    found = model.objects.filter(**{model.USERNAME_FIELD: name}).first()
     if found is None:
         raise UsageError(f"There is no user {name!r}. Nothing was changed.")
     return found
 
 
 def _known_groups(names: Iterable[str]) -> Iterable[str]:
+    group: Any = apps.get_model("auth", "Group")
     for name in names:
-        if not apps.get_model("auth", "Group")._default_manager.filter(name=name).exists():
+        if not group.objects.filter(name=name).exists():
             raise UsageError(f"There is no group {name!r}. Nothing was changed.")
         yield name
 
