@@ -74,3 +74,14 @@ def test_flags_beside_waffle_and_django_flags():
     assert "queries of a check between two looks" in goals(text)
     assert "slowest toggle, ms" in goals(text)
     assert "| django-flags, request |" in text and "| waffle switch |" in text
+
+
+def test_polls_beside_a_bare_application_and_a_peer():
+    text = report("benchmarks.health", "--polls=40")
+
+    assert goals(text) == [
+        "/health/ / bare WSGI",
+        "/health/ / django-health-check, cache, database, storage",
+        "/health/ / django-health-check, no check",
+        "/health/db/ / django-health-check, database",
+    ]
