@@ -1,5 +1,7 @@
 """Who wrote since: NOBODY only where it is proven."""
 
+import time
+
 import pytest
 
 from deploy_ops.backup.engines import engine_for
@@ -20,6 +22,17 @@ def trips(database):
     database.execute("CREATE TABLE receipt (id int)")
     database.execute("INSERT INTO trip VALUES (1, 'x'), (2, 'y')")
     return database
+
+
+def write(database, statement, params=()):
+    """Write in a session of its own and wait for its end: only then are all its rows counted."""
+    with database.connect() as connection:
+        connection.execute(statement, params or None)
+        pid = connection.info.backend_pid
+    deadline = time.monotonic() + 10
+    while database.cluster.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)):
+        assert time.monotonic() < deadline, "the session stays"
+        time.sleep(0.01)
 
 
 def transaction(database):
@@ -55,7 +68,7 @@ def test_reading_is_not_writing(engine, trips):
 )
 def test_each_kind_of_write_is_seen(engine, trips, statement, rows):
     mark = engine.mark()
-    trips.execute(statement)
+    write(trips, statement)
 
     found = engine.writes_since(mark)
 
@@ -64,7 +77,7 @@ def test_each_kind_of_write_is_seen(engine, trips, statement, rows):
 
 def test_our_own_rows_are_not_others(engine, trips):
     mark = engine.mark()
-    trips.execute("INSERT INTO trip VALUES (3, 'z'), (4, 'z')")
+    write(trips, "INSERT INTO trip VALUES (3, 'z'), (4, 'z')")
 
     assert engine.writes_since(mark, own_rows={"public.trip": 2}).answer is Answer.NOBODY
     more = engine.writes_since(mark, own_rows={"public.trip": 1})
@@ -89,14 +102,14 @@ def test_rows_of_djangos_own_open_session_are_reported(engine, trips, django_ali
 )
 def test_what_takes_the_counters_away_is_not_nobody(engine, trips, statement):
     mark = engine.mark()
-    trips.execute(statement)
+    write(trips, statement)
 
     assert engine.writes_since(mark).answer is Answer.UNKNOWN
 
 
 def test_our_own_rewrite_is_no_doubt(engine, trips):
     mark = engine.mark()
-    trips.execute("ALTER TABLE trip ALTER id TYPE bigint")
+    write(trips, "ALTER TABLE trip ALTER id TYPE bigint")
 
     assert engine.writes_since(mark, own_rows={"public.trip": 0}).answer is Answer.NOBODY
 
@@ -147,7 +160,7 @@ def test_uncounted_writes_are_found_in_the_write_ahead_log(engine, trips, django
 def test_the_write_ahead_log_proves_what_reset_statistics_cannot(engine, trips):
     with trips.cluster.connect(trips.name) as superuser:
         mark = writes.take_mark(superuser)
-        trips.execute("INSERT INTO trip SELECT i, 'ours' FROM generate_series(1, 50) AS i")
+        write(trips, "INSERT INTO trip SELECT i, 'ours' FROM generate_series(1, 50) AS i")
         superuser.execute("SELECT pg_stat_reset()")
 
         ours = writes.writes_since(superuser, mark, {"public.trip": 50})

@@ -339,7 +339,7 @@ def hammer(path, acknowledged, stop):
             except sqlite3.OperationalError:
                 continue
             acknowledged.put(number)
-            time.sleep(0.001)  # as much as a client needs to ask again
+            time.sleep(0.005)  # as much as a client needs to ask again
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])

@@ -5,3 +5,5 @@ from django.db import models
 
 class Marker(models.Model):
     """Shows that the migration ran."""
+
+    id = models.BigAutoField(primary_key=True)
