@@ -61,11 +61,16 @@ def swap(
 
 @contextmanager
 def _closed(connection: Connection, live: str, kept: str) -> Iterator[None]:
+    # Nobody waits for the disk while the door is closed. In the end one flush makes all of it
+    # durable; what others commit before that is durable only together with it.
+    connection.execute("SET synchronous_commit = off")
     _allow(connection, live, False)
     try:
         yield
     finally:
         _reopen(connection, live, kept)
+        connection.execute("SET synchronous_commit = on")
+        connection.execute("SELECT pg_logical_emit_message(true, 'deploy_ops', '')")
 
 
 def _look_again(server: Server, beside: str, kept: str, error: Exception) -> None:
