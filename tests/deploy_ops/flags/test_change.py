@@ -32,7 +32,9 @@ def change(rules, *, seen=None, name="dark_mode", by="anna", **options):
     return change_flag(name, rules, seen=seen, by=by, source=Source.CODE, **options)
 
 
-@pytest.mark.parametrize("rules", [ON, OFF, Rules(), EVERY_RULE], ids=["on", "off", "none", "every"])
+@pytest.mark.parametrize(
+    "rules", [ON, OFF, Rules(), EVERY_RULE], ids=["on", "off", "none", "every"]
+)
 def test_rules_come_back_as_they_were_stored(db, rules):
     change(rules)
     assert stored_rules("dark_mode") == (rules, 1)
