@@ -1,1 +1,0 @@
-"""Feature flags: declared in settings, toggled in the database, read from memory."""

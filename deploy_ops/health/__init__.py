@@ -1,1 +1,0 @@
-"""What a load balancer and an operator ask: alive, connected, ready?"""
