@@ -28,6 +28,7 @@ from deploy_ops.migrate.session import heal, is_lock_failure, lock_holders
 from deploy_ops.progress import Progress
 
 LONGEST_PAUSE_SECONDS = 8.0
+CHECK_CONSTRAINTS = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"
 # As in pg_stat_xact_user_tables, without the sums over indexes that make that slow. The flush makes
 # the session's counters start from zero in its next transaction.
 OWN_ROWS = """
@@ -157,8 +158,8 @@ def _perform(run: Run, group: tuple[Step, ...], move: Callable[[Step], None]) ->
             move(step)
             # Deferred ones fail here, with their step; with one step alone COMMIT does the same.
             if len(group) > 1 and run.connection.vendor == "postgresql":
-                with transaction.atomic(run.alias):
-                    run.connection.check_constraints()
+                with run.connection.cursor() as cursor:
+                    cursor.execute(CHECK_CONSTRAINTS)
     if not is_atomic:
         run.own_rows = None
 
