@@ -35,16 +35,5 @@ def record_release(release: Release) -> None:
         os.close(descriptor)
 
 
-def read_releases() -> list[Release]:
-    """Read the releases, oldest first; a line cut off by a crash is passed over."""
-    if not _path().exists():
-        return []
-    return [
-        Release(**json.loads(line))
-        for line in _path().read_text(encoding="utf-8").splitlines()
-        if line.endswith("}")
-    ]
-
-
 def _path() -> Path:
     return conf.dir / "releases.jsonl"
