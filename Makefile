@@ -21,6 +21,7 @@ run: $(VENV)/.runs  ## Start the application on http://127.0.0.1:8000 (PORT=, DA
 .PHONY: test
 test: $(VENV)/.develops  ## Run all tests on SQLite and PostgreSQL (TESTS=path to run some)
 	@scripts/dev_postgresql
+	@scripts/dev_programs
 	"$(VENV)/bin/python" -m pytest --numprocesses auto --dist worksteal $(TESTS)
 
 .PHONY: lint

@@ -1,22 +1,32 @@
-"""Django system checks: what can be told to be wrong before anything is run. No database access."""
+"""Django system checks: what can be told to be wrong before anything is run.
+
+Only C011 asks the database, and so runs with `check --database default` and before `migrate`.
+"""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as Caution
+from django.db import Error as DatabaseFailure
+from django.utils import timezone
 
 from deploy_ops.backup.encryption import keyring
 from deploy_ops.backup.storage import ALIAS
 from deploy_ops.conf import PREFIX, conf, known_names
 from deploy_ops.errors import ConfigurationError
+from deploy_ops.flags.declaration import declared_flags
+from deploy_ops.flags.store import flags_alias, read_rules
+from deploy_ops.health.readiness import BUILT_IN, make_probes
 
 PUBLIC_ROOTS = ("MEDIA_ROOT", "STATIC_ROOT")
 FILE_SYSTEM = "django.core.files.storage.FileSystemStorage"
 S3 = ("storages.backends.s3.", "storages.backends.s3boto3.")
+HEALTH = "deploy_ops.health.middleware.HealthMiddleware"
+FLAGS = "deploy_ops.flags.middleware.FlagsMiddleware"
 
 
 @register("deploy_ops")
@@ -107,6 +117,87 @@ def check_storage(**_options: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register("deploy_ops")
+def check_health_middleware(**_options: Any) -> list[CheckMessage]:
+    """C008: the middleware that answers polls stands behind others that get in their way."""
+    if HEALTH not in settings.MIDDLEWARE or settings.MIDDLEWARE[0] == HEALTH:
+        return []
+    return [
+        Caution(
+            f"{settings.MIDDLEWARE[0]} comes before HealthMiddleware in MIDDLEWARE, so polls by IP "
+            "address or plain http may get 400 or 301 instead of an answer.",
+            hint=f'MIDDLEWARE = ["{HEALTH}", ...]',
+            id="deploy_ops.C008",
+        )
+    ]
+
+
+@register("deploy_ops")
+def check_readiness_checks(**_options: Any) -> list[CheckMessage]:
+    """C009: a readiness check that cannot be made, so that every poll would fail."""
+    try:
+        make_probes()
+    except (AttributeError, ImportError, TypeError, ValueError, ConfigurationError) as error:
+        return [
+            Error(
+                f"DEPLOY_OPS_READINESS_CHECKS cannot be used: {error}",
+                hint=f"There are {', '.join(BUILT_IN)}, and paths of functions and classes.",
+                id="deploy_ops.C009",
+            )
+        ]
+    return []
+
+
+@register("deploy_ops")
+def check_overdue_flags(**_options: Any) -> list[CheckMessage]:
+    """C010: a flag that was to be removed from the code by now."""
+    today = timezone.localdate()
+    return [
+        Caution(
+            f"The flag {name} was to be removed by {flag.remove_by}.",
+            hint=f"{flag.owner or 'Its owner'} removes it from the code, or sets a later day.",
+            id="deploy_ops.C010",
+        )
+        for name, flag in declared_flags().items()
+        if flag.is_overdue(today)
+    ]
+
+
+@register(Tags.database)
+def check_undeclared_flags(databases: Iterable[str] | None, **_options: Any) -> list[CheckMessage]:
+    """C011: a row for a flag that no code can ask for any more."""
+    alias = flags_alias()
+    if alias not in (databases or ()):
+        return []
+    try:
+        rows = read_rules(alias)
+    except DatabaseFailure:  # before the first migration there is no table
+        return []
+    return [
+        Caution(
+            f"The database has rules for the flag {name}, which is not declared.",
+            hint=f"python manage.py flags reset {name}",
+            id="deploy_ops.C011",
+        )
+        for name in sorted(set(rows) - set(declared_flags()))
+    ]
+
+
+@register("deploy_ops")
+def check_flags_middleware(**_options: Any) -> list[CheckMessage]:
+    """C012: flags without the middleware that reads them at the beginning of a request."""
+    if not declared_flags() or FLAGS in settings.MIDDLEWARE:
+        return []
+    return [
+        Caution(
+            "FlagsMiddleware is not in MIDDLEWARE: one page may mix two states of a flag, and "
+            "visitors without a login never belong to a percentage.",
+            hint=f'MIDDLEWARE = [..., "{FLAGS}"]',
+            id="deploy_ops.C012",
+        )
+    ]
 
 
 def _unfit_settings() -> Iterator[CheckMessage]:

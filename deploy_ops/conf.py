@@ -1,6 +1,7 @@
 """The only reader of settings: DEPLOY_OPS_<NAME>, read on access so that tests can override."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +56,56 @@ class Conf:
         return Secret(url) if url else None
 
     @property
+    def flags(self) -> Mapping[str, Any]:
+        """DEPLOY_OPS_FLAGS: {name: Flag}, the feature flags that exist; default none."""
+        given: Mapping[str, Any] = _read("FLAGS", Mapping, {})
+        return given
+
+    @property
+    def flags_poll(self) -> float:
+        """DEPLOY_OPS_FLAGS_POLL: seconds after which a process looks for changed flags; 1."""
+        return float(_read("FLAGS_POLL", float | int, 1.0))
+
+    @property
     def maintenance_database(self) -> str:
         """DEPLOY_OPS_MAINTENANCE_DATABASE: holds the deploy lock; default `postgres`."""
         return str(_read("MAINTENANCE_DATABASE", str, "postgres"))
+
+    @property
+    def metrics_allow(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """DEPLOY_OPS_METRICS_ALLOW: networks that may read /metrics directly; default none."""
+        given = _read("METRICS_ALLOW", list | tuple, ())
+        try:
+            return tuple(ip_network(network) for network in given)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"DEPLOY_OPS_METRICS_ALLOW wants networks such as 10.20.0.0/16: {error}. "
+                "Nothing was changed."
+            ) from None
+
+    @property
+    def metrics_token_file(self) -> Path | None:
+        """DEPLOY_OPS_METRICS_TOKEN_FILE: the bearer token that may read /metrics; default none."""
+        path = _read("METRICS_TOKEN_FILE", str | Path | None, None)
+        return Path(path) if path else None
 
     @property
     def pg_bin(self) -> Mapping[int, str]:
         """DEPLOY_OPS_PG_BIN: {major: directory} of PostgreSQL's client programs."""
         given = _read("PG_BIN", dict, {})
         return {int(major): str(directory) for major, directory in given.items()}
+
+    @property
+    def readiness_checks(self) -> Sequence[Any]:
+        """DEPLOY_OPS_READINESS_CHECKS: what has to pass before an instance is ready."""
+        default = ["database", "migrations", "cache"]
+        checks: Sequence[Any] = _read("READINESS_CHECKS", list | tuple, default)
+        return checks
+
+    @property
+    def drain_file(self) -> Path:
+        """DEPLOY_OPS_DRAIN_FILE: while it is there, the instance says that it is not ready."""
+        return Path(_read("DRAIN_FILE", str | Path, self.dir / "drain")).absolute()
 
     @property
     def runs_keep_days(self) -> int:

@@ -23,6 +23,12 @@ DeployOpsError                      exit code 1: refused, nothing changed
 │   ├── StepFailed                  one migration failed
 │   ├── UnresolvedRun               an earlier run did not end and its session still works
 │   └── HalfApplied                 exit code 4: an earlier run left a part of a migration
+├── FlagError
+│   ├── UnknownFlag                 exit code 2: a flag that is not declared
+│   ├── RulesRefused                rules for a flag that make no sense
+│   ├── FlagConflict                somebody else changed the flag meanwhile
+│   └── HistoryIsKept               a row of the history was to be changed or deleted
+├── CheckFailed                     a health check did not pass
 └── Interrupted                     the operator stopped the command
 """
 
@@ -134,6 +140,32 @@ class HalfApplied(MigrationError):
     """An earlier run left a part of a migration. Nothing was changed now."""
 
     exit_code = 4
+
+
+class FlagError(DeployOpsError):
+    """The flag was not changed."""
+
+
+class UnknownFlag(FlagError):
+    """There is no such flag. Nothing was changed."""
+
+    exit_code = 2
+
+
+class RulesRefused(FlagError):
+    """The rules make no sense. Nothing was changed."""
+
+
+class FlagConflict(FlagError):
+    """Somebody else changed the flag meanwhile. Nothing was changed now."""
+
+
+class HistoryIsKept(FlagError):
+    """The history of flags is only added to. Nothing was changed."""
+
+
+class CheckFailed(DeployOpsError):
+    """A health check did not pass."""
 
 
 class Interrupted(DeployOpsError):

@@ -110,16 +110,20 @@ def server_of(alias: str) -> Server:
 
     Raises ConfigurationError if either does not name a database.
     """
-    role = connections[alias].settings_dict["OPTIONS"].get("assume_role")
     if alias == "default" and (url := conf.database_url):
         try:
-            return _server(dict(conninfo_to_dict(url.reveal())), role)
+            return _server(dict(conninfo_to_dict(url.reveal())), _role(alias))
         except psycopg.ProgrammingError:
             raise ConfigurationError(
                 "DEPLOY_OPS_DATABASE_URL is not a PostgreSQL URL. Nothing was changed. "
                 "It looks like postgresql://user:password@host:5432/name"
             ) from None
-    return _server(connections[alias].get_connection_params(), role)
+    return application_server_of(alias)
+
+
+def application_server_of(alias: str) -> Server:
+    """Return the server of an alias as the application reaches it, through a pooler if it does."""
+    return _server(connections[alias].get_connection_params(), _role(alias))
 
 
 def use_direct_connection(alias: str) -> None:
@@ -181,6 +185,11 @@ def scalar(connection: Connection, query: str, params: Any = None) -> Any:
     """Return the first column of the first row, None without a row."""
     row = connection.execute(query, params).fetchone()
     return row[0] if row else None
+
+
+def _role(alias: str) -> str | None:
+    role: str | None = connections[alias].settings_dict["OPTIONS"].get("assume_role")
+    return role
 
 
 def _server(given: Mapping[str, Any], role: str | None) -> Server:

@@ -34,6 +34,8 @@ Project (tests/project/runner.py: tests.project.settings, real processes, warnin
     env={"KILL_AT": "journal:<step>:before|after[:n]"} kills the command there, RAISE_AT fills
     the disk (ENOSPC); step `*` counts every step (tests/project/kill.py).
 
+flags                    flags(csv_export=True): forced until the end of the test
+
 django_alias             alias of `database` for code under test that runs in this process
 
 A missing major is a skip; REQUIRE_POSTGRESQL="15,18" makes it a failure.
@@ -50,6 +52,8 @@ from tests.clusters import PostgresCluster, PostgresUnavailable
 from tests.project.databases import PostgresDatabase, SqliteDatabase
 from tests.project.runner import Project
 
+pytest_plugins = ["deploy_ops.flags.pytest_plugin"]
+
 POSTGRESQL = ["pg15", "pg18"]
 ALIAS = "scratch"
 
@@ -57,10 +61,10 @@ ALIAS = "scratch"
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def running_cluster(major: int, **options):
+def running_cluster(major: int, *, make=PostgresCluster, **options):
     """Start, lend, stop."""
     try:
-        cluster = PostgresCluster(major, **options).start()
+        cluster = make(major, **options).start()
     except PostgresUnavailable as missing:
         if str(major) in os.environ.get("REQUIRE_POSTGRESQL", "").split(","):
             pytest.fail(f"REQUIRE_POSTGRESQL names {major}: {missing}", pytrace=False)

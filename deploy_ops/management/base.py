@@ -1,5 +1,6 @@
 """What all commands share: options, exit codes, output for people and for programs."""
 
+import argparse
 import json
 import signal
 import sys
@@ -8,10 +9,10 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -112,6 +113,38 @@ class OpsCommand(BaseCommand, ABC):
             "error": type(error).__name__,
             "message": str(error),
         }
+
+
+class ActionsCommand(OpsCommand):
+    """A command of several actions, such as `backups list`; each action is a function.
+
+    Subclasses name the `actions` and give each its own options in `add_options`.
+    """
+
+    actions: ClassVar[Mapping[str, Callable[["ActionsCommand", Json], tuple[int, Json]]]]
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Give each action its options and the common ones, so that these may stand anywhere."""
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        common = super().create_parser(prog_name, subcommand, add_help=False)
+        for option in common._actions:  # pylint: disable=protected-access
+            option.default = argparse.SUPPRESS  # or it would undo what stood before the action
+        parsers = parser.add_subparsers(dest="action", required=True)
+        self.add_options(
+            {
+                name: parsers.add_parser(name, help=action.__doc__, parents=[common])
+                for name, action in self.actions.items()
+            }
+        )
+        return parser
+
+    @abstractmethod
+    def add_options(self, parsers: Mapping[str, CommandParser]) -> None:
+        """Add the options of each action to its parser."""
+
+    def operate(self, options: Json) -> tuple[int, Json]:
+        """Call the action."""
+        return self.actions[options["action"]](self, options)
 
 
 @contextmanager

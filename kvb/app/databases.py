@@ -5,6 +5,8 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from kvb.app.environment import serves_http
+
 ENGINES = ("django.db.backends.postgresql", "django.db.backends.sqlite3")
 SECONDS_TO_KEEP_A_CONNECTION = 60
 
@@ -19,6 +21,9 @@ def databases_from_url(url: str) -> dict[str, dict[str, Any]]:
         # Taking the write lock at BEGIN waits for it; taking it later fails at once with "locked".
         # https://docs.djangoproject.com/en/5.2/ref/databases/#sqlite-transaction-behavior
         config["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 20}
+    if serves_http():
+        # The same backend, and it counts. Commands keep Django's own: nobody scrapes them.
+        config["ENGINE"] = config["ENGINE"].replace("django.", "django_prometheus.", 1)
     return {"default": config}
 
 

@@ -28,6 +28,26 @@ PLACEHOLDERS = (
 PLACEHOLDER_PASSWORDS = ("", "admin", "db_password", "pass", "password", "postgres", "secret")
 
 
+# Set by wsgi.py and asgi.py before Django reads its settings.
+SERVES_HTTP = "KVB_SERVES_HTTP"
+
+
+def serves_http() -> bool:
+    """Whether this process answers requests; a management command does not."""
+    return SERVES_HTTP in os.environ
+
+
+def read_directory(name: str) -> Path | None:
+    """An optional directory that is there and can be written; ImproperlyConfigured otherwise."""
+    value = os.environ.get(name, "").strip()
+    if not value:
+        return None
+    if not os.access(value, os.W_OK | os.X_OK):
+        cure = f"Make it: install -d -m 0750 -o USER {value}, where USER runs the application"
+        raise _refusal(name, f"names {value}, which is no directory that can be written", cure)
+    return Path(value).absolute()
+
+
 def read_required(name: str) -> str:
     """The value of NAME, or the content of the file NAME_FILE; ImproperlyConfigured without."""
     value, path = os.environ.get(name, ""), os.environ.get(f"{name}_FILE", "")
@@ -67,7 +87,16 @@ def read_database_url(name: str = "DATABASE_URL") -> str:
 
 def read_list(name: str) -> list[str]:
     """A required comma-separated list."""
-    return [item.strip() for item in read_required(name).split(",") if item.strip()]
+    return _split(read_required(name))
+
+
+def read_optional_list(name: str) -> list[str]:
+    """A comma-separated list that may be missing."""
+    return _split(os.environ.get(name, ""))
+
+
+def _split(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def _read_file(name: str, path: Path) -> str:

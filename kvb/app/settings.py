@@ -4,6 +4,8 @@ from pathlib import Path
 
 from django.urls import reverse_lazy
 
+from kvb.reisekosten.flags import FLAGS
+
 BASE_DIR = Path(__file__).resolve().parents[2]
 VAR_DIR = BASE_DIR / "var"
 
@@ -16,16 +18,24 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django_prometheus",
 ]
 
 MIDDLEWARE = [
+    "deploy_ops.health.middleware.HealthMiddleware",
+    # What stands above the next but one is not counted: neither polls nor scrapes are visitors.
+    "deploy_ops.metrics.page.MetricsMiddleware",
+    "kvb.app.request_id.RequestIdMiddleware",
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "deploy_ops.flags.middleware.FlagsMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 
 ROOT_URLCONF = "kvb.app.urls"
@@ -68,6 +78,8 @@ USE_TZ = True
 
 STATIC_URL = "/static/"
 # There is no MEDIA_URL: receipts are private and leave only through a view that checks who asks.
+
+DEPLOY_OPS_FLAGS = FLAGS
 
 # Demo people have a published password; only an environment made for trying allows them.
 DEMO_DATA_ALLOWED = False

@@ -19,6 +19,8 @@ DEPLOY_OPS_DIR = VAR_DIR / "deploy_ops"
 DEPLOY_OPS_BACKUP_DIR = DEPLOY_OPS_DIR / "backups"
 
 DEMO_DATA_ALLOWED = True
+# Whoever is on this machine: curl http://127.0.0.1:8000/metrics
+DEPLOY_OPS_METRICS_ALLOW = ["127.0.0.0/8", "::1/128"]
 
 # Nobody else on this machine may read the database, the receipts or the backups.
 for private in (VAR_DIR, MEDIA_ROOT, DEPLOY_OPS_DIR, DEPLOY_OPS_BACKUP_DIR):

@@ -10,7 +10,14 @@ from typing import Any
 
 from kvb.app import logging
 from kvb.app.databases import databases_from_url
-from kvb.app.environment import read_database_url, read_list, read_secret
+from kvb.app.environment import (
+    read_database_url,
+    read_directory,
+    read_list,
+    read_optional_list,
+    read_secret,
+    serves_http,
+)
 from kvb.app.settings import *  # pylint: disable=wildcard-import,unused-wildcard-import
 from kvb.app.settings import VAR_DIR
 
@@ -20,9 +27,7 @@ SECRET_KEY = read_secret("SECRET_KEY", least_characters=50)
 DATABASES = databases_from_url(read_database_url())
 ALLOWED_HOSTS = read_list("ALLOWED_HOSTS")
 # Only needed when a form is sent from another origin than the one nginx serves.
-CSRF_TRUSTED_ORIGINS = [
-    origin for origin in os.environ.get("CSRF_TRUSTED_ORIGINS", "").split(",") if origin
-]
+CSRF_TRUSTED_ORIGINS = read_optional_list("CSRF_TRUSTED_ORIGINS")
 
 DATA_DIR = Path(os.environ.get("KVB_DATA_DIR") or VAR_DIR)
 MEDIA_ROOT = DATA_DIR / "media"
@@ -60,7 +65,16 @@ if bucket := os.environ.get("BACKUP_S3_BUCKET"):
         },
     }
 
-LOGGING = logging.TO_STANDARD_ERROR
+# Who may read /metrics: Prometheus from these networks, or whoever brings the token.
+DEPLOY_OPS_METRICS_ALLOW = read_optional_list("DEPLOY_OPS_METRICS_ALLOW")
+DEPLOY_OPS_METRICS_TOKEN_FILE = os.environ.get("DEPLOY_OPS_METRICS_TOKEN_FILE") or None
+
+if not serves_http():
+    LOGGING = logging.to_stream("stderr")
+elif log_directory := read_directory("KVB_LOG_DIR"):
+    LOGGING = logging.to_files(log_directory)
+else:
+    LOGGING = logging.to_stream("stdout")
 
 # nginx ends TLS and sets this header itself, whatever the client sent.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

@@ -5,13 +5,15 @@ from django.contrib.auth.decorators import login_required
 
 # get_user_model() is no type, and this project does not swap the model.
 from django.contrib.auth.models import User  # pylint: disable=imported-auth-user
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
+from deploy_ops.flags.gates import flag_required
+from kvb.reisekosten.export import csv_lines
 from kvb.reisekosten.forms import FahrtForm
 from kvb.reisekosten.models import EURO_JE_KM, Fahrt, Summe
 from kvb.reisekosten.monat import Monat
@@ -36,14 +38,29 @@ def heute(_request: HttpRequest) -> HttpResponse:
 @never_cache
 @login_required
 def monat_view(request: PersonRequest, jahr: int, monat: int) -> HttpResponse:
-    try:
-        shown = Monat(jahr, monat)
-    except ValueError as error:
-        raise Http404(str(error)) from error
+    shown = _monat_or_404(jahr, monat)
     fahrten = list(Fahrt.objects.filter(person=request.user).im_monat(shown))
     summe = Summe.of(fahrten)
     context = {"monat": shown, "fahrten": fahrten, "summe": summe, "euro_je_km": EURO_JE_KM}
     return render(request, "reisekosten/monat.html", context)
+
+
+@require_safe
+@never_cache
+@login_required
+@flag_required("csv_export")
+def export_csv(request: PersonRequest, jahr: int, monat: int) -> StreamingHttpResponse:
+    """The person's own trips of the month as a download."""
+    shown = _monat_or_404(jahr, monat)
+    # Read before the answer begins: a database that fails now is an error, not half a file.
+    fahrten = list(Fahrt.objects.filter(person=request.user).im_monat(shown))
+    return StreamingHttpResponse(
+        csv_lines(fahrten),
+        content_type="text/csv; charset=utf-8",
+        headers={
+            "Content-Disposition": f'attachment; filename="reisekosten-{jahr}-{monat:02}.csv"'
+        },
+    )
 
 
 @require_form_methods
@@ -86,6 +103,13 @@ def beleg_view(request: PersonRequest, pk: int) -> FileResponse:
         return FileResponse(fahrt.beleg.open(), as_attachment=True)
     except FileNotFoundError as error:
         raise Http404(f"the file of trip {pk} is not in the storage") from error
+
+
+def _monat_or_404(jahr: int, monat: int) -> Monat:
+    try:
+        return Monat(jahr, monat)
+    except ValueError as error:
+        raise Http404(str(error)) from error
 
 
 def _own_fahrt(request: PersonRequest, pk: int) -> Fahrt:

@@ -59,3 +59,22 @@ def test_safe_migrate_beside_migrate():
         "SQLite, one by one: safe_migrate / migrate",
         "SQLite, nothing to do: safe_migrate / migrate --check",
     ]
+
+
+def test_flags_beside_waffle_and_django_flags():
+    text = report("benchmarks.flags", "--toggles=2")
+
+    assert "queries of a check between two looks" in goals(text)
+    assert "slowest toggle, ms" in goals(text)
+    assert "| django-flags, request |" in text and "| waffle switch |" in text
+
+
+def test_polls_beside_a_bare_application_and_a_peer():
+    text = report("benchmarks.health", "--polls=40")
+
+    assert goals(text) == [
+        "/health/ / bare WSGI",
+        "/health/ / django-health-check, cache, database, storage",
+        "/health/ / django-health-check, no check",
+        "/health/db/ / django-health-check, database",
+    ]

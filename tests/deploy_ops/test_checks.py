@@ -80,6 +80,21 @@ def test_c007_copies_that_are_compared_in_memory(settings):
     assert found() == {}
 
 
+def test_c008_a_middleware_that_gets_polls_before_ours(settings):
+    settings.MIDDLEWARE = ["django.middleware.security.SecurityMiddleware", *settings.MIDDLEWARE]
+    assert "SecurityMiddleware comes before HealthMiddleware" in found()["C008"].msg
+    settings.MIDDLEWARE = settings.MIDDLEWARE[2:]
+    assert "C008" not in found(), "the views may answer instead"
+
+
+@pytest.mark.parametrize(
+    "check", ["health_chek.checks.Cache", "databse", "math.nothing", ("json", 1)]
+)
+def test_c009_a_readiness_check_that_cannot_be_made(settings, check):
+    settings.DEPLOY_OPS_READINESS_CHECKS = ["database", check]
+    assert "DEPLOY_OPS_READINESS_CHECKS cannot be used" in found()["C009"].msg
+
+
 def test_ordinary_commands_do_not_pay_for_the_slower_checks(settings, tmp_path):
     settings.DEPLOY_OPS_BACKUP_KEY_FILE = tmp_path / "no such key"
     assert found(deploy=False) == {}

@@ -16,7 +16,7 @@ from tests.docs.console import ROOT
 
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
-COMMANDS = ("backup", "backups", "restore", "safe_migrate")
+COMMANDS = ("backup", "backups", "flags", "health", "restore", "safe_migrate")
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 OPTION = re.compile(r"^\| `(--[a-z-]+)`", re.M)
 

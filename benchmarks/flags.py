@@ -1,0 +1,198 @@
+"""Feature flags beside django-waffle (locmem) and django-flags: a warm check, and a toggle.
+
+The peers run in the same process and round by round on the same PostgreSQL. A toggle is timed from
+its commit until two other processes, which ask all the time, have seen it.
+"""
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from timeit import Timer
+
+import django
+
+from benchmarks.machine import describe_machine
+from benchmarks.pairs import Ratio, by_round, print_ratios, print_table
+from tests.clusters import PostgresCluster
+
+CALLS = 20_000
+POLL_SECONDS = 1.0
+ON_OFF, SHARE = "deploy_ops, on for everybody", "deploy_ops, percentage, user"
+Check = Callable[[], object]
+
+
+def main() -> None:
+    """Measure and print."""
+    options = _options()
+    cluster = PostgresCluster(options.major).start()
+    try:
+        os.environ["DATABASE_URL"] = cluster.create_database()
+        os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.flags_settings"
+        django.setup()
+        _prepare()
+        with tempfile.TemporaryDirectory() as directory:
+            program = str(cluster.bindir / "postgres")
+            print("\n".join(describe_machine(Path(directory), [program])))
+        times, queries = _measure_checks(options.rounds)
+        delays = _measure_toggles(options.toggles)
+        print_ratios("Goals", _goals(times, queries, delays))
+    finally:
+        cluster.stop()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--toggles", type=int, default=50)
+    parser.add_argument("--major", type=int, default=15, help="of PostgreSQL; 15")
+    return parser.parse_args()
+
+
+def _prepare() -> None:
+    """Tables, and in each package a flag that is on for everybody and one for half of them."""
+    from django.contrib.auth.models import User
+    from django.core.management import call_command
+    from flags.models import FlagState
+    from waffle.models import Flag, Switch
+
+    call_command("migrate", verbosity=0)
+    User.objects.create_user("anna")
+    Switch.objects.create(name="switched", active=True)
+    Flag.objects.create(name="switched", everyone=True)
+    Flag.objects.create(name="shared", percent=50)
+    FlagState.objects.create(name="switched", condition="boolean", value="True")
+    _change("switched", everyone=True)
+    _change("shared", percentage=50)
+
+
+def _change(name: str, **rules: object) -> None:
+    from decimal import Decimal
+
+    from deploy_ops.flags.change import Source, change_flag, stored_rules
+    from deploy_ops.flags.rules import Rules
+
+    if "percentage" in rules:
+        rules["percentage"] = Decimal(rules["percentage"])
+    seen = stored_rules(name)[1]
+    change_flag(name, Rules(**rules), seen=seen, by="benchmark", source=Source.CODE)
+
+
+def _checks() -> dict[str, Check]:
+    """One warm check of each kind; every package has what its middleware would give it."""
+    import flags.state
+    import waffle
+    from django.contrib.auth.models import User
+    from django.test import RequestFactory
+
+    from deploy_ops.flags.gates import flag_enabled
+    from deploy_ops.flags.visit import begin_visit
+
+    request = RequestFactory().get("/")
+    request.user = User.objects.get(username="anna")
+    begin_visit(request)
+    return {
+        ON_OFF: lambda: flag_enabled("switched", request),
+        "deploy_ops, on for everybody, no request": lambda: flag_enabled("switched"),
+        SHARE: lambda: flag_enabled("shared", request),
+        "waffle switch": lambda: waffle.switch_is_active("switched"),
+        "waffle flag, on for everybody": lambda: waffle.flag_is_active(request, "switched"),
+        "waffle flag, percentage, user": lambda: waffle.flag_is_active(request, "shared"),
+        "django-flags, request": lambda: flags.state.flag_enabled("switched", request=request),
+        "django-flags, settings": lambda: flags.state.flag_enabled("in_settings"),
+        "django-flags, database": lambda: flags.state.flag_enabled("switched"),
+    }
+
+
+def _measure_checks(rounds: int) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """Microseconds a check, round by round; and the queries of ten thousand checks of ours."""
+    checks = _checks()
+    for check in checks.values():
+        check()  # fills every cache
+    times: dict[str, list[float]] = {name: [] for name in checks}
+    for _ in range(rounds):
+        for name, check in checks.items():
+            calls = CALLS if name.startswith("deploy_ops") else CALLS // 20
+            best = min(Timer(check).repeat(3, calls)) / calls
+            times[name].append(best * 1e6)
+    queries = {name: _queries(check) for name, check in checks.items()}
+    rows = [
+        [name, f"{median(found):.2f}", f"{min(found):.2f} to {max(found):.2f}", str(queries[name])]
+        for name, found in times.items()
+    ]
+    print_table("A warm check", ["check", "us, median", "range", "queries of 100 checks"], rows)
+    return times, queries
+
+
+def _queries(check: Check) -> int:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    with CaptureQueriesContext(connection) as captured:
+        for _ in range(100):
+            check()
+    return len(captured)
+
+
+def _measure_toggles(toggles: int) -> list[float]:
+    """Milliseconds until the later one of two processes has seen a toggle."""
+    delays = []
+    with _reader() as one, _reader() as other:
+        for number in range(toggles):
+            time.sleep(random.random() * POLL_SECONDS)
+            is_on = bool(number % 2)
+            _change("switched", everyone=is_on)
+            began = time.monotonic()
+            answer = f"{'on' if is_on else 'off'} database:everyone"
+            waiting = [one, other]
+            while waiting:
+                waiting = [process for process in waiting if _ask(process) != answer]
+                time.sleep(0.002)
+            delays.append((time.monotonic() - began) * 1000)
+    row = [str(toggles), f"{median(delays):.0f}", f"{min(delays):.0f} to {max(delays):.0f}"]
+    print_table("A toggle until two others see it", ["toggles", "ms, median", "range"], [row])
+    return delays
+
+
+@contextmanager
+def _reader() -> Iterator[subprocess.Popen[str]]:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+    with subprocess.Popen([sys.executable, "-m", "tests.deploy_ops.flags.reader"], **pipes) as it:
+        assert it.stdout.readline() == "ready\n"
+        yield it
+        it.stdin.close()
+
+
+def _ask(process: subprocess.Popen[str]) -> str:
+    process.stdin.write("switched\n")
+    return process.stdout.readline().strip()
+
+
+def _goals(
+    times: dict[str, list[float]], queries: dict[str, int], delays: list[float]
+) -> list[Ratio]:
+    """What was promised."""
+    ours = times[ON_OFF]
+    peers = [name for name in times if not name.startswith("deploy_ops")]
+    return [
+        Ratio("on/off check, us", ours, 1.0),
+        Ratio("percentage check, us", times[SHARE], 2.5),
+        Ratio("queries of a check between two looks", [queries[ON_OFF] + queries[SHARE]], 0),
+        *(
+            Ratio(f"{name} / {SHARE if 'percentage' in name else ON_OFF}", values, 25, True)
+            for name in peers
+            for values in [by_round(times[name], times[SHARE] if "percentage" in name else ours)]
+        ),
+        Ratio("slowest toggle, ms", [max(delays)], (POLL_SECONDS + 0.1) * 1000),
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,8 @@
+"""Registers the pages with Django's administration."""
+
+from django.contrib import admin
+
+from deploy_ops.flags.admin.pages import FlagPages
+from deploy_ops.models import FlagState
+
+admin.site.register(FlagState, FlagPages)

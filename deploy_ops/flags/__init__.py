@@ -1,0 +1,1 @@
+"""Feature flags: declared in settings, toggled in the database, read from memory."""

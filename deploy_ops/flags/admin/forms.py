@@ -1,0 +1,179 @@
+"""What the pages ask before a flag changes: always a reason, and on one page the rules."""
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from deploy_ops.flags.admin.texts import names_of_users
+from deploy_ops.flags.rules import Rules
+
+EVERYONE = {"": None, "on": True, "off": False}
+# What <input type="datetime-local"> shows and sends.
+# https://html.spec.whatwg.org/multipage/input.html#local-date-and-time-state-(type=datetime-local)
+MOMENT = "%Y-%m-%dT%H:%M"
+
+
+class ReasonForm(forms.Form):
+    """A reason, and the revision that the person has seen."""
+
+    revision = forms.IntegerField(widget=forms.HiddenInput)
+    reason = forms.CharField(
+        label=gettext_lazy("Reason"),
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text=gettext_lazy("For the history: why now, and who asked for it."),
+    )
+
+
+class Moment(forms.DateTimeField):
+    """A moment in the site's time zone, typed with the browser's own calendar."""
+
+    widget = forms.DateTimeInput(attrs={"type": "datetime-local"}, format=MOMENT)
+
+
+class RulesForm(ReasonForm):
+    """The rules of a flag; those who may not switch it are not asked about everyone."""
+
+    everyone = forms.ChoiceField(
+        label=gettext_lazy("State"),
+        required=False,
+        widget=forms.RadioSelect,
+        choices=[
+            ("", gettext_lazy("As the rules below say")),
+            ("on", gettext_lazy("On for everyone")),
+            ("off", gettext_lazy("Off for everyone, whatever the rules below say")),
+        ],
+    )
+    percentage = forms.DecimalField(
+        label=gettext_lazy("Percentage of users"),
+        required=False,
+        min_value=0,
+        max_value=100,
+        decimal_places=2,
+        help_text=gettext_lazy(
+            "0 to 100 in steps of 0.01. The same people stay in when it is raised. With few users"
+            " it is rough: of 1000 people 44 to 58 are in at 5 %."
+        ),
+    )
+    staff = forms.BooleanField(label=gettext_lazy("Staff"), required=False)
+    superusers = forms.BooleanField(label=gettext_lazy("Superusers"), required=False)
+    users = forms.CharField(
+        label=gettext_lazy("Users"),
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text=gettext_lazy("User names, separated by commas or lines."),
+    )
+    groups = forms.MultipleChoiceField(
+        label=gettext_lazy("Groups"), required=False, widget=forms.CheckboxSelectMultiple
+    )
+    starts_at = Moment(label=gettext_lazy("From"), required=False)
+    ends_at = Moment(label=gettext_lazy("Until"), required=False)
+
+    field_order = ["revision", "everyone", "percentage", "staff", "superusers", "users", "groups"]
+
+    def __init__(self, data: Any = None, *, rules: Rules, revision: int, may_switch: bool) -> None:
+        super().__init__(data, initial=initial_of(rules) | {"revision": revision})
+        self._stored = rules
+        self._set_choices_of_groups()
+        slider = {"step": "0.01", "data-slider": _("Percentage of users, in whole percents")}
+        self.fields["percentage"].widget.attrs.update(slider)
+        if not may_switch:
+            del self.fields["everyone"]
+
+    def _set_choices_of_groups(self) -> None:
+        # A group that was deleted stays to be seen, and can be taken out.
+        known = set(Group.objects.values_list("name", flat=True)) | self._stored.groups
+        choices = [(name, name) for name in sorted(known)]
+        field = self.fields["groups"]
+        assert isinstance(field, forms.MultipleChoiceField)
+        field.choices = choices
+        if not choices:
+            field.help_text = _("There are no groups yet.")
+
+    @property
+    def audience(self) -> list[forms.BoundField]:
+        """The check boxes that stand side by side."""
+        return [self["staff"], self["superusers"]]
+
+    @property
+    def dates_hint(self) -> str:
+        """What dates mean, with the name of the time zone in which they are typed."""
+        zone = timezone.get_current_timezone_name()
+        return _("Before and after, the flag is off for everyone. Times are those of %s.") % zone
+
+    def clean_users(self) -> frozenset[str]:
+        """Primary keys of the users that are named."""
+        names = [name for name in re.split(r"[,;\s]+", self.cleaned_data["users"]) if name]
+        keys = keys_of_users(names)
+        if unknown := [name for name in names if name not in keys]:
+            raise forms.ValidationError(_("There is no user %s.") % ", ".join(unknown))
+        return frozenset(keys.values())
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse an end before the beginning."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        starts_at, ends_at = cleaned.get("starts_at"), cleaned.get("ends_at")
+        if starts_at and ends_at and starts_at >= ends_at:
+            self.add_error("ends_at", _("The end has to be later than the beginning."))
+        return cleaned
+
+    @property
+    def rules(self) -> Rules | None:
+        """The rules of a valid form; None if it has none, so that the declaration decides."""
+        given = self.cleaned_data
+        everyone = EVERYONE[given["everyone"]] if "everyone" in given else self._stored.everyone
+        rules = Rules(
+            everyone=everyone,
+            percentage=given["percentage"],
+            users=given["users"],
+            groups=frozenset(given["groups"]),
+            staff=given["staff"],
+            superusers=given["superusers"],
+            starts_at=given["starts_at"],
+            ends_at=given["ends_at"],
+        )
+        return None if rules == Rules() else rules
+
+
+def initial_of(rules: Rules) -> dict[str, Any]:
+    """Rules as the form shows them; accounts that were deleted fall out with the next change."""
+    words = {value: word for word, value in EVERYONE.items()}
+    return {
+        "everyone": words[rules.everyone],
+        "percentage": _plain(rules.percentage),
+        "users": ", ".join(sorted(names_of_users([rules]).values())),
+        "groups": sorted(rules.groups),
+        "staff": rules.staff,
+        "superusers": rules.superusers,
+        "starts_at": _to_minute(rules.starts_at),
+        "ends_at": _to_minute(rules.ends_at),
+    }
+
+
+def keys_of_users(names: Sequence[str]) -> dict[str, str]:
+    """Primary keys as text by user name, of those that exist."""
+    model = get_user_model()
+    field = model.USERNAME_FIELD
+    found: Iterable[Any] = QuerySet(model).filter(**{f"{field}__in": list(names)})
+    return {user.get_username(): str(user.pk) for user in found}
+
+
+def _plain(percentage: Decimal | None) -> Decimal | None:
+    """5 instead of 5.00, and never 1E+1."""
+    if percentage is None or percentage % 1:
+        return percentage
+    return percentage.quantize(Decimal(1))
+
+
+def _to_minute(moment: datetime | None) -> datetime | None:
+    return moment and timezone.localtime(moment).replace(second=0, microsecond=0)

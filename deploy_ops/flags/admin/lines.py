@@ -1,0 +1,79 @@
+"""What the pages say about a flag, as values."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import QuerySet
+
+from deploy_ops.errors import UnknownFlag
+from deploy_ops.flags.admin import texts
+from deploy_ops.flags.overview import FlagOverview, flag_overview, flag_overviews
+from deploy_ops.flags.rules import Rules
+from deploy_ops.flags.store import flags_alias
+from deploy_ops.models import FlagChange
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One flag in words. `state` is also the class of its colour: on, off or some.
+
+    `description` is in the reader's language where the project has it in its translations;
+    `rollout` says what is stored, whether the environment sets it aside or not.
+    """
+
+    flag: FlagOverview
+    description: str
+    state: str
+    state_text: str
+    source: str
+    forced_by: str
+    rollout: list[str]
+
+
+def read_lines() -> list[Line]:
+    """All flags: the declared ones, and after them the rows that no declaration has."""
+    flags = flag_overviews()
+    names = texts.names_of_users(flag.rules for flag in flags if flag.rules)
+    return [_line(flag, names) for flag in flags]
+
+
+def read_line(name: str) -> Line | None:
+    """The line of one flag; None for a name that is neither declared nor stored."""
+    try:
+        flag = flag_overview(name)
+    except UnknownFlag:
+        return None
+    return _line(flag, texts.names_of_users([flag.rules] if flag.rules else []))
+
+
+def read_past(name: str) -> QuerySet[FlagChange]:
+    """The history of a flag, newest first."""
+    return FlagChange.objects.using(flags_alias()).filter(flag=name)
+
+
+def describe_past(changes: Iterable[FlagChange]) -> list[tuple[FlagChange, str, str]]:
+    """Each change with the rules before and after it in words."""
+    pairs = [(change, _rules(change.old), _rules(change.new)) for change in changes]
+    names = texts.names_of_users(rules for _, *both in pairs for rules in both if rules)
+    return [
+        (change, texts.rules_text(old, names), texts.rules_text(new, names))
+        for change, old, new in pairs
+    ]
+
+
+def _line(flag: FlagOverview, names: Mapping[str, str]) -> Line:
+    state = flag.state
+    return Line(
+        flag=flag,
+        description=texts.description_of(flag),
+        state=texts.state_class(state) if state else "off",
+        state_text=texts.state_text(state) if state else texts.without_effect(),
+        source=texts.source_text(flag),
+        forced_by=texts.forcing_variable(flag) if flag.is_forced else "",
+        rollout=texts.rollout_texts(flag.rules, names) if flag.rules else [],
+    )
+
+
+def _rules(kept: Mapping[str, Any] | None) -> Rules | None:
+    return None if kept is None else texts.rules_of_json(kept)

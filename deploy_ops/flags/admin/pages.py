@@ -1,0 +1,240 @@
+"""The pages: a list, a switch that asks why, the rules, the history."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.translation import gettext as _
+
+from deploy_ops.conf import conf
+from deploy_ops.errors import FlagConflict
+from deploy_ops.flags.admin.lines import Line, describe_past, read_line, read_lines, read_past
+from deploy_ops.flags.admin.questions import (
+    DECLARED,
+    OFF,
+    ON,
+    Pose,
+    Question,
+    ask_for_rules,
+    ask_to_switch,
+)
+from deploy_ops.flags.change import Source, change_flag, stored_rules
+
+CHANGES_ON_A_PAGE = 50
+CONFLICT = 409
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A link in a line of the list; a main one looks like a button."""
+
+    text: str
+    url: str
+    is_main: bool = False
+
+
+class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Pages for flags instead of rows: most flags have no row most of the time."""
+
+    def get_urls(self) -> list[Any]:
+        """A list, and three pages for each flag; there is nothing to add or to delete."""
+        wrap = self.admin_site.admin_view
+        views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
+            "change": ("change/", self.change_view),
+            "history": ("history/", self.history_view),
+            "switch": ("switch/<str:to>/", self.switch_view),
+        }
+        return [path("", wrap(self.changelist_view), name=_route("changelist"))] + [
+            path(f"<str:object_id>/{end}", wrap(view), name=_route(name))
+            for name, (end, view) in views.items()
+        ]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Flags are declared in the settings."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A row goes by the way back to the declaration, which the history records."""
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Who may do something may look."""
+        return super().has_view_permission(request, obj) or self.has_toggle_permission(request)
+
+    def has_toggle_permission(self, request: HttpRequest) -> bool:
+        """May the person switch flags on and off for everyone?"""
+        return bool(request.user.has_perm("deploy_ops.toggle_flag"))
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """All flags with their state."""
+        _require(self.has_view_permission(request))
+        rows = [(line, self._actions(request, line)) for line in read_lines()]
+        context = {
+            "rows": [row for row in rows if row[0].flag.declaration],
+            "undeclared": [row for row in rows if row[0].flag.is_undeclared],
+            "seconds": conf.flags_poll,
+        }
+        return self._render(request, "list", _("Feature flags"), context)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """The rules of a flag; only to be read where they can't be changed."""
+        _require(self.has_view_permission(request))
+        line = _line_or_404(object_id)
+        if line.forced_by or line.flag.is_undeclared or not self.has_change_permission(request):
+            return self._show_fixed(request, line)
+        pose = ask_for_rules(line.flag.name, may_switch=self.has_toggle_permission(request))
+        return self._ask(request, line, pose)
+
+    def switch_view(self, request: HttpRequest, object_id: str, to: str) -> HttpResponse:
+        """Ask for a reason, then switch `on` or `off` for everyone, or back to `declared`."""
+        if to not in (ON, OFF, DECLARED):
+            raise Http404(f"a flag can't be switched {to}")
+        is_reset = to == DECLARED
+        has = self.has_change_permission if is_reset else self.has_toggle_permission
+        _require(has(request))
+        line = _line_or_404(object_id)
+        if line.forced_by or (line.flag.is_undeclared and not is_reset):
+            return self._show_fixed(request, line)
+        return self._ask(
+            request,
+            line,
+            ask_to_switch(line.flag.name, to, is_declared=not line.flag.is_undeclared),
+        )
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: Any = None
+    ) -> HttpResponse:
+        """Every change of a flag, also of one that is neither declared nor stored any more."""
+        _require(self.has_view_permission(request))
+        past = read_past(object_id)
+        if not past.exists() and read_line(object_id) is None:
+            raise Http404(f"there is no flag {object_id}")
+        page = Paginator(past, CHANGES_ON_A_PAGE).get_page(request.GET.get("page"))
+        context = {"name": object_id, "page": page, "changes": describe_past(page)}
+        return self._render(request, "history", _("History of %s") % object_id, context)
+
+    def _ask(self, request: HttpRequest, line: Line, pose: Pose) -> HttpResponse:
+        """Ask, do what the answer says, or show what somebody else did in between."""
+        data = request.POST if request.method == "POST" else None
+        question = pose(data, *stored_rules(line.flag.name))
+        if data is None or not question.form.is_valid():
+            return self._show_question(request, line, question)
+        try:
+            self._change(request, line.flag.name, question)
+        except FlagConflict:
+            stored, revision = stored_rules(line.flag.name)
+            # The answer stays on the page, and now belongs to what the person sees there.
+            question = pose(_with_revision(data, revision), stored, revision)
+            return self._show_question(request, _line_or_404(line.flag.name), question, CONFLICT)
+        return HttpResponseRedirect(_address("changelist"))
+
+    def _change(self, request: HttpRequest, name: str, question: Question) -> None:
+        given = question.form.cleaned_data
+        done = change_flag(
+            name,
+            question.rules(),
+            seen=given["revision"],
+            by=request.user.get_username(),
+            source=Source.ADMIN,
+            reason=given["reason"],
+        )
+        if done:
+            messages.success(request, _("The flag %s was changed.") % name)
+        else:
+            messages.info(request, _("The flag %s was so already; nothing was changed.") % name)
+
+    def _show_question(
+        self, request: HttpRequest, line: Line, question: Question, status: int = 200
+    ) -> HttpResponse:
+        context = {
+            "form": question.form,
+            "line": line,
+            "is_conflict": status == CONFLICT,
+            "reset_url": _address("switch", line.flag.name, DECLARED),
+        }
+        context |= question.context
+        return self._render(request, question.template, question.title, context, status)
+
+    def _show_fixed(self, request: HttpRequest, line: Line) -> HttpResponse:
+        status = 403 if request.method == "POST" else 200
+        return self._render(request, "fixed", line.flag.name, {"line": line}, status)
+
+    def _render(
+        self,
+        request: HttpRequest,
+        page: str,
+        title: str,
+        context: dict[str, Any],
+        status: int = 200,
+    ) -> HttpResponse:
+        line = context.get("line")
+        name = context.get("name") or (line.flag.name if line else "")
+        shared = self.admin_site.each_context(request) | {
+            "opts": self.opts,
+            "app_title": self.opts.app_config.verbose_name,
+            "title": title,
+            "name": name,
+            "list_url": _address("changelist"),
+            "history_url": _address("history", name) if name else "",
+        }
+        template = f"deploy_ops/flags/{page}.html"
+        return TemplateResponse(request, template, shared | context, status=status)
+
+    def _actions(self, request: HttpRequest, line: Line) -> list[Action]:
+        """What the person may do with a flag; the first is what is done most."""
+        may_change = self.has_change_permission(request)
+        past = Action(_("History"), _address("history", line.flag.name))
+        if line.forced_by:
+            return [past]
+        if line.flag.is_undeclared:
+            remove = Action(
+                _("Remove the row"), _address("switch", line.flag.name, DECLARED), is_main=True
+            )
+            return [remove, past] if may_change else [past]
+        found = _switches(line) if self.has_toggle_permission(request) else []
+        if may_change:
+            found.append(Action(_("Rules"), _address("change", line.flag.name)))
+        return [*found, past]
+
+
+def _switches(line: Line) -> list[Action]:
+    texts = {ON: _("Turn on"), OFF: _("Turn off")}
+    return [
+        Action(text, _address("switch", line.flag.name, to), is_main=True)
+        for to, text in texts.items()
+        if line.state != to
+    ]
+
+
+def _with_revision(data: QueryDict, revision: int) -> QueryDict:
+    changed = data.copy()
+    changed["revision"] = str(revision)
+    return changed
+
+
+def _route(page: str) -> str:
+    return f"deploy_ops_flagstate_{page}"
+
+
+def _address(page: str, *args: str) -> str:
+    return reverse(f"admin:{_route(page)}", args=args)
+
+
+def _line_or_404(name: str) -> Line:
+    line = read_line(name)
+    if line is None:
+        raise Http404(f"there is no flag {name}")
+    return line
+
+
+def _require(is_allowed: bool) -> None:
+    if not is_allowed:
+        raise PermissionDenied

@@ -1,0 +1,98 @@
+"""The only way to change a flag: the row, the version and the history in one transaction."""
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from deploy_ops.errors import FlagConflict, UnknownFlag
+from deploy_ops.flags.declaration import declared_flags
+from deploy_ops.flags.rules import Rules
+from deploy_ops.flags.store import flags_alias, rules_of, store
+from deploy_ops.models import FlagChange, FlagState, FlagVersion
+
+NO_ROW = 0  # the revision of a flag whose declaration decides
+
+Source = FlagChange.Source
+
+
+def stored_rules(name: str) -> tuple[Rules | None, int]:
+    """The rules in the database now and their revision, which a change has to name.
+
+    (None, 0) without a row. Read it before an editor begins, and keep the revision in the form.
+    """
+    state = FlagState.objects.using(flags_alias()).filter(name=name).first()
+    return (None, NO_ROW) if state is None else (rules_of(state), state.revision)
+
+
+def change_flag(  # pylint: disable=too-many-arguments  # all but two are named, and in the history
+    name: str, rules: Rules | None, *, seen: int, by: str, source: Source, reason: str = ""
+) -> FlagChange | None:
+    """Give a flag these rules, or with None no row at all; the entry in the history.
+
+    `seen` is the revision on which the new rules are based, from `stored_rules`; `by` names the
+    person for the history. None if the flag has these rules already: then nothing is written.
+    UnknownFlag for a flag that is not declared (only its row may still be removed), FlagConflict
+    if somebody changed it since `seen`. Other processes see it at their next poll.
+    """
+    if rules is not None and name not in declared_flags():
+        raise UnknownFlag(f"{name!r} is not declared in DEPLOY_OPS_FLAGS. Nothing was changed.")
+    alias = flags_alias()
+    with transaction.atomic(using=alias):
+        version = _next_version(alias)  # takes the row's lock: changes are made one by one
+        state = FlagState.objects.using(alias).filter(name=name).first()
+        if seen != (state.revision if state else NO_ROW):
+            raise FlagConflict(_conflict(alias, name))
+        old = rules_of(state) if state else None
+        if old == rules:
+            transaction.set_rollback(True, using=alias)
+            return None
+        _write(alias, name, rules, version)
+        entry = FlagChange(
+            flag=name,
+            version=version,
+            by=by,
+            source=source,
+            reason=reason.strip(),
+            old=old and old.as_json(),
+            new=rules and rules.as_json(),
+        )
+        entry.save(using=alias)
+        transaction.on_commit(store.expire, using=alias)
+    return entry
+
+
+def _next_version(alias: str) -> int:
+    versions = FlagVersion.objects.using(alias)
+    counted = {"version": F("version") + 1, "changed_at": timezone.now()}
+    if not versions.update(**counted):
+        versions.get_or_create(id=1)  # the first change ever, perhaps of two at once
+        versions.update(**counted)
+    return versions.get().version
+
+
+def _write(alias: str, name: str, rules: Rules | None, version: int) -> None:
+    states = FlagState.objects.using(alias)
+    if rules is None:
+        states.filter(name=name).delete()
+        return
+    values = {
+        "everyone": rules.everyone,
+        "percentage": rules.percentage,
+        "users": sorted(rules.users),
+        "groups": sorted(rules.groups),
+        "staff": rules.staff,
+        "superusers": rules.superusers,
+        "starts_at": rules.starts_at,
+        "ends_at": rules.ends_at,
+        "revision": version,
+    }
+    states.update_or_create(name=name, defaults=values)
+
+
+def _conflict(alias: str, name: str) -> str:
+    last = FlagChange.objects.using(alias).filter(flag=name).first()
+    who = f"{last.by} changed {name} at {last.at:%Y-%m-%d %H:%M:%S} UTC" if last else "It changed"
+    return (
+        f"{who}, after you had looked at it. Nothing was changed now. Look again and decide anew:\n"
+        f"    python manage.py flags show {name}"
+    )

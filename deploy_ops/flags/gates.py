@@ -1,0 +1,161 @@
+"""How code asks: flag_enabled, the decorator and the mixin. The template tag asks here too."""
+
+import logging
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from functools import wraps
+from inspect import iscoroutinefunction
+from types import MappingProxyType
+from typing import Any, ParamSpec, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.core import mail
+from django.http import Http404, HttpRequest
+from django.views.generic import View
+
+from deploy_ops.errors import UnknownFlag
+from deploy_ops.flags.state import Evaluation, Origin, because
+from deploy_ops.flags.visit import pinned_snapshot, visitor_id
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_log = logging.getLogger("deploy_ops.flags")
+_told: set[str] = set()
+_NOBODY: Mapping[str, bool] = MappingProxyType({})
+
+# What tests force (deploy_ops.flags.testing); a context variable, so that tests stay apart.
+overrides: ContextVar[Mapping[str, bool]] = ContextVar("deploy_ops_flags", default=_NOBODY)
+
+
+def flag_enabled(name: str, request: HttpRequest | None = None, user: Any = None) -> bool:
+    """Is the flag on for this user, by default the request's?
+
+    Without a request and a user only what holds for everybody is on. UnknownFlag for a name that
+    is not declared in DEBUG and in tests; in production that is logged once, and False.
+    """
+    return evaluate_flag(name, request, user).enabled
+
+
+async def aflag_enabled(name: str, request: HttpRequest | None = None, user: Any = None) -> bool:
+    """The same for coroutines, which may not wait for the database themselves."""
+    return await sync_to_async(flag_enabled)(name, request, user)
+
+
+def evaluate_flag(name: str, request: HttpRequest | None = None, user: Any = None) -> Evaluation:
+    """Like flag_enabled, with the reason."""
+    forced = overrides.get()
+    if name in forced:
+        return because(forced[name], Origin.OVERRIDE)
+    state = pinned_snapshot(request).states.get(name)
+    if state is None:
+        return _evaluate_unknown(name)
+    return state.fixed or state.evaluate(Asker(request, user))
+
+
+def flag_required(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a view, sync or async: 404 unless the flag is on for the request's user."""
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        if iscoroutinefunction(view):
+
+            @wraps(view)
+            async def guarded_async(*args: P.args, **kwargs: P.kwargs) -> Any:
+                _refuse_unless(await aflag_enabled(name, _request_in(args)), name)
+                return await view(*args, **kwargs)
+
+            return guarded_async  # type: ignore[return-value]
+
+        @wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            _refuse_unless(flag_enabled(name, _request_in(args)), name)
+            return view(*args, **kwargs)
+
+        return guarded
+
+    return decorate
+
+
+class FlagRequiredMixin(View):
+    """For class-based views, sync or async: 404 unless the flag named in `flag` is on."""
+
+    flag: str
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Ask first."""
+        if self.view_is_async:
+            return self._dispatch_async(request, *args, **kwargs)
+        _refuse_unless(flag_enabled(self.flag, request), self.flag)
+        return super().dispatch(request, *args, **kwargs)
+
+    async def _dispatch_async(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        _refuse_unless(await aflag_enabled(self.flag, request), self.flag)
+        return await super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+
+
+class Asker:
+    """Somebody, as the rules ask about them; nothing is looked up before a rule needs it."""
+
+    __slots__ = ("_request", "_user")
+
+    def __init__(self, request: HttpRequest | None, user: Any) -> None:
+        self._request = request
+        self._user = getattr(request, "user", None) if user is None else user
+
+    @property
+    def user_id(self) -> str | None:
+        """Primary key as text; None without a login."""
+        user = self._user
+        return str(user.pk) if user is not None and user.is_authenticated else None
+
+    @property
+    def identity(self) -> str | None:
+        """The user's id, else that in the visitor's cookie, else None."""
+        user = self._user
+        if user is not None and user.is_authenticated:
+            return str(user.pk)
+        return visitor_id(self._request) if self._request is not None else None
+
+    @property
+    def is_staff(self) -> bool:
+        """False for users that know no staff."""
+        return bool(getattr(self._user, "is_staff", False))
+
+    @property
+    def is_superuser(self) -> bool:
+        """False for users that know no superusers."""
+        return bool(getattr(self._user, "is_superuser", False))
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """Names of the groups, asked for once in the life of the user object."""
+        user = self._user
+        if user is None or not user.is_authenticated or not hasattr(user, "groups"):
+            return frozenset()
+        if not hasattr(user, "_deploy_ops_groups"):
+            names = user.groups.values_list("name", flat=True)
+            setattr(user, "_deploy_ops_groups", frozenset(names))
+        found: frozenset[str] = getattr(user, "_deploy_ops_groups")
+        return found
+
+
+def _evaluate_unknown(name: str) -> Evaluation:
+    message = f"{name!r} is not declared in DEPLOY_OPS_FLAGS, so it is off."
+    # Django's test runners set up the outbox, and nothing else does.
+    if settings.DEBUG or hasattr(mail, "outbox"):
+        raise UnknownFlag(message)
+    if name not in _told:
+        _told.add(name)
+        _log.error(message)
+    return Evaluation(False, "unknown")
+
+
+def _refuse_unless(is_on: bool, name: str) -> None:
+    if not is_on:
+        raise Http404(f"the flag {name} is off")
+
+
+def _request_in(args: tuple[Any, ...]) -> HttpRequest:
+    request: HttpRequest = args[0]
+    return request

@@ -1,0 +1,106 @@
+"""For whom a flag is on: a value, the same for the environment, the database and the history."""
+
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Self
+
+from django.utils import timezone
+
+from deploy_ops.errors import RulesRefused
+
+STEP = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Each rule is optional, and any one that applies switches the flag on.
+
+    `everyone` False comes before all others, and the dates bound all of them: before `starts_at`
+    and from `ends_at` the flag is off. Dates alone switch it on for everybody between them.
+    Without any rule the declaration decides. `users` are primary keys as text, `groups` are names,
+    `percentage` is from 0 to 100 in steps of 0.01. RulesRefused for what makes no sense.
+    """
+
+    everyone: bool | None = None
+    percentage: Decimal | None = None
+    users: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    staff: bool = False
+    superusers: bool = False
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.percentage is not None:
+            _check_percentage(self.percentage)
+        for moment in (self.starts_at, self.ends_at):
+            if moment is not None and timezone.is_naive(moment):
+                raise RulesRefused(
+                    f"{moment} has no time zone. Nothing was changed. Add one: {moment}+00:00"
+                )
+        if self.starts_at and self.ends_at and self.starts_at >= self.ends_at:
+            raise RulesRefused(
+                f"The flag would end ({self.ends_at}) before it starts ({self.starts_at}). "
+                "Nothing was changed."
+            )
+
+    @classmethod
+    def of_percentage(cls, text: str) -> Self:
+        """Rules for a share of the users, `5` or `0.25`; RulesRefused if it is no number."""
+        return cls(percentage=parse_percentage(text))
+
+    @property
+    def has_targets(self) -> bool:
+        """Is anybody in particular named, so that everybody else is left out?"""
+        return bool(
+            self.percentage is not None
+            or self.users
+            or self.groups
+            or self.staff
+            or self.superusers
+        )
+
+    @property
+    def has_dates(self) -> bool:
+        """Does the answer depend on the time?"""
+        return self.starts_at is not None or self.ends_at is not None
+
+    def as_json(self) -> dict[str, Any]:
+        """The rules that are set, in values that JSON has."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: _as_json(value)
+            for name, value in found.items()
+            if value is not None and value != frozenset() and not _is_unset(name, value)
+        }
+
+
+def parse_percentage(text: str) -> Decimal:
+    """A percentage as people type it, with or without the sign; RulesRefused if it is none."""
+    try:
+        percentage = Decimal(text.strip().removesuffix("%").strip())
+    except InvalidOperation:
+        raise RulesRefused(f"{text!r} is not a percentage. Nothing was changed.") from None
+    _check_percentage(percentage)
+    return percentage
+
+
+def _check_percentage(percentage: Decimal) -> None:
+    is_fit = percentage.is_finite() and 0 <= percentage <= 100
+    if not is_fit or percentage != percentage.quantize(STEP):
+        raise RulesRefused(
+            f"{percentage} is not a percentage from 0 to 100 in steps of 0.01. Nothing was changed."
+        )
+
+
+def _is_unset(name: str, value: object) -> bool:
+    return value is False and name != "everyone"
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return str(value.quantize(STEP)) if isinstance(value, Decimal) else value

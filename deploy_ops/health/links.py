@@ -1,0 +1,70 @@
+"""Own connections to the database, apart from those that serve requests."""
+
+import sqlite3
+from contextlib import closing
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from django.db import connections
+from django.utils.module_loading import import_string
+
+from deploy_ops.errors import ConfigurationError
+
+LINKS = {
+    "postgresql": "deploy_ops.health.postgresql.PostgresqlLink",
+    "sqlite": "deploy_ops.health.links.SqliteLink",
+}
+SQLITE_TIMEOUT_SECONDS = 1.0
+
+
+class Link(Protocol):
+    """A way to ask the database something without Django's connection."""
+
+    def ping(self) -> None:
+        """Raise unless the database answers."""
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """Return the rows of one statement."""
+
+
+_links: dict[str, Link] = {}
+
+
+def link_to(alias: str) -> Link:
+    """Return this process's link to an alias; raises ConfigurationError for other vendors."""
+    # Several probes may come first at once; setdefault is atomic, and a link connects when used.
+    return _links.get(alias) or _links.setdefault(alias, _make_link(alias))
+
+
+def _make_link(alias: str) -> Link:
+    vendor = connections[alias].vendor
+    if vendor not in LINKS:
+        raise ConfigurationError(
+            f"Database '{alias}' is {vendor}; deploy_ops knows {' and '.join(LINKS)}. "
+            "Nothing was changed."
+        )
+    link: Link = import_string(LINKS[vendor])(alias)
+    return link
+
+
+class SqliteLink:
+    """Opens the file for each question: that is quick, and sees a file that was exchanged."""
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+
+    def ping(self) -> None:
+        """Raise sqlite3.Error unless the file is there and is a database."""
+        self.rows("SELECT count(*) FROM sqlite_master")  # SELECT 1 would not read the file
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """Return the rows of one statement."""
+        address, timeout = self._address(), SQLITE_TIMEOUT_SECONDS
+        with closing(sqlite3.connect(address, timeout=timeout, uri=True)) as connection:
+            return connection.execute(statement).fetchall()
+
+    def _address(self) -> str:
+        name = str(connections[self._alias].settings_dict["NAME"])
+        # mode=rw, since the default would make a new, empty file where one has gone.
+        is_special = name == ":memory:" or name.startswith("file:")
+        return name if is_special else f"file:{quote(name)}?mode=rw"

@@ -1,0 +1,40 @@
+"""Answers the polls before anything else of Django has a say."""
+
+from collections.abc import Awaitable, Callable
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from deploy_ops.health.access_log import POLL_PATHS
+from deploy_ops.health.answers import CONNECTION, LIVENESS, READINESS
+from deploy_ops.version import code_version
+
+Answer = HttpResponseBase | Awaitable[HttpResponseBase]
+BY_NAME = {"health": LIVENESS, "db": CONNECTION, "ready": READINESS}
+POLLS = {path: BY_NAME[path.strip("/").rpartition("/")[2]] for path in POLL_PATHS}
+
+
+class HealthMiddleware:
+    """The first in MIDDLEWARE, so that no host, SSL, session or metrics code sees a poll.
+
+    A load balancer asks by IP address and plain http: `get_host()` would answer 400 and log it,
+    SECURE_SSL_REDIRECT 301. Only the whole path counts.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Answer]) -> None:
+        self._get_response = get_response
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+        code_version()  # may run git: at the start, and not in the first poll
+
+    def __call__(self, request: HttpRequest) -> Answer:
+        """Answer a poll, or pass the request on; a coroutine where Django runs one."""
+        poll = POLLS.get(request.path_info)
+        if poll is None:
+            return self._get_response(request)
+        return poll.aanswer(request) if self._is_async else poll.answer(request)

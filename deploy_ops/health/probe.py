@@ -1,0 +1,206 @@
+"""A check in a thread of its own, so that whoever asks never waits for what it looks at.
+
+No time-out of a driver covers every failure: `statement_timeout` is enforced by the very server
+that may be frozen, `tcp_user_timeout` is content with the kernel's acknowledgements, and a name
+lookup or a hung file system knows neither. So the caller's patience is what is bounded here. A run
+that got stuck stays so until what it waits for answers: one thread, never a second.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import timedelta
+from weakref import WeakSet
+
+from django.db import connections
+from django.dispatch import Signal
+
+from deploy_ops.redact import redact
+
+logger = logging.getLogger("deploy_ops.health")
+
+DEADLINE = timedelta(seconds=1.5)
+KEEP = timedelta(seconds=1)
+# How long callers wait for what failed last time. A server that is back answers within it, and one
+# that is not costs a sync worker no more than this, once per run.
+BRIEF = timedelta(seconds=0.1)
+# For each run that failed, and for the first answer that had to be given without one.
+failed = Signal()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run found. `reason` is empty when all is well; it is for staff and logs only."""
+
+    reason: str = ""
+    seconds: float = 0.0
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the check passed."""
+        return not self.reason
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """One run under way; `started` is monotonic seconds."""
+
+    started: float
+    landed: Future[Outcome] = field(default_factory=Future)
+
+    def __post_init__(self) -> None:
+        # A running future cannot be cancelled: a caller that gives up takes nobody else along.
+        self.landed.set_running_or_notify_cancel()
+
+
+class Probe:
+    """Runs `check` (anything it raises is a failure) when asked and the last outcome is too old.
+
+    A good outcome is kept for `keep`, a failure for a second. Nobody waits longer than `deadline`,
+    counted from the start of the run, so that latecomers wait less. A server's probes are watched:
+    logged and counted; a command tells the outcome itself.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        check: Callable[[], object],
+        *,
+        deadline: timedelta = DEADLINE,
+        keep: timedelta = KEEP,
+        is_watched: bool = True,
+    ) -> None:
+        self.name = name
+        self._check = check
+        self._deadline = deadline
+        self._keep = keep
+        self._is_watched = is_watched
+        self.forget()
+        _probes.add(self)
+
+    def forget(self) -> None:
+        """Begin anew: in a forked child neither the thread nor a held lock came along."""
+        self._lock = threading.Lock()
+        self._flight: Flight | None = None
+        self._last: Outcome | None = None
+        self._fresh_until = 0.0
+
+    def begin(self) -> Outcome | Flight:
+        """Return an outcome that is fresh, else the run that will bring one."""
+        with self._lock:
+            if self._last and time.monotonic() < self._fresh_until:
+                return self._last
+            flight = self._flight
+            if flight is None:
+                flight = self._flight = Flight(time.monotonic())
+                self._launch(flight)
+            return flight
+
+    def outcome(self) -> Outcome:
+        """Return what is known at the deadline at the latest."""
+        flight = self.begin()
+        if isinstance(flight, Outcome):
+            return flight
+        try:
+            return flight.landed.result(self._seconds_left(flight))
+        except TimeoutError:
+            return self._give_up(flight)
+
+    async def aoutcome(self) -> Outcome:
+        """The same without holding up the event loop, nor taking a thread for waiting."""
+        flight = self.begin()
+        if isinstance(flight, Outcome):
+            return flight
+        try:
+            landed = asyncio.wrap_future(flight.landed)
+            return await asyncio.wait_for(landed, self._seconds_left(flight))
+        except TimeoutError:
+            return self._give_up(flight)
+
+    def _seconds_left(self, flight: Flight) -> float:
+        patience = self._deadline if self._last is None or self._last.is_well else BRIEF
+        return max(0.0, flight.started + patience.total_seconds() - time.monotonic())
+
+    def _launch(self, flight: Flight) -> None:
+        name = f"deploy_ops.health/{self.name}"
+        try:
+            threading.Thread(target=self._fly, args=(flight,), name=name, daemon=True).start()
+        except RuntimeError as error:  # the system has no thread left to give
+            self._flight = None
+            flight.landed.set_result(Outcome(str(error)))
+
+    def _fly(self, flight: Flight) -> None:
+        reason = self._run()
+        now = time.monotonic()
+        outcome = Outcome(reason, now - flight.started)
+        with self._lock:
+            self._remember(outcome)
+            self._fresh_until = now + (KEEP if reason else self._keep).total_seconds()
+            self._flight = None
+        flight.landed.set_result(outcome)
+
+    def _run(self) -> str:
+        try:
+            self._check()
+        except BaseException as error:  # pylint: disable=broad-exception-caught
+            # Whatever it was, SystemExit too: the check did not pass, and the reason is told.
+            return redact(str(error)).strip() or type(error).__name__
+        finally:
+            # A check may have used Django's connections; those of this thread nobody else closes.
+            connections.close_all()
+        return ""
+
+    def _give_up(self, flight: Flight) -> Outcome:
+        with self._lock:
+            if flight is not self._flight:
+                return flight.landed.result(0)  # it landed in this moment
+            if self._last is None or self._last.is_well:
+                limit = self._deadline.total_seconds()
+                self._remember(Outcome(f"no answer within {limit:g} s", limit))
+            assert self._last is not None
+            return self._last
+
+    def _remember(self, outcome: Outcome) -> None:
+        """Keep the outcome, and log the change, not every poll: an outage has two lines."""
+        was_well = self._last is None or self._last.is_well
+        self._last = outcome
+        if not self._is_watched:
+            return
+        if not outcome.is_well:
+            failed.send_robust(type(self), name=self.name)
+        if was_well and not outcome.is_well:
+            logger.error("Health check %s fails: %s", self.name, outcome.reason)
+        elif outcome.is_well and not was_well:
+            logger.info("Health check %s passes again", self.name)
+
+
+def outcomes(probes: Mapping[str, Probe]) -> dict[str, Outcome]:
+    """Ask all of them at once; together they take no longer than the slowest deadline."""
+    if len(probes) > 1:
+        for probe in probes.values():
+            probe.begin()
+    return {name: probe.outcome() for name, probe in probes.items()}
+
+
+async def aoutcomes(probes: Mapping[str, Probe]) -> dict[str, Outcome]:
+    """The same in an event loop; without probes it does not even let others run meanwhile."""
+    if not probes:
+        return {}
+    found = await asyncio.gather(*(probe.aoutcome() for probe in probes.values()))
+    return dict(zip(probes, found, strict=True))
+
+
+_probes: WeakSet[Probe] = WeakSet()
+
+
+def _forget_all() -> None:
+    for probe in list(_probes):
+        probe.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)

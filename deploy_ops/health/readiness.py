@@ -1,0 +1,147 @@
+"""The checks that an instance has to pass before a load balancer should send it requests."""
+
+import asyncio
+import inspect
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
+from functools import cache, partial
+from itertools import count
+from typing import Any
+
+from django.core.cache import DEFAULT_CACHE_ALIAS, caches
+from django.core.cache.backends.dummy import DummyCache
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import DEFAULT_DB_ALIAS
+from django.db.migrations.loader import MigrationLoader
+from django.utils.module_loading import import_string
+
+from deploy_ops.conf import conf
+from deploy_ops.errors import CheckFailed
+from deploy_ops.health.links import link_to
+from deploy_ops.health.probe import DEADLINE, KEEP, Probe
+
+Run = Callable[[], object]
+# Migrations change with a deploy; writing to a storage may cost money.
+KEEP_LONGER = {"migrations": timedelta(seconds=10), "storage": timedelta(seconds=30)}
+BLOCK_BYTES = 4096  # an empty file would fit on a full disk
+APPLIED = "SELECT app, name FROM django_migrations"
+
+
+def ping_database(alias: str) -> None:
+    """Ask the database for one row on the probe's own connection."""
+    link_to(alias).ping()
+
+
+def require_migrations(alias: str) -> None:
+    """Raise CheckFailed if a migration of this code is not applied."""
+    if missing := pending_migrations(alias):
+        more = f" and {len(missing) - 1} more" if missing[1:] else ""
+        raise CheckFailed(f"{missing[0]}{more} not applied")
+
+
+def pending_migrations(alias: str) -> list[str]:
+    """Name the migrations of this code that the database lacks, on the probe's own connection."""
+    applied = set(link_to(alias).rows(APPLIED))
+    return [
+        ".".join(key)
+        for key, replaces in _migrations_of_the_code()
+        if key not in applied and not (replaces and applied.issuperset(replaces))
+    ]
+
+
+def require_cache(_alias: str) -> None:
+    """Raise unless the default cache gives back what it was given."""
+    store, token = caches[DEFAULT_CACHE_ALIAS], secrets.token_hex(8)
+    if isinstance(store, DummyCache):
+        return
+    key = f"deploy_ops.health.{token}"
+    store.set(key, token, timeout=10)
+    if store.get(key) != token:
+        raise CheckFailed("the cache does not keep what it is given")
+    store.delete(key)
+
+
+def require_storage(_alias: str) -> None:
+    """Raise unless the default storage takes a file; it is removed again."""
+    name = f".deploy_ops-health-{secrets.token_hex(8)}"
+    saved = default_storage.save(name, ContentFile(bytes(BLOCK_BYTES)))
+    default_storage.delete(saved)
+
+
+BUILT_IN: Mapping[str, Callable[[str], None]] = {
+    "database": ping_database,
+    "migrations": require_migrations,
+    "cache": require_cache,
+    "storage": require_storage,
+}
+
+
+DATABASE = Probe("database", partial(ping_database, DEFAULT_DB_ALIAS))
+_made: dict[str, Mapping[str, Probe]] = {}
+
+
+def readiness_probes() -> Mapping[str, Probe]:
+    """A probe for each of DEPLOY_OPS_READINESS_CHECKS, by name, the same for all requests.
+
+    Raises ImportError or TypeError if a check cannot be made.
+    """
+    key = repr(conf.readiness_checks)
+    # Two threads may both make them; setdefault is atomic, and a probe not kept never ran.
+    return _made.get(key) or _made.setdefault(key, _with_common_database(make_probes()))
+
+
+def make_probes(
+    alias: str = DEFAULT_DB_ALIAS, deadline: timedelta = DEADLINE, *, is_watched: bool = True
+) -> dict[str, Probe]:
+    """Build new probes, none of which lets its caller wait longer than the deadline."""
+    probes: dict[str, Probe] = {}
+    for name, run, own in _checks(conf.readiness_checks, alias):
+        limit, keep = min(own or deadline, deadline), KEEP_LONGER.get(name, KEEP)
+        unique = _unique(name, probes)
+        probes[unique] = Probe(unique, run, deadline=limit, keep=keep, is_watched=is_watched)
+    return probes
+
+
+def _with_common_database(probes: dict[str, Probe]) -> dict[str, Probe]:
+    return probes | {"database": DATABASE} if "database" in probes else probes
+
+
+def _unique(name: str, taken: Iterable[str]) -> str:
+    names = (name if number == 1 else f"{name}_{number}" for number in count(1))
+    return next(each for each in names if each not in taken)
+
+
+def _checks(given: Iterable[Any], alias: str) -> Iterator[tuple[str, Run, timedelta | None]]:
+    """Name, function and own deadline of each check."""
+    for item in given:
+        if isinstance(item, str) and item in BUILT_IN:
+            yield item, partial(BUILT_IN[item], alias), None
+        else:
+            yield _foreign(item)
+
+
+def _foreign(item: Any) -> tuple[str, Run, timedelta | None]:
+    """A function, or a check class as django-health-check has them: built, then `run()`."""
+    made, options = item if isinstance(item, tuple | list) else (item, {})
+    made = import_string(made) if isinstance(made, str) else made
+    name = made.__name__.lower()
+    if not inspect.isclass(made):
+        return name, partial(_call, partial(made, **options)), None
+    check: Any = made(**options)
+    return name, partial(_call, check.run), getattr(check, "timeout", None)
+
+
+def _call(run: Run) -> None:
+    """Run it to its end, in an event loop of this thread if it wants one."""
+    result = run()
+    if inspect.iscoroutine(result):
+        asyncio.run(result)
+
+
+@cache
+def _migrations_of_the_code() -> list[tuple[tuple[str, str], list[tuple[str, str]]]]:
+    """Key and replaced keys of each; read once, since the code of a process does not change."""
+    nodes = MigrationLoader(None).graph.nodes
+    return [(key, list(nodes[key].replaces)) for key in sorted(nodes)]

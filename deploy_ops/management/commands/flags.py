@@ -1,0 +1,40 @@
+"""`manage.py flags`: feature flags."""
+
+from collections.abc import Mapping
+
+from django.core.management.base import CommandParser
+
+from deploy_ops.management.base import ActionsCommand, Json
+from deploy_ops.management.flags import ACTIONS, moment, percentage, refuse_another_database
+
+
+class Command(ActionsCommand):
+    help = "List, show and change feature flags, and show who changed them."
+    actions = ACTIONS
+
+    def add_options(self, parsers: Mapping[str, CommandParser]) -> None:
+        """Add the options of each action."""
+        parsers["list"].add_argument("--stale", action="store_true", help="only those to tidy up")
+        for name in ("show", "on", "off", "set", "reset"):
+            parsers[name].add_argument("name", metavar="NAME", help="name of a flag")
+        parsers["history"].add_argument("name", metavar="NAME", nargs="?", help="only of this flag")
+        for name in ("on", "off", "set", "reset"):
+            parsers[name].add_argument("--reason", default="", help="why, for the history")
+        parsers["show"].add_argument("--user", help="what it is for this person, and why")
+        _add_rules(parsers["set"])
+
+    def operate(self, options: Json) -> tuple[int, Json]:
+        """Refuse what flags do not have, then call the action."""
+        refuse_another_database(options["database"])
+        return super().operate(options)
+
+
+def _add_rules(parser: CommandParser) -> None:
+    add = parser.add_argument
+    add("--percent", type=percentage, help="of all users, always the same; 0 to 100")
+    add("--user", action="append", default=[], help="this person; may be repeated")
+    add("--group", action="append", default=[], help="the members of this group; may be repeated")
+    add("--staff", action="store_true", help="who may enter the admin")
+    add("--superusers", action="store_true", help="who has all permissions")
+    add("--from", dest="starts_at", type=moment, help="off before")
+    add("--until", dest="ends_at", type=moment, help="off from then on")

@@ -1,0 +1,28 @@
+"""`manage.py health`: one line and an exit code, for Docker's HEALTHCHECK and for people."""
+
+from django.core.management.base import CommandParser
+
+from deploy_ops.health.ask import ask, look
+from deploy_ops.management.base import Json, OpsCommand, duration
+
+
+class Command(OpsCommand):
+    """Parses the words, looks or asks, prints the Verdict."""
+
+    help = "Tell whether the application is ready; exit 0 if it is, else 1."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add the options."""
+        parser.add_argument("--url", help="ask this server instead of looking from here")
+        parser.add_argument("--timeout", type=duration, default="5s", help="for all of it; 5s")
+
+    def operate(self, options: Json) -> tuple[int, Json]:
+        """Print one line, whatever was found."""
+        url, patience = options["url"], options["timeout"]
+        verdict = ask(url, patience) if url else look(options["database"], patience)
+        if verdict.failing:
+            told = "; ".join(f"{name}: {reason}" for name, reason in verdict.failing.items())
+            self.tell(f"Not healthy: {' '.join(told.split())}")
+            return 1, {"status": "error", "failing": verdict.failing}
+        self.tell(f"Healthy: {', '.join(verdict.passed)}")
+        return 0, {"status": "ok", "passed": verdict.passed}

@@ -1,0 +1,264 @@
+"""The actions of `manage.py flags`: options in, exit code and JSON out, text on the way."""
+
+import getpass
+import os
+import socket
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+
+from deploy_ops.conf import conf
+from deploy_ops.errors import RulesRefused, UsageError
+from deploy_ops.flags.change import Source, change_flag, stored_rules
+from deploy_ops.flags.gates import Asker
+from deploy_ops.flags.overview import FlagOverview, flag_overview, flag_overviews
+from deploy_ops.flags.rules import Rules, parse_percentage
+from deploy_ops.flags.store import flags_alias
+from deploy_ops.management.base import Json, OpsCommand
+from deploy_ops.models import FlagChange
+
+Options = Mapping[str, Any]
+Outcome = tuple[int, Json]
+
+
+def percentage(text: str) -> Decimal:
+    """Read a percentage from 0 to 100 in steps of 0.01."""
+    try:
+        return parse_percentage(text)
+    except RulesRefused as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+def moment(text: str) -> datetime:
+    """Read `2027-01-31`, or with a time and a time zone; without one it is TIME_ZONE."""
+    try:
+        day = parse_date(text)
+        found = datetime(day.year, day.month, day.day) if day else parse_datetime(text)
+    except ValueError:
+        found = None
+    if found is None:
+        raise ArgumentTypeError(f"{text!r} is not a date such as 2027-01-31 or 2027-01-31T08:00")
+    return timezone.make_aware(found) if timezone.is_naive(found) else found
+
+
+def list_flags(command: OpsCommand, options: Options) -> Outcome:
+    """list all flags; with --stale those to be tidied up, and exit code 1 if there are any"""
+    flags = [flag for flag in flag_overviews() if flag.is_stale or not options["stale"]]
+    for flag in flags:
+        command.tell(_line(flag))
+    if not flags:
+        command.tell("No flag is stale." if options["stale"] else "No flags are declared.")
+    is_stale = bool(options["stale"] and flags)
+    status = "stale" if is_stale else "ok"
+    return int(is_stale), {"status": status, "flags": [_facts(flag) for flag in flags]}
+
+
+def show(command: OpsCommand, options: Options) -> Outcome:
+    """show everything about one flag, and with --user what it is for somebody and why"""
+    flag = flag_overview(options["name"])
+    facts = _facts(flag)
+    if options["user"] and flag.state:
+        evaluation = flag.state.evaluate(Asker(None, _user(options["user"])))
+        facts |= {"user": options["user"], **evaluation._asdict()}
+    for name, value in facts.items():
+        command.tell(f"{name}: {'' if value is None else value}")
+    return 0, {"status": "ok", "flag": facts}
+
+
+def switch_on(command: OpsCommand, options: Options) -> Outcome:
+    """switch a flag on for everybody"""
+    return _change(command, options, Rules(everyone=True))
+
+
+def switch_off(command: OpsCommand, options: Options) -> Outcome:
+    """switch a flag off for everybody"""
+    return _change(command, options, Rules(everyone=False))
+
+
+def set_rules(command: OpsCommand, options: Options) -> Outcome:
+    """switch a flag on for some; these rules replace the ones before"""
+    rules = Rules(
+        percentage=options["percent"],
+        users=frozenset(str(_user(name).pk) for name in options["user"]),
+        groups=frozenset(_known_groups(options["group"])),
+        staff=options["staff"],
+        superusers=options["superusers"],
+        starts_at=options["starts_at"],
+        ends_at=options["ends_at"],
+    )
+    if rules == Rules():
+        raise UsageError(
+            "No rule was given. Nothing was changed. For example:\n"
+            f"    python manage.py flags set {options['name']} --percent 5"
+        )
+    return _change(command, options, rules)
+
+
+def reset(command: OpsCommand, options: Options) -> Outcome:
+    """remove the rules of a flag, so that its declaration decides"""
+    return _change(command, options, None)
+
+
+def history(command: OpsCommand, options: Options) -> Outcome:
+    """show who changed a flag, or any, newest first"""
+    changes = FlagChange.objects.using(flags_alias())
+    if options["name"]:
+        changes = changes.filter(flag=flag_overview(options["name"]).name)
+    entries = [_entry(change) for change in changes]
+    for entry in entries:
+        words = [f"{entry['at']:%Y-%m-%d %H:%M:%S %Z}", entry["flag"], entry["by"], entry["source"]]
+        command.tell(f"{'  '.join(words)}  {_spoken(entry['old'])} -> {_spoken(entry['new'])}")
+        if entry["reason"]:
+            command.tell(f"    {entry['reason']}")
+    if not entries:
+        command.tell("Nothing was changed yet.")
+    return 0, {"status": "ok", "changes": entries}
+
+
+ACTIONS: Mapping[str, Callable[[OpsCommand, Options], Outcome]] = {
+    "list": list_flags,
+    "show": show,
+    "on": switch_on,
+    "off": switch_off,
+    "set": set_rules,
+    "reset": reset,
+    "history": history,
+}
+
+
+def refuse_another_database(alias: str) -> None:
+    """UsageError unless the alias is the one that the routers keep flags in."""
+    if alias != (home := flags_alias()):
+        raise UsageError(
+            f"Flags are kept in the database '{home}', not in '{alias}'. Nothing was changed. "
+            f"Add --database {home}"
+        )
+
+
+def _change(command: OpsCommand, options: Options, rules: Rules | None) -> Outcome:
+    name = options["name"]
+    before, seen = stored_rules(name)
+    if before is None:
+        flag_overview(name)  # raises UnknownFlag
+    change = change_flag(
+        name, rules, seen=seen, by=_operator(), source=Source.CLI, reason=options["reason"]
+    )
+    if change is None:
+        command.tell(f"{name} is so already: {_spoken(rules.as_json() if rules else None)}.")
+        return 0, {"status": "nothing_to_do", "flag": name, "change": None}
+    command.tell(f"{name}: {_spoken(change.old)} -> {_spoken(change.new)}")
+    command.tell(f"Every process sees it within {conf.flags_poll:g} s.")
+    if name in {flag.name for flag in flag_overviews() if flag.is_forced}:
+        command.tell("It has no effect here: the environment forces the flag.")
+    return 0, {"status": "ok", "flag": name, "change": _entry(change)}
+
+
+def _operator() -> str:
+    """Who types this: the account of the system, and the host."""
+    try:
+        account = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        account = f"uid {os.getuid()}"
+    return f"{account}@{socket.gethostname()}"[:254]
+
+
+def _user(name: str) -> Any:
+    model: Any = get_user_model()
+    found = model.objects.filter(**{model.USERNAME_FIELD: name}).first()
+    if found is None:
+        raise UsageError(f"There is no user {name!r}. Nothing was changed.")
+    return found
+
+
+def _known_groups(names: Iterable[str]) -> Iterable[str]:
+    group: Any = apps.get_model("auth", "Group")
+    for name in names:
+        if not group.objects.filter(name=name).exists():
+            raise UsageError(f"There is no group {name!r}. Nothing was changed.")
+        yield name
+
+
+def _line(flag: FlagOverview) -> str:
+    owner = flag.declaration.owner if flag.declaration else ""
+    marks = {
+        f"forced by {flag.variable}": flag.is_forced,
+        "NOT DECLARED": flag.is_undeclared,
+        f"TO BE REMOVED BY {_remove_by(flag)}": flag.is_overdue,
+        _since(flag): True,
+    }
+    words = ", ".join(word for word, applies in marks.items() if applies)
+    return f"{flag.name}  {_state(flag)}  {flag.source}  {owner or '-'}  {words}"
+
+
+def _state(flag: FlagOverview) -> str:
+    if flag.is_on is not None:
+        return "on" if flag.is_on else "off"
+    return _spoken(flag.state.rules.as_json()) if flag.state else "off"
+
+
+def _since(flag: FlagOverview) -> str:
+    last = flag.last_change
+    if last is None:
+        return "never changed"
+    return f"changed {_age(timezone.now() - last.at)} ago by {last.by}"
+
+
+def _age(age: timedelta) -> str:
+    hours = age.total_seconds() / 3600
+    if hours >= 48:
+        return f"{hours / 24:.0f} d"
+    return f"{hours:.0f} h" if hours >= 2 else f"{hours * 60:.0f} min"
+
+
+def _remove_by(flag: FlagOverview) -> Any:
+    return flag.declaration.remove_by if flag.declaration else None
+
+
+def _facts(flag: FlagOverview) -> Json:
+    declaration, last = flag.declaration, flag.last_change
+    return {
+        "name": flag.name,
+        "description": declaration.description if declaration else "",
+        "owner": declaration.owner if declaration else "",
+        "remove_by": _remove_by(flag),
+        "declared": declaration is not None,
+        "stale": flag.is_stale,
+        "state": _state(flag),
+        "source": flag.source,
+        "forced_by": flag.variable if flag.is_forced else None,
+        "default": declaration.default if declaration else None,
+        "rules": flag.rules.as_json() if flag.rules else None,
+        "first_changed_at": flag.first_changed_at,
+        "changed_at": last.at if last else None,
+        "changed_by": last.by if last else None,
+    }
+
+
+def _entry(change: FlagChange) -> Json:
+    names = ("flag", "version", "at", "by", "source", "reason", "old", "new")
+    entry = {name: getattr(change, name) for name in names}
+    return entry | {"source": str(change.source)}
+
+
+def _spoken(rules: Json | None) -> str:
+    """Rules in words: `5.00 %, groups pilots`."""
+    if not rules:
+        return "as declared"
+    words = {
+        "everyone": "on" if rules.get("everyone") else "off",
+        "percentage": f"{rules.get('percentage')} %",
+        "users": f"users {', '.join(rules.get('users', ()))}",
+        "groups": f"groups {', '.join(rules.get('groups', ()))}",
+        "staff": "staff",
+        "superusers": "superusers",
+        "starts_at": f"from {rules.get('starts_at')}",
+        "ends_at": f"until {rules.get('ends_at')}",
+    }
+    return ", ".join(text for name, text in words.items() if name in rules)

@@ -1,0 +1,110 @@
+"""`GET /metrics`: Prometheus text for allowed callers, 403 with nothing in it for all others.
+
+The middleware stands before host, SSL and session code, as that of /health/ does: Prometheus
+scrapes an address and plain http, which ALLOWED_HOSTS and SECURE_SSL_REDIRECT would refuse.
+"""
+
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from datetime import timedelta
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
+from prometheus_client import REGISTRY, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from deploy_ops.health.probe import Probe, outcomes
+from deploy_ops.health.readiness import readiness_probes
+from deploy_ops.metrics import rooms
+from deploy_ops.metrics.access import is_allowed
+from deploy_ops.metrics.failures import begin_at_zero
+from deploy_ops.metrics.reading import Source
+from deploy_ops.metrics.workers import VARIABLE, undisturbed
+
+PATHS = ("/metrics", "/metrics/")
+# A backup is made once a day, and its catalog may lie in a storage that bills each look.
+SOURCES = {
+    "backups": Source("backups", rooms.backups, keep=timedelta(minutes=1)),
+    "migrations": Source("migrations", rooms.migrations, keep=timedelta(seconds=10)),
+    "flags": Source("flags", rooms.flags),
+}
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
+
+
+class MetricsMiddleware:
+    """Answers PATHS and hands on everything else. It belongs right behind that of /health/."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        self._answer: GetResponse = metrics
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+            # In a thread: it reads files, and may wait a second for the rooms.
+            self._answer = sync_to_async(metrics, thread_sensitive=False)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if request.path_info in PATHS:
+            return self._answer(request)
+        return self.get_response(request)
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """The view behind the middleware, for a project that rather routes it in its URLconf."""
+    if not is_allowed(request):
+        response = HttpResponse(status=403)
+    elif request.method not in ("GET", "HEAD"):
+        response = HttpResponseNotAllowed(["GET", "HEAD"])
+    else:
+        response = HttpResponse(page())
+    response["Content-Type"] = CONTENT_TYPE_PLAIN_0_0_4
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def page() -> bytes:
+    """All metrics of this instance: of every worker under gunicorn, of this process elsewhere."""
+    begin_at_zero()
+    return _counted() + generate_latest(_Rooms())
+
+
+def _counted() -> bytes:
+    if VARIABLE not in os.environ:
+        return generate_latest(REGISTRY)
+    with undisturbed():
+        return generate_latest(MultiProcessCollector(None))
+
+
+class _Rooms:
+    """The gauges of the rooms, which know no workers: any one of them may read them."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what every room says, then what could not be asked; Prometheus' Collector."""
+        checks = dict(readiness_probes())
+        sources = {name: source.probe for name, source in SOURCES.items()}
+        found = outcomes(_unmistakable(checks, sources))
+        yield from rooms.build()
+        for source in SOURCES.values():
+            yield from source
+        yield rooms.are_up(
+            "health_check_up",
+            "Whether this check of readiness passes.",
+            "check",
+            {name: found[f"check {name}"].is_well for name in checks},
+        )
+        yield rooms.are_up(
+            "metrics_source_up",
+            "Whether these metrics could be read just now; if not, they are the last known.",
+            "source",
+            {name: found[f"source {name}"].is_well for name in sources},
+        )
+
+
+def _unmistakable(checks: Mapping[str, Probe], sources: Mapping[str, Probe]) -> dict[str, Probe]:
+    """All in one, to be asked at once; a check and a source may have the same name."""
+    named = {f"check {name}": probe for name, probe in checks.items()}
+    return named | {f"source {name}": probe for name, probe in sources.items()}

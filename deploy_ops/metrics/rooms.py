@@ -1,0 +1,128 @@
+"""What each room has to say, read when Prometheus asks. docs/reference/metrics.md describes all."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from django.db import connections
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+
+from deploy_ops.backup.catalog import Backup, Entry, State, list_entries
+from deploy_ops.conf import conf
+from deploy_ops.flags.gates import Asker
+from deploy_ops.flags.rollout import BUCKETS
+from deploy_ops.flags.state import State as FlagState
+from deploy_ops.flags.store import store
+from deploy_ops.health.readiness import pending_migrations
+from deploy_ops.version import code_version
+
+PREFIX = "deploy_ops_"
+
+
+def build() -> Iterator[Metric]:
+    """The version that this process runs, as a label of a constant 1."""
+    info = _gauge("build_info", "The deployed version, as a label of a constant 1.", "version")
+    info.add_metric([code_version()], 1)
+    yield info
+
+
+def backups() -> Iterator[Metric]:
+    """Age, size and proof of the newest usable backup of each database, and how many there are."""
+    entries = list_entries()
+    yield _numbers(entries)
+    usable = [e.backup for e in entries if e.backup and e.state is State.COMPLETE]
+    newest = {backup.place: backup for backup in usable}
+    yield _of_newest(
+        "backup_last_timestamp_seconds",
+        "When the newest usable backup was begun, in seconds since 1970.",
+        {place: backup.created_at.timestamp() for place, backup in newest.items()},
+    )
+    yield _of_newest(
+        "backup_last_size_bytes",
+        "Size of all files of the newest usable backup.",
+        {place: backup.size_bytes for place, backup in newest.items()},
+    )
+    yield _verified(usable)
+
+
+def migrations() -> Iterator[Metric]:
+    """Migrations that the code has and the database has not."""
+    pending = _gauge(
+        "migrations_pending",
+        "Migrations of the code that are not applied to the database.",
+        *("alias", "phase"),
+    )
+    for alias in connections:
+        pending.add_metric([alias, "expand"], len(pending_migrations(alias)))
+    yield pending
+
+
+def flags() -> Iterator[Metric]:
+    """How far each declared flag is rolled out, and who decided that."""
+    rollout = _gauge(
+        "flag_rollout_ratio",
+        "For which share of all people a flag is on: 1 everybody, 0 nobody but those it names.",
+        *("flag", "origin"),
+    )
+    for name, state in _flag_states().items():
+        rollout.add_metric([name, state.origin], _share(state))
+    yield rollout
+
+
+def _flag_states() -> Mapping[str, FlagState]:
+    """Without a declaration there is nothing to ask the database for."""
+    return store.current().states if conf.flags else {}
+
+
+def _share(state: FlagState) -> float:
+    """What a flag is for somebody without any property; a percentage has no answer for them."""
+    answer = state.evaluate(Asker(None, None))
+    if answer.reason.endswith(":no_id") and state.threshold is not None:
+        return state.threshold / BUCKETS
+    return float(answer.enabled)
+
+
+def are_up(name: str, text: str, label: str, states: Mapping[str, bool]) -> Metric:
+    """A gauge that is 1 for what is well and 0 for what is not."""
+    gauge = _gauge(name, text, label)
+    for each, is_well in states.items():
+        gauge.add_metric([each], is_well)
+    return gauge
+
+
+def _numbers(entries: list[Entry]) -> Metric:
+    gauge = _gauge("backups", "Backups in the catalog.", "state")
+    found = Counter(entry.state for entry in entries)
+    for state in State:
+        gauge.add_metric([state], found[state])
+    return gauge
+
+
+def _of_newest(name: str, text: str, values: dict[str, float]) -> Metric:
+    gauge = _gauge(name, text, "database")
+    for place, value in values.items():
+        gauge.add_metric([place], value)
+    return gauge
+
+
+def _verified(usable: list[Backup]) -> Metric:
+    """A restore proves more than a look at the manifest, so each level has its own time."""
+    gauge = _gauge(
+        "backup_verified_timestamp_seconds",
+        "When a usable backup last passed a verification of this level, in seconds since 1970.",
+        *("database", "level"),
+    )
+    last: dict[tuple[str, str], float] = {}
+    for backup in usable:
+        for entry in backup.verifications:
+            key = backup.place, str(entry["level"])
+            at = datetime.fromisoformat(entry["at"]).timestamp()
+            last[key] = max(at, last.get(key, at))
+    for (place, level), at in last.items():
+        gauge.add_metric([place, level], at)
+    return gauge
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(PREFIX + name, text, labels=labels)

@@ -1,0 +1,125 @@
+"""Columns and constraints. What the tables mean is in the rooms that read them."""
+
+from typing import Any, ClassVar
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from deploy_ops.errors import HistoryIsKept
+
+
+class FlagState(models.Model):
+    """The rules of one flag; a flag without a row is as it was declared."""
+
+    name = models.CharField(_("name"), max_length=100, primary_key=True)
+    everyone = models.BooleanField(_("everyone"), null=True, blank=True)
+    percentage = models.DecimalField(
+        _("percentage"), max_digits=5, decimal_places=2, null=True, blank=True
+    )
+    # Ids and names instead of foreign keys: django.contrib.auth need not be installed.
+    users = models.JSONField(_("users"), default=list, blank=True)
+    groups = models.JSONField(_("groups"), default=list, blank=True)
+    staff = models.BooleanField(_("staff"), default=False)
+    superusers = models.BooleanField(_("superusers"), default=False)
+    starts_at = models.DateTimeField(_("from"), null=True, blank=True)
+    ends_at = models.DateTimeField(_("until"), null=True, blank=True)
+    # The version that its last change made: what an editor has seen, to tell a conflict by.
+    revision = models.BigIntegerField(_("revision"), editable=False)
+
+    class Meta:
+        verbose_name = _("feature flag")
+        verbose_name_plural = _("feature flags")
+        ordering = ["name"]
+        permissions = [("toggle_flag", "Can toggle feature flags")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(percentage__isnull=True) | Q(percentage__range=(0, 100)),
+                name="deploy_ops_flagstate_percentage",
+            ),
+            models.CheckConstraint(
+                condition=Q(starts_at__isnull=True)
+                | Q(ends_at__isnull=True)
+                | Q(starts_at__lt=F("ends_at")),
+                name="deploy_ops_flagstate_dates",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FlagVersion(models.Model):
+    """One row that every change counts up, so that a look at it tells whether anything changed.
+
+    `changed_at` belongs to the version: a restore rewinds the number, and the same number may then
+    stand for something else.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    version = models.BigIntegerField(_("version"), default=0)
+    changed_at = models.DateTimeField(_("changed at"), null=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(condition=Q(id=1), name="deploy_ops_flagversion_one_row")
+        ]
+
+    def __str__(self) -> str:
+        return str(self.version)
+
+
+class KeptQuerySet(models.QuerySet["FlagChange"]):
+    """Rows that are written once."""
+
+    def update(self, **_values: Any) -> int:
+        """Raise HistoryIsKept."""
+        raise HistoryIsKept()
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Raise HistoryIsKept."""
+        raise HistoryIsKept()
+
+
+class FlagChange(models.Model):
+    """One change of one flag, kept for good. Names are text: they outlive accounts and flags."""
+
+    class Source(models.TextChoices):
+        """The door through which a change came."""
+
+        ADMIN = "admin", _("administration")
+        CLI = "cli", _("command line")
+        CODE = "code", _("code")
+
+    flag = models.CharField(_("flag"), max_length=100)
+    version = models.BigIntegerField(_("version"), unique=True)
+    at = models.DateTimeField(_("time"), auto_now_add=True)
+    by = models.CharField(_("changed by"), max_length=254)
+    source = models.CharField(_("source"), max_length=5, choices=Source)
+    reason = models.TextField(_("reason"), blank=True)
+    # Rules.as_json(); null stands for no row, so that the declaration decided.
+    old = models.JSONField(_("before"), null=True)
+    new = models.JSONField(_("after"), null=True)
+
+    objects: ClassVar[models.Manager["FlagChange"]] = KeptQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("change of a flag")
+        verbose_name_plural = _("changes of flags")
+        ordering = ["-version"]
+        default_permissions = ["view"]
+        indexes = [models.Index(fields=["flag", "-version"], name="deploy_ops_flagchange_flag")]
+
+    def __str__(self) -> str:
+        return f"{self.flag} {self.version}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Insert the row; HistoryIsKept if it was there before."""
+        if not self._state.adding:
+            raise HistoryIsKept()
+        super().save(*args, **kwargs)
+
+    def delete(self, *_args: Any, **_kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Raise HistoryIsKept."""
+        raise HistoryIsKept()

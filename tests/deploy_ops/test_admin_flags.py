@@ -1,0 +1,291 @@
+"""The pages of the flags in the administration, asked without a browser."""
+
+import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+from django.contrib.auth.models import Group, Permission, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from deploy_ops.flags.change import Source, change_flag, stored_rules
+from deploy_ops.flags.declaration import Flag
+from deploy_ops.flags.rules import Rules
+from deploy_ops.flags.testing import forget_flags
+from deploy_ops.models import FlagChange, FlagState
+
+LIST = "/admin/deploy_ops/flagstate/"
+RULES, HISTORY = f"{LIST}csv_export/change/", f"{LIST}csv_export/history/"
+ON, OFF = f"{LIST}csv_export/switch/on/", f"{LIST}csv_export/switch/off/"
+DECLARED = f"{LIST}csv_export/switch/declared/"
+PAGES = (LIST, RULES, HISTORY, ON, OFF, DECLARED)
+MAY_LOOK, MAY_SWITCH, MAY_CHANGE = "view_flagstate", "toggle_flag", "change_flagstate"
+
+
+@pytest.fixture(autouse=True)
+def fresh_flags(db):
+    forget_flags()
+    yield
+    forget_flags()
+
+
+@pytest.fixture
+def logged_in():
+    def _logged_in(*permissions: str, name: str = "chef") -> Client:
+        user = User.objects.create_user(name, is_staff=True)
+        for permission in permissions:
+            user.user_permissions.add(Permission.objects.get(codename=permission))
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return _logged_in
+
+
+@pytest.fixture
+def as_chef(logged_in) -> Client:
+    return logged_in(MAY_SWITCH, MAY_CHANGE)
+
+
+def change(rules: Rules | None, name: str = "csv_export", by: str = "anna") -> None:
+    _, seen = stored_rules(name)
+    change_flag(name, rules, seen=seen, by=by, source=Source.CLI, reason="von nebenan")
+
+
+def stored() -> Rules | None:
+    return stored_rules("csv_export")[0]
+
+
+def answer(**fields) -> dict:
+    """What the form sends."""
+    return {"revision": stored_rules("csv_export")[1], "reason": "so besprochen"} | fields
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_stranger_is_sent_to_the_login(client, page):
+    assert client.get(page).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("permissions", "allowed"),
+    [
+        ((), ()),
+        ((MAY_LOOK,), (LIST, RULES, HISTORY)),
+        ((MAY_SWITCH,), (LIST, RULES, HISTORY, ON, OFF)),
+        ((MAY_CHANGE,), (LIST, RULES, HISTORY, DECLARED)),
+    ],
+)
+def test_each_permission_opens_its_pages_and_no_other(logged_in, permissions, allowed):
+    client = logged_in(*permissions)
+    found = {page: client.get(page).status_code for page in PAGES}
+    assert found == {page: 200 if page in allowed else 403 for page in PAGES}
+    assert {client.post(page, answer()).status_code for page in set(PAGES) - set(allowed)} <= {403}
+    assert not FlagState.objects.exists()
+
+
+def test_who_may_only_switch_can_not_send_rules_either(logged_in):
+    client = logged_in(MAY_SWITCH)
+    response = client.post(RULES, answer(percentage="5"))
+    assert response.status_code == 403
+    assert stored() is None
+
+
+def test_who_may_only_change_rules_can_not_switch_by_them(logged_in):
+    change(Rules(everyone=False))
+    client = logged_in(MAY_CHANGE)
+    assert 'name="everyone"' not in client.get(RULES).text
+    client.post(RULES, answer(everyone="on", percentage="5"))
+    assert stored() == Rules(everyone=False, percentage=Decimal(5))
+
+
+def test_every_rule_is_saved_and_shown_again(as_chef):
+    anna = User.objects.create_user("anna")
+    Group.objects.create(name="Außendienst")
+    as_chef.post(
+        RULES,
+        answer(
+            percentage="0.25",
+            users="anna, chef",
+            groups=["Außendienst"],
+            staff="on",
+            superusers="on",
+            starts_at="2026-12-01T08:00",
+            ends_at="2026-12-24T12:00",
+        ),
+    )
+    assert stored() == Rules(
+        percentage=Decimal("0.25"),
+        users=frozenset([str(anna.pk), str(User.objects.get(username="chef").pk)]),
+        groups=frozenset(["Außendienst"]),
+        staff=True,
+        superusers=True,
+        # Typed in Berlin, an hour before UTC in winter.
+        starts_at=datetime(2026, 12, 1, 7, tzinfo=UTC),
+        ends_at=datetime(2026, 12, 24, 11, tzinfo=UTC),
+    )
+    page = as_chef.get(RULES).text
+    for value in ("0.25", "anna, chef", "2026-12-01T08:00", "2026-12-24T12:00"):
+        assert value in page
+    page = as_chef.get(HISTORY).text
+    for text in ("0,25 % der Benutzer", "Außendienst", "anna, chef", "01.12.2026 08:00"):
+        assert text in page
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"reason": " "}, "Dieses Feld ist zwingend erforderlich."),
+        ({"percentage": "100.01"}, "kleiner oder gleich 100"),
+        ({"percentage": "-1"}, "größer oder gleich 0"),
+        ({"percentage": "0.001"}, "2 Dezimalstellen"),
+        ({"percentage": "viel"}, "Bitte eine Zahl eingeben."),
+        ({"users": "chef, niemand"}, "Es gibt keinen Benutzer niemand."),
+        ({"groups": ["Vorstand"]}, "Vorstand"),
+        ({"starts_at": "2026-12-24T12:00", "ends_at": "2026-12-24T12:00"}, "nach dem Anfang"),
+        ({"starts_at": "morgen"}, "gültiges Datum"),
+        ({"everyone": "vielleicht"}, "vielleicht"),
+    ],
+)
+def test_unfit_entry_is_explained_in_german_and_nothing_is_saved(as_chef, fields, message):
+    response = as_chef.post(RULES, answer(**fields))
+    assert response.status_code == 200
+    assert message in response.text
+    assert stored() is None and not FlagChange.objects.exists()
+
+
+@pytest.mark.parametrize("revision", ["", "x", "-1", "999"])
+def test_revision_that_was_never_shown_changes_nothing(as_chef, revision):
+    response = as_chef.post(ON, {"revision": revision, "reason": "so besprochen"})
+    assert response.status_code in (200, 409)
+    assert stored() is None
+
+
+def test_switch_keeps_the_rollout_for_later(as_chef):
+    change(Rules(percentage=Decimal(5)))
+    as_chef.post(OFF, answer())
+    assert stored() == Rules(everyone=False, percentage=Decimal(5))
+    assert "für später aufgehoben: 5 % der Benutzer" in as_chef.get(LIST).text
+    as_chef.post(ON, answer())
+    assert stored() == Rules(everyone=True, percentage=Decimal(5))
+    as_chef.post(RULES, answer(everyone="", percentage="5"))
+    assert stored() == Rules(percentage=Decimal(5))
+
+
+def test_switching_on_takes_away_dates_that_would_keep_it_off(as_chef):
+    change(Rules(ends_at=datetime(2020, 1, 1, tzinfo=UTC)))
+    assert "Aus" in as_chef.get(LIST).text
+    as_chef.post(ON, answer())
+    assert stored() == Rules(everyone=True)
+
+
+def test_empty_rules_are_the_way_back_to_the_declaration(as_chef):
+    change(Rules(everyone=True))
+    as_chef.post(RULES, answer())
+    assert stored() is None
+    newest = FlagChange.objects.first()
+    assert (newest.new, newest.by, newest.source) == (None, "chef", "admin")
+
+
+def test_second_editor_gets_a_conflict_and_the_first_ones_change_stays(as_chef):
+    data = answer()
+    change(Rules(percentage=Decimal(20)))
+    response = as_chef.post(ON, data)
+    assert response.status_code == 409
+    assert "Von Ihnen wurde nichts gespeichert." in response.text
+    assert "anna: von nebenan" in response.text and "20 %" in response.text
+    assert stored() == Rules(percentage=Decimal(20))
+    assert f'value="{stored_rules("csv_export")[1]}"' in response.text
+    assert "so besprochen" in response.text
+
+
+def test_conflict_keeps_every_entry_of_the_second_editor_until_it_is_sent_again(as_chef):
+    for name in ("Außendienst", "Buchhaltung"):
+        Group.objects.create(name=name)
+    groups = ["Außendienst", "Buchhaltung"]
+    data = answer(percentage="5", groups=groups, users="chef", staff="on")
+    change(Rules(everyone=True))
+    page = as_chef.post(RULES, data).text
+    assert len(re.findall(r'name="groups" value="\w+"[^>]* checked', page)) == 2
+    response = as_chef.post(RULES, answer(percentage="5", groups=groups, users="chef", staff="on"))
+    assert response.status_code == 302
+    assert stored().groups == set(groups) and stored().staff
+
+
+def test_sending_twice_writes_one_change(as_chef):
+    change(Rules(everyone=False))
+    first = answer()
+    assert as_chef.post(ON, first).status_code == 302
+    assert as_chef.post(ON, first).status_code == 409
+    assert FlagChange.objects.filter(by="chef").count() == 1
+    response = as_chef.post(ON, answer(), follow=True)
+    assert "war schon so; nichts wurde geändert" in response.text
+    assert FlagChange.objects.filter(by="chef").count() == 1
+
+
+def test_forced_flag_is_shown_with_its_variable_and_refuses_every_change(as_chef, monkeypatch):
+    change(Rules(everyone=True))
+    monkeypatch.setenv("ENABLE_CSV_EXPORT", "5%")
+    assert "von der Umgebung erzwungen: ENABLE_CSV_EXPORT=5%" in as_chef.get(LIST).text
+    for page in (RULES, ON, OFF, DECLARED):
+        assert as_chef.get(page).status_code == 200
+        assert "<form method" not in as_chef.get(page).text.partition("<main")[2]
+        assert as_chef.post(page, answer()).status_code == 403
+    assert stored() == Rules(everyone=True)
+
+
+def test_row_without_declaration_is_stale_and_can_only_be_removed(as_chef, settings):
+    change(Rules(everyone=True))
+    settings.DEPLOY_OPS_FLAGS = {}
+    page = as_chef.get(LIST).text
+    assert "Einträge ohne Deklaration" in page and "Veraltet" in page
+    assert as_chef.post(ON, answer()).status_code == 403
+    assert as_chef.post(RULES, answer()).status_code == 403
+    assert as_chef.post(DECLARED, answer(), follow=True).status_code == 200
+    assert stored() is None
+    assert "von nebenan" in as_chef.get(HISTORY).text
+
+
+def test_flag_past_its_day_is_shown_as_overdue(as_chef, settings):
+    settings.DEPLOY_OPS_FLAGS = {"old": Flag("Alt", owner="IT", remove_by=date(2026, 1, 1))}
+    page = as_chef.get(LIST).text
+    assert "Überfällig seit 01.01.2026" in page and "Zuständig: IT" in page
+
+
+@pytest.mark.parametrize("page", ["history/", "change/", "switch/on/"])
+def test_unknown_flag_is_not_found(as_chef, page):
+    assert as_chef.get(f"{LIST}nothing/{page}").status_code == 404
+
+
+def test_unknown_switch_is_not_found(as_chef):
+    assert as_chef.get(f"{LIST}csv_export/switch/maybe/").status_code == 404
+
+
+def test_history_is_paged_newest_first_and_offers_no_change(as_chef):
+    for number in range(60):
+        change(Rules(percentage=Decimal(number)))
+    first, second = as_chef.get(HISTORY).text, as_chef.get(f"{HISTORY}?page=2").text
+    assert "Seite 1 von 2" in first and "59 % der Benutzer" in first
+    assert "Seite 2 von 2" in second and "wie vorgegeben" in second
+    assert "<form method" not in first.partition("<main")[2]
+
+
+def test_text_from_people_is_never_markup(as_chef):
+    as_chef.post(ON, answer(reason="<b>fett</b>"))
+    for page in (LIST, HISTORY, RULES):
+        assert "&lt;b&gt;fett" in as_chef.get(page).text
+
+
+def test_list_costs_the_same_queries_for_many_flags_as_for_one(as_chef, settings):
+    names = [f"flag_{number}" for number in range(30)]
+    settings.DEPLOY_OPS_FLAGS = {name: Flag(name) for name in names}
+    for name in names:
+        change(Rules(users=frozenset(["1"])), name)
+    with CaptureQueriesContext(connection) as for_many:
+        assert "flag_29" in as_chef.get(LIST).text
+    settings.DEPLOY_OPS_FLAGS = {"flag_1": Flag("only one")}
+    FlagState.objects.exclude(name="flag_1").delete()
+    with CaptureQueriesContext(connection) as for_one:
+        as_chef.get(LIST)
+    assert len(for_many) == len(for_one)

@@ -1,0 +1,45 @@
+"""Views that do what real ones do by accident."""
+
+import logging
+import os
+
+from django.conf import settings
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.urls import include, path
+
+logger = logging.getLogger("kvb.reisekosten")
+
+
+def query(_request: HttpRequest) -> HttpResponse:
+    """One query; says which worker it ran in."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return HttpResponse(str(os.getpid()))
+
+
+def fail(request: HttpRequest) -> HttpResponse:
+    """An exception that is full of secrets, logged on its way out as well."""
+    database = settings.DATABASES["default"]
+    url = f"postgresql://kvb:{database['PASSWORD']}@db/kvb"
+    try:
+        raise ValueError(
+            f"{url} {settings.SECRET_KEY} {settings.PARTNER_API_TOKEN} password={'hunter' + '22'} "
+            f"{request.META.get('HTTP_AUTHORIZATION')} {dict(request.POST)}"
+        )
+    except ValueError:
+        logger.exception("The partner at %s does not answer", url)
+        raise
+
+
+def say(request: HttpRequest) -> HttpResponse:
+    logger.info("said %s", request.GET["what"])
+    return HttpResponse("said")
+
+
+urlpatterns = [
+    path("query/", query),
+    path("fail/", fail),
+    path("say/", say),
+    path("", include("kvb.app.urls")),
+]
