@@ -82,7 +82,7 @@ class Store:
         if not self._lock.acquire(blocking=snapshot is None):
             return snapshot or self.current()
         try:
-            return self._poll()
+            return self._poll(snapshot)
         finally:
             self._lock.release()
 
@@ -95,9 +95,9 @@ class Store:
         with self._lock:
             self._snapshot, self._next_poll, self._is_down = None, 0.0, False
 
-    def _poll(self) -> Snapshot:
+    def _poll(self, seen: Snapshot | None) -> Snapshot:
         known = self._snapshot
-        if known is not None and time.monotonic() < self._next_poll:
+        if known is not None and (known is not seen or time.monotonic() < self._next_poll):
             return known  # another thread was faster
         alias = flags_alias()
         # Inside a transaction what is seen may be old or never be committed, and an error would
@@ -143,6 +143,8 @@ class Store:
             source = "the last known state" if known else "the environment and the declarations"
             _log.error("Flags cannot be read from the database (%s). In use: %s.", error, source)
         self._is_down = True
+        # Counted from now, since connecting in vain may have taken longer than the interval.
+        self._next_poll = time.monotonic() + conf.flags_poll
         return known or take_snapshot(declared_flags(), forced_flags(), {})
 
 

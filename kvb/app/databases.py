@@ -9,6 +9,7 @@ from kvb.app.environment import serves_http
 
 ENGINES = ("django.db.backends.postgresql", "django.db.backends.sqlite3")
 SECONDS_TO_KEEP_A_CONNECTION = 60
+SECONDS_TO_CONNECT = 2
 
 
 def databases_from_url(url: str) -> dict[str, dict[str, Any]]:
@@ -21,10 +22,17 @@ def databases_from_url(url: str) -> dict[str, dict[str, Any]]:
         # Taking the write lock at BEGIN waits for it; taking it later fails at once with "locked".
         # https://docs.djangoproject.com/en/5.2/ref/databases/#sqlite-transaction-behavior
         config["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 20}
-    if serves_http():
-        # The same backend, and it counts. Commands keep Django's own: nobody scrapes them.
-        config["ENGINE"] = config["ENGINE"].replace("django.", "django_prometheus.", 1)
-    return {"default": config}
+    return {"default": _as_served(config) if serves_http() else config}
+
+
+def _as_served(config: dict[str, Any]) -> dict[str, Any]:
+    """The same database for requests; commands may wait longer, and nobody scrapes them."""
+    if config["ENGINE"] == "django.db.backends.postgresql":
+        # psycopg's own 130 s would hold every thread, while a port swallows packets.
+        options = {"connect_timeout": SECONDS_TO_CONNECT} | config.get("OPTIONS", {})
+        config = config | {"OPTIONS": options}
+    # The same backend, and it counts.
+    return config | {"ENGINE": config["ENGINE"].replace("django.", "django_prometheus.", 1)}
 
 
 def _parse(url: str) -> dict[str, Any]:
