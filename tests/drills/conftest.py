@@ -18,7 +18,8 @@ def deployed(project):
 
     def deploy(app, *, trips=TRIPS):
         project.with_apps(app)
-        project.run("migrate", "auth", check=0)
+        for ours in ("auth", "deploy_ops"):
+            project.run("migrate", ours, check=0)
         project.run("migrate", app, "0001", check=0)
         project.insert_trips(app, *trips)
         return project
