@@ -71,10 +71,8 @@ def test_a_statement_timeout_of_the_role_is_shown_and_rolls_back(deployed):
 
 
 @on_pg15
-def test_a_dead_lock_connection_stops_before_the_next_migration(project, wait_for):
-    project.with_apps("slow_migration", "tidy_up")
-    project.run("migrate", "auth", check=0)
-    project.run("migrate", "slow_migration", "0001", check=0)
+def test_a_dead_lock_connection_stops_before_the_next_migration(deployed, wait_for):
+    project = deployed("slow_migration").with_apps("slow_migration", "tidy_up")
     run = project.start("safe_migrate", "--format", "json", env={"SLOW_MIGRATION_SECONDS": "3"})
     wait_for(project.database, SLEEPING)
     [(pid,)] = project.database.query(LOCK_HOLDER)
