@@ -5,7 +5,7 @@ scrapes an address and plain http, which ALLOWED_HOSTS and SECURE_SSL_REDIRECT w
 """
 
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
@@ -20,7 +20,7 @@ from deploy_ops.metrics import rooms
 from deploy_ops.metrics.access import is_allowed
 from deploy_ops.metrics.failures import begin_at_zero
 from deploy_ops.metrics.reading import Source
-from deploy_ops.metrics.workers import VARIABLE, undisturbed
+from deploy_ops.metrics.workers import VARIABLE, counting_files
 
 PATHS = ("/metrics", "/metrics/")
 # A backup is made once a day, and its catalog may lie in a storage that bills each look.
@@ -75,8 +75,20 @@ def page() -> bytes:
 def _counted() -> bytes:
     if VARIABLE not in os.environ:
         return generate_latest(REGISTRY)
-    with undisturbed():
-        return generate_latest(MultiProcessCollector(None))
+    with counting_files() as files:
+        return generate_latest(_Workers(files))
+
+
+class _Workers:
+    """What the workers have counted, in the files given."""
+
+    def __init__(self, files: list[str]) -> None:
+        self._files = files
+
+    def collect(self) -> Iterable[Metric]:
+        """Add them up; Prometheus' Collector."""
+        merged: Iterable[Metric] = MultiProcessCollector.merge(self._files)
+        return merged
 
 
 class _Rooms:

@@ -65,10 +65,15 @@ def absorb(pid: int) -> None:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """While this lasts no worker is absorbed: its counts would be missed, or read twice."""
-    with _locked(Path(os.environ[VARIABLE]), fcntl.LOCK_SH):
-        yield
+def counting_files() -> Iterator[list[str]]:
+    """Yield the files of all workers, while none is absorbed: its counts would be missed, or twice.
+
+    Without the empty ones. A worker makes its file before it fills it, and where it was killed in
+    between no scrape would ever succeed: https://github.com/prometheus/client_python/issues/1199
+    """
+    directory = Path(os.environ[VARIABLE])
+    with _locked(directory, fcntl.LOCK_SH):
+        yield [str(path) for path in sorted(directory.glob("*.db")) if path.stat().st_size]
 
 
 def _is_abandoned(directory: Path) -> bool:

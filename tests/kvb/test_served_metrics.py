@@ -100,6 +100,14 @@ def test_what_a_worker_counted_outlives_it(mortal):
     assert len(counting_files(mortal)) <= len(files) + len(files) / 2
 
 
+def test_file_that_a_worker_made_and_has_not_filled_is_no_failure(mortal):
+    """A worker that starts makes one, and one that is killed in that moment leaves it behind."""
+    count = mortal.visit_every_worker("/query/")
+    (directory,) = mortal.directories()
+    (mortal.directory / directory / "counter_4194305.db").touch()
+    assert value(scrape(mortal), REQUESTS) == count
+
+
 def test_directory_goes_with_the_server(mortal):
     assert len(mortal.directories()) == 1
     mortal.process.send_signal(signal.SIGTERM)
