@@ -34,12 +34,12 @@ class Override(ContextDecorator):
     def __init__(self, name: str, enabled: bool) -> None:
         self._name = name
         self._enabled = enabled
-        self._tokens: list[Token[Mapping[str, bool]]] = []
+        self._tokens: list[Token[Mapping[str, bool] | None]] = []
 
     def __enter__(self) -> None:
         if self._name not in declared_flags():
             raise UnknownFlag(f"{self._name!r} is not declared in DEPLOY_OPS_FLAGS.")
-        forced = {**overrides.get(), self._name: self._enabled}
+        forced = {**(overrides.get() or {}), self._name: self._enabled}
         self._tokens.append(overrides.set(MappingProxyType(forced)))
 
     def __exit__(self, *_error: object) -> None:

@@ -12,7 +12,7 @@ from deploy_ops.flags.store import store
 
 COOKIE = "deploy_ops_visitor"
 COOKIE_SECONDS = 365 * 24 * 60 * 60
-_ATTRIBUTE = "_deploy_ops_visit"
+VISIT = "_deploy_ops_visit"  # the attribute of a request that keeps its Visit
 
 
 class Visit:
@@ -31,26 +31,24 @@ current_visit: ContextVar[Visit | None] = ContextVar("deploy_ops_visit", default
 
 def visit_of(request: HttpRequest) -> Visit:
     """The visit that belongs to a request; begun here if no middleware did."""
-    visit: Visit | None = getattr(request, _ATTRIBUTE, None)
+    visit: Visit | None = getattr(request, VISIT, None)
     if visit is None:
         visit = current_visit.get() or Visit(store.current())
-        setattr(request, _ATTRIBUTE, visit)
+        setattr(request, VISIT, visit)
     return visit
 
 
 def begin_visit(request: HttpRequest) -> Visit:
     """Pin the newest snapshot to the request, so that one page never mixes two states."""
     visit = Visit(store.current())
-    setattr(request, _ATTRIBUTE, visit)
+    setattr(request, VISIT, visit)
     return visit
 
 
 def pinned_snapshot(request: HttpRequest | None) -> Snapshot:
     """The snapshot of the request, else of the request that is being answered, else the newest."""
     if request is not None:
-        # On the way of every check, so one call less.
-        pinned: Visit | None = getattr(request, _ATTRIBUTE, None)
-        return (pinned or visit_of(request)).snapshot
+        return visit_of(request).snapshot
     visit = current_visit.get()
     return store.current() if visit is None else visit.snapshot
 
