@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -27,28 +27,29 @@ from tests.project.runner import REPOSITORY
 
 CLIENTS = 4
 START_SECONDS = 30
-BARE, OURS = "bare_app", "django_app()"
 PEER = "django-health-check"
+# Each has a gunicorn of its own, so that none works in the heap and beside the threads of another.
+SERVERS = {"bare": "bare_app", "ours": "django_app()", PEER: "django_app()"}
 NOTHING, DATABASE = f"{PEER}, no check", f"{PEER}, database"
 LOCAL = f"{PEER}, cache, database, storage"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One kind of poll: which application serves it, and where."""
+    """One kind of poll: which of SERVERS answers it, and where."""
 
-    app: str
+    server: str
     path: str
     share: float = 1.0  # of the polls: a slow one needs fewer for the same precision
 
 
 JOBS = {
-    "bare WSGI": Job(BARE, "/health/"),
-    "/health/": Job(OURS, "/health/"),
-    "/health/db/": Job(OURS, "/health/db/"),
-    NOTHING: Job(OURS, "/peer/nothing/", 0.2),
-    DATABASE: Job(OURS, "/peer/db/", 0.1),
-    LOCAL: Job(OURS, "/peer/", 0.1),
+    "bare WSGI": Job("bare", "/health/"),
+    "/health/": Job("ours", "/health/"),
+    "/health/db/": Job("ours", "/health/db/"),
+    NOTHING: Job(PEER, "/peer/nothing/", 0.2),
+    DATABASE: Job(PEER, "/peer/db/", 0.1),
+    LOCAL: Job(PEER, "/peer/", 0.1),
 }
 
 
@@ -63,8 +64,12 @@ def main() -> None:
             peers = ("gunicorn", PEER)
             lines.append(", ".join(f"{name} {version(name)}" for name in peers))
             print("\n".join(lines), flush=True)
-            with _served(BARE, url, directory) as bare, _served(OURS, url, directory) as ours:
-                report(measure({BARE: bare, OURS: ours}, options.polls, options.rounds))
+            with ExitStack() as stack:
+                servers = {
+                    name: stack.enter_context(_served(app, url, directory))
+                    for name, app in SERVERS.items()
+                }
+                report(measure(servers, options.polls, options.rounds))
         finally:
             cluster.stop()
 
@@ -75,7 +80,7 @@ def measure(servers: Mapping[str, "Server"], polls: int, rounds: int) -> dict[st
     for number in range(rounds + 1):
         for name, job in JOBS.items():
             count = max(CLIENTS, int(polls * job.share))
-            rate = servers[job.app].rate(job.path, count)
+            rate = servers[job.server].rate(job.path, count)
             if number:  # the first round warms up: imports, connections
                 rates[name].append(rate)
                 print(f"round {number}: {name}: {rate:.0f} polls per s of CPU", flush=True)
