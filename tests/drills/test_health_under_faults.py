@@ -1,12 +1,14 @@
-"""What polls answer while the database is stopped, restarted, refused, swallowed or frozen.
+"""What polls answer while the database is stopped, restarted, refused, swallowed, frozen or full.
 
 Real gunicorn with two workers, real PostgreSQL. In each story /health/ keeps its time.
 """
 
+import json
 import subprocess
 import threading
 import time
 
+import environ
 import pytest
 
 from tests.conftest import running_cluster
@@ -19,6 +21,7 @@ RECOVERY_SECONDS = 5.0
 WORKERS = 2
 CONNECTED = {"status": "ok", "db": "connected"}
 UNAVAILABLE = {"status": "error", "db": "unavailable"}
+VISITOR = {"Host": "kvb.example.org", "X-Forwarded-Proto": "https"}
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +37,9 @@ def anna(fragile):
     return fragile.url("trips", "anna", "geheim")
 
 
-@pytest.fixture(params=["gthread", "sync"])
+@pytest.fixture(params=["gthread", "sync", "asgi"])
 def serve(request, tmp_path):
-    """Serve a database with either kind of worker."""
+    """Serve a database with each kind of worker."""
 
     def start(url: str, *options: str) -> Server:
         return Server(tmp_path, url, "--worker-class", request.param, *options)
@@ -142,8 +145,7 @@ def test_application_without_connections_left_is_not_a_database_that_is_down(ser
         assert server.get("/health/db/").json() == CONNECTED
         fragile.execute("ALTER ROLE anna CONNECTION LIMIT 1")  # the probe has that one
         try:
-            headers = {"Host": "kvb.example.org", "X-Forwarded-Proto": "https"}
-            assert server.get("/connect/", **headers).status == 500
+            assert server.get("/connect/", **VISITOR).status == 500
             assert "too many connections for role" in server.log()
             with server.watched() as watch:
                 for _ in range(3):
@@ -152,6 +154,26 @@ def test_application_without_connections_left_is_not_a_database_that_is_down(ser
             assert_alive(watch)
         finally:
             fragile.execute("ALTER ROLE anna CONNECTION LIMIT -1")
+
+
+def test_exhausted_pool_of_the_application_is_not_a_database_that_is_down(tmp_path, anna):
+    pooled = environ.Env.db_url_config(anna)
+    pooled["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 1, "timeout": 0.5}}
+    overrides = json.dumps({"DATABASES": {"default": pooled}})
+    with Server(tmp_path, anna, "--workers=1", SETTINGS_OVERRIDES=overrides) as server:
+        assert server.get("/connect/", **VISITOR).status == 200
+        holder = threading.Thread(target=server.get, args=["/hold/"], kwargs=VISITOR)
+        holder.start()
+        time.sleep(0.5)
+        with server.watched() as watch:
+            assert server.get("/connect/", **VISITOR).status == 500
+            assert "PoolTimeout" in server.log()
+            for _ in range(2):
+                time.sleep(1.1)
+                assert server.get("/health/db/").json() == CONNECTED
+            assert holder.is_alive()
+        holder.join()
+        assert_alive(watch)
 
 
 def test_fifty_pollers_cause_two_transactions_a_second_and_process(serve, fragile, anna):

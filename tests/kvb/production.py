@@ -17,9 +17,11 @@ HEADERS = {"Host": "kvb.example.org", "X-Forwarded-Proto": "https"}
 class Production(Server):
     """Two workers with the production settings; everything they write is in `directory`."""
 
+    wsgi = "kvb.app.wsgi"
+    asgi = "kvb.app.asgi:application"
+
     def __init__(self, directory: Path, database_url: str, *options: str, **env: str) -> None:
         super().__init__(directory, database_url, *options, **env)
-        self.argv[self.argv.index("tests.deploy_ops.health.served")] = "kvb.app.wsgi"
         self.env = {
             **self.env,
             "DJANGO_SETTINGS_MODULE": "tests.kvb.served_settings",

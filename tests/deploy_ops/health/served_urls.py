@@ -1,4 +1,4 @@
-"""A view that needs a connection of the application's own."""
+"""Views that need a connection of the application's own."""
 
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
@@ -10,4 +10,11 @@ def connect(_request: HttpRequest) -> HttpResponse:
     return HttpResponse("connected")
 
 
-urlpatterns = [path("connect/", connect)]
+def hold(_request: HttpRequest) -> HttpResponse:
+    """Keep the connection busy for a while."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(4)")
+    return HttpResponse("held")
+
+
+urlpatterns = [path("connect/", connect), path("hold/", hold)]

@@ -37,6 +37,9 @@ class Answer:
 class Server:
     """gunicorn with the shipped configuration; leave the block and it is gone, log included."""
 
+    wsgi = "tests.deploy_ops.health.served"
+    asgi = "tests.deploy_ops.health.served:asgi"
+
     def __init__(self, directory: Path, database_url: str, *options: str, **env: str) -> None:
         self.directory = directory
         self.port = free_port()
@@ -52,7 +55,8 @@ class Server:
             "DEPLOY_OPS_DIR": str(directory),
             "MEDIA_ROOT": str(directory / "media"),
         } | env
-        self.argv = [sys.executable, "-m", "gunicorn", "tests.deploy_ops.health.served"]
+        application = self.asgi if "asgi" in options else self.wsgi
+        self.argv = [sys.executable, "-m", "gunicorn", application]
         self.argv += ["--config", str(CONFIG), "--bind", f"127.0.0.1:{self.port}", *options]
         self.process: subprocess.Popen | None = None
 

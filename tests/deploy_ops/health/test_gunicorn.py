@@ -49,7 +49,7 @@ def test_polls_that_are_answered_well_leave_no_line_and_others_do(serve):
         }
 
 
-@pytest.mark.parametrize("worker_class", ["gthread", "sync"])
+@pytest.mark.parametrize("worker_class", ["gthread", "sync", "asgi"])
 def test_answers_are_the_same_as_in_the_reference(serve, worker_class):
     with serve("--worker-class", worker_class) as server:
         live = server.get("/health/", Host="10.0.3.7")
