@@ -6,8 +6,8 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from deploy_ops.health.access_log import POLL_PATHS
 from deploy_ops.health.answers import CONNECTION, LIVENESS, READINESS
+from deploy_ops.health.paths import POLL_PATHS
 from deploy_ops.version import code_version
 
 Answer = HttpResponseBase | Awaitable[HttpResponseBase]

@@ -11,7 +11,6 @@ import signal
 from types import FrameType
 from typing import Any
 
-from deploy_ops.health.access_log import SuccessfulPolls
 from deploy_ops.health.draining import start_draining
 from deploy_ops.metrics.workers import absorb, count_in_own_directory, remove_own_directory
 
@@ -26,6 +25,7 @@ graceful_timeout = 65
 # Longer than load balancers keep an idle connection (AWS ALB: 60 s), so that they close it first.
 keepalive = 65
 accesslog = "-"
+logger_class = "deploy_ops.health.access_log.LoggerWithoutPolls"
 # Its default path is the same for all instances of a user.
 control_socket_disable = True
 
@@ -34,10 +34,9 @@ control_socket_disable = True
 DRAIN_SECONDS = int(os.environ.get("DRAIN_SECONDS", "5"))
 
 
-def on_starting(server: Any) -> None:
+def on_starting(_server: Any) -> None:
     """In the master, before anything else."""
     count_in_own_directory()
-    server.log.access_log.addFilter(SuccessfulPolls())
 
 
 def when_ready(server: Any) -> None:
