@@ -1,4 +1,4 @@
-"""gunicorn's access log without successful polls. Needs gunicorn, and no other module needs this."""
+"""gunicorn's access log without successful polls. Needs gunicorn; no other module needs this."""
 
 from typing import Any
 
