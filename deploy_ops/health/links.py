@@ -6,9 +6,8 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from django.db import connections
-from django.utils.module_loading import import_string
 
-from deploy_ops.errors import ConfigurationError
+from deploy_ops.vendors import make_for
 
 LINKS = {
     "postgresql": "deploy_ops.health.postgresql.PostgresqlLink",
@@ -33,18 +32,7 @@ _links: dict[str, Link] = {}
 def link_to(alias: str) -> Link:
     """Return this process's link to an alias; raises ConfigurationError for other vendors."""
     # Several probes may come first at once; setdefault is atomic, and a link connects when used.
-    return _links.get(alias) or _links.setdefault(alias, _make_link(alias))
-
-
-def _make_link(alias: str) -> Link:
-    vendor = connections[alias].vendor
-    if vendor not in LINKS:
-        raise ConfigurationError(
-            f"Database '{alias}' is {vendor}; deploy_ops knows {' and '.join(LINKS)}. "
-            "Nothing was changed."
-        )
-    link: Link = import_string(LINKS[vendor])(alias)
-    return link
+    return _links.get(alias) or _links.setdefault(alias, make_for(alias, LINKS))
 
 
 class SqliteLink:

@@ -18,7 +18,7 @@ from deploy_ops.backup.workspace import sweep
 from deploy_ops.conf import conf
 from deploy_ops.errors import BackupCorrupt, ConfigurationError
 from deploy_ops.lock import deploy_lock
-from deploy_ops.management.base import Json, OpsCommand
+from deploy_ops.management.base import Json, OpsCommand, spoken_age
 from deploy_ops.migrate.journal import referred_backups
 
 Options = Mapping[str, Any]
@@ -38,7 +38,7 @@ def list_backups(command: OpsCommand, options: Options) -> Outcome:
         return 0, result
     command.tell(
         f"No verified backup of database '{options['database']}' is younger than "
-        f"{_age(options['max_age'])}. Make one:\n    python manage.py backup"
+        f"{spoken_age(options['max_age'])}. Make one:\n    python manage.py backup"
     )
     return 1, result | {"status": "stale"}
 
@@ -198,7 +198,7 @@ def _line(entry: Entry, now: datetime) -> str:
         backup.label: bool(backup.label),
     }
     words = [word for word, applies in marks.items() if applies]
-    size, age = f"{backup.size_bytes / 1e6:.1f} MB", _age(now - backup.created_at)
+    size, age = f"{backup.size_bytes / 1e6:.1f} MB", spoken_age(now - backup.created_at)
     line = f"{entry.id}  {age:>6}  {size:>10}  {backup.level:8}  {backup.place}"
     return f"{line}  {', '.join(words)}".rstrip()
 
@@ -222,13 +222,6 @@ def _facts(entry: Entry, now: datetime) -> Json:
         "copied": backup.is_copied,
         "future": entry.is_future(now),
     }
-
-
-def _age(age: timedelta) -> str:
-    hours = age.total_seconds() / 3600
-    if hours >= 48:
-        return f"{hours / 24:.0f} d"
-    return f"{hours:.0f} h" if hours >= 2 else f"{hours * 60:.0f} min"
 
 
 def _shown(value: object) -> str:

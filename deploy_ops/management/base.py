@@ -40,6 +40,14 @@ def duration(text: str) -> timedelta:
     return value
 
 
+def spoken_age(age: timedelta) -> str:
+    """Say it in the unit that tells most: `3 min`, `26 h`, `7 d`."""
+    hours = age.total_seconds() / 3600
+    if hours >= 48:
+        return f"{hours / 24:.0f} d"
+    return f"{hours:.0f} h" if hours >= 2 else f"{hours * 60:.0f} min"
+
+
 def whole_number(text: str) -> int:
     """Read a whole number from 0."""
     if not text.isdecimal():

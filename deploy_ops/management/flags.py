@@ -5,7 +5,7 @@ import os
 import socket
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -21,7 +21,7 @@ from deploy_ops.flags.gates import Asker
 from deploy_ops.flags.overview import FlagOverview, flag_overview, flag_overviews
 from deploy_ops.flags.rules import Rules, parse_percentage
 from deploy_ops.flags.store import flags_alias
-from deploy_ops.management.base import Json, OpsCommand
+from deploy_ops.management.base import Json, OpsCommand, spoken_age
 from deploy_ops.models import FlagChange
 
 Options = Mapping[str, Any]
@@ -207,14 +207,7 @@ def _since(flag: FlagOverview) -> str:
     last = flag.last_change
     if last is None:
         return "never changed"
-    return f"changed {_age(timezone.now() - last.at)} ago by {last.by}"
-
-
-def _age(age: timedelta) -> str:
-    hours = age.total_seconds() / 3600
-    if hours >= 48:
-        return f"{hours / 24:.0f} d"
-    return f"{hours:.0f} h" if hours >= 2 else f"{hours * 60:.0f} min"
+    return f"changed {spoken_age(timezone.now() - last.at)} ago by {last.by}"
 
 
 def _remove_by(flag: FlagOverview) -> Any:

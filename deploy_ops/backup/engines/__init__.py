@@ -1,10 +1,7 @@
 """The engines, found by the vendor of the alias and imported only when used."""
 
-from django.db import connections
-from django.utils.module_loading import import_string
-
 from deploy_ops.backup.engines.base import Engine
-from deploy_ops.errors import ConfigurationError
+from deploy_ops.vendors import make_for
 
 ENGINES = {
     "postgresql": "deploy_ops.backup.engines.postgresql.PostgresqlEngine",
@@ -14,11 +11,5 @@ ENGINES = {
 
 def engine_for(alias: str) -> Engine:
     """Return the engine of a database alias; raises ConfigurationError for other vendors."""
-    vendor = connections[alias].vendor
-    if vendor not in ENGINES:
-        raise ConfigurationError(
-            f"Database '{alias}' is {vendor}; deploy_ops knows {' and '.join(ENGINES)}. "
-            "Nothing was changed."
-        )
-    engine: Engine = import_string(ENGINES[vendor])(alias)
+    engine: Engine = make_for(alias, ENGINES)
     return engine
