@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-# Debian's pgbouncer lies where only root's PATH looks.
+# Debian's servers lie where only root's PATH looks.
 PATH = f"{os.environ['PATH']}:/usr/sbin"
 
 
