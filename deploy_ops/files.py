@@ -1,8 +1,17 @@
-"""Private files that survive a crash: 0600, 0700, written beside, fsynced, then renamed."""
+"""Private files that survive a crash: 0600, 0700, written beside, fsynced, then renamed.
 
+Or only added to, one JSON object a line: a crash or a full disk may leave half a line at the end. It
+is passed over when the file is read, and cut off before more is added, since what followed it on the
+same line could never be read again.
+"""
+
+import errno
+import json
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from deploy_ops.errors import ConfigurationError
 
@@ -56,6 +65,40 @@ def write_atomically(path: Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def open_lines(path: Path) -> int:
+    """Open a file of lines for adding to it, made 0600 if need be; return its descriptor."""
+    descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    content = path.read_bytes()
+    whole_bytes = content.rfind(b"\n") + 1
+    if whole_bytes != len(content):
+        os.ftruncate(descriptor, whole_bytes)
+    return descriptor
+
+
+def append_line(descriptor: int, entry: Mapping[str, Any]) -> None:
+    """Add one line, whole and durable when this returns; OSError if it cannot be."""
+    line = json.dumps(entry, default=str).encode() + b"\n"
+    before_bytes = os.fstat(descriptor).st_size
+    if os.write(descriptor, line) != len(line):  # the disk had room for a part of it
+        os.ftruncate(descriptor, before_bytes)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.fsync(descriptor)
+
+
+def add_line(path: Path, entry: Mapping[str, Any]) -> None:
+    """Add one line to a file that is not kept open."""
+    descriptor = open_lines(path)
+    try:
+        append_line(descriptor, entry)
+    finally:
+        os.close(descriptor)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return every whole line, oldest first; FileNotFoundError if there is no file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
 
 
 def sync_directory(path: Path) -> None:

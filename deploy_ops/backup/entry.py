@@ -1,7 +1,5 @@
 """What the catalog holds: a backup, known by its manifest, and what became of it since."""
 
-import json
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -9,7 +7,7 @@ from pathlib import Path
 
 from deploy_ops.backup.engines.base import Identity, Json
 from deploy_ops.backup.manifest import NAME, BackupId, total_bytes
-from deploy_ops.files import open_private
+from deploy_ops.files import add_line, read_lines
 
 PINNED = "pinned"
 VERIFIED = "verified.jsonl"
@@ -109,7 +107,8 @@ class Backup:
     @property
     def verifications(self) -> list[Json]:
         """When it passed or failed which level, oldest first; the first is that of its making."""
-        return [self.manifest["verified"], *_read_lines(self.directory / VERIFIED)]
+        path = self.directory / VERIFIED
+        return [self.manifest["verified"], *(read_lines(path) if path.exists() else ())]
 
     @property
     def level(self) -> Level:
@@ -133,13 +132,7 @@ class Backup:
         if not self.is_here:
             return
         entry = {"level": level, "at": datetime.now(UTC).isoformat(timespec="seconds")}
-        line = json.dumps(entry | ({"failed": failed} if failed else {})) + "\n"
-        descriptor = open_private(self.directory / VERIFIED, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        try:
-            os.write(descriptor, line.encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        add_line(self.directory / VERIFIED, entry | ({"failed": failed} if failed else {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +147,3 @@ class Entry:
     def is_future(self, now: datetime) -> bool:
         """Whether the clock that dated it was ahead of this one."""
         return self.backup is not None and self.backup.created_at > now + CLOCK_TOLERANCE
-
-
-def _read_lines(path: Path) -> list[Json]:
-    """All whole lines; a crash may have cut the last one off."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    except FileNotFoundError:
-        return []
-    return [json.loads(line) for line in lines]

@@ -5,7 +5,6 @@ after the step it confirms, so that the next run can tell what a killed one had 
 rewinds every table; these files it does not touch.
 """
 
-import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from typing import Any
 
 from deploy_ops.conf import conf
 from deploy_ops.errors import JournalFailed
-from deploy_ops.files import open_private, private_directory, sync_directory
+from deploy_ops.files import append_line, open_lines, private_directory, read_lines, sync_directory
 
 Json = dict[str, Any]
 ENDED = frozenset({"finished", "resolved"})
@@ -36,7 +35,7 @@ class Journal:
         run = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         directory = private_directory(conf.dir / "runs")
         path = directory / f"{run}.jsonl"
-        journal = cls(path, open_private(path))
+        journal = cls(path, open_lines(path))
         sync_directory(directory)
         journal.record("started", **facts)
         return journal
@@ -44,7 +43,7 @@ class Journal:
     @classmethod
     def reopen(cls, record: "Record") -> "Journal":
         """Go on writing the journal of an earlier run, to resolve it."""
-        return cls(record.path, open_private(record.path, os.O_WRONLY | os.O_APPEND))
+        return cls(record.path, open_lines(record.path))
 
     @property
     def run(self) -> str:
@@ -54,10 +53,8 @@ class Journal:
     def record(self, step: str, **facts: Any) -> None:
         """Append one step, durable when this returns; raises JournalFailed if it cannot be."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"step": step, "at": now, **facts}, default=str) + "\n"
         try:
-            os.write(self._descriptor, line.encode())
-            os.fsync(self._descriptor)
+            append_line(self._descriptor, {"step": step, "at": now, **facts})
         except OSError as error:
             raise JournalFailed(
                 f"The journal of run {self.run} cannot be written: {error.strerror}. Stopped at "
@@ -84,8 +81,7 @@ class Record:
     @cached_property
     def steps(self) -> list[Json]:
         """All whole lines; the last one may have been cut off by a crash."""
-        lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
-        return [json.loads(line) for line in lines]
+        return read_lines(self.path)
 
     @property
     def is_resolved(self) -> bool:

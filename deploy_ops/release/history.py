@@ -3,13 +3,10 @@
 A restore rewinds every table, so the record of record is `DEPLOY_OPS_DIR/releases.jsonl`.
 """
 
-import json
-import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from deploy_ops.conf import conf
-from deploy_ops.files import open_private, private_directory
+from deploy_ops.files import add_line, private_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +23,4 @@ class Release:
 
 def record_release(release: Release) -> None:
     """Append the release, durable when this returns."""
-    private_directory(conf.dir)
-    descriptor = open_private(_path(), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    try:
-        os.write(descriptor, json.dumps(asdict(release)).encode() + b"\n")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _path() -> Path:
-    return conf.dir / "releases.jsonl"
+    add_line(private_directory(conf.dir) / "releases.jsonl", asdict(release))

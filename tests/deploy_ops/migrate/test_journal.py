@@ -44,6 +44,17 @@ def test_a_line_cut_off_by_a_crash_is_passed_over():
     assert not record.is_resolved
 
 
+def test_what_resolves_a_run_is_not_written_behind_half_a_line():
+    Journal.start(database="trips").close()
+    [record] = read_runs()
+    with record.path.open("a") as file:
+        file.write('{"step": "migration_appl')
+    Journal.reopen(record).record("resolved", outcome="rolled back")
+    [record] = read_runs()
+    assert [step["step"] for step in record.steps] == ["started", "resolved"]
+    assert unresolved_runs("trips") == []
+
+
 def test_an_empty_journal_counts_as_unresolved(ops_dir):
     (ops_dir / "runs").mkdir(mode=0o700, parents=True)
     (ops_dir / "runs" / "20260131T020000Z-0123abcd.jsonl").touch()
