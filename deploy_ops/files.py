@@ -1,8 +1,8 @@
 """Private files that survive a crash: 0600, 0700, written beside, fsynced, then renamed.
 
-Or only added to, one JSON object a line: a crash or a full disk may leave half a line at the end. It
-is passed over when the file is read, and cut off before more is added, since what followed it on the
-same line could never be read again.
+Or only added to, one JSON object a line: a crash or a full disk may leave half a line at the end.
+It is passed over when the file is read, and cut off before more is added, since what followed it on
+the same line could never be read again.
 """
 
 import errno
