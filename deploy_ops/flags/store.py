@@ -11,8 +11,10 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.core.signals import setting_changed
 from django.db import Error, connections, router, transaction
 from django.dispatch import receiver
+from django.utils import timezone
 
 from deploy_ops.conf import PREFIX, conf
+from deploy_ops.errors import RulesRefused
 from deploy_ops.flags.declaration import declared_flags, forced_flags
 from deploy_ops.flags.rules import Rules
 from deploy_ops.flags.state import Snapshot, take_snapshot
@@ -54,9 +56,14 @@ def rules_of(state: FlagState) -> Rules:
         groups=frozenset(state.groups),
         staff=state.staff,
         superusers=state.superusers,
-        starts_at=state.starts_at,
-        ends_at=state.ends_at,
+        starts_at=_aware(state.starts_at),
+        ends_at=_aware(state.ends_at),
     )
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    """The moment with its time zone, which a project with USE_TZ = False does not store."""
+    return timezone.make_aware(moment) if moment and timezone.is_naive(moment) else moment
 
 
 class Store:
@@ -65,21 +72,23 @@ class Store:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
+        self._read_in: tuple[transaction.Atomic, ...] = ()
         self._next_poll = 0.0
         self._is_down = False
 
     def is_due(self) -> bool:
         """Will the next `current()` ask the database?"""
-        return time.monotonic() >= self._next_poll
+        return self._snapshot is None or time.monotonic() >= self._next_poll
 
     def current(self) -> Snapshot:
         """The newest snapshot to be had. Of many threads one asks, the others go on meanwhile."""
         snapshot = self._snapshot
         if snapshot is not None and time.monotonic() < self._next_poll:
             return snapshot
-        # Only the first snapshot of a process is waited for.
+        # Only the first snapshot of a process is waited for; another thread's transaction has none.
+        must_wait = snapshot is None or bool(self._read_in)
         # pylint: disable-next=consider-using-with  # which would always wait
-        if not self._lock.acquire(blocking=snapshot is None):
+        if not self._lock.acquire(blocking=must_wait):
             return snapshot or self.current()
         try:
             return self._poll(snapshot)
@@ -93,29 +102,31 @@ class Store:
     def forget(self) -> None:
         """Begin anew, as if the process had just started."""
         with self._lock:
-            self._snapshot, self._next_poll, self._is_down = None, 0.0, False
+            self._snapshot, self._read_in = None, ()
+            self._next_poll, self._is_down = 0.0, False
 
     def _poll(self, seen: Snapshot | None) -> Snapshot:
-        known = self._snapshot
+        alias = flags_alias()
+        blocks = tuple(connections[alias].atomic_blocks)
+        # What was read inside a transaction holds while that goes on: it may be rolled back.
+        known = self._snapshot if blocks[: len(self._read_in)] == self._read_in else None
         if known is not None and (known is not seen or time.monotonic() < self._next_poll):
             return known  # another thread was faster
-        alias = flags_alias()
-        # Inside a transaction what is seen may be old or never be committed, and an error would
-        # end the transaction.
-        in_transaction = connections[alias].in_atomic_block
-        if known is not None and in_transaction:
+        # Inside a transaction what is seen may be old, and an error would end the transaction.
+        if known is not None and blocks:
             return known
         self._next_poll = time.monotonic() + conf.flags_poll
         try:
             self._snapshot = self._read(alias, known)
         except SynchronousOnlyOperation:
             # Coroutines may not wait for the database; the middleware and aflag_enabled ask for
-            # them. Without a snapshot there is nothing to go on with.
+            # them. Without any snapshot there is nothing to go on with.
             self.expire()
-            if known is None:
+            if self._snapshot is None:
                 raise
-            return known
-        if in_transaction:
+            return self._snapshot
+        self._read_in = blocks
+        if blocks:
             self.expire()
         return self._snapshot
 
@@ -126,7 +137,7 @@ class Store:
                 if known is not None and known.version == version:
                     return self._recovered(known)
                 rules = read_rules(alias)
-        except Error as error:
+        except (Error, RulesRefused) as error:
             if not connections[alias].in_atomic_block:  # which would end with it
                 connections[alias].close_if_unusable_or_obsolete()
             return self._unavailable(known, error)

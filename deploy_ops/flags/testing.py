@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from contextlib import ContextDecorator
 from contextvars import Token
 from functools import wraps
-from inspect import iscoroutinefunction
+from inspect import isclass
 from types import MappingProxyType
 from typing import Any
+
+from asgiref.sync import iscoroutinefunction
 
 from deploy_ops.errors import UnknownFlag
 from deploy_ops.flags.declaration import declared_flags
@@ -46,6 +48,8 @@ class Override(ContextDecorator):
         overrides.reset(self._tokens.pop())
 
     def __call__(self, func: Callable[..., Any]) -> Callable[..., Any]:  # type: ignore[override]
+        if isclass(func):  # a test class would become a function, and its tests vanish
+            raise TypeError("override_flag decorates functions. Decorate each test of the class.")
         if not iscoroutinefunction(func):
             return super().__call__(func)
 

@@ -7,8 +7,11 @@ import sys
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
+from django.contrib.auth.models import User
 from django.http import Http404, HttpResponse
 from django.template import Context, Template, TemplateSyntaxError
+from django.test import RequestFactory
+from django.utils.functional import SimpleLazyObject
 from django.views.generic import View
 
 from deploy_ops.errors import UnknownFlag
@@ -145,6 +148,23 @@ def test_async_code_asks_with_aflag_enabled(transactional_db, set_rules, anna, p
     anna.groups.add(pilots)
     set_rules(groups=frozenset({"pilots"}))
     assert async_to_sync(aflag_enabled)("dark_mode", user=anna)
+
+
+def test_decorator_knows_an_async_class_based_view(transactional_db, set_rules, anna):
+    set_rules(staff=True)  # the user has to be asked for, and not in the event loop
+    anna.is_staff = True
+    anna.save()
+
+    class Page(View):
+        async def get(self, _request):
+            return HttpResponse("dark")
+
+    async def ask():
+        request = RequestFactory().get("/")
+        request.user = SimpleLazyObject(lambda: User.objects.get(pk=anna.pk))
+        return await flag_required("dark_mode")(Page.as_view())(request)
+
+    assert async_to_sync(ask)().content == b"dark"
 
 
 @pytest.mark.parametrize("is_on", [True, False])

@@ -8,6 +8,7 @@ import pytest
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connection, transaction
 
+from deploy_ops.errors import RulesRefused
 from deploy_ops.flags.change import Source, change_flag, stored_rules
 from deploy_ops.flags.gates import flag_enabled
 from deploy_ops.flags.rules import Rules
@@ -119,6 +120,55 @@ def test_what_was_read_first_inside_a_transaction_is_read_again(clock, other_pro
         assert is_dark(other_process)
         raise ZeroDivisionError
     assert not is_dark(other_process)
+
+
+def test_what_a_transaction_saw_ends_with_it_for_the_next_one_too(other_process):
+    """Else a command that works in transactions alone would go on with what was rolled back."""
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        with transaction.atomic():
+            change(Rules(everyone=True))
+            assert is_dark(other_process)
+        assert is_dark(other_process)
+        raise ZeroDivisionError
+    with transaction.atomic():
+        assert not is_dark(other_process)
+
+
+def test_within_one_transaction_it_is_read_once(other_process, django_assert_num_queries):
+    with transaction.atomic():
+        is_dark(other_process)
+        with django_assert_num_queries(2), transaction.atomic():  # those of the savepoint
+            is_dark(other_process)
+
+
+def test_row_that_makes_no_sense_leaves_the_last_state_and_is_logged(
+    clock, other_process, caplog, monkeypatch
+):
+    change(Rules(everyone=True))
+    assert is_dark(other_process)
+    change(Rules(everyone=False))
+    clock.now += 1
+
+    def refuse(_state):
+        raise RulesRefused()
+
+    monkeypatch.setattr("deploy_ops.flags.store.rules_of", refuse)
+    assert is_dark(other_process)
+    assert errors(caplog) == ["the last known state"]
+
+
+def test_cold_process_is_due_while_another_request_reads(clock, other_process, monkeypatch):
+    """A second request in an event loop would wait there for the first one's answer."""
+    due = []
+    read = other_process._read
+
+    def read_and_look(*args):
+        due.append(other_process.is_due())
+        return read(*args)
+
+    monkeypatch.setattr(other_process, "_read", read_and_look)
+    other_process.current()
+    assert due == [True] and not other_process.is_due()
 
 
 def test_failing_first_read_leaves_the_transaction_usable(other_process, without_tables):

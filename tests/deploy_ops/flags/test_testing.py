@@ -67,6 +67,14 @@ def test_it_decorates_coroutines_and_stays_in_their_task():
     assert asyncio.run(both()) == (True, False)
 
 
+def test_it_does_not_make_the_tests_of_a_class_vanish():
+    with pytest.raises(TypeError, match="Decorate each test of the class"):
+
+        @override_flag("dark_mode")
+        class Tests:
+            pass
+
+
 def test_other_threads_see_nothing_of_it():
     seen = []
 
