@@ -12,13 +12,13 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as Caution
 from django.db import Error as DatabaseFailure
-from django.utils import timezone
 
 from deploy_ops.backup.encryption import keyring
 from deploy_ops.backup.storage import ALIAS
 from deploy_ops.conf import PREFIX, conf, known_names
 from deploy_ops.errors import ConfigurationError
 from deploy_ops.flags.declaration import declared_flags
+from deploy_ops.flags.overview import local_today
 from deploy_ops.flags.store import flags_alias, read_rules
 from deploy_ops.health.readiness import BUILT_IN, make_probes
 
@@ -27,6 +27,7 @@ FILE_SYSTEM = "django.core.files.storage.FileSystemStorage"
 S3 = ("storages.backends.s3.", "storages.backends.s3boto3.")
 HEALTH = "deploy_ops.health.middleware.HealthMiddleware"
 FLAGS = "deploy_ops.flags.middleware.FlagsMiddleware"
+CACHE = "django.middleware.cache.UpdateCacheMiddleware"
 
 
 @register("deploy_ops")
@@ -153,7 +154,7 @@ def check_readiness_checks(**_options: Any) -> list[CheckMessage]:
 @register("deploy_ops")
 def check_overdue_flags(**_options: Any) -> list[CheckMessage]:
     """C010: a flag that was to be removed from the code by now."""
-    today = timezone.localdate()
+    today = local_today()
     return [
         Caution(
             f"The flag {name} was to be removed by {flag.remove_by}.",
@@ -186,14 +187,31 @@ def check_undeclared_flags(databases: Iterable[str] | None, **_options: Any) -> 
 
 
 @register("deploy_ops")
+def check_flags_before_the_cache(**_options: Any) -> list[CheckMessage]:
+    """C013: pages are cached before flags have said for whom they are."""
+    order = [name for name in settings.MIDDLEWARE if name in (FLAGS, CACHE)]
+    if order != [FLAGS, CACHE]:
+        return []
+    return [
+        Caution(
+            "FlagsMiddleware comes before UpdateCacheMiddleware, so a page that a percentage "
+            "decides about is cached without Vary: Cookie, and one visitor's goes to all.",
+            hint=f'MIDDLEWARE = [..., "{CACHE}", ..., "{FLAGS}", ...]',
+            id="deploy_ops.C013",
+        )
+    ]
+
+
+@register("deploy_ops")
 def check_flags_middleware(**_options: Any) -> list[CheckMessage]:
     """C012: flags without the middleware that reads them at the beginning of a request."""
     if not declared_flags() or FLAGS in settings.MIDDLEWARE:
         return []
     return [
         Caution(
-            "FlagsMiddleware is not in MIDDLEWARE: one page may mix two states of a flag, and "
-            "visitors without a login never belong to a percentage.",
+            "FlagsMiddleware is not in MIDDLEWARE: one page may mix two states of a flag, with "
+            "ATOMIC_REQUESTS a change may never be seen, and visitors without a login never "
+            "belong to a percentage.",
             hint=f'MIDDLEWARE = [..., "{FLAGS}"]',
             id="deploy_ops.C012",
         )

@@ -1,5 +1,8 @@
 """The only way to change a flag: the row, the version and the history in one transaction."""
 
+from datetime import datetime
+
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
@@ -82,16 +85,21 @@ def _write(alias: str, name: str, rules: Rules | None, version: int) -> None:
         "groups": sorted(rules.groups),
         "staff": rules.staff,
         "superusers": rules.superusers,
-        "starts_at": rules.starts_at,
-        "ends_at": rules.ends_at,
+        "starts_at": _stored(rules.starts_at),
+        "ends_at": _stored(rules.ends_at),
         "revision": version,
     }
     states.update_or_create(name=name, defaults=values)
 
 
+def _stored(moment: datetime | None) -> datetime | None:
+    """The moment as the database takes it: without USE_TZ in local time."""
+    return moment if moment is None or settings.USE_TZ else timezone.make_naive(moment)
+
+
 def _conflict(alias: str, name: str) -> str:
     last = FlagChange.objects.using(alias).filter(flag=name).first()
-    who = f"{last.by} changed {name} at {last.at:%Y-%m-%d %H:%M:%S} UTC" if last else "It changed"
+    who = f"{last.by} changed {name} at {last.at:%Y-%m-%d %H:%M:%S %Z}" if last else "It changed"
     return (
         f"{who}, after you had looked at it. Nothing was changed now. Look again and decide anew:\n"
         f"    python manage.py flags show {name}"

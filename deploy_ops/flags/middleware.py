@@ -11,7 +11,11 @@ from deploy_ops.flags.visit import Visit, begin_visit, current_visit, finish_vis
 
 
 class FlagsMiddleware:
-    """Put it anywhere after the health middleware; it runs before ATOMIC_REQUESTS begins."""
+    """Behind the health middleware, and behind UpdateCacheMiddleware where there is one.
+
+    That one has to see the `Vary` that a percentage gives the answer, or it hands out one
+    visitor's page to all.
+    """
 
     sync_capable = True
     async_capable = True

@@ -79,7 +79,7 @@ def flag_overviews() -> list[FlagOverview]:
     rules = {name: rules_of(row) for name, row in rows.items()}
     snapshot = take_snapshot(declared, forced_flags(), rules, read_version(alias))
     first, last = _history(alias)
-    today = timezone.localdate()
+    today = local_today()
     return [
         FlagOverview(
             name=name,
@@ -93,6 +93,11 @@ def flag_overviews() -> list[FlagOverview]:
         )
         for name in [*declared, *(name for name in sorted(rows) if name not in declared)]
     ]
+
+
+def local_today() -> date:
+    """The day it is in TIME_ZONE, whether USE_TZ is on or not."""
+    return datetime.now(timezone.get_current_timezone()).date()
 
 
 def flag_overview(name: str) -> FlagOverview:

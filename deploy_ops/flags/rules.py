@@ -1,6 +1,6 @@
 """For whom a flag is on: a value, the same for the environment, the database and the history."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
@@ -49,6 +49,15 @@ class Rules:
     def of_percentage(cls, text: str) -> Self:
         """Rules for a share of the users, `5` or `0.25`; RulesRefused if it is no number."""
         return cls(percentage=parse_percentage(text))
+
+    def switched(self, is_on: bool) -> Self:
+        """The same for everybody on or off; the others stay, so that a rollout can go on.
+
+        Only dates go when it is switched on: they would keep it off on all other days.
+        """
+        if not is_on:
+            return replace(self, everyone=False)
+        return replace(self, everyone=True, starts_at=None, ends_at=None)
 
     @property
     def has_targets(self) -> bool:

@@ -9,13 +9,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.apps import apps
-from django.contrib.auth import get_user_model
+from django.db import Error as DatabaseFailure
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from deploy_ops.conf import conf
-from deploy_ops.errors import RulesRefused, UsageError
+from deploy_ops.errors import DatabaseUnavailable, RulesRefused, UsageError
+from deploy_ops.flags.accounts import find_users, group_names
 from deploy_ops.flags.change import Source, change_flag, stored_rules
 from deploy_ops.flags.gates import Asker
 from deploy_ops.flags.overview import FlagOverview, flag_overview, flag_overviews
@@ -23,6 +23,7 @@ from deploy_ops.flags.rules import Rules, parse_percentage
 from deploy_ops.flags.store import flags_alias
 from deploy_ops.management.base import Json, OpsCommand, spoken_age
 from deploy_ops.models import FlagChange
+from deploy_ops.redact import redact
 
 Options = Mapping[str, Any]
 Outcome = tuple[int, Json]
@@ -65,7 +66,7 @@ def show(command: OpsCommand, options: Options) -> Outcome:
     flag = flag_overview(options["name"])
     facts = _facts(flag)
     if options["user"] and flag.state:
-        evaluation = flag.state.evaluate(Asker(None, _user(options["user"])))
+        evaluation = flag.state.evaluate(Asker(None, *_users([options["user"]])))
         facts |= {"user": options["user"], **evaluation._asdict()}
     for name, value in facts.items():
         command.tell(f"{name}: {'' if value is None else value}")
@@ -73,20 +74,20 @@ def show(command: OpsCommand, options: Options) -> Outcome:
 
 
 def switch_on(command: OpsCommand, options: Options) -> Outcome:
-    """switch a flag on for everybody"""
-    return _change(command, options, Rules(everyone=True))
+    """switch a flag on for everybody; its other rules are kept for later, but for dates"""
+    return _change(command, options, lambda before: before.switched(True))
 
 
 def switch_off(command: OpsCommand, options: Options) -> Outcome:
-    """switch a flag off for everybody"""
-    return _change(command, options, Rules(everyone=False))
+    """switch a flag off for everybody; its other rules are kept for later"""
+    return _change(command, options, lambda before: before.switched(False))
 
 
 def set_rules(command: OpsCommand, options: Options) -> Outcome:
     """switch a flag on for some; these rules replace the ones before"""
     rules = Rules(
         percentage=options["percent"],
-        users=frozenset(str(_user(name).pk) for name in options["user"]),
+        users=frozenset(str(user.pk) for user in _users(options["user"])),
         groups=frozenset(_known_groups(options["group"])),
         staff=options["staff"],
         superusers=options["superusers"],
@@ -98,19 +99,21 @@ def set_rules(command: OpsCommand, options: Options) -> Outcome:
             "No rule was given. Nothing was changed. For example:\n"
             f"    python manage.py flags set {options['name']} --percent 5"
         )
-    return _change(command, options, rules)
+    return _change(command, options, lambda _before: rules)
 
 
 def reset(command: OpsCommand, options: Options) -> Outcome:
     """remove the rules of a flag, so that its declaration decides"""
-    return _change(command, options, None)
+    return _change(command, options, lambda _before: None)
 
 
 def history(command: OpsCommand, options: Options) -> Outcome:
     """show who changed a flag, or any, newest first"""
     changes = FlagChange.objects.using(flags_alias())
     if options["name"]:
-        changes = changes.filter(flag=flag_overview(options["name"]).name)
+        changes = changes.filter(flag=options["name"])
+        if not changes:
+            flag_overview(options["name"])  # raises UnknownFlag
     entries = [_entry(change) for change in changes]
     for entry in entries:
         words = [f"{entry['at']:%Y-%m-%d %H:%M:%S %Z}", entry["flag"], entry["by"], entry["source"]]
@@ -133,6 +136,15 @@ ACTIONS: Mapping[str, Callable[[OpsCommand, Options], Outcome]] = {
 }
 
 
+def explain_lost_database(error: DatabaseFailure) -> DatabaseUnavailable:
+    """What to do without the database, which is when a kill switch may be wanted most."""
+    return DatabaseUnavailable(
+        f"Flags cannot be read or changed: {redact(str(error)).strip()}\nNothing was changed. "
+        "Until the database is back, only the environment can change a flag, such as "
+        "ENABLE_CSV_EXPORT=off for csv_export, from the next start of the application on."
+    )
+
+
 def refuse_another_database(alias: str) -> None:
     """UsageError unless the alias is the one that the routers keep flags in."""
     if alias != (home := flags_alias()):
@@ -142,11 +154,15 @@ def refuse_another_database(alias: str) -> None:
         )
 
 
-def _change(command: OpsCommand, options: Options, rules: Rules | None) -> Outcome:
+def _change(
+    command: OpsCommand, options: Options, decide: Callable[[Rules], Rules | None]
+) -> Outcome:
+    """Change a flag to what `decide` makes of its rules."""
     name = options["name"]
     before, seen = stored_rules(name)
     if before is None:
         flag_overview(name)  # raises UnknownFlag
+    rules = decide(before or Rules())
     change = change_flag(
         name, rules, seen=seen, by=_operator(), source=Source.CLI, reason=options["reason"]
     )
@@ -169,20 +185,17 @@ def _operator() -> str:
     return f"{account}@{socket.gethostname()}"[:254]
 
 
-def _user(name: str) -> Any:
-    model: Any = get_user_model()
-    found = model.objects.filter(**{model.USERNAME_FIELD: name}).first()
-    if found is None:
-        raise UsageError(f"There is no user {name!r}. Nothing was changed.")
-    return found
+def _users(names: list[str]) -> Iterable[Any]:
+    found = find_users(names) if names else {}
+    if missing := [name for name in names if name not in found]:
+        raise UsageError(f"There is no user {missing[0]!r}. Nothing was changed.")
+    return found.values()
 
 
-def _known_groups(names: Iterable[str]) -> Iterable[str]:
-    group: Any = apps.get_model("auth", "Group")
-    for name in names:
-        if not group.objects.filter(name=name).exists():
-            raise UsageError(f"There is no group {name!r}. Nothing was changed.")
-        yield name
+def _known_groups(names: list[str]) -> list[str]:
+    if missing := set(names) - (group_names() if names else set()):
+        raise UsageError(f"There is no group {min(missing)!r}. Nothing was changed.")
+    return names
 
 
 def _line(flag: FlagOverview) -> str:
@@ -241,17 +254,26 @@ def _entry(change: FlagChange) -> Json:
 
 
 def _spoken(rules: Json | None) -> str:
-    """Rules in words: `5.00 %, groups pilots`."""
+    """Rules in words: `5.00 %, groups pilots`, or `on (kept for later: 5.00 %)`."""
     if not rules:
         return "as declared"
-    words = {
-        "everyone": "on" if rules.get("everyone") else "off",
+    targets = {
         "percentage": f"{rules.get('percentage')} %",
         "users": f"users {', '.join(rules.get('users', ()))}",
         "groups": f"groups {', '.join(rules.get('groups', ()))}",
         "staff": "staff",
         "superusers": "superusers",
+    }
+    dates = {
         "starts_at": f"from {rules.get('starts_at')}",
         "ends_at": f"until {rules.get('ends_at')}",
     }
+    told, bounds = _joined(targets, rules), _joined(dates, rules)
+    if "everyone" in rules:
+        kept = f"(kept for later: {told})" if told else ""
+        told = " ".join(filter(None, ["on" if rules["everyone"] else "off", kept]))
+    return ", ".join(filter(None, [told, bounds]))
+
+
+def _joined(words: Mapping[str, str], rules: Json) -> str:
     return ", ".join(text for name, text in words.items() if name in rules)

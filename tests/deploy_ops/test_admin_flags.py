@@ -100,6 +100,31 @@ def test_who_may_only_change_rules_can_not_switch_by_them(logged_in):
     assert stored() == Rules(everyone=False, percentage=Decimal(5))
 
 
+def test_who_may_only_change_rules_can_not_undo_a_switch(logged_in):
+    client = logged_in(MAY_CHANGE)
+    change(Rules(percentage=Decimal(5)))
+    assert DECLARED in client.get(RULES).text
+    change(Rules(everyone=False, percentage=Decimal(5)))
+    assert DECLARED not in client.get(RULES).text
+    assert client.get(DECLARED).status_code == 403
+    assert client.post(DECLARED, answer()).status_code == 403
+    assert stored() == Rules(everyone=False, percentage=Decimal(5))
+
+
+def test_key_that_no_user_can_have_is_shown_and_stops_no_page(as_chef):
+    """As after a change of the user model, or of code that gave a name instead of a key."""
+    change(Rules(users=frozenset({"anna", "00000000-0000-0000-0000-000000000001"})))
+    assert [as_chef.get(page).status_code for page in PAGES] == [200] * len(PAGES)
+    assert "2 Benutzer" in as_chef.get(HISTORY).text
+
+
+def test_user_name_may_have_a_blank(as_chef):
+    user = User.objects.create_user("Anna Meier")
+    as_chef.post(RULES, answer(users="Anna Meier,\n chef"))
+    assert str(user.pk) in stored().users and len(stored().users) == 2
+    assert "Anna Meier, chef" in as_chef.get(RULES).text
+
+
 def test_every_rule_is_saved_and_shown_again(as_chef):
     anna = User.objects.create_user("anna")
     Group.objects.create(name="Außendienst")

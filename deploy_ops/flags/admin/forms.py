@@ -1,20 +1,16 @@
 """What the pages ask before a flag changes: always a reason, and on one page the rules."""
 
 import re
-from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from django import forms
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group
-from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from deploy_ops.flags.admin.texts import names_of_users
+from deploy_ops.flags.accounts import find_users, group_names, names_of_users
 from deploy_ops.flags.rules import Rules
 
 EVERYONE = {"": None, "on": True, "off": False}
@@ -92,7 +88,7 @@ class RulesForm(ReasonForm):
 
     def _set_choices_of_groups(self) -> None:
         # A group that was deleted stays to be seen, and can be taken out.
-        known = set(Group.objects.values_list("name", flat=True)) | self._stored.groups
+        known = group_names() | self._stored.groups
         choices = [(name, name) for name in sorted(known)]
         field = self.fields["groups"]
         assert isinstance(field, forms.MultipleChoiceField)
@@ -113,11 +109,12 @@ class RulesForm(ReasonForm):
 
     def clean_users(self) -> frozenset[str]:
         """Primary keys of the users that are named."""
-        names = [name for name in re.split(r"[,;\s]+", self.cleaned_data["users"]) if name]
-        keys = keys_of_users(names)
-        if unknown := [name for name in names if name not in keys]:
+        typed = re.split(r"[,;\r\n]+", self.cleaned_data["users"])
+        names = [name.strip() for name in typed if name.strip()]
+        users = find_users(names)
+        if unknown := [name for name in names if name not in users]:
             raise forms.ValidationError(_("There is no user %s.") % ", ".join(unknown))
-        return frozenset(keys.values())
+        return frozenset(str(user.pk) for user in users.values())
 
     def clean(self) -> dict[str, Any]:
         """Refuse an end before the beginning."""
@@ -158,14 +155,6 @@ def initial_of(rules: Rules) -> dict[str, Any]:
         "starts_at": _to_minute(rules.starts_at),
         "ends_at": _to_minute(rules.ends_at),
     }
-
-
-def keys_of_users(names: Sequence[str]) -> dict[str, str]:
-    """Primary keys as text by user name, of those that exist."""
-    model = get_user_model()
-    field = model.USERNAME_FIELD
-    found: Iterable[Any] = QuerySet(model).filter(**{f"{field}__in": list(names)})
-    return {user.get_username(): str(user.pk) for user in found}
 
 
 def _plain(percentage: Decimal | None) -> Decimal | None:

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from deploy_ops.errors import UnknownFlag
+from deploy_ops.flags.accounts import names_of_users
 from deploy_ops.flags.admin import texts
 from deploy_ops.flags.overview import FlagOverview, flag_overview, flag_overviews
 from deploy_ops.flags.rules import Rules
@@ -34,7 +35,7 @@ class Line:
 def read_lines() -> list[Line]:
     """All flags: the declared ones, and after them the rows that no declaration has."""
     flags = flag_overviews()
-    names = texts.names_of_users(flag.rules for flag in flags if flag.rules)
+    names = names_of_users(flag.rules for flag in flags if flag.rules)
     return [_line(flag, names) for flag in flags]
 
 
@@ -44,7 +45,7 @@ def read_line(name: str) -> Line | None:
         flag = flag_overview(name)
     except UnknownFlag:
         return None
-    return _line(flag, texts.names_of_users([flag.rules] if flag.rules else []))
+    return _line(flag, names_of_users([flag.rules] if flag.rules else []))
 
 
 def read_past(name: str) -> QuerySet[FlagChange]:
@@ -55,7 +56,7 @@ def read_past(name: str) -> QuerySet[FlagChange]:
 def describe_past(changes: Iterable[FlagChange]) -> list[tuple[FlagChange, str, str]]:
     """Each change with the rules before and after it in words."""
     pairs = [(change, _rules(change.old), _rules(change.new)) for change in changes]
-    names = texts.names_of_users(rules for _, *both in pairs for rules in both if rules)
+    names = names_of_users(rules for _, *both in pairs for rules in both if rules)
     return [
         (change, texts.rules_text(old, names), texts.rules_text(new, names))
         for change, old, new in pairs

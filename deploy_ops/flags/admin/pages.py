@@ -97,11 +97,10 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
         """Ask for a reason, then switch `on` or `off` for everyone, or back to `declared`."""
         if to not in (ON, OFF, DECLARED):
             raise Http404(f"a flag can't be switched {to}")
-        is_reset = to == DECLARED
-        has = self.has_change_permission if is_reset else self.has_toggle_permission
-        _require(has(request))
+        _require(self.has_view_permission(request))
         line = _line_or_404(object_id)
-        if line.forced_by or (line.flag.is_undeclared and not is_reset):
+        _require(self._may_switch(request, line, to))
+        if line.forced_by or (line.flag.is_undeclared and to != DECLARED):
             return self._show_fixed(request, line)
         return self._ask(
             request,
@@ -120,6 +119,14 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
         page = Paginator(past, CHANGES_ON_A_PAGE).get_page(request.GET.get("page"))
         context = {"name": object_id, "page": page, "changes": describe_past(page)}
         return self._render(request, "history", _("History of %s") % object_id, context)
+
+    def _may_switch(self, request: HttpRequest, line: Line, to: str) -> bool:
+        """Is it allowed? Back to the declaration is a switch, too, where all are on or off now."""
+        if to != DECLARED:
+            return self.has_toggle_permission(request)
+        rules = None if line.flag.is_undeclared else line.flag.rules
+        may_undo = rules is None or rules.everyone is None or self.has_toggle_permission(request)
+        return self.has_change_permission(request) and may_undo
 
     def _ask(self, request: HttpRequest, line: Line, pose: Pose) -> HttpResponse:
         """Ask, do what the answer says, or show what somebody else did in between."""
@@ -158,8 +165,9 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
             "form": question.form,
             "line": line,
             "is_conflict": status == CONFLICT,
-            "reset_url": _address("switch", line.flag.name, DECLARED),
         }
+        if line.flag.rules and self._may_switch(request, line, DECLARED):
+            context["reset_url"] = _address("switch", line.flag.name, DECLARED)
         context |= question.context
         return self._render(request, question.template, question.title, context, status)
 

@@ -1,11 +1,12 @@
 """What a page asks before it changes a flag, and what the answer leads to."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from django.utils.translation import gettext as _
 
+from deploy_ops.flags.accounts import names_of_users
 from deploy_ops.flags.admin import texts
 from deploy_ops.flags.admin.forms import ReasonForm, RulesForm
 from deploy_ops.flags.rules import Rules
@@ -35,7 +36,7 @@ def ask_for_rules(name: str, *, may_switch: bool) -> Pose:
         rules = stored or Rules()
         form = RulesForm(data, rules=rules, revision=revision, may_switch=may_switch)
         title = _("Rules of %s") % name
-        return Question("rules", title, form, lambda: form.rules, {"has_row": stored is not None})
+        return Question("rules", title, form, lambda: form.rules, {})
 
     return pose
 
@@ -45,7 +46,7 @@ def ask_to_switch(name: str, to: str, *, is_declared: bool) -> Pose:
 
     def pose(data: Any, stored: Rules | None, revision: int) -> Question:
         title, button = _words(name, to, is_declared)
-        rules = rules_after(stored or Rules(), to)
+        rules = None if to == DECLARED else (stored or Rules()).switched(to == ON)
         form = ReasonForm(data, initial={"revision": revision})
         form.fields["reason"].widget.attrs["autofocus"] = True
         context = {
@@ -56,18 +57,6 @@ def ask_to_switch(name: str, to: str, *, is_declared: bool) -> Pose:
         return Question("switch", title, form, lambda: rules, context)
 
     return pose
-
-
-def rules_after(stored: Rules, to: str) -> Rules | None:
-    """The stored rules stay beside the switch, so that a rollout can go on where it was.
-
-    Only dates go when it is switched on: they would keep it off on all other days.
-    """
-    if to == DECLARED:
-        return None
-    if to == OFF:
-        return replace(stored, everyone=False)
-    return replace(stored, everyone=True, starts_at=None, ends_at=None)
 
 
 def _words(name: str, to: str, is_declared: bool) -> tuple[str, str]:
@@ -84,4 +73,4 @@ def _words(name: str, to: str, is_declared: bool) -> tuple[str, str]:
 def _afterwards(rules: Rules | None, is_declared: bool) -> str:
     if rules is None and not is_declared:
         return _("no row; the history stays")
-    return texts.rules_text(rules, texts.names_of_users([rules] if rules else []))
+    return texts.rules_text(rules, names_of_users([rules] if rules else []))

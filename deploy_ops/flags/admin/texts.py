@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from django.contrib.auth import get_user_model
-from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
@@ -96,14 +94,6 @@ def percent_text(percentage: Decimal) -> str:
     """5 % without needless zeros, 0,25 % where a comma is the decimal sign."""
     plain = percentage.quantize(Decimal(1)) if percentage % 1 == 0 else percentage.normalize()
     return f"{number_format(plain)} %"
-
-
-def names_of_users(all_rules: Iterable[Rules]) -> dict[str, str]:
-    """Names of the users that rules list, by primary key as text; deleted ones are left out."""
-    keys = frozenset().union(*(rules.users for rules in all_rules))
-    users: QuerySet[Any] = QuerySet(get_user_model())
-    found = users.in_bulk(list(keys)) if keys else {}
-    return {str(key): user.get_username() for key, user in found.items()}
 
 
 def _target_texts(rules: Rules, names: Mapping[str, str]) -> Iterable[str]:

@@ -3,9 +3,16 @@
 from collections.abc import Mapping
 
 from django.core.management.base import CommandParser
+from django.db import Error as DatabaseFailure
 
 from deploy_ops.management.base import ActionsCommand, Json
-from deploy_ops.management.flags import ACTIONS, moment, percentage, refuse_another_database
+from deploy_ops.management.flags import (
+    ACTIONS,
+    explain_lost_database,
+    moment,
+    percentage,
+    refuse_another_database,
+)
 
 
 class Command(ActionsCommand):
@@ -26,7 +33,10 @@ class Command(ActionsCommand):
     def operate(self, options: Json) -> tuple[int, Json]:
         """Refuse what flags do not have, then call the action."""
         refuse_another_database(options["database"])
-        return super().operate(options)
+        try:
+            return super().operate(options)
+        except DatabaseFailure as error:
+            raise explain_lost_database(error) from error
 
 
 def _add_rules(parser: CommandParser) -> None:

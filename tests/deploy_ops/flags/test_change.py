@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.db import IntegrityError, connection, transaction
 
+from deploy_ops.checks import check_overdue_flags
 from deploy_ops.errors import FlagConflict, HistoryIsKept, UnknownFlag
 from deploy_ops.flags.change import Source, change_flag, stored_rules
 from deploy_ops.flags.gates import flag_enabled
@@ -82,6 +83,16 @@ def test_editors_of_two_flags_do_not_disturb_each_other(db):
     for name, revision in seen.items():
         change(ON, name=name, seen=revision)
     assert FlagState.objects.count() == 2
+
+
+def test_project_without_time_zones_keeps_the_moment(db, settings):
+    settings.USE_TZ = False
+    starts_at = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    entry = change(Rules(starts_at=starts_at))
+    assert stored_rules("dark_mode")[0] == Rules(starts_at=starts_at)
+    assert entry.new == {"starts_at": "2026-07-01T12:00:00+00:00"}
+    assert [flag.is_overdue for flag in flag_overviews()] == [False, False, True]
+    assert [found.id for found in check_overdue_flags()] == ["deploy_ops.C010"]
 
 
 def test_unknown_name_is_not_stored_but_an_old_row_can_be_removed(db, settings):

@@ -1,7 +1,9 @@
-"""The findings C010, C011 and C012."""
+"""The findings C010 to C013."""
 
+import pytest
 from django.core.checks import run_checks
 
+from deploy_ops.checks import check_flags_before_the_cache
 from deploy_ops.flags.declaration import Flag
 
 
@@ -28,6 +30,16 @@ def test_c011_a_row_that_nothing_declares(set_rules, settings):
 def test_c011_is_silent_before_the_first_migration(project):
     result = project.run("check", "--database", "default")
     assert (result.code, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("order", "found"), [((0, 1), ["deploy_ops.C013"]), ((1, 0), [])])
+def test_c013_pages_that_are_cached_before_flags_say_for_whom(settings, order, found):
+    both = (
+        "deploy_ops.flags.middleware.FlagsMiddleware",
+        "django.middleware.cache.UpdateCacheMiddleware",
+    )
+    settings.MIDDLEWARE = [both[number] for number in order]
+    assert [each.id for each in check_flags_before_the_cache()] == found
 
 
 def test_c012_flags_without_the_middleware(settings):

@@ -1,10 +1,12 @@
 """`manage.py flags`: what it prints, what it leaves, and its exit codes."""
 
 import json
+from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 
 from deploy_ops.flags.change import stored_rules
 from deploy_ops.flags.declaration import Flag
@@ -154,6 +156,51 @@ def test_another_database_than_that_of_the_flags_is_refused(settings, monkeypatc
 
     settings.DATABASE_ROUTERS = [Elsewhere()]
     assert "Flags are kept in the database 'ops'" in run("on", "dark_mode", code=2)
+
+
+def test_on_and_off_keep_the_rollout_as_the_admin_does(anna):
+    run("set", "dark_mode", "--percent", "5", "--user", "anna")
+    said = run("off", "dark_mode").splitlines()[0]
+    assert said == (
+        f"dark_mode: 5.00 %, users {anna.pk} -> off (kept for later: 5.00 %, users {anna.pk})"
+    )
+    assert rules() == {"everyone": False, "percentage": "5.00", "users": [str(anna.pk)]}
+    run("on", "dark_mode")
+    assert rules() == {"everyone": True, "percentage": "5.00", "users": [str(anna.pk)]}
+
+
+def test_dates_bound_what_is_on_for_everybody(set_rules):
+    set_rules(everyone=True, percent="5", ends_at=datetime(2027, 1, 1, tzinfo=UTC))
+    said = run("off", "dark_mode").splitlines()[0]
+    date = "until 2027-01-01T00:00:00+00:00"
+    assert said.endswith(
+        f"on (kept for later: 5.00 %), {date} -> off (kept for later: 5.00 %), {date}"
+    )
+
+
+def test_history_outlives_row_and_declaration(settings):
+    run("on", "dark_mode", "--reason", "for the party")
+    settings.DEPLOY_OPS_FLAGS = {}
+    run("reset", "dark_mode")
+    assert "for the party" in run("history", "dark_mode")
+    run("history", "never_was", code=2)
+
+
+def test_lost_database_is_said_with_what_still_works(db):
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE deploy_ops_flagstate RENAME TO gone")
+    with transaction.atomic():
+        said = run("list", code=1)
+        transaction.set_rollback(True)  # as PostgreSQL wants after an error
+    assert said.startswith("Flags cannot be read or changed: ") and "ENABLE_CSV_EXPORT=off" in said
+
+
+def test_without_accounts_only_users_and_groups_are_refused(settings):
+    settings.INSTALLED_APPS = ["deploy_ops", "django.contrib.contenttypes"]
+    run("set", "dark_mode", "--percent", "5")
+    for who in ("--user", "--group"):
+        said = run("set", "dark_mode", who, "x", code=1)
+        assert said.startswith("django.contrib.auth is not installed")
 
 
 def test_row_that_the_environment_sets_aside_is_kept(monkeypatch):
