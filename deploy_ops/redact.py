@@ -4,7 +4,10 @@ import re
 from dataclasses import dataclass
 
 HIDDEN = "***"
-_PASSWORD_IN_URL = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@]+@", re.IGNORECASE)
+# Runs are bounded, since strangers choose some of these texts: unbounded ones take quadratic time.
+_PASSWORD_IN_URL = re.compile(
+    r"(?P<head>[a-z][a-z0-9+.-]{0,30}://[^\s:/@]{0,255}:)[^\s@]{1,1024}@", re.IGNORECASE
+)
 _PASSWORD_IN_DSN = re.compile(r"(?P<head>\bpassword\s*=\s*)('[^']*'|\S+)", re.IGNORECASE)
 
 
