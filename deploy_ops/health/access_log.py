@@ -17,5 +17,7 @@ class LoggerWithoutPolls(Logger):  # type: ignore[misc]
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> None:
         """Write the line of one request, or none."""
-        if environ["PATH_INFO"] not in POLL_PATHS or not str(resp.status).startswith("2"):
+        # What gunicorn refuses by itself has no path.
+        is_poll = environ.get("PATH_INFO") in POLL_PATHS
+        if not (is_poll and str(resp.status).startswith("2")):
             super().access(resp, req, environ, request_time)

@@ -26,13 +26,17 @@ class Link(Protocol):
         """Return the rows of one statement."""
 
 
-_links: dict[str, Link] = {}
+_links: dict[tuple[str, str], Link] = {}
 
 
-def link_to(alias: str) -> Link:
-    """Return this process's link to an alias; raises ConfigurationError for other vendors."""
+def link_to(alias: str, purpose: str) -> Link:
+    """Return this process's link to an alias; raises ConfigurationError for other vendors.
+
+    One for each purpose, since whoever waits for a lock on a table must not keep pings waiting.
+    """
+    key = alias, purpose
     # Several probes may come first at once; setdefault is atomic, and a link connects when used.
-    return _links.get(alias) or _links.setdefault(alias, make_for(alias, LINKS))
+    return _links.get(key) or _links.setdefault(key, make_for(alias, LINKS))
 
 
 class SqliteLink:

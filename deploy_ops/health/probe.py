@@ -103,13 +103,16 @@ class Probe:
 
     def outcome(self) -> Outcome:
         """Return what is known at the deadline at the latest."""
-        flight = self.begin()
-        if isinstance(flight, Outcome):
-            return flight
+        return self.wait(self.begin())
+
+    def wait(self, begun: Outcome | Flight) -> Outcome:
+        """Return the outcome of what `begin` returned, at the deadline at the latest."""
+        if isinstance(begun, Outcome):
+            return begun
         try:
-            return flight.landed.result(self._seconds_left(flight))
+            return begun.landed.result(self._seconds_left(begun))
         except TimeoutError:
-            return self._give_up(flight)
+            return self._give_up(begun)
 
     async def aoutcome(self) -> Outcome:
         """The same without holding up the event loop, nor taking a thread for waiting."""
@@ -142,7 +145,8 @@ class Probe:
             self._remember(outcome)
             self._fresh_until = now + (KEEP if reason else self._keep).total_seconds()
             self._flight = None
-        flight.landed.set_result(outcome)
+            # Still inside, or a caller who gives up in between would find neither run nor outcome.
+            flight.landed.set_result(outcome)
 
     def _run(self) -> str:
         try:
@@ -181,10 +185,8 @@ class Probe:
 
 def outcomes(probes: Mapping[str, Probe]) -> dict[str, Outcome]:
     """Ask all of them at once; together they take no longer than the slowest deadline."""
-    if len(probes) > 1:
-        for probe in probes.values():
-            probe.begin()
-    return {name: probe.outcome() for name, probe in probes.items()}
+    begun = {name: probe.begin() for name, probe in probes.items()}
+    return {name: probe.wait(begun[name]) for name, probe in probes.items()}
 
 
 async def aoutcomes(probes: Mapping[str, Probe]) -> dict[str, Outcome]:

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import cache, partial
 from itertools import count
@@ -31,7 +31,7 @@ APPLIED = "SELECT app, name FROM django_migrations"
 
 def ping_database(alias: str) -> None:
     """Ask the database for one row on the probe's own connection."""
-    link_to(alias).ping()
+    link_to(alias, "ping").ping()
 
 
 def require_migrations(alias: str) -> None:
@@ -43,7 +43,7 @@ def require_migrations(alias: str) -> None:
 
 def pending_migrations(alias: str) -> list[str]:
     """Name the migrations of this code that the database lacks, on the probe's own connection."""
-    applied = set(link_to(alias).rows(APPLIED))
+    applied = set(link_to(alias, "migrations").rows(APPLIED))
     return [
         ".".join(key)
         for key, replaces in _migrations_of_the_code()
@@ -97,15 +97,17 @@ def make_probes(
 ) -> dict[str, Probe]:
     """Build new probes, none of which lets its caller wait longer than the deadline."""
     probes: dict[str, Probe] = {}
-    for name, run, own in _checks(conf.readiness_checks, alias):
-        limit, keep = min(own or deadline, deadline), KEEP_LONGER.get(name, KEEP)
+    # The built-in ones first, so that theirs are the plain names, and mean what they say.
+    for item in sorted(conf.readiness_checks, key=_is_foreign):
+        name, run, own = _foreign(item) if _is_foreign(item) else _built_in(item, alias)
         unique = _unique(name, probes)
+        limit, keep = min(own or deadline, deadline), _keep_of(item)
         probes[unique] = Probe(unique, run, deadline=limit, keep=keep, is_watched=is_watched)
     return probes
 
 
 def _with_common_database(probes: dict[str, Probe]) -> dict[str, Probe]:
-    return probes | {"database": DATABASE} if "database" in probes else probes
+    return probes | {"database": DATABASE} if "database" in conf.readiness_checks else probes
 
 
 def _unique(name: str, taken: Iterable[str]) -> str:
@@ -113,13 +115,16 @@ def _unique(name: str, taken: Iterable[str]) -> str:
     return next(each for each in names if each not in taken)
 
 
-def _checks(given: Iterable[Any], alias: str) -> Iterator[tuple[str, Run, timedelta | None]]:
-    """Name, function and own deadline of each check."""
-    for item in given:
-        if isinstance(item, str) and item in BUILT_IN:
-            yield item, partial(BUILT_IN[item], alias), None
-        else:
-            yield _foreign(item)
+def _is_foreign(item: Any) -> bool:
+    return not (isinstance(item, str) and item in BUILT_IN)
+
+
+def _keep_of(item: Any) -> timedelta:
+    return KEEP if _is_foreign(item) else KEEP_LONGER.get(item, KEEP)
+
+
+def _built_in(item: str, alias: str) -> tuple[str, Run, timedelta | None]:
+    return item, partial(BUILT_IN[item], alias), None
 
 
 def _foreign(item: Any) -> tuple[str, Run, timedelta | None]:

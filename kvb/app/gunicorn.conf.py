@@ -50,12 +50,13 @@ def when_ready(server: Any) -> None:
         server.signal(signal.SIGTERM, frame)
 
     def drain(number: int, frame: FrameType | None) -> None:
+        # After SIGUSR2 another master listens on the same socket: nobody has to be sent away.
+        if server.reexec_pid or not DRAIN_SECONDS:
+            stop(number, frame)
+            return
         start_draining()
         signal.signal(signal.SIGTERM, stop)
-        if DRAIN_SECONDS:
-            signal.alarm(DRAIN_SECONDS)
-        else:
-            stop(number, frame)
+        signal.alarm(DRAIN_SECONDS)
 
     signal.signal(signal.SIGALRM, stop)
     signal.signal(signal.SIGTERM, drain)

@@ -3,7 +3,11 @@
 import os
 import re
 import signal
+import socket
+import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -84,6 +88,37 @@ def test_second_signal_stops_at_once(serve):
         time.sleep(0.5)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(10) == 0
+
+
+def test_what_gunicorn_refuses_by_itself_is_answered_and_logged(serve):
+    with serve() as server, socket.create_connection(("127.0.0.1", server.port), 10) as sender:
+        sender.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n")
+        assert sender.recv(4096).startswith(b"HTTP/1.1 400 ")
+        deadline = time.monotonic() + 10
+        while '" 400 ' not in server.log():
+            assert time.monotonic() < deadline, server.log()
+            time.sleep(0.05)
+
+
+def test_upgrade_in_place_is_no_reason_to_send_anybody_away(serve):
+    """After SIGUSR2 a second master listens on the same socket; the first one stops at once."""
+    upgraded = serve(DRAIN_SECONDS="60")
+    # It starts itself again by its path, and `python -m` has none that would do.
+    upgraded.argv[:3] = [str(Path(sys.executable).with_name("gunicorn"))]
+    with upgraded as server:
+        server.process.send_signal(signal.SIGUSR2)
+        deadline = time.monotonic() + 30
+        while server.log().count("Booting worker") < 4:
+            assert time.monotonic() < deadline, server.log()
+            time.sleep(0.1)
+        server.process.send_signal(signal.SIGTERM)
+        statuses = set()
+        while server.process.poll() is None:
+            assert time.monotonic() < deadline, server.log()
+            with suppress(OSError):  # accepted by a worker that was about to stop
+                statuses.add(server.get("/health/ready/").status)
+        assert statuses <= {200}
+        assert server.get("/health/ready/").status == 200
 
 
 def test_reload_is_no_stop(serve):

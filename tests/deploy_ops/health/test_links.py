@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import threading
 
 import psycopg
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from deploy_ops.errors import DatabaseUnavailable
 from deploy_ops.health.links import SqliteLink, link_to
 from deploy_ops.health.postgresql import PostgresqlLink
+from deploy_ops.health.readiness import pending_migrations
 
 SESSIONS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'deploy_ops/health'"
 BACKEND = "SELECT pg_backend_pid()"
@@ -92,4 +94,23 @@ def test_file_that_is_no_database(database, django_alias):
 
 
 def test_one_link_for_each_alias():
-    assert link_to("default") is link_to("default")
+    assert link_to("default", "ping") is link_to("default", "ping")
+
+
+@on_postgresql
+def test_lock_on_a_table_keeps_no_ping_waiting(database, django_alias):
+    database.execute("CREATE TABLE django_migrations (app text, name text)")
+    with database.connect() as blocker:
+        blocker.execute("BEGIN")
+        blocker.execute("LOCK TABLE django_migrations IN ACCESS EXCLUSIVE MODE")
+        waiting = threading.Thread(target=pending_migrations, args=[django_alias])
+        waiting.start()
+        try:
+            for _ in range(3):
+                link_to(django_alias, "ping").ping()
+            assert waiting.is_alive()
+        finally:
+            blocker.execute("ROLLBACK")
+            waiting.join(10)
+    for purpose in ("ping", "migrations"):
+        link_to.__globals__["_links"].pop((django_alias, purpose))

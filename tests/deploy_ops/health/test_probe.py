@@ -5,6 +5,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -137,6 +139,39 @@ def test_several_probes_wait_side_by_side():
     probes = {name: Probe(name, Gate(is_open=False), deadline=SHORT) for name in "abcd"}
     found, seconds = timed(lambda: outcomes(probes))
     assert list(found) == ["a", "b", "c", "d"] and seconds < 0.6
+
+
+def test_one_that_hangs_does_not_make_the_others_run_again():
+    runs = Counter()
+
+    def quick():
+        runs["quick"] += 1
+
+    probes = {
+        "hangs": Probe("hangs", lambda: time.sleep(3), is_watched=False),
+        "quick": Probe("quick", quick, keep=timedelta(0), is_watched=False),
+    }
+    assert [each.is_well for each in outcomes(probes).values()] == [False, True]
+    assert runs["quick"] == 1
+
+
+def test_run_that_ends_at_the_deadline_has_an_outcome_for_everybody():
+    """Between the end of a run and its outcome nobody may find neither of them."""
+    probe = Probe(
+        "close",
+        lambda: time.sleep(0.002),
+        deadline=timedelta(seconds=0.002),
+        keep=timedelta(0),
+        is_watched=False,
+    )
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as callers:
+            found = list(callers.map(lambda _: probe.outcome(), range(4000)))
+    finally:
+        sys.setswitchinterval(before)
+    assert len(found) == 4000
 
 
 def test_same_in_an_event_loop():

@@ -97,7 +97,7 @@ def test_squashed_migration_counts_where_all_that_it_replaces_is_applied(
 
 def _end_session(alias):
     """The link of an alias lives as long as the process; this alias is another one next time."""
-    readiness.link_to.__globals__["_links"].pop(alias)
+    readiness.link_to.__globals__["_links"].pop((alias, "migrations"))
 
 
 @pytest.mark.django_db
@@ -175,6 +175,19 @@ def test_checks_of_django_health_check(ready, settings, tmp_path):
     assert (response.status_code, response.json()["failing"]) == (503, ["dns"])
     response = ready("health_check.checks.Cache", "health_check.checks.Storage")
     assert response.json()["checks"] == {"cache": "ok", "storage": "ok"}
+
+
+def test_foreign_check_with_the_name_of_a_built_in_one_is_run_itself(ready):
+    """django-health-check has a Database, too, and it may be about another one."""
+    absent = ("health_check.checks.Database", {"alias": "nowhere"})
+    assert ready(absent).json()["failing"] == ["database"]
+    assert ready(absent, "database").json()["failing"] == ["database_2"]
+
+
+def test_only_our_own_checks_are_kept_for_long(settings):
+    settings.DEPLOY_OPS_READINESS_CHECKS = ["health_check.checks.Storage", "storage"]
+    kept = {name: probe._keep for name, probe in make_probes().items()}
+    assert kept == {"storage": timedelta(seconds=30), "storage_2": timedelta(seconds=1)}
 
 
 def test_probes_are_made_once_and_anew_when_the_setting_changes(settings):
