@@ -30,7 +30,9 @@ def _described() -> str:
     if base is None:
         return ""
     try:
-        argv = ["git", "describe", "--tags", "--always", "--dirty"]
+        # The application often runs as another user than the one who owns its checkout; its code
+        # is believed anyway.
+        argv = ["git", "-c", f"safe.directory={base}", "describe", "--tags", "--always", "--dirty"]
         return process.run(argv, cwd=str(base)).stdout.strip()
     except ProgramError:  # no git, or no checkout: a container image usually has neither
         return ""

@@ -60,7 +60,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     elif request.method not in ("GET", "HEAD"):
         response = HttpResponseNotAllowed(["GET", "HEAD"])
     else:
-        response = HttpResponse(page())
+        response = HttpResponse(b"" if request.method == "HEAD" else page())
     response["Content-Type"] = CONTENT_TYPE_PLAIN_0_0_4
     response["Cache-Control"] = "no-store"
     return response

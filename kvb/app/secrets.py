@@ -19,8 +19,8 @@ _SECRET_NAME = re.compile(
     r"SECRET|TOKEN$|PASSWORD$|PASSWD$|PASSPHRASE$|_KEYS?$|CREDENTIAL|SIGNATURE$", re.IGNORECASE
 )
 # `password=...`, `"api_key": "..."`, `Authorization: Bearer ...`, `sessionid=...; csrftoken=...`
-# What stands before the word does not matter, and what follows is bounded: callers choose their path
-# and headers, and an unbounded run would take quadratic time for each.
+# What stands before the word does not matter, and what follows is bounded: callers choose their
+# path and headers, and an unbounded run would take quadratic time for each.
 _NAMED = re.compile(
     r"""(?P<name>(?:passw(?:or)?d|secret|token|api[_-]?key|authorization|sessionid)
     [\w-]{0,64}["']?\s*(?:=|:)\s*)(?P<scheme>(?:bearer|basic|token)\s+)?

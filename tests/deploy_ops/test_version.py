@@ -1,5 +1,6 @@
 """The version of the deployed application: the environment, the package, the checkout."""
 
+import os
 import subprocess
 
 import django
@@ -47,6 +48,13 @@ def test_a_checkout_is_described(checkout):
     subprocess.run(["git", "add", "file"], cwd=checkout, check=True)
     code_version.cache_clear()
     assert code_version() == "v1.2.3-dirty"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a checkout to another user needs root")
+def test_a_checkout_of_another_user_is_described_as_well(checkout):
+    for path in [checkout, *checkout.rglob("*")]:
+        os.chown(path, 65534, 65534)
+    assert code_version() == "v1.2.3"
 
 
 def test_it_is_resolved_once(checkout, monkeypatch):

@@ -45,8 +45,6 @@ http {{
     fastcgi_temp_path {directory}/fastcgi;
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
-    proxy_set_header Host $host;
-    proxy_set_header X-Forwarded-Proto https;
 {snippet}
 }}
 """
@@ -72,13 +70,13 @@ def instances(database, tmp_path):
 
 
 def snippet(language: str, instances: list[Production]) -> str:
-    """The example of the page, with the addresses of the instances."""
+    """The example of the page with the addresses of the instances, and as if TLS ended there."""
     [found] = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.M | re.S)
     for number, instance in enumerate(instances, 11):
         example = f"10.0.0.{number}:8000"
         assert example in found
         found = found.replace(example, f"127.0.0.1:{instance.port}")
-    return found
+    return found.replace("$scheme", "https")
 
 
 @contextmanager
@@ -143,6 +141,7 @@ def test_haproxy_stops_sending_before_the_instance_stops(instances, tmp_path):
         # 403: the application itself answers a POST without a token so.
         assert set(visitors.answers) == {("GET", 200), ("POST", 403)}
         assert len(visitors.answers) > 200
+        assert ask(port, "/metrics") == ask(port, "/metrics/") == 404
     assert staying.process.poll() is None
 
 
@@ -157,6 +156,9 @@ def test_nginx_hands_polls_on_and_keeps_the_inner_ones_inside(instances, tmp_pat
         assert ask(port, "/health/ready/") == 200
         assert ask(port, "/health/") == ask(port, "/health/db/") == 403  # only 10.0.0.0/8
         assert ask(port, "/query/") == 200
+        # Without the header of a proxy the network of nginx, which is allowed, would open it.
+        assert ask(port, "/metrics") == ask(port, "/metrics/") == 404
+        assert ask(port, "/metrics?x") == 404
         instances[0].process.kill()
         assert {ask(port, "/query/") for _ in range(20)} == {200}
 
