@@ -32,6 +32,12 @@ def flag_enabled(name: str, request: HttpRequest | None = None, user: Any = None
     Without a request and a user only what holds for everybody is on. UnknownFlag for a name that
     is not declared in DEBUG and in tests; in production that is logged once, and False.
     """
+    # The way of most checks on a page, with no call more: nothing forced, the same for everybody.
+    visit: Visit | None = getattr(request, VISIT, None)
+    if visit is not None and not overrides.get():
+        state = visit.snapshot.states.get(name)
+        if state is not None and state.fixed:
+            return state.fixed.enabled
     return evaluate_flag(name, request, user).enabled
 
 
@@ -44,10 +50,7 @@ def evaluate_flag(name: str, request: HttpRequest | None = None, user: Any = Non
     """Like flag_enabled, with the reason."""
     if (forced := overrides.get()) and name in forced:
         return because(forced[name], Origin.OVERRIDE)
-    # The way of every check on a page: what pinned_snapshot() would do, without the call.
-    visit: Visit | None = getattr(request, VISIT, None)
-    snapshot = pinned_snapshot(request) if visit is None else visit.snapshot
-    state = snapshot.states.get(name)
+    state = pinned_snapshot(request).states.get(name)
     if state is None:
         return _evaluate_unknown(name)
     return state.fixed or state.evaluate(Asker(request, user))
