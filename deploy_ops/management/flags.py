@@ -7,6 +7,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import wraps
 from typing import Any
 
 from django.db import Error as DatabaseFailure
@@ -27,6 +28,7 @@ from deploy_ops.redact import redact
 
 Options = Mapping[str, Any]
 Outcome = tuple[int, Json]
+Action = Callable[[OpsCommand, Options], Outcome]
 
 
 def percentage(text: str) -> Decimal:
@@ -125,28 +127,37 @@ def history(command: OpsCommand, options: Options) -> Outcome:
     return 0, {"status": "ok", "changes": entries}
 
 
-ACTIONS: Mapping[str, Callable[[OpsCommand, Options], Outcome]] = {
-    "list": list_flags,
-    "show": show,
-    "on": switch_on,
-    "off": switch_off,
-    "set": set_rules,
-    "reset": reset,
-    "history": history,
+def _guarded(act: Action) -> Action:
+    """Refuse another database than that of the flags, and say what works without that one."""
+
+    @wraps(act)
+    def guarded(command: OpsCommand, options: Options) -> Outcome:
+        _refuse_another_database(options["database"])
+        try:
+            return act(command, options)
+        except DatabaseFailure as error:
+            raise DatabaseUnavailable(
+                f"Flags cannot be read or changed: {redact(str(error)).strip()}\n"
+                "Nothing was changed. Until the database is back, only the environment can change a "
+                "flag, such as ENABLE_CSV_EXPORT=off for csv_export, from the application's next "
+                "start on."
+            ) from error
+
+    return guarded
+
+
+ACTIONS: Mapping[str, Action] = {
+    "list": _guarded(list_flags),
+    "show": _guarded(show),
+    "on": _guarded(switch_on),
+    "off": _guarded(switch_off),
+    "set": _guarded(set_rules),
+    "reset": _guarded(reset),
+    "history": _guarded(history),
 }
 
 
-def explain_lost_database(error: DatabaseFailure) -> DatabaseUnavailable:
-    """What to do without the database, which is when a kill switch may be wanted most."""
-    return DatabaseUnavailable(
-        f"Flags cannot be read or changed: {redact(str(error)).strip()}\nNothing was changed. "
-        "Until the database is back, only the environment can change a flag, such as "
-        "ENABLE_CSV_EXPORT=off for csv_export, from the next start of the application on."
-    )
-
-
-def refuse_another_database(alias: str) -> None:
-    """UsageError unless the alias is the one that the routers keep flags in."""
+def _refuse_another_database(alias: str) -> None:
     if alias != (home := flags_alias()):
         raise UsageError(
             f"Flags are kept in the database '{home}', not in '{alias}'. Nothing was changed. "

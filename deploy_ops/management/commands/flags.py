@@ -3,16 +3,9 @@
 from collections.abc import Mapping
 
 from django.core.management.base import CommandParser
-from django.db import Error as DatabaseFailure
 
-from deploy_ops.management.base import ActionsCommand, Json
-from deploy_ops.management.flags import (
-    ACTIONS,
-    explain_lost_database,
-    moment,
-    percentage,
-    refuse_another_database,
-)
+from deploy_ops.management.base import ActionsCommand
+from deploy_ops.management.flags import ACTIONS, moment, percentage
 
 
 class Command(ActionsCommand):
@@ -29,14 +22,6 @@ class Command(ActionsCommand):
             parsers[name].add_argument("--reason", default="", help="why, for the history")
         parsers["show"].add_argument("--user", help="what it is for this person, and why")
         _add_rules(parsers["set"])
-
-    def operate(self, options: Json) -> tuple[int, Json]:
-        """Refuse what flags do not have, then call the action."""
-        refuse_another_database(options["database"])
-        try:
-            return super().operate(options)
-        except DatabaseFailure as error:
-            raise explain_lost_database(error) from error
 
 
 def _add_rules(parser: CommandParser) -> None:
