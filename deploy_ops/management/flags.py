@@ -138,8 +138,8 @@ def _guarded(act: Action) -> Action:
         except DatabaseFailure as error:
             raise DatabaseUnavailable(
                 f"Flags cannot be read or changed: {redact(str(error)).strip()}\n"
-                "Nothing was changed. Until the database is back, only the environment can change a "
-                "flag, such as ENABLE_CSV_EXPORT=off for csv_export, from the application's next "
+                "Nothing was changed. Until the database is back, only the environment can change "
+                "a flag, such as ENABLE_CSV_EXPORT=off for csv_export, from the application's next "
                 "start on."
             ) from error
 
