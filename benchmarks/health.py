@@ -7,7 +7,6 @@ The server is gunicorn with the shipped configuration; every goal is a ratio wit
 import argparse
 import http.client
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from statistics import median
 
 from benchmarks.machine import describe_machine, tree_seconds
 from benchmarks.pairs import Ratio, by_round, print_ratios, print_table
-from tests.clusters import PostgresCluster
+from tests.clusters import PostgresCluster, free_port
 from tests.project.runner import REPOSITORY
 
 CLIENTS = 4
@@ -136,8 +135,7 @@ class Server:
 
 @contextmanager
 def _served(app: str, database_url: str, directory: str) -> Iterator[Server]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     argv = [sys.executable, "-m", "gunicorn", f"benchmarks.health_apps:{app}"]
     argv += ["--config", "kvb/app/gunicorn.conf.py", "--bind", f"127.0.0.1:{port}"]
     argv += ["--access-logfile", "/dev/null", "--log-level", "warning"]

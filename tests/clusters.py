@@ -61,7 +61,7 @@ class PostgresCluster:
         self.major = major
         self.tcp = tcp
         self.settings = settings
-        self.port = _free_port() if tcp else 5432
+        self.port = free_port() if tcp else 5432
         self.directory = Path()
         self.bindir = Path()
         self._postmaster: subprocess.Popen | None = None
@@ -247,6 +247,6 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return probe.getsockname()[1]

@@ -1,21 +1,19 @@
 """The direct way to a database: addresses, passwords, roles, poolers."""
 
 import os
-import shutil
 import subprocess
-import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import environ
-import psycopg
 import pytest
 from django.db import connections
 
 from deploy_ops.errors import ConfigurationError, DatabaseUnavailable, PoolerRefused
 from deploy_ops.postgresql import refuse_pooler, scalar, server_of, use_direct_connection
+from tests.pooler import pooler
 
 PASSWORD = "s:ecret\\ 'word"
-PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 
 
 @pytest.fixture
@@ -168,42 +166,17 @@ def test_a_direct_url_without_a_database_is_told(aliased, settings):
 
 
 @pytest.fixture
-def pooler(guarded, tmp_path_factory):
-    """PgBouncer in front of the cluster; start it in a pool mode and get its port."""
-    if PGBOUNCER is None:
-        pytest.skip("NOT TESTED: pgbouncer is not installed (apt-get install pgbouncer)")
-    started = []
-
-    def start(mode: str, **options) -> int:
-        directory = guarded.directory / f"bouncer_{mode}_{len(started)}_{time.monotonic_ns()}"
-        directory.mkdir(mode=0o777)
-        directory.chmod(0o777)
-        port = _free_port()
-        lines = ["[databases]", f"* = host={guarded.directory} port={guarded.port} user=postgres"]
-        lines += ["[pgbouncer]", "listen_addr = 127.0.0.1", f"listen_port = {port}"]
-        lines += ["auth_type = any", f"pool_mode = {mode}", f"unix_socket_dir = {directory}"]
-        lines += ["ignore_startup_parameters = extra_float_digits"]
-        lines += [f"{name} = {value}" for name, value in options.items()]
-        (directory / "bouncer.ini").write_text("\n".join(lines) + "\n")
-        account = {"user": "postgres"} if os.geteuid() == 0 else {}
-        with (directory / "log").open("w") as log:
-            started.append(
-                subprocess.Popen(
-                    [PGBOUNCER, directory / "bouncer.ini"], stdout=log, stderr=log, **account
-                )
-            )
-        _wait_for(port, directory / "log")
-        return port
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
+def pooler_in(guarded):
+    """Start PgBouncer in front of the cluster in a pool mode; its port."""
+    with ExitStack() as started:
+        yield lambda mode, **options: started.enter_context(
+            pooler(guarded, mode, "postgres", **options)
+        )
 
 
 @pytest.mark.parametrize("turns", [0, 1])
-def test_a_pooler_in_transaction_mode_is_refused(pooler, aliased, turns):
-    port = pooler("transaction", server_round_robin=turns, min_pool_size=3)
+def test_a_pooler_in_transaction_mode_is_refused(pooler_in, aliased, turns):
+    port = pooler_in("transaction", server_round_robin=turns, min_pool_size=3)
     alias = aliased(f"postgresql://anna@127.0.0.1:{port}/guarded")
     server = server_of(alias)
 
@@ -211,30 +184,11 @@ def test_a_pooler_in_transaction_mode_is_refused(pooler, aliased, turns):
         refuse_pooler(server)
 
 
-def test_a_pooler_in_session_mode_is_as_good_as_none(pooler, aliased):
-    port = pooler("session")
+def test_a_pooler_in_session_mode_is_as_good_as_none(pooler_in, aliased):
+    port = pooler_in("session")
 
     refuse_pooler(server_of(aliased(f"postgresql://anna@127.0.0.1:{port}/guarded")))
 
 
 def test_a_direct_connection_is_no_pooler(guarded, aliased):
     refuse_pooler(server_of(anna(guarded, aliased)))
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _wait_for(port: int, log: Path) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            psycopg.connect(f"postgresql://anna@127.0.0.1:{port}/guarded").close()
-            return
-        except psycopg.OperationalError:
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.clusters import free_port
 from tests.conftest import scratch_database
-from tests.deploy_ops.health.serving import free_port
 from tests.kvb.production import HEADERS, Production
 from tests.programs import find_program
 from tests.project.runner import REPOSITORY

@@ -11,8 +11,9 @@ import time
 import environ
 import pytest
 
+from tests.clusters import free_port
 from tests.conftest import running_cluster
-from tests.deploy_ops.health.serving import FragileCluster, Server, black_hole, free_port
+from tests.deploy_ops.health.serving import FragileCluster, Server, black_hole
 
 LIVENESS_SECONDS = 0.2
 # A caller waits 1.5 s; the rest is for a busy machine.

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy_ops.health.serving import free_port
 from tests.kvb.production import Production
 from tests.project.runner import REPOSITORY
 

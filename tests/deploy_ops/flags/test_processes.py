@@ -1,7 +1,6 @@
 """Real processes on real databases: who sees a toggle when, and what a lost database does."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -9,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.programs import find_program
+from tests.pooler import pooler
 from tests.project.runner import REPOSITORY
 
 POLL_SECONDS = 1.0
@@ -161,41 +160,10 @@ def test_process_that_starts_without_the_database_has_environment_and_declaratio
     assert reader.stop().count("the environment and the declarations") == 1
 
 
-def test_behind_a_pooler_in_transaction_mode_it_is_the_same(pg15, process_of, pooler_of):
+def test_behind_a_pooler_in_transaction_mode_it_is_the_same(pg15, process_of):
     Process(pg15.url).manage("migrate", "-v0")
-    reader = process_of(pooler_of(pg15))
-    assert reader.ask() == "off default"
-    Process(pg15.url).manage("flags", "on", "csv_export")
-    assert wait_for(reader, "on database:everyone") <= POLL_SECONDS + MARGIN_SECONDS
-
-
-@pytest.fixture
-def pooler_of():
-    started = []
-
-    def _start(database) -> str:
-        cluster, port = database.cluster, free_port()
-        directory = cluster.directory / f"pooler_{port}"
-        directory.mkdir()
-        directory.chmod(0o777)
-        (directory / "pgbouncer.ini").write_text(
-            f"[databases]\n* = host={cluster.directory} port={cluster.port} user=app\n"
-            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\n"
-            "pool_mode = transaction\nunix_socket_dir =\n"
-        )
-        account = {"user": "postgres"} if os.geteuid() == 0 else {}
-        argv = [find_program("pgbouncer"), directory / "pgbouncer.ini"]
-        with (directory / "log").open("w") as log:
-            started.append(subprocess.Popen(argv, stdout=log, stderr=log, **account))
-        return f"postgresql://app@127.0.0.1:{port}{urlsplit(database.url).path}"
-
-    yield _start
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    with pooler(pg15.cluster, "transaction", "app") as port:
+        reader = process_of(f"postgresql://app@127.0.0.1:{port}{urlsplit(pg15.url).path}")
+        assert reader.ask() == "off default"
+        Process(pg15.url).manage("flags", "on", "csv_export")
+        assert wait_for(reader, "on database:everyone") <= POLL_SECONDS + MARGIN_SECONDS

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.clusters import STOP_SECONDS, PostgresCluster
+from tests.clusters import STOP_SECONDS, PostgresCluster, free_port
 from tests.project.runner import REPOSITORY
 
 START_SECONDS = 30
@@ -183,8 +183,3 @@ def black_hole() -> Iterator[int]:
         finally:
             for filler in fillers:
                 filler.close()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]

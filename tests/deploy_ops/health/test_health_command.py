@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from tests.deploy_ops.health.serving import black_hole, free_port
+from tests.clusters import free_port
+from tests.deploy_ops.health.serving import black_hole
 
 each_database = pytest.mark.parametrize("database", ["sqlite", "pg15"], indirect=True)
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
