@@ -107,8 +107,11 @@ class Backup:
     @property
     def verifications(self) -> list[Json]:
         """When it passed or failed which level, oldest first; the first is that of its making."""
-        path = self.directory / VERIFIED
-        return [self.manifest["verified"], *(read_lines(path) if path.exists() else ())]
+        try:
+            later = read_lines(self.directory / VERIFIED)
+        except FileNotFoundError:
+            later = []
+        return [self.manifest["verified"], *later]
 
     @property
     def level(self) -> Level:

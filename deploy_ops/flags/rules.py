@@ -75,6 +75,13 @@ class Rules:
         """Does the answer depend on the time?"""
         return self.starts_at is not None or self.ends_at is not None
 
+    def missed_date(self) -> str:
+        """The date that keeps the flag off now: `starts_at`, `ends_at`, or nothing."""
+        now = datetime.now(UTC)
+        if self.starts_at is not None and now < self.starts_at:
+            return "starts_at"
+        return "ends_at" if self.ends_at is not None and now >= self.ends_at else ""
+
     def as_json(self) -> dict[str, Any]:
         """The rules that are set, in values that JSON has."""
         found = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
@@ -104,19 +103,13 @@ class State:
 
     def _decide(self, person: Person) -> Evaluation:
         rules = self.rules
-        if rules.has_dates and (missed := self._missed_date()):
+        if missed := rules.missed_date():
             return because(False, self.origin, missed)
         if rules.everyone or not rules.has_targets:
             return because(True, self.origin, "everyone" if rules.everyone else "dates")
         if rule := self._matching_rule(person):
             return because(True, self.origin, rule)
         return self._deal(person)
-
-    def _missed_date(self) -> str:
-        now = datetime.now(UTC)
-        if self.rules.starts_at and now < self.rules.starts_at:
-            return "starts_at"
-        return "ends_at" if self.rules.ends_at and now >= self.rules.ends_at else ""
 
     def _matching_rule(self, person: Person) -> str:
         rules = self.rules

@@ -99,9 +99,12 @@ def make_probes(
     probes: dict[str, Probe] = {}
     # The built-in ones first, so that theirs are the plain names, and mean what they say.
     for item in sorted(conf.readiness_checks, key=_is_foreign):
-        name, run, own = _foreign(item) if _is_foreign(item) else _built_in(item, alias)
-        unique = _unique(name, probes)
-        limit, keep = min(own or deadline, deadline), _keep_of(item)
+        keep, own = KEEP, None
+        if _is_foreign(item):
+            name, run, own = _foreign(item)
+        else:
+            name, run, keep = item, partial(BUILT_IN[item], alias), KEEP_LONGER.get(item, KEEP)
+        unique, limit = _unique(name, probes), min(own or deadline, deadline)
         probes[unique] = Probe(unique, run, deadline=limit, keep=keep, is_watched=is_watched)
     return probes
 
@@ -117,14 +120,6 @@ def _unique(name: str, taken: Iterable[str]) -> str:
 
 def _is_foreign(item: Any) -> bool:
     return not (isinstance(item, str) and item in BUILT_IN)
-
-
-def _keep_of(item: Any) -> timedelta:
-    return KEEP if _is_foreign(item) else KEEP_LONGER.get(item, KEEP)
-
-
-def _built_in(item: str, alias: str) -> tuple[str, Run, timedelta | None]:
-    return item, partial(BUILT_IN[item], alias), None
 
 
 def _foreign(item: Any) -> tuple[str, Run, timedelta | None]:

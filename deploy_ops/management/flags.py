@@ -18,6 +18,7 @@ from deploy_ops.conf import conf
 from deploy_ops.errors import DatabaseUnavailable, RulesRefused, UsageError
 from deploy_ops.flags.accounts import find_users, group_names
 from deploy_ops.flags.change import Source, change_flag, stored_rules
+from deploy_ops.flags.declaration import forced_flags
 from deploy_ops.flags.gates import Asker
 from deploy_ops.flags.overview import FlagOverview, flag_overview, flag_overviews
 from deploy_ops.flags.rules import Rules, parse_percentage
@@ -182,7 +183,7 @@ def _change(
         return 0, {"status": "nothing_to_do", "flag": name, "change": None}
     command.tell(f"{name}: {_spoken(change.old)} -> {_spoken(change.new)}")
     command.tell(f"Every process sees it within {conf.flags_poll:g} s.")
-    if name in {flag.name for flag in flag_overviews() if flag.is_forced}:
+    if name in forced_flags():
         command.tell("It has no effect here: the environment forces the flag.")
     return 0, {"status": "ok", "flag": name, "change": _entry(change)}
 

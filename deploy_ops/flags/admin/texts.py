@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -26,7 +26,7 @@ def state_class(state: State) -> str:
     if state.fixed is not None:
         return "on" if state.fixed.enabled else "off"
     rules = state.rules
-    if not _is_within(rules):
+    if rules.missed_date():
         return "off"
     return "on" if rules.everyone or not rules.has_targets else "some"
 
@@ -125,9 +125,3 @@ def _date_texts(rules: Rules) -> Iterable[str]:
 
 def _moment(moment: datetime) -> str:
     return date_format(timezone.localtime(moment), "SHORT_DATETIME_FORMAT")
-
-
-def _is_within(rules: Rules) -> bool:
-    now = datetime.now(UTC)
-    is_early = rules.starts_at is not None and now < rules.starts_at
-    return not is_early and not (rules.ends_at is not None and now >= rules.ends_at)
