@@ -341,8 +341,10 @@ def _children_of(pid: int) -> list[tuple[str, str]]:
             if int(process.name) == pid or parent in parents:
                 parents.add(int(process.name))
                 arguments = (process / "cmdline").read_bytes().decode(errors="replace")
-                # The command itself is given DATABASE_URL; its children are not.
-                own = int(process.name) == pid
+                # The command itself is given DATABASE_URL; its children are not. Between fork and
+                # exec a child is still the command, with its arguments and its environment.
+                command = Path("/proc", str(pid), "cmdline").read_bytes().decode(errors="replace")
+                own = int(process.name) == pid or arguments == command
                 environment = "" if own else (process / "environ").read_text(errors="replace")
                 found.append((arguments, environment))
         except OSError:
