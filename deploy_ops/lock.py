@@ -86,7 +86,7 @@ def _guards(alias: str, purpose: str, shared: bool) -> list[Guard]:
     guards: list[Guard] = [FileGuard(_lock_file(alias), purpose, shared)]
     if connections[alias].vendor == "postgresql":
         # Imported here: psycopg need not be installed where SQLite alone is used.
-        advisory = import_string("deploy_ops.advisory.AdvisoryGuard")
+        advisory = import_string("deploy_ops.databases.postgresql.advisory_lock.AdvisoryGuard")
         guards.append(advisory(alias, purpose, shared))
     return guards
 

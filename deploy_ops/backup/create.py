@@ -16,7 +16,7 @@ import deploy_ops
 from deploy_ops.backup.catalog import complete_backups
 from deploy_ops.backup.encryption import ALGORITHM, Keyring, keyring
 from deploy_ops.backup.engines import engine_for
-from deploy_ops.backup.engines.base import Engine, Identity, Json, Snapshot
+from deploy_ops.backup.engines.base import Engine, Snapshot
 from deploy_ops.backup.entry import Backup, Level
 from deploy_ops.backup.manifest import (
     FORMAT,
@@ -33,6 +33,7 @@ from deploy_ops.backup.room import check_room, expected_bytes, explained
 from deploy_ops.backup.storage import remote_storage
 from deploy_ops.backup.workspace import PARTIAL, Workspace, guarded, workspace
 from deploy_ops.conf import conf
+from deploy_ops.databases.base import Identity, Json
 from deploy_ops.errors import BackupCorrupt, BackupError, BackupFailed
 from deploy_ops.files import open_private, private_directory, sync_tree, write_atomically
 from deploy_ops.lock import DeployLock

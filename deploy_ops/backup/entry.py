@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from deploy_ops.backup.engines.base import Identity, Json
 from deploy_ops.backup.manifest import NAME, BackupId, total_bytes
+from deploy_ops.databases.base import Identity, Json
 from deploy_ops.files import add_line, read_lines
 
 PINNED = "pinned"

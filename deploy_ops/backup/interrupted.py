@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy_ops.backup.engines import engine_for
-from deploy_ops.backup.engines.base import Engine, Json
+from deploy_ops.backup.engines.base import Engine
 from deploy_ops.backup.restore_media import MediaPaths, discard, exchange
 from deploy_ops.conf import conf
+from deploy_ops.databases.base import Json
 from deploy_ops.errors import SwapUnfinished
 from deploy_ops.files import private_directory, sync_directory, write_atomically
 

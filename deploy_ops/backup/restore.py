@@ -12,7 +12,7 @@ from typing import Any
 from deploy_ops.backup.catalog import opened
 from deploy_ops.backup.create import take_backup
 from deploy_ops.backup.engines import engine_for
-from deploy_ops.backup.engines.base import Counts, Engine, Json, Writes
+from deploy_ops.backup.engines.base import Engine
 from deploy_ops.backup.entry import Backup, Level
 from deploy_ops.backup.interrupted import (
     SWAPPING,
@@ -30,6 +30,7 @@ from deploy_ops.backup.restore_media import (
     media_paths,
 )
 from deploy_ops.backup.verification import verify_backup
+from deploy_ops.databases.base import Counts, Json, Writes
 from deploy_ops.errors import RestoreFailed, RestoreRefused, SwapUnfinished
 from deploy_ops.lock import DeployLock
 from deploy_ops.progress import Progress, Silent

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from deploy_ops.backup.engines.base import Json
+from deploy_ops.databases.base import Json
 from deploy_ops.files import sync_directory, sync_tree
 from deploy_ops.progress import Progress
 

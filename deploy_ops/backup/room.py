@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy_ops.backup.catalog import complete_backups
-from deploy_ops.backup.engines.base import Identity
 from deploy_ops.backup.manifest import total_bytes
+from deploy_ops.databases.base import Identity
 from deploy_ops.errors import BackupFailed, Interrupted, ProgramError
 
 GROWTH = 1.2

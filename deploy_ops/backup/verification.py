@@ -18,11 +18,12 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from deploy_ops.backup.catalog import opened
 from deploy_ops.backup.engines import engine_for
-from deploy_ops.backup.engines.base import Counts, Engine
+from deploy_ops.backup.engines.base import Engine
 from deploy_ops.backup.entry import PINNED, VERIFIED, Backup, Level
 from deploy_ops.backup.manifest import NAME, describe_files, paths_in
 from deploy_ops.backup.storage import remote_storage
 from deploy_ops.backup.workspace import OWNER
+from deploy_ops.databases.base import Counts
 from deploy_ops.errors import BackupCorrupt, RestoreFailed, RestoreRefused
 from deploy_ops.progress import Progress, Silent
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from deploy_ops.postgresql import Connection, application_server_of
+from deploy_ops.databases.postgresql.server import Connection, application_server_of
 
 # Connecting hangs on a host that drops packets (psycopg would wait 130 s), and so does a query on
 # a connection that stood when the network went. A frozen server is the probe's to bound.

@@ -59,7 +59,7 @@ def verify(command: OpsCommand, options: Options) -> Outcome:
     alias, level = options["database"], options["level"]
     if connections[alias].vendor == "postgresql":
         # A scratch database is not known to a pooler; psycopg need not be there for SQLite.
-        import_string("deploy_ops.postgresql.use_direct_connection")(alias)
+        import_string("deploy_ops.databases.postgresql.server.use_direct_connection")(alias)
     with deploy_lock(alias, purpose="verify", shared=True):
         if options["id"] == "all":
             backups = catalog.same_database(catalog.complete_backups(), alias)

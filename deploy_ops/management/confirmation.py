@@ -6,8 +6,8 @@ from pathlib import PurePath
 from typing import Any
 
 from deploy_ops.backup.engines import engine_for
-from deploy_ops.backup.engines.base import Answer
 from deploy_ops.backup.restore import Loss
+from deploy_ops.databases.base import Answer
 from deploy_ops.errors import RestoreRefused, UsageError
 
 

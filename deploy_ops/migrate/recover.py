@@ -13,10 +13,11 @@ from typing import Any
 
 from django.db.migrations.executor import MigrationExecutor
 
-from deploy_ops.backup.entry import Backup
 from deploy_ops.backup.engines import engine_for
-from deploy_ops.backup.engines.base import Answer, Engine, Writes
+from deploy_ops.backup.engines.base import Engine
+from deploy_ops.backup.entry import Backup
 from deploy_ops.backup.restore import restore_backup
+from deploy_ops.databases.base import Answer, Writes
 from deploy_ops.errors import DeployOpsError, RestoreFailed
 from deploy_ops.migrate.apply import History, Run, apply_plan
 from deploy_ops.migrate.fingerprint import Fingerprint, take_fingerprint

@@ -15,9 +15,9 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils import translation
 from django.utils.module_loading import import_string
 
-from deploy_ops.backup.entry import Backup
 from deploy_ops.backup.create import take_backup
 from deploy_ops.backup.engines import engine_for
+from deploy_ops.backup.entry import Backup
 from deploy_ops.backup.restore import has_interrupted, resume_interrupted
 from deploy_ops.errors import DatabaseLost, DeployOpsError, LockLost, PlanRefused, StepFailed
 from deploy_ops.lock import DeployLock, deploy_lock
@@ -124,7 +124,7 @@ def plan_of(request: Request) -> tuple[MigrationExecutor, DjangoPlan]:
 def _connect_directly(alias: str) -> None:
     # Imported when used: psycopg need not be installed where SQLite alone is used.
     if connections[alias].vendor == "postgresql":
-        import_string("deploy_ops.postgresql.use_direct_connection")(alias)
+        import_string("deploy_ops.databases.postgresql.server.use_direct_connection")(alias)
 
 
 def _is_settled() -> bool:

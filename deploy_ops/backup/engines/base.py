@@ -8,39 +8,14 @@ old one stays under the name that `swap` was given.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.db import connections
 
+from deploy_ops.databases.base import Counts, Identity, Json, Writes
 from deploy_ops.errors import RestoreRefused
 from deploy_ops.progress import Progress
-
-Json = dict[str, Any]
-Counts = Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Which database this is.
-
-    `system_identifier` names the server's cluster (SQLite: empty), `oid` the database in it.
-    """
-
-    engine: str
-    name: str
-    host: str
-    port: str
-    system_identifier: str
-    oid: int
-    server_version: int
-    size_bytes: int
-
-    @property
-    def place(self) -> str:
-        """Name and host as people read them."""
-        return f"{self.name} on {self.host}" if self.host else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +32,6 @@ class Snapshot:
     mark: Json
     versions: Mapping[str, str]
     extra: Json = field(default_factory=dict)
-
-
-class Answer(StrEnum):
-    """Whether somebody wrote; UNKNOWN counts as WROTE."""
-
-    NOBODY = "nobody"
-    WROTE = "wrote"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Writes:
-    """What others wrote since a mark: the answer, rows by table where known, and the evidence."""
-
-    answer: Answer
-    rows: Counts
-    evidence: str
 
 
 class Engine(ABC):

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from deploy_ops.backup.engines import engine_for
-from deploy_ops.backup.engines.postgresql import dump as dump_module
-from deploy_ops.backup.engines.postgresql.archive import read_header, read_through
+from deploy_ops.backup.methods.pg_dump import dump as dump_module
+from deploy_ops.backup.methods.pg_dump.archive import read_header, read_through
 from deploy_ops.errors import BackupCorrupt, BackupFailed, DeployOpsError, ProgramError
 from deploy_ops.progress import Silent
 from tests.deploy_ops.backup.portraits import furnish, save
@@ -203,7 +203,7 @@ def test_a_client_of_another_major_is_not_used(engine, pg18_cluster, settings):
 
 @postgresql_15
 def test_the_wheel_is_found_though_path_has_an_older_client(pg18_cluster, engine):
-    from deploy_ops.backup.engines.postgresql.programs import find_program
+    from deploy_ops.databases.postgresql.programs import find_program
 
     assert find_program("pg_dump", 18).major == 18
     assert find_program("pg_dump", 15).major == 15

@@ -123,10 +123,10 @@ def test_a_damaged_backup_is_refused_by_its_hash(trips):
 @POSTGRESQL_15
 def test_rows_that_do_not_come_back_are_noticed(trips):
     code = (
-        "from deploy_ops.backup.engines.postgresql import load\n"
+        "from deploy_ops.backup.methods.pg_dump import load\n"
         "carry = load._carry_over\n"
         "def lose(connection, name, wanted):\n"
-        "    from deploy_ops.postgresql import server_of\n"
+        "    from deploy_ops.databases.postgresql.server import server_of\n"
         "    server_of('default').connect(name, application_name='x')"
         ".execute('DELETE FROM good_expand_trip WHERE km = 1')\n"
         "    carry(connection, name, wanted)\n"
@@ -166,7 +166,7 @@ def call(project) -> str:
 
 KILL = """
 import os, signal
-from deploy_ops.backup.engines.postgresql import {module}
+from {package} import {module}
 original = {module}.{function}
 def fatal(*args, **options):
     if "{moment}" == "after":
@@ -174,6 +174,10 @@ def fatal(*args, **options):
     os.kill(os.getpid(), signal.SIGKILL)
 {module}.{function} = fatal
 """
+PACKAGES = {
+    "load": "deploy_ops.backup.methods.pg_dump",
+    "swap": "deploy_ops.databases.postgresql",
+}
 STEPS = {
     "created": ("load", "_create", "after", False),
     "restored": ("load", "analyse", "after", False),
@@ -187,7 +191,9 @@ STEPS = {
 @pytest.mark.parametrize("step", STEPS)
 def test_kill_9_at_any_step_is_repaired_by_the_next_command(trips, step):
     module, function, moment, exchanged = STEPS[step]
-    code = KILL.format(module=module, function=function, moment=moment) + call(trips)
+    code = KILL.format(
+        package=PACKAGES[module], module=module, function=function, moment=moment
+    ) + call(trips)
     assert trips.run("shell", "-c", code).code == -signal.SIGKILL
 
     repaired = trips.json("restore", check=0)

@@ -11,8 +11,8 @@ import pytest
 from django.db import connections
 
 from deploy_ops.backup.engines import engine_for
-from deploy_ops.backup.engines.base import Answer
-from deploy_ops.backup.engines.sqlite import copying
+from deploy_ops.databases.base import Answer
+from deploy_ops.databases.sqlite import copying
 from deploy_ops.errors import (
     BackupCorrupt,
     BackupFailed,

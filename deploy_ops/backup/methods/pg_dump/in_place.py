@@ -14,12 +14,12 @@ from pathlib import Path
 
 from psycopg import sql
 
-from deploy_ops.backup.engines.postgresql import load
-from deploy_ops.backup.engines.postgresql.dump import as_role
-from deploy_ops.backup.engines.postgresql.programs import find_program
+from deploy_ops.backup.methods.pg_dump import load
+from deploy_ops.backup.methods.pg_dump.dump import as_role
+from deploy_ops.databases.postgresql.programs import find_program
+from deploy_ops.databases.postgresql.server import Connection, Server
 from deploy_ops.errors import ProgramError, RestoreFailed
 from deploy_ops.files import open_private
-from deploy_ops.postgresql import Connection, Server
 from deploy_ops.process import run
 from deploy_ops.progress import Progress
 

@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from deploy_ops.backup.engines.postgresql.programs import find_reader
+from deploy_ops.databases.postgresql.programs import find_reader
 from deploy_ops.errors import BackupCorrupt, ProgramError
 from deploy_ops.process import run
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from psycopg import sql
 
-from deploy_ops.backup.engines.base import Json
-from deploy_ops.postgresql import Connection
+from deploy_ops.databases.base import Json
+from deploy_ops.databases.postgresql.server import Connection
 
 PROPERTIES = """
     SELECT to_jsonb(d) - '{oid,datdba,dattablespace,datacl,encoding}'::text[] || jsonb_build_object(

@@ -14,9 +14,9 @@ from datetime import timedelta
 import psycopg
 from psycopg import sql
 
-from deploy_ops.backup.engines.postgresql import names
+from deploy_ops.databases.postgresql import names
+from deploy_ops.databases.postgresql.server import Connection, Server
 from deploy_ops.errors import DeployOpsError, RestoreFailed, SwapUnfinished
-from deploy_ops.postgresql import Connection, Server
 
 POLL_SECONDS = 0.003
 TERMINATE_WITHIN = timedelta(seconds=10)

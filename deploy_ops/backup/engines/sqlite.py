@@ -15,23 +15,16 @@ from urllib.parse import unquote, urlsplit
 
 from django.db import connections
 
-from deploy_ops.backup.engines.base import (
-    Answer,
-    Counts,
-    Engine,
-    Identity,
-    Json,
-    Snapshot,
-    Writes,
-)
-from deploy_ops.backup.engines.sqlite.contents import (
+from deploy_ops.backup.engines.base import Engine, Snapshot
+from deploy_ops.databases.base import Answer, Counts, Identity, Json, Writes
+from deploy_ops.databases.sqlite.contents import (
     check_integrity,
     count_rows,
     find_orphans,
     read_migrations,
     read_sequences,
 )
-from deploy_ops.backup.engines.sqlite.copying import (
+from deploy_ops.databases.sqlite.copying import (
     Stalled,
     claim,
     connected,

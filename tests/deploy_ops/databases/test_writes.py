@@ -5,8 +5,8 @@ import time
 import pytest
 
 from deploy_ops.backup.engines import engine_for
-from deploy_ops.backup.engines.base import Answer
-from deploy_ops.backup.engines.postgresql import writes
+from deploy_ops.databases.base import Answer
+from deploy_ops.databases.postgresql import writes
 
 pytestmark = pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
 

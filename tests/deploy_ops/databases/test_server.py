@@ -9,8 +9,13 @@ import environ
 import pytest
 from django.db import connections
 
+from deploy_ops.databases.postgresql.server import (
+    refuse_pooler,
+    scalar,
+    server_of,
+    use_direct_connection,
+)
 from deploy_ops.errors import ConfigurationError, DatabaseUnavailable, PoolerRefused
-from deploy_ops.postgresql import refuse_pooler, scalar, server_of, use_direct_connection
 from tests.pooler import pooler
 
 PASSWORD = "s:ecret\\ 'word"

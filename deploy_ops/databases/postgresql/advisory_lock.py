@@ -5,8 +5,15 @@ import socket
 
 import psycopg
 
+from deploy_ops.databases.postgresql.server import (
+    Connection,
+    Server,
+    lock_key,
+    refuse_pooler,
+    scalar,
+    server_of,
+)
 from deploy_ops.errors import DatabaseUnavailable, LockLost
-from deploy_ops.postgresql import Connection, Server, lock_key, refuse_pooler, scalar, server_of
 
 HOLDERS = """
     SELECT activity.application_name, activity.pid,

@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 import psycopg
 
-from deploy_ops.backup.engines.base import Json
-from deploy_ops.backup.engines.postgresql import names, properties
-from deploy_ops.backup.engines.postgresql.disk import free_bytes
-from deploy_ops.backup.engines.postgresql.facts import USER_TABLE
-from deploy_ops.backup.engines.postgresql.load import is_same_cluster, wanted_properties
-from deploy_ops.backup.engines.postgresql.programs import find_program
+from deploy_ops.backup.methods.pg_dump.load import is_same_cluster, wanted_properties
 from deploy_ops.conf import conf
+from deploy_ops.databases.base import Json
+from deploy_ops.databases.postgresql import names, properties
+from deploy_ops.databases.postgresql.disk import free_bytes
+from deploy_ops.databases.postgresql.programs import find_program
+from deploy_ops.databases.postgresql.server import Connection, Server, scalar
+from deploy_ops.databases.postgresql.tables import USER_TABLE
 from deploy_ops.errors import ProgramError
-from deploy_ops.postgresql import Connection, Server, scalar
 
 SPACE = 1.2  # indexes are built in temporary files before they are written
 

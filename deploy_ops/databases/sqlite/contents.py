@@ -4,8 +4,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from deploy_ops.backup.engines.base import Counts
-from deploy_ops.backup.engines.sqlite.copying import frozen
+from deploy_ops.databases.base import Counts
+from deploy_ops.databases.sqlite.copying import frozen
 from deploy_ops.errors import BackupCorrupt
 
 

@@ -23,10 +23,10 @@ into NOBODY if no table is unlogged. Not counted as writes: sequences, materiali
 temporary tables, and changes of the schema that change no row.
 """
 
-from deploy_ops.backup.engines.base import Answer, Counts, Json, Writes
-from deploy_ops.backup.engines.postgresql import wal
-from deploy_ops.backup.engines.postgresql.facts import USER_TABLE
-from deploy_ops.postgresql import Connection, scalar, system_identifier
+from deploy_ops.databases.base import Answer, Counts, Json, Writes
+from deploy_ops.databases.postgresql import wal
+from deploy_ops.databases.postgresql.server import Connection, scalar, system_identifier
+from deploy_ops.databases.postgresql.tables import USER_TABLE
 
 LARGE_OBJECTS = "pg_catalog.pg_largeobject"
 POSITION = """

@@ -5,7 +5,7 @@ import shutil
 
 import psycopg
 
-from deploy_ops.postgresql import Connection, scalar
+from deploy_ops.databases.postgresql.server import Connection, scalar
 
 
 def free_bytes(connection: Connection) -> int | None:

@@ -1,12 +1,15 @@
 """What the catalog of one database says, read over one connection."""
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 from psycopg import sql
 
-from deploy_ops.backup.engines.base import Json
-from deploy_ops.postgresql import Connection, scalar
+from deploy_ops.databases.base import Counts, Json
+from deploy_ops.databases.postgresql.server import Connection, Server, scalar
+
+COUNTING_CONNECTIONS = 2
 
 # User tables that hold rows of their own. Tables of extensions are filled by the extension's
 # script; partitioned parents hold their partitions' rows; foreign tables hold somebody else's.
@@ -77,6 +80,30 @@ def count_tables(
         row = connection.execute(query).fetchone()
         counts[name] = int(row[0]) if row else 0
     return counts
+
+
+def count_rows(server: Server, name: str) -> tuple[Counts, Counts]:
+    """Count every table of a database over two connections, and read its sequences."""
+    with server.connect(name, application_name="deploy_ops/count") as connection:
+        without_timeouts(connection)
+        queue = iter(
+            tables_of(connection)
+        )  # next() on a list's iterator is atomic: two threads may share it
+        with ThreadPoolExecutor(COUNTING_CONNECTIONS, "counting") as pool:
+            parts = [
+                pool.submit(_count_part, server, name, queue) for _ in range(COUNTING_CONNECTIONS)
+            ]
+        counts: dict[str, int] = {}
+        for part in parts:
+            counts |= part.result()
+        return counts, sequences_of(connection)
+
+
+def _count_part(server: Server, name: str, queue: Iterable[Table]) -> dict[str, int]:
+    with server.connect(name, application_name="deploy_ops/count") as connection:
+        without_timeouts(connection)
+        connection.execute(sql.SQL("SET row_security = off"))
+        return count_tables(connection, queue)
 
 
 def sequences_of(connection: Connection) -> dict[str, int]:

@@ -9,23 +9,22 @@ from typing import ClassVar
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from deploy_ops.backup.engines.base import Counts, Engine, Identity, Json, Snapshot, Writes
-from deploy_ops.backup.engines.postgresql import (
-    archive,
-    checks,
-    dump,
-    in_place,
-    load,
-    names,
-    swap,
-    writes,
+from deploy_ops.backup.engines.base import Engine, Snapshot
+from deploy_ops.backup.methods.pg_dump import archive, checks, dump, in_place, load
+from deploy_ops.databases.base import Counts, Identity, Json, Writes
+from deploy_ops.databases.postgresql import names, swap, tables, writes
+from deploy_ops.databases.postgresql.server import (
+    Connection,
+    Server,
+    scalar,
+    server_of,
+    system_identifier,
 )
-from deploy_ops.postgresql import Connection, Server, scalar, server_of, system_identifier
 from deploy_ops.progress import Progress
 
 
 class PostgresqlEngine(Engine):
-    """One PostgreSQL database, reached directly (see deploy_ops.postgresql)."""
+    """One PostgreSQL database, reached directly (see deploy_ops.databases.postgresql.server)."""
 
     vendor: ClassVar[str] = "postgresql"
 
@@ -105,7 +104,7 @@ class PostgresqlEngine(Engine):
 
     def count_rows(self, name: str) -> tuple[Counts, Counts]:
         """Count every table of database `name`, and read its sequences."""
-        return load.count_rows(self._server, name)
+        return tables.count_rows(self._server, name)
 
     def name_beside(self, suffix: str) -> str:
         """Name a database beside the live one, within 63 bytes."""

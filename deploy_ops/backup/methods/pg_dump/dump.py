@@ -16,11 +16,12 @@ from pathlib import Path
 import psycopg
 
 from deploy_ops.backup.engines.base import Snapshot
-from deploy_ops.backup.engines.postgresql import archive, facts, properties, writes
-from deploy_ops.backup.engines.postgresql.lines import follow_tables
-from deploy_ops.backup.engines.postgresql.programs import Program, find_program
+from deploy_ops.backup.methods.pg_dump import archive
+from deploy_ops.backup.methods.pg_dump.lines import follow_tables
+from deploy_ops.databases.postgresql import properties, tables, writes
+from deploy_ops.databases.postgresql.programs import Program, find_program
+from deploy_ops.databases.postgresql.server import Connection, Server, scalar
 from deploy_ops.errors import BackupFailed
-from deploy_ops.postgresql import Connection, Server, scalar
 from deploy_ops.process import run
 from deploy_ops.progress import Progress
 
@@ -31,7 +32,7 @@ def dump(server: Server, directory: Path, *, jobs: int, progress: Progress) -> S
     """Dump the database into the empty directory; raises BackupFailed, ProgramError."""
     with server.connect(application_name=f"deploy_ops/backup/{os.getpid()}") as connection:
         program = find_program("pg_dump", connection.info.server_version // 10000)
-        facts.without_timeouts(connection)
+        tables.without_timeouts(connection)
         connection.execute(f"SET lock_timeout = {LOCK_WAIT_MS}")
         try:
             mark = writes.take_mark(connection)
@@ -70,16 +71,16 @@ def _versions(directory: Path) -> dict[str, str]:
 
 
 def _look_around(connection: Connection) -> Snapshot:
-    sizes = {name: size for name, _, _, size in facts.tables_of(connection)}
+    sizes = {name: size for name, _, _, size in tables.tables_of(connection)}
     return Snapshot(
         counts={},
         # Sequences are not in the snapshot; read before pg_dump reads them, they are never ahead.
-        sequences=facts.sequences_of(connection),
-        migrations=facts.migrations_of(connection),
+        sequences=tables.sequences_of(connection),
+        migrations=tables.migrations_of(connection),
         mark={},
         versions={},
         extra={
-            **facts.surroundings_of(connection),
+            **tables.surroundings_of(connection),
             "properties": properties.properties_of(connection, connection.info.dbname),
             "table_bytes": sizes,
         },
@@ -89,9 +90,9 @@ def _look_around(connection: Connection) -> Snapshot:
 @contextmanager
 def _counting(connection: Connection) -> Iterator[Callable[[], dict[str, int]]]:
     """Count in a second thread; an error of the block stops the counting."""
-    stop, tables = threading.Event(), facts.tables_of(connection)
+    stop, user_tables = threading.Event(), tables.tables_of(connection)
     with ThreadPoolExecutor(1, "counting") as pool:
-        counting = pool.submit(facts.count_tables, connection, tables, stop.is_set)
+        counting = pool.submit(tables.count_tables, connection, user_tables, stop.is_set)
         try:
             yield counting.result
         except BaseException:

@@ -8,8 +8,8 @@ from collections import Counter
 
 import psycopg
 
-from deploy_ops.backup.engines.base import Counts, Json
-from deploy_ops.postgresql import Connection, scalar
+from deploy_ops.databases.base import Counts, Json
+from deploy_ops.databases.postgresql.server import Connection, scalar
 
 # It is asked while clients are kept out: no more than can be read in a moment.
 READABLE_BYTES = 64 * 1024 * 1024

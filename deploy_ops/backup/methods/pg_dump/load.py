@@ -5,26 +5,22 @@ transaction; what goes wrong is answered by dropping it.
 """
 
 import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from deploy_ops.backup.engines.base import Counts, Json
-from deploy_ops.backup.engines.postgresql import facts, names, properties
-from deploy_ops.backup.engines.postgresql.disk import free_bytes
-from deploy_ops.backup.engines.postgresql.dump import as_role
-from deploy_ops.backup.engines.postgresql.lines import follow_tables
-from deploy_ops.backup.engines.postgresql.programs import find_program
+from deploy_ops.backup.methods.pg_dump.dump import as_role
+from deploy_ops.backup.methods.pg_dump.lines import follow_tables
+from deploy_ops.databases.base import Json
+from deploy_ops.databases.postgresql import names, properties, tables
+from deploy_ops.databases.postgresql.disk import free_bytes
+from deploy_ops.databases.postgresql.programs import find_program
+from deploy_ops.databases.postgresql.server import Connection, Server, system_identifier
 from deploy_ops.errors import DeployOpsError, RestoreFailed
-from deploy_ops.postgresql import Connection, Server, system_identifier
 from deploy_ops.process import run
 from deploy_ops.progress import Progress
-
-COUNTING_CONNECTIONS = 2
 
 
 def restore_beside(  # pylint: disable=too-many-arguments  # the contract of Engine
@@ -32,7 +28,7 @@ def restore_beside(  # pylint: disable=too-many-arguments  # the contract of Eng
 ) -> None:
     """Create database `name` from the dump; raises RestoreFailed, and then it is gone again."""
     with server.maintenance(application_name=f"deploy_ops/restore/{os.getpid()}") as connection:
-        facts.without_timeouts(connection)
+        tables.without_timeouts(connection)
         if free_bytes(connection) is None:
             progress.say("Free space on the server's disk cannot be told from here.")
         wanted = wanted_properties(connection, server, manifest)
@@ -117,31 +113,8 @@ def _carry_over(connection: Connection, name: str, wanted: Json) -> None:
 def analyse(server: Server, name: str) -> None:
     """Collect the planner's statistics, which no dump before PostgreSQL 18 holds."""
     with server.connect(name, application_name="deploy_ops/analyse") as connection:
-        facts.without_timeouts(connection)
+        tables.without_timeouts(connection)
         connection.execute("ANALYZE")
-
-
-def count_rows(server: Server, name: str) -> tuple[Counts, Counts]:
-    """Count every table of a database over two connections, and read its sequences."""
-    with server.connect(name, application_name="deploy_ops/count") as connection:
-        facts.without_timeouts(connection)
-        tables = facts.tables_of(connection)
-        queue = iter(tables)  # next() on a list's iterator is atomic: two threads may share it
-        with ThreadPoolExecutor(COUNTING_CONNECTIONS, "counting") as pool:
-            parts = [
-                pool.submit(_count_part, server, name, queue) for _ in range(COUNTING_CONNECTIONS)
-            ]
-        counts: dict[str, int] = {}
-        for part in parts:
-            counts |= part.result()
-        return counts, facts.sequences_of(connection)
-
-
-def _count_part(server: Server, name: str, queue: Iterable[facts.Table]) -> dict[str, int]:
-    with server.connect(name, application_name="deploy_ops/count") as connection:
-        facts.without_timeouts(connection)
-        connection.execute(sql.SQL("SET row_security = off"))
-        return facts.count_tables(connection, queue)
 
 
 def _failed(server: Server, name: str, error: Exception) -> RestoreFailed:

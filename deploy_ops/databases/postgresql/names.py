@@ -6,8 +6,8 @@ import re
 from psycopg import sql
 
 from deploy_ops.conf import conf
+from deploy_ops.databases.postgresql.server import Connection
 from deploy_ops.errors import RestoreRefused
-from deploy_ops.postgresql import Connection
 
 LIMIT_BYTES = 63  # NAMEDATALEN - 1; PostgreSQL cuts longer names without a word
 SUFFIX_BYTES = 31  # before_restore_20260131T020000Z

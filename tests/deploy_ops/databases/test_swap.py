@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from deploy_ops.backup.engines import engine_for
-from deploy_ops.backup.engines.base import Answer
+from deploy_ops.databases.base import Answer
 from deploy_ops.errors import RestoreFailed, SwapUnfinished
 from tests.deploy_ops.backup.portraits import restore, save
 
@@ -171,7 +171,7 @@ def test_our_own_session_ended_from_outside_leaves_the_door_open(engine, databas
 KILL = """
 import os, signal
 from deploy_ops.backup.engines import engine_for
-from deploy_ops.backup.engines.postgresql import swap
+from deploy_ops.databases.postgresql import swap
 original = swap.{function}
 def fatal(*args, **options):
     if "{moment}" == "after":

@@ -1,0 +1,1 @@
+"""Ways of saving a database."""

@@ -1,0 +1,1 @@
+"""PostgreSQL saved by its own programs."""

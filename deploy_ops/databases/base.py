@@ -1,0 +1,48 @@
+"""What is said about a database, of whatever kind."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+Json = dict[str, Any]
+Counts = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which database this is.
+
+    `system_identifier` names the server's cluster (SQLite: empty), `oid` the database in it.
+    """
+
+    engine: str
+    name: str
+    host: str
+    port: str
+    system_identifier: str
+    oid: int
+    server_version: int
+    size_bytes: int
+
+    @property
+    def place(self) -> str:
+        """Name and host as people read them."""
+        return f"{self.name} on {self.host}" if self.host else self.name
+
+
+class Answer(StrEnum):
+    """Whether somebody wrote; UNKNOWN counts as WROTE."""
+
+    NOBODY = "nobody"
+    WROTE = "wrote"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Writes:
+    """What others wrote since a mark: the answer, rows by table where known, and the evidence."""
+
+    answer: Answer
+    rows: Counts
+    evidence: str
