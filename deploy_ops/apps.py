@@ -1,7 +1,5 @@
 """Registers deploy_ops with Django."""
 
-from importlib import import_module
-
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
@@ -15,6 +13,9 @@ class DeployOpsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks; refuse to start with an unfit ENABLE_ variable."""
-        import_module("deploy_ops.checks")
+        # Imported here: both need the models, which are loaded by now.
+        from deploy_ops import checks  # pylint: disable=unused-import
+        from deploy_ops.flags.declaration import forced_flags
+
         # gunicorn runs no checks, and a kill switch that was typed wrong must not be overlooked.
-        import_module("deploy_ops.flags.declaration").forced_flags()
+        forced_flags()

@@ -19,29 +19,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
 
 from django.db import connections
-from django.utils.module_loading import import_string
 
 from deploy_ops.conf import conf
+from deploy_ops.databases import database_for
+from deploy_ops.databases.base import Guard
 from deploy_ops.errors import LockHeld
 from deploy_ops.files import open_private, private_directory
 
 POLL_SECONDS = 0.2
-
-
-class Guard(Protocol):
-    """One of the locks that make up the deploy lock."""
-
-    def try_acquire(self) -> str | None:
-        """Take the lock and return None, or say who holds it."""
-
-    def check(self) -> None:
-        """Raise LockLost if the lock is gone."""
-
-    def release(self) -> None:
-        """Give the lock back; safe to call twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +70,9 @@ def deploy_lock(
 
 
 def _guards(alias: str, purpose: str, shared: bool) -> list[Guard]:
-    guards: list[Guard] = [FileGuard(_lock_file(alias), purpose, shared)]
-    if connections[alias].vendor == "postgresql":
-        # Imported here: psycopg need not be installed where SQLite alone is used.
-        advisory = import_string("deploy_ops.databases.postgresql.advisory_lock.AdvisoryGuard")
-        guards.append(advisory(alias, purpose, shared))
-    return guards
+    of_host = FileGuard(_lock_file(alias), purpose, shared)
+    of_server = database_for(alias).guard(purpose, shared)
+    return [of_host, of_server] if of_server else [of_host]
 
 
 def _acquire(guard: Guard, deadline: float, notify: Callable[[str], None]) -> None:

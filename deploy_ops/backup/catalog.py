@@ -1,6 +1,6 @@
 """The backups that exist: a directory each below DEPLOY_OPS_BACKUP_DIR, known by its manifest.
 
-    <id>/database/      what the engine wrote       <id>/manifest.json   written last
+    <id>/database/      what the method wrote       <id>/manifest.json   written last
     <id>/media/         uploads, with --media       <id>/verified.jsonl  later verifications
     <id>/pinned         empty: never pruned
 
@@ -16,12 +16,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from deploy_ops.backup.encryption import keyring_for
-from deploy_ops.backup.engines import engine_for
 from deploy_ops.backup.entry import PINNED, Backup, Entry, Level, State
 from deploy_ops.backup.manifest import NAME, BackupId, is_id, open_sealed, parse_id
 from deploy_ops.backup.storage import remote_storage
 from deploy_ops.backup.workspace import OPENED, make_parents, owner_of, remove_tree, workspace
 from deploy_ops.conf import conf
+from deploy_ops.databases import database_for
 from deploy_ops.errors import BackupCorrupt, BackupError, BackupNotFound, UsageError
 from deploy_ops.files import open_private, private_directory, sync_directory
 
@@ -171,7 +171,7 @@ def decrypt_backup(backup: Backup, source: Path, target: Path) -> None:
 
 def same_database(backups: list[Backup], alias: str) -> list[Backup]:
     """Those backups that were taken of the alias's database."""
-    identity = engine_for(alias).identify()
+    identity = database_for(alias).identify()
     return [backup for backup in backups if backup.belongs_to(identity)]
 
 

@@ -15,8 +15,6 @@ import django
 import deploy_ops
 from deploy_ops.backup.catalog import complete_backups
 from deploy_ops.backup.encryption import ALGORITHM, Keyring, keyring
-from deploy_ops.backup.engines import engine_for
-from deploy_ops.backup.engines.base import Engine, Snapshot
 from deploy_ops.backup.entry import Backup, Level
 from deploy_ops.backup.manifest import (
     FORMAT,
@@ -29,10 +27,12 @@ from deploy_ops.backup.manifest import (
     seal,
 )
 from deploy_ops.backup.media import copy_media, media_bytes
+from deploy_ops.backup.methods import Method, Snapshot, method_for
 from deploy_ops.backup.room import check_room, expected_bytes, explained
 from deploy_ops.backup.storage import remote_storage
 from deploy_ops.backup.workspace import PARTIAL, Workspace, guarded, workspace
 from deploy_ops.conf import conf
+from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Identity, Json
 from deploy_ops.errors import BackupCorrupt, BackupError, BackupFailed
 from deploy_ops.files import open_private, private_directory, sync_tree, write_atomically
@@ -53,7 +53,7 @@ class Making:
     """A backup being made: with what, where, and who is told."""
 
     id: BackupId
-    engine: Engine
+    method: Method
     room: Workspace
     progress: Progress
     seconds: "Seconds"
@@ -79,12 +79,12 @@ def take_backup(
     Raises BackupFailed, ConfigurationError, DatabaseUnavailable, LockLost, Interrupted; nothing
     is left behind then, except that a backup whose copy to the storage failed is kept.
     """
-    engine, started = engine_for(alias), datetime.now(UTC)
-    source = engine.identify()
-    needed = _check_before(engine, source, conf.backup_dir, media)
+    method, started = method_for(alias), datetime.now(UTC)
+    source = database_for(alias).identify()
+    needed = _check_before(method, source, conf.backup_dir, media)
     facts: Json = {"database": asdict(source) | {"alias": alias}, "started_at": _text(started)}
     facts |= {"label": "", "run": None} | notes
-    with _making(engine, started, needed, progress) as making:
+    with _making(method, started, needed, progress) as making:
         facts |= _make(making, jobs, media)
         failure = _upload(making, facts["files"])
         lock.check()
@@ -93,11 +93,11 @@ def take_backup(
 
 
 @contextmanager
-def _making(engine: Engine, started: datetime, needed: int, progress: Progress) -> Iterator[Making]:
+def _making(method: Method, started: datetime, needed: int, progress: Progress) -> Iterator[Making]:
     """Begin a backup in a directory that vanishes unless it is finished."""
     backup_id, vault = new_id(started), conf.backup_dir
     with workspace(vault, PARTIAL + backup_id) as room, explained(vault, needed):
-        yield Making(backup_id, engine, room, progress, Seconds())
+        yield Making(backup_id, method, room, progress, Seconds())
 
 
 def _make(making: Making, jobs: int, media: bool) -> Json:
@@ -125,11 +125,11 @@ class Seconds:
         self.phases[phase] = round(time.monotonic() - begun, 3)
 
 
-def _check_before(engine: Engine, source: Identity, vault: Path, media: bool) -> int:
+def _check_before(method: Method, source: Identity, vault: Path, media: bool) -> int:
     """Refuse what would fail later; return the bytes that the backup is expected to need."""
     private_directory(vault)
     keyring()
-    if problems := engine.check_backup():
+    if problems := method.check_backup():
         raise BackupFailed(
             "\n".join(problems) + "\nNo backup was made and the database was not changed."
         )
@@ -152,7 +152,7 @@ def _next_sequence(vault: Path) -> int:
 def _dump(making: Making, jobs: int) -> Snapshot:
     directory = making.path("database")
     with making.seconds.measure("dump"):
-        return making.engine.dump(directory, jobs=jobs, progress=making.progress)
+        return making.method.dump(directory, jobs=jobs, progress=making.progress)
 
 
 def _copy_media(making: Making) -> Json:
@@ -165,7 +165,7 @@ def _verify(making: Making) -> None:
     making.progress.say("Verifying the backup: reading it to its end")
     with making.seconds.measure("verify"):
         try:
-            making.engine.read_through(making.room.path / "database")
+            making.method.read_through(making.room.path / "database")
         except BackupCorrupt as error:
             raise BackupFailed(
                 f"The backup was read to its end and is not sound: {error}\n"

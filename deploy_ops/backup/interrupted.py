@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy_ops.backup.engines import engine_for
-from deploy_ops.backup.engines.base import Engine
 from deploy_ops.backup.restore_media import MediaPaths, discard, exchange
 from deploy_ops.conf import conf
+from deploy_ops.databases import Database, database_for
 from deploy_ops.databases.base import Json
 from deploy_ops.errors import SwapUnfinished
 from deploy_ops.files import private_directory, sync_directory, write_atomically
@@ -76,7 +75,7 @@ def resume_interrupted(alias: str) -> str:
     for path in _traces():
         facts = json.loads(path.read_bytes())
         if facts["alias"] == alias:
-            told.append(_resume(engine_for(alias), facts))
+            told.append(_resume(database_for(alias), facts))
             Trace(path, facts).remove()
     return "\n".join(told)
 
@@ -85,23 +84,23 @@ def _traces() -> list[Path]:
     return sorted((conf.dir / "restores").glob("*.json"))
 
 
-def _resume(engine: Engine, facts: Json) -> str:
+def _resume(database: Database, facts: Json) -> str:
     media = MediaPaths.from_json(facts["media"]) if facts["media"] else None
     told = f"A restore of backup {facts['backup']} had been cut off. "
     if facts["stage"] == RESTORING:
-        engine.drop(facts["beside"])
+        database.drop(facts["beside"])
         if media:
             discard(media)
         return told + "The live database was not changed; what had been made beside it was removed."
-    told += engine.repair_swap(facts["beside"], facts["kept"])
+    told += database.repair_swap(facts["beside"], facts["kept"])
     if media:
-        _resume_media(engine, facts, media)
+        _resume_media(database, facts, media)
     return told
 
 
-def _resume_media(engine: Engine, facts: Json, media: MediaPaths) -> None:
+def _resume_media(database: Database, facts: Json, media: MediaPaths) -> None:
     """The uploads follow the database, which goes first."""
-    there = engine.databases_beside()
+    there = database.databases_beside()
     if facts["kept"] in there and facts["beside"] not in there:
         exchange(media)
     else:

@@ -11,8 +11,6 @@ from typing import Any
 
 from deploy_ops.backup.catalog import opened
 from deploy_ops.backup.create import take_backup
-from deploy_ops.backup.engines import engine_for
-from deploy_ops.backup.engines.base import Engine
 from deploy_ops.backup.entry import Backup, Level
 from deploy_ops.backup.interrupted import (
     SWAPPING,
@@ -21,6 +19,7 @@ from deploy_ops.backup.interrupted import (
     resume_interrupted,
     traced,
 )
+from deploy_ops.backup.methods import Method, method_for
 from deploy_ops.backup.restore_media import (
     MediaPaths,
     check_media,
@@ -30,6 +29,7 @@ from deploy_ops.backup.restore_media import (
     media_paths,
 )
 from deploy_ops.backup.verification import verify_backup
+from deploy_ops.databases import Database, database_for
 from deploy_ops.databases.base import Counts, Json, Writes
 from deploy_ops.errors import RestoreFailed, RestoreRefused, SwapUnfinished
 from deploy_ops.lock import DeployLock
@@ -74,7 +74,7 @@ class Restore:  # pylint: disable=too-many-instance-attributes  # the parameters
     alias: str
     lock: DeployLock
     confirm: Callable[[Loss], None]
-    before_swap: Callable[[Engine], None]
+    before_swap: Callable[[Database], None]
     on_step: Callable[[str, Json], None]
     progress: Progress
     jobs: int
@@ -82,15 +82,20 @@ class Restore:  # pylint: disable=too-many-instance-attributes  # the parameters
     @cached_property
     def stamp(self) -> str:
         """A time that no name beside the live database has yet: two restores in one second."""
-        taken = " ".join(self.engine.databases_beside())
+        taken = " ".join(self.database.databases_beside())
         while (stamp := f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}") in taken:
             time.sleep(0.1)
         return stamp
 
     @property
-    def engine(self) -> Engine:
-        """The engine of the alias."""
-        return engine_for(self.alias)
+    def database(self) -> Database:
+        """The database of the alias."""
+        return database_for(self.alias)
+
+    @property
+    def method(self) -> Method:
+        """How a backup of it is put back."""
+        return method_for(self.alias)
 
     @property
     def manifest(self) -> Json:
@@ -106,7 +111,7 @@ def restore_backup(  # pylint: disable=too-many-arguments  # each a different ca
     confirm: Callable[[Loss], None],
     jobs: int = 2,
     progress: Progress = Silent(),
-    before_swap: Callable[[Engine], None] = lambda engine: None,
+    before_swap: Callable[[Database], None] = lambda database: None,
     into: str | None = None,
     in_place: bool = False,
     on_step: Callable[[str, Json], None] = lambda step, facts: None,
@@ -114,7 +119,7 @@ def restore_backup(  # pylint: disable=too-many-arguments  # each a different ca
     """Put a backup back; the database before it is kept under the name in the result.
 
     `confirm` declines by raising. `before_swap` runs when nobody can write any more and stops the
-    exchange by raising; the engine it is given can still look at the database. `on_step` hears
+    exchange by raising; the database it is given can still be looked at. `on_step` hears
     restore_started, restored_beside, swap_started, swapped, each before (or right after) what
     cannot be taken back. `into` names a new database instead of the exchange; `in_place` replaces
     the contents without a second database.
@@ -139,9 +144,9 @@ def _verify(work: Restore) -> None:
 def _look_ahead(work: Restore, into: str | None, in_place: bool) -> None:
     """Find everything that stands in the way, before anything is touched."""
     if in_place:
-        problems = work.engine.check_in_place(work.manifest)
+        problems = work.method.check_in_place(work.manifest)
     else:
-        problems = work.engine.check_restore(work.manifest, into=into)
+        problems = work.method.check_restore(work.manifest, into=into)
     if into is None:
         problems = [*problems, *check_media(work.manifest)]
     if problems:
@@ -155,7 +160,7 @@ def _look_ahead(work: Restore, into: str | None, in_place: bool) -> None:
 def _into(work: Restore, plain: Path, into: str) -> Restored:
     work.on_step("restore_started", {"backup": work.backup.id, "into": into})
     _restore_database(work, plain, into)
-    _compare(work, work.engine.count_rows(into), into)
+    _compare(work, work.database.count_rows(into), into)
     work.on_step("restored_beside", {"beside": into})
     uploads = " The uploads in it are left out." if work.manifest["media"] else ""
     work.progress.say(
@@ -165,8 +170,8 @@ def _into(work: Restore, plain: Path, into: str) -> Restored:
 
 
 def _beside_and_exchange(work: Restore, plain: Path) -> Restored:
-    beside = work.engine.name_beside(f"restoring_{work.stamp}")
-    kept = work.engine.name_beside(f"before_restore_{work.stamp}")
+    beside = work.database.name_beside(f"restoring_{work.stamp}")
+    kept = work.database.name_beside(f"before_restore_{work.stamp}")
     media = media_paths(work.stamp) if work.manifest["media"] else None
     with traced(work.alias, work.backup.id, beside, kept, media) as trace:
         work.on_step("restore_started", {"backup": work.backup.id, "beside": beside})
@@ -187,7 +192,7 @@ def _beside_and_exchange(work: Restore, plain: Path) -> Restored:
 
 
 def _restore_database(work: Restore, plain: Path, name: str) -> None:
-    work.engine.restore_beside(
+    work.method.restore_beside(
         plain / "database", work.manifest, name=name, jobs=work.jobs, progress=work.progress
     )
 
@@ -199,10 +204,10 @@ def _restore_media(work: Restore, plain: Path, media: MediaPaths | None) -> None
 
 def _compared_loss(work: Restore, beside: str, kept: str) -> Loss:
     """Count the restored and the live database at once: the proof, and what would be lost."""
-    engine, identity = work.engine, work.engine.identify()
+    database, identity = work.database, work.database.identify()
     with ThreadPoolExecutor(2, "counting") as pool:
-        live = pool.submit(engine.count_rows, identity.name)
-        _compare(work, engine.count_rows(beside), beside)
+        live = pool.submit(database.count_rows, identity.name)
+        _compare(work, database.count_rows(beside), beside)
         counts, _ = live.result()
     work.on_step("restored_beside", {"beside": beside})
     return _loss(work, counts, f"database {kept}")
@@ -230,42 +235,42 @@ def _compare(work: Restore, found: tuple[Counts, Counts], name: str) -> None:
 
 
 def _loss(work: Restore, live: Counts, stays_in: str) -> Loss:
-    then, identity = work.manifest["mark"], work.engine.identify()
+    then, identity = work.manifest["mark"], work.database.identify()
     counts = work.manifest["counts"]
     rows = {name: live.get(name, 0) - counts.get(name, 0) for name in {*live, *counts}}
     return Loss(
         place=identity.place,
         age=datetime.now(UTC) - work.backup.created_at,
         rows={name: rows[name] for name in sorted(rows) if rows[name]},
-        writes=work.engine.writes_since(then),
+        writes=work.database.writes_since(then),
         lsn_then=then.get("lsn"),
-        lsn_now=work.engine.mark().get("lsn"),
+        lsn_now=work.database.mark().get("lsn"),
         stays_in=stays_in,
     )
 
 
 def _exchange(work: Restore, trace: Trace, beside: str, kept: str) -> None:
-    engine = work.engine
+    database = work.database
 
     def before() -> None:
         work.lock.check()
-        work.before_swap(engine)
+        work.before_swap(database)
 
     work.lock.check()
     work.on_step("swap_started", {"beside": beside, "kept": kept})
     trace.write(SWAPPING)
     work.progress.say(f"Exchanging the databases; the old one will be {kept}")
-    engine.swap(beside, kept, before=before)
+    database.swap(beside, kept, before=before)
 
 
 def _discard(work: Restore, beside: str, media: MediaPaths | None) -> None:
-    work.engine.drop(beside)
+    work.database.drop(beside)
     if media:
         discard(media)
 
 
 def _told(work: Restore, kept: str, media: MediaPaths | None) -> Restored:
-    identity = work.engine.identify()
+    identity = work.database.identify()
     media_kept = str(media.kept) if media and media.kept.exists() else None
     also = f", the uploads before it as {media_kept}" if media_kept else ""
     work.progress.say(
@@ -278,17 +283,17 @@ def _told(work: Restore, kept: str, media: MediaPaths | None) -> Restored:
 
 def _in_place(work: Restore, plain: Path) -> Restored:
     """Replace the contents; the way back is a backup taken first, not a kept database."""
-    engine, identity = work.engine, work.engine.identify()
-    counts, _ = engine.count_rows(identity.name)
+    database, identity = work.database, work.database.identify()
+    counts, _ = database.count_rows(identity.name)
     work.confirm(_loss(work, counts, "a backup that is taken first"))
     options: dict[str, Any] = {"jobs": work.jobs, "progress": work.progress}
     label = f"before restoring {work.backup.id} in place"
     safety = take_backup(work.alias, lock=work.lock, label=label, **options)
     work.lock.check()
     work.on_step("restore_started", {"backup": work.backup.id, "safety_backup": safety.id})
-    engine.restore_in_place(plain / "database", work.manifest, progress=work.progress)
+    work.method.restore_in_place(plain / "database", work.manifest, progress=work.progress)
     work.on_step("swapped", {"kept": None})
-    _compare(work, engine.count_rows(identity.name), identity.name)
+    _compare(work, database.count_rows(identity.name), identity.name)
     uploads = ", without the uploads in it" if work.manifest["media"] else ""
     work.progress.say(
         f"{identity.place} is now backup {work.backup.id}{uploads}. What was there before:\n"

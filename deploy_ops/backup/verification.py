@@ -17,12 +17,12 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
 from deploy_ops.backup.catalog import opened
-from deploy_ops.backup.engines import engine_for
-from deploy_ops.backup.engines.base import Engine
 from deploy_ops.backup.entry import PINNED, VERIFIED, Backup, Level
 from deploy_ops.backup.manifest import NAME, describe_files, paths_in
+from deploy_ops.backup.methods import method_for
 from deploy_ops.backup.storage import remote_storage
 from deploy_ops.backup.workspace import OWNER
+from deploy_ops.databases import Database, database_for
 from deploy_ops.databases.base import Counts
 from deploy_ops.errors import BackupCorrupt, RestoreFailed, RestoreRefused
 from deploy_ops.progress import Progress, Silent
@@ -47,7 +47,7 @@ def verify_backup(
     jobs: int = 2,
     progress: Progress = Silent(),
 ) -> Verification:
-    """Prove a backup up to a level; the engine and scratch database are those of the alias.
+    """Prove a backup up to a level; the kind of database and the scratch one are the alias's.
 
     Raises BackupCorrupt with everything that was found, and notes that; what cannot be tried
     (no key, no CREATEDB, no room) raises its own error and says nothing about the backup.
@@ -77,28 +77,28 @@ def _verify(
 def _read(
     backup: Backup, level: Level, alias: str, jobs: int, progress: Progress
 ) -> tuple[str, ...]:
-    engine = engine_for(alias)
-    if engine.vendor != backup.engine:
+    database, method = database_for(alias), method_for(alias)
+    if database.vendor != backup.engine:
         raise RestoreRefused(
-            f"Backup {backup.id} is of {backup.engine} and database '{alias}' is {engine.vendor}. "
-            "Nothing was changed. Name a database of that kind:\n    --database ALIAS"
+            f"Backup {backup.id} is of {backup.engine} and database '{alias}' is "
+            f"{database.vendor}. Nothing was changed. Name a database of that kind:\n"
+            "    --database ALIAS"
         )
     with opened(backup) as directory:
-        engine.read_through(directory / "database")
+        method.read_through(directory / "database")
         if level is not Level.RESTORE:
             return ()
-        with _scratch_database(engine, backup, jobs, progress) as name:
-            _compare(backup, _check_rows(engine, backup, name))
+        with _scratch_database(alias, backup, jobs, progress) as name:
+            _compare(backup, _check_rows(database, backup, name))
             return _check_migrations(alias, backup, name)
 
 
 @contextmanager
-def _scratch_database(
-    engine: Engine, backup: Backup, jobs: int, progress: Progress
-) -> Iterator[str]:
+def _scratch_database(alias: str, backup: Backup, jobs: int, progress: Progress) -> Iterator[str]:
+    database, method = database_for(alias), method_for(alias)
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}_{secrets.token_hex(2)}"
-    name = engine.name_beside(f"verify_{stamp}")
-    if problems := engine.check_restore(backup.manifest, into=name):
+    name = database.name_beside(f"verify_{stamp}")
+    if problems := method.check_restore(backup.manifest, into=name):
         raise RestoreRefused(
             f"Backup {backup.id} cannot be restored into a scratch database here:\n"
             + "\n".join(problems)
@@ -106,7 +106,7 @@ def _scratch_database(
         )
     with opened(backup) as directory:
         try:
-            engine.restore_beside(
+            method.restore_beside(
                 directory / "database", backup.manifest, name=name, jobs=jobs, progress=progress
             )
         except RestoreFailed as error:
@@ -114,7 +114,7 @@ def _scratch_database(
     try:
         yield name
     finally:
-        engine.drop(name)
+        database.drop(name)
 
 
 def _check_sizes(backup: Backup) -> list[str]:
@@ -144,8 +144,8 @@ def _check_hashes(backup: Backup) -> list[str]:
     return problems
 
 
-def _check_rows(engine: Engine, backup: Backup, name: str) -> list[str]:
-    counts, sequences = engine.count_rows(name)
+def _check_rows(database: Database, backup: Backup, name: str) -> list[str]:
+    counts, sequences = database.count_rows(name)
     return [
         *_differences("rows", counts, backup.manifest["counts"], at_least=False),
         # Sequences are not part of the snapshot, so they may be ahead of it.

@@ -7,12 +7,8 @@ from urllib.parse import quote
 
 from django.db import connections
 
-from deploy_ops.vendors import make_for
+from deploy_ops.databases import database_for
 
-LINKS = {
-    "postgresql": "deploy_ops.health.postgresql.PostgresqlLink",
-    "sqlite": "deploy_ops.health.links.SqliteLink",
-}
 SQLITE_TIMEOUT_SECONDS = 1.0
 
 
@@ -36,7 +32,16 @@ def link_to(alias: str, purpose: str) -> Link:
     """
     key = alias, purpose
     # Several probes may come first at once; setdefault is atomic, and a link connects when used.
-    return _links.get(key) or _links.setdefault(key, make_for(alias, LINKS))
+    return _links.get(key) or _links.setdefault(key, _make_link(alias))
+
+
+def _make_link(alias: str) -> Link:
+    if database_for(alias).vendor == "sqlite":
+        return SqliteLink(alias)
+    # Imported here: psycopg need not be installed where SQLite alone is used.
+    from deploy_ops.health.postgresql import PostgresqlLink
+
+    return PostgresqlLink(alias)
 
 
 class SqliteLink:

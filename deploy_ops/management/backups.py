@@ -6,16 +6,14 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import connections
-from django.utils.module_loading import import_string
 
 from deploy_ops.backup import catalog, retention
-from deploy_ops.backup.engines import engine_for
 from deploy_ops.backup.entry import Backup, Entry, Level
 from deploy_ops.backup.restore_media import media_beside
 from deploy_ops.backup.verification import verify_backup
 from deploy_ops.backup.workspace import sweep
 from deploy_ops.conf import conf
+from deploy_ops.databases import database_for
 from deploy_ops.errors import BackupCorrupt, ConfigurationError
 from deploy_ops.lock import deploy_lock
 from deploy_ops.management.base import Json, OpsCommand, spoken_age
@@ -57,9 +55,7 @@ def show(command: OpsCommand, options: Options) -> Outcome:
 def verify(command: OpsCommand, options: Options) -> Outcome:
     """prove a backup, or `all` of the database, again"""
     alias, level = options["database"], options["level"]
-    if connections[alias].vendor == "postgresql":
-        # A scratch database is not known to a pooler; psycopg need not be there for SQLite.
-        import_string("deploy_ops.databases.postgresql.server.use_direct_connection")(alias)
+    database_for(alias).use_direct_connection()  # a scratch database is not known to a pooler
     with deploy_lock(alias, purpose="verify", shared=True):
         if options["id"] == "all":
             backups = catalog.same_database(catalog.complete_backups(), alias)
@@ -147,9 +143,9 @@ def _verify(command: OpsCommand, backup: Backup, level: Level, alias: str) -> Js
 def _prune_databases(command: OpsCommand, options: Options) -> Outcome:
     alias = options["database"]
     with deploy_lock(alias, purpose="prune"):
-        engine = engine_for(alias)
+        database = database_for(alias)
         kept: dict[str, Callable[[str], object]] = {
-            **{name: engine.drop for name in engine.databases_beside()},
+            **{name: database.drop for name in database.databases_beside()},
             **{str(path): shutil.rmtree for path in media_beside()},
         }
         drop = [name for name in kept if _age_of(name) >= options["min_age"]]

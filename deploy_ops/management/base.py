@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.utils.module_loading import import_string
 
 from deploy_ops.errors import DeployOpsError, Interrupted
 from deploy_ops.progress import Progress, Silent
@@ -184,7 +183,9 @@ class TerminalProgress:
         """Follow bytes done so far; plain lines come at most every ten seconds."""
         if self._is_terminal:
             # Imported here: rich takes longer to load than a command that finds nothing to do.
-            with import_string("deploy_ops.management.terminal.progress_bar")() as shown:
+            from deploy_ops.management.terminal import progress_bar
+
+            with progress_bar() as shown:
                 task = shown.add_task(label, total=total_bytes)
                 yield lambda done: shown.update(task, completed=done)
         else:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from deploy_ops.backup.engines import engine_for
 from deploy_ops.backup.restore import Loss
+from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Answer
 from deploy_ops.errors import RestoreRefused, UsageError
 
@@ -25,7 +25,7 @@ class Confirmation:
             raise UsageError("--into and --in-place exclude each other. Nothing was changed.")
         if options["into"] or options["interactive"] or options["id"] is None:
             return
-        name = engine_for(options["database"]).database_name
+        name = database_for(options["database"]).database_name
         if options["confirm"] not in {name, PurePath(name).name}:  # SQLite's name is a path
             given = options["confirm"] or "nothing"
             raise RestoreRefused(

@@ -13,10 +13,9 @@ from typing import Any
 
 from django.db.migrations.executor import MigrationExecutor
 
-from deploy_ops.backup.engines import engine_for
-from deploy_ops.backup.engines.base import Engine
 from deploy_ops.backup.entry import Backup
 from deploy_ops.backup.restore import restore_backup
+from deploy_ops.databases import Database, database_for
 from deploy_ops.databases.base import Answer, Writes
 from deploy_ops.errors import DeployOpsError, RestoreFailed
 from deploy_ops.migrate.apply import History, Run, apply_plan
@@ -163,13 +162,13 @@ def restored(case: Case) -> Recovery | None:
         case.reasons.append("Not restored: the run was started with --no-backup.")
         return None
     try:
-        _prove_nobody_wrote(case, engine_for(case.run.alias))
+        _prove_nobody_wrote(case, database_for(case.run.alias))
         done = restore_backup(
             case.backup,
             alias=case.run.alias,
             lock=case.run.lock,
             confirm=lambda loss: None,  # proven, or accepted on the command line
-            before_swap=lambda engine: _prove_nobody_wrote(case, engine),
+            before_swap=lambda database: _prove_nobody_wrote(case, database),
             on_step=lambda step, facts: case.run.journal.record(step, **facts),
             progress=case.run.progress,
         )
@@ -183,11 +182,11 @@ def restored(case: Case) -> Recovery | None:
     )
 
 
-def _prove_nobody_wrote(case: Case, engine: Engine) -> None:
+def _prove_nobody_wrote(case: Case, database: Database) -> None:
     """Raise unless nobody but this run wrote since the backup began, or that is accepted."""
     if case.accept_data_loss or case.backup is None:
         return
-    writes = _writes(case, case.backup, engine)
+    writes = _writes(case, case.backup, database)
     if writes.answer is not Answer.NOBODY:
         raise RestoreFailed(
             f"others may have written since the backup began ({writes.evidence}), "
@@ -195,10 +194,10 @@ def _prove_nobody_wrote(case: Case, engine: Engine) -> None:
         )
 
 
-def _writes(case: Case, backup: Backup, engine: Engine) -> Writes:
+def _writes(case: Case, backup: Backup, database: Database) -> Writes:
     """Ask who wrote; the counters of a session that has just ended arrive a moment later."""
     for _ in range(COUNTERS_TRIES):
-        writes = engine.writes_since(backup.manifest["mark"], own_rows=case.run.own_rows)
+        writes = database.writes_since(backup.manifest["mark"], own_rows=case.run.own_rows)
         if writes.answer is not Answer.UNKNOWN:
             break
         time.sleep(COUNTERS_PAUSE_SECONDS)

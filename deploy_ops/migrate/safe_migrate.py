@@ -13,12 +13,11 @@ from django.db import InterfaceError, OperationalError, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import translation
-from django.utils.module_loading import import_string
 
 from deploy_ops.backup.create import take_backup
-from deploy_ops.backup.engines import engine_for
 from deploy_ops.backup.entry import Backup
 from deploy_ops.backup.restore import has_interrupted, resume_interrupted
+from deploy_ops.databases import database_for
 from deploy_ops.errors import DatabaseLost, DeployOpsError, LockLost, PlanRefused, StepFailed
 from deploy_ops.lock import DeployLock, deploy_lock
 from deploy_ops.migrate import journal
@@ -114,17 +113,11 @@ def safe_migrate(request: Request, *, progress: Progress, ask: Ask) -> Result:
 
 def plan_of(request: Request) -> tuple[MigrationExecutor, DjangoPlan]:
     """What Django would do; raises UsageError, PlanRefused, DatabaseUnavailable."""
-    _connect_directly(request.alias)
+    database_for(request.alias).use_direct_connection()
     connection = connections[request.alias]
     reach(connection)
     executor = load_executor(connection)
     return executor, django_plan(executor, request.app, request.migration)
-
-
-def _connect_directly(alias: str) -> None:
-    # Imported when used: psycopg need not be installed where SQLite alone is used.
-    if connections[alias].vendor == "postgresql":
-        import_string("deploy_ops.databases.postgresql.server.use_direct_connection")(alias)
 
 
 def _is_settled() -> bool:
@@ -138,7 +131,7 @@ def _settle_the_past(work: Work, ask: Ask) -> None:
         progress.say(told)
     connection = connections[request.alias]
     reach(connection)
-    for record in journal.unresolved_runs(engine_for(request.alias).identify().place):
+    for record in journal.unresolved_runs(database_for(request.alias).identify().place):
         settle(record, connection, ask=ask, wait=request.wait, progress=progress)
 
 
@@ -164,7 +157,7 @@ def _migrate(work: Work, lock: DeployLock, history: History, todo: DjangoPlan) -
 def _journaled(work: Work, plan: Plan) -> Iterator[journal.Journal]:
     """Open the journal, and record how the run ended; an exception leaves it unresolved."""
     writer = journal.Journal.start(
-        database=engine_for(work.request.alias).identify().place,
+        database=database_for(work.request.alias).identify().place,
         alias=work.request.alias,
         process=os.getpid(),
         host=socket.gethostname(),

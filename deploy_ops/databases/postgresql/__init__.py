@@ -1,1 +1,130 @@
-"""PostgreSQL."""
+"""PostgreSQL: one database of a server, past a pooler."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from deploy_ops.databases.base import Counts, Database, Guard, Identity, Json, Writes
+from deploy_ops.databases.postgresql import names, swap, tables, writes
+from deploy_ops.databases.postgresql.advisory_lock import AdvisoryGuard
+from deploy_ops.databases.postgresql.server import (
+    Connection,
+    Server,
+    scalar,
+    server_of,
+    system_identifier,
+    use_direct_connection,
+)
+
+
+class PostgresqlDatabase(Database):
+    """One PostgreSQL database, reached directly (see server.py)."""
+
+    vendor: ClassVar[str] = "postgresql"
+
+    def __init__(self, alias: str) -> None:
+        super().__init__(alias)
+        self._witness: Connection | None = None
+
+    @property
+    def database_name(self) -> str:
+        """Name of the live database."""
+        return self._server.dbname
+
+    @property
+    def _server(self) -> Server:
+        return server_of(self.alias)
+
+    def use_direct_connection(self) -> None:
+        """Point Django's own connection at the direct server, for this process."""
+        use_direct_connection(self.alias)
+
+    def guard(self, purpose: str, shared: bool) -> Guard:
+        """Make the advisory lock; raises PoolerRefused, DatabaseUnavailable."""
+        return AdvisoryGuard(self.alias, purpose, shared)
+
+    def identify(self) -> Identity:
+        """Say which database this is; raises DatabaseUnavailable."""
+        server = self._server
+        with server.connect(application_name="deploy_ops/identify") as connection:
+            query = "SELECT oid::bigint FROM pg_database WHERE datname = current_database()"
+            return Identity(
+                engine=self.vendor,
+                name=server.dbname,
+                host=server.host,
+                port=server.port,
+                system_identifier=system_identifier(connection),
+                oid=scalar(connection, query),
+                server_version=connection.info.server_version,
+                size_bytes=scalar(connection, "SELECT pg_database_size(current_database())"),
+            )
+
+    def mark(self) -> Json:
+        """Take the present position of writes."""
+        with self._looking() as connection:
+            return writes.take_mark(connection)
+
+    def writes_since(self, mark: Json, *, own_rows: Counts | None = None) -> Writes:
+        """Tell what others wrote since; proof only inside `before` of a swap (see writes.py)."""
+        _report_counters(connections[self.alias])
+        with self._looking() as connection:
+            return writes.writes_since(connection, mark, own_rows)
+
+    @contextmanager
+    def _looking(self) -> Iterator[Connection]:
+        """Yield a connection to the live database: during a swap, the one that is let stay."""
+        if self._witness is not None:
+            yield self._witness
+            return
+        with self._server.connect(application_name=f"deploy_ops/look/{os.getpid()}") as connection:
+            yield connection
+
+    def count_rows(self, name: str) -> tuple[Counts, Counts]:
+        """Count every table of database `name`, and read its sequences."""
+        return tables.count_rows(self._server, name)
+
+    def name_beside(self, suffix: str) -> str:
+        """Name a database beside the live one, within 63 bytes."""
+        return names.name_beside(self._server.dbname, suffix)
+
+    def swap(self, beside: str, kept: str, *, before: Callable[[], None]) -> None:
+        """Exchange the two; `writes_since` called by `before` gives proof."""
+        server = self._server
+        connections[self.alias].close()
+        with server.connect(application_name=f"deploy_ops/witness/{os.getpid()}") as witness:
+            self._witness = witness
+
+            def witnessed() -> None:
+                before()
+                witness.close()
+
+            try:
+                pid = witness.info.backend_pid
+                swap.swap(server, beside, kept, before=witnessed, spare_pid=pid)
+            finally:
+                self._witness = None
+
+    def repair_swap(self, beside: str, kept: str) -> str:
+        """Finish or undo a swap that was killed; say in one sentence what was found and done."""
+        return swap.repair(self._server, beside, kept)
+
+    def drop(self, name: str) -> None:
+        """Drop a database beside the live one; raises RestoreRefused for the live one."""
+        with self._server.maintenance(application_name="deploy_ops/drop") as connection:
+            names.drop(connection, self._server.dbname, name)
+
+    def databases_beside(self) -> list[str]:
+        """Names of the databases that restores left or made, oldest first."""
+        with self._server.maintenance(application_name="deploy_ops/list") as connection:
+            return names.databases_beside(connection, self._server.dbname)
+
+
+def _report_counters(connection: BaseDatabaseWrapper) -> None:
+    """Let Django's own session report now what callers pass as `own_rows`."""
+    if connection.connection is not None and not connection.in_atomic_block:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_stat_force_next_flush()")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from psycopg import sql
 
+from deploy_ops.databases import database_for
 from deploy_ops.progress import Silent
 
 USER = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_'"
@@ -95,16 +96,16 @@ def furnish(database) -> None:
             connection.execute(sql.SQL(statement).format(name))
 
 
-def save(engine, directory: Path) -> dict:
-    """Dump into a directory; the part of the manifest that the engine reads back."""
+def save(method, directory: Path) -> dict:
+    """Dump into a directory; the part of the manifest that the method reads back."""
     directory.mkdir(mode=0o700, exist_ok=True)
-    identity = engine.identify()
-    snapshot = engine.dump(directory, jobs=2, progress=Silent())
+    identity = database_for(method.alias).identify()
+    snapshot = method.dump(directory, jobs=2, progress=Silent())
     return json.loads(json.dumps({"database": asdict(identity), **asdict(snapshot)}))
 
 
-def restore(engine, directory: Path, manifest: dict, suffix: str = "restoring_20260131T020000Z"):
+def restore(method, directory: Path, manifest: dict, suffix: str = "restoring_20260131T020000Z"):
     """Restore beside; the name."""
-    name = engine.name_beside(suffix)
-    engine.restore_beside(directory, manifest, name=name, jobs=2, progress=Silent())
+    name = database_for(method.alias).name_beside(suffix)
+    method.restore_beside(directory, manifest, name=name, jobs=2, progress=Silent())
     return name

@@ -12,8 +12,9 @@ import pytest
 from deploy_ops.backup import create, room
 from deploy_ops.backup.catalog import Level, find_backup, list_entries
 from deploy_ops.backup.create import take_backup
-from deploy_ops.backup.engines import engine_for
 from deploy_ops.backup.manifest import open_sealed
+from deploy_ops.backup.methods import method_for
+from deploy_ops.databases import database_for
 from deploy_ops.errors import (
     BackupFailed,
     ConfigurationError,
@@ -60,7 +61,7 @@ def test_times_are_utc_and_the_id_begins_with_them(take):
 
 def test_the_backup_remembers_which_database_it_is_of(take, django_alias):
     backup = take()
-    assert backup.belongs_to(engine_for(django_alias).identify())
+    assert backup.belongs_to(database_for(django_alias).identify())
     assert backup.manifest["database"]["alias"] == django_alias
 
 
@@ -107,7 +108,7 @@ def test_too_little_room_is_told_before_anything_is_written(take, vault, monkeyp
 @sqlite_only
 def test_the_second_backup_needs_what_the_first_one_took(take, django_alias):
     first = take()
-    needed = room.expected_bytes(engine_for(django_alias).identify())
+    needed = room.expected_bytes(database_for(django_alias).identify())
     assert needed == int(1.2 * first.size_bytes)
 
 
@@ -131,14 +132,14 @@ def failing(error):
         (KeyboardInterrupt(), Interrupted, "stopped by the operator"),
         (BackupFailed("The copy stalled."), BackupFailed, "The copy stalled"),
     ],
-    ids=["child killed", "I/O error", "disk full", "Ctrl-C", "engine gave up"],
+    ids=["child killed", "I/O error", "disk full", "Ctrl-C", "method gave up"],
 )
 @pytest.mark.parametrize("step", ["dump", "read_through"])
 @sqlite_only
 def test_a_failure_leaves_nothing_behind(
     take, vault, django_alias, monkeypatch, step, error, raised, message
 ):
-    monkeypatch.setattr(type(engine_for(django_alias)), step, failing(error))
+    monkeypatch.setattr(type(method_for(django_alias)), step, failing(error))
     with pytest.raises(raised, match=message):
         take()
     assert traces(vault) == []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy_ops.backup.engines import engine_for
+from deploy_ops.backup.methods import method_for
 from deploy_ops.backup.methods.pg_dump import dump as dump_module
 from deploy_ops.backup.methods.pg_dump.archive import read_header, read_through
 from deploy_ops.errors import BackupCorrupt, BackupFailed, DeployOpsError, ProgramError
@@ -23,15 +23,15 @@ postgresql_15 = pytest.mark.parametrize("database", ["pg15"], indirect=True)
 
 
 @pytest.fixture
-def engine(django_alias):
-    return engine_for(django_alias)
+def method(django_alias):
+    return method_for(django_alias)
 
 
 @postgresql
-def test_says_what_is_in_it(engine, database, tmp_path):
+def test_says_what_is_in_it(method, database, tmp_path):
     furnish(database)
 
-    manifest = save(engine, tmp_path / "dump")
+    manifest = save(method, tmp_path / "dump")
 
     assert manifest["counts"] == {
         "public.person": 50,
@@ -58,7 +58,7 @@ def test_says_what_is_in_it(engine, database, tmp_path):
 
 
 @postgresql
-def test_counts_are_of_the_dump_while_others_write(engine, database, tmp_path):
+def test_counts_are_of_the_dump_while_others_write(method, database, tmp_path):
     database.execute("CREATE TABLE trip (id serial, note text)")
     database.execute("INSERT INTO trip (note) SELECT md5(i::text) FROM generate_series(1, 90000) i")
     stop = threading.Event()
@@ -72,7 +72,7 @@ def test_counts_are_of_the_dump_while_others_write(engine, database, tmp_path):
     writer.start()
     time.sleep(0.1)
     try:
-        manifest = save(engine, tmp_path / "dump")
+        manifest = save(method, tmp_path / "dump")
     finally:
         stop.set()
         writer.join()
@@ -86,7 +86,7 @@ def test_counts_are_of_the_dump_while_others_write(engine, database, tmp_path):
 
 
 @postgresql
-def test_tells_progress(engine, database, tmp_path):
+def test_tells_progress(method, database, tmp_path):
     furnish(database)
     told = []
 
@@ -96,23 +96,23 @@ def test_tells_progress(engine, database, tmp_path):
             return super().track(label, total_bytes)
 
     (tmp_path / "dump").mkdir()
-    engine.dump(tmp_path / "dump", jobs=2, progress=Listener())
+    method.dump(tmp_path / "dump", jobs=2, progress=Listener())
 
     assert told[0][0] == "Dump" and told[0][1] > 100_000
 
 
 @postgresql
-def test_gives_up_behind_a_table_lock(engine, database, tmp_path, monkeypatch):
+def test_gives_up_behind_a_table_lock(method, database, tmp_path, monkeypatch):
     monkeypatch.setattr(dump_module, "LOCK_WAIT_MS", 300)
     database.execute("CREATE TABLE trip (id int)")
     with database.connect() as migration, migration.transaction():
         migration.execute("LOCK trip IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(DeployOpsError, match="lock"):
-            save(engine, tmp_path / "dump")
+            save(method, tmp_path / "dump")
 
 
 @postgresql
-def test_a_terminated_session_fails_the_dump_and_leaves_no_program(engine, database, tmp_path):
+def test_a_terminated_session_fails_the_dump_and_leaves_no_program(method, database, tmp_path):
     database.execute(
         "CREATE TABLE trip AS SELECT i, md5(i::text) FROM generate_series(1, 500000) i"
     )
@@ -121,7 +121,7 @@ def test_a_terminated_session_fails_the_dump_and_leaves_no_program(engine, datab
     ended.start()
 
     with pytest.raises((ProgramError, BackupFailed)):
-        save(engine, tmp_path / "dump")
+        save(method, tmp_path / "dump")
 
     ended.join()
     assert not _processes_with(str(tmp_path / "dump"))
@@ -182,27 +182,29 @@ def test_no_password_in_output_arguments_or_environments(project, tcp_cluster):
 
 
 @postgresql_15
-def test_a_missing_client_is_named_with_its_package(engine, database, tmp_path, settings):
+def test_a_missing_client_is_named_with_its_package(method, database, tmp_path, settings):
     settings.DEPLOY_OPS_PG_BIN = {15: str(tmp_path)}
 
-    [problem, _] = engine.check_backup()
+    [problem, _] = method.check_backup()
     assert "pg_dump of PostgreSQL 15 is needed" in problem
     assert "apt-get install postgresql-client-15" in problem
     with pytest.raises(ProgramError, match="was not found"):
-        save(engine, tmp_path / "dump")
+        save(method, tmp_path / "dump")
 
 
 @postgresql_15
-def test_a_client_of_another_major_is_not_used(engine, pg18_cluster, settings):
+def test_a_client_of_another_major_is_not_used(method, pg18_cluster, settings):
     settings.DEPLOY_OPS_PG_BIN = {15: str(pg18_cluster.bindir)}
 
-    [problem, _] = engine.check_backup()
+    [problem, _] = method.check_backup()
 
     assert f"{pg18_cluster.bindir} (18." in problem
 
 
 @postgresql_15
-def test_the_wheel_is_found_though_path_has_an_older_client(pg18_cluster, engine):
+def test_the_wheel_is_found_though_path_has_an_older_client(
+    pg18_cluster,
+):
     from deploy_ops.databases.postgresql.programs import find_program
 
     assert find_program("pg_dump", 18).major == 18
@@ -210,7 +212,7 @@ def test_the_wheel_is_found_though_path_has_an_older_client(pg18_cluster, engine
 
 
 @postgresql
-def test_foreseen_tables_and_large_objects_that_may_not_be_read(engine, database):
+def test_foreseen_tables_and_large_objects_that_may_not_be_read(method, database):
     cluster, name = database.cluster, database.name
     cluster.execute("CREATE TABLE public.salary (id int)", dbname=name)
     cluster.execute("SELECT lo_create(99)", dbname=name)
@@ -218,7 +220,7 @@ def test_foreseen_tables_and_large_objects_that_may_not_be_read(engine, database
     cluster.execute("GRANT SELECT ON public.seen TO app", dbname=name)
     cluster.execute("ALTER TABLE public.seen ENABLE ROW LEVEL SECURITY", dbname=name)
 
-    tables, rows, objects = engine.check_backup()
+    tables, rows, objects = method.check_backup()
 
     assert "may not read: public.salary" in tables
     assert "Row policies would hide rows from the backup in: public.seen" in rows
@@ -226,20 +228,20 @@ def test_foreseen_tables_and_large_objects_that_may_not_be_read(engine, database
 
 
 @postgresql_15
-def test_nothing_stands_in_the_way_of_an_ordinary_dump(engine, database):
+def test_nothing_stands_in_the_way_of_an_ordinary_dump(method, database):
     furnish(database)
 
-    assert engine.check_backup() == []
+    assert method.check_backup() == []
 
 
 @postgresql_15
-def test_a_prepared_transaction_is_no_obstacle_for_a_dump(engine, database, tmp_path):
+def test_a_prepared_transaction_is_no_obstacle_for_a_dump(method, database, tmp_path):
     database.execute("CREATE TABLE trip (id int)")
     with database.connect() as connection:
         connection.execute("BEGIN; INSERT INTO trip VALUES (1); PREPARE TRANSACTION 'booked'")
 
-    assert engine.check_backup() == []
-    assert save(engine, tmp_path / "dump")["counts"] == {"public.trip": 0}
+    assert method.check_backup() == []
+    assert save(method, tmp_path / "dump")["counts"] == {"public.trip": 0}
 
 
 @pytest.fixture(scope="module", params=["pg15_cluster", "pg18_cluster"])

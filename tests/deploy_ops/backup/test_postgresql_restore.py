@@ -2,7 +2,8 @@
 
 import pytest
 
-from deploy_ops.backup.engines import engine_for
+from deploy_ops.backup.methods import method_for
+from deploy_ops.databases import database_for
 from deploy_ops.errors import RestoreFailed, RestoreRefused
 from deploy_ops.progress import Silent
 from tests.deploy_ops.backup.portraits import furnish, portray, restore, save
@@ -13,15 +14,20 @@ postgresql_18 = pytest.mark.parametrize("database", ["pg18"], indirect=True)
 
 
 @pytest.fixture
-def engine(django_alias):
-    return engine_for(django_alias)
+def method(django_alias):
+    return method_for(django_alias)
 
 
 @pytest.fixture
-def saved(engine, database, tmp_path):
+def live(django_alias):
+    return database_for(django_alias)
+
+
+@pytest.fixture
+def saved(method, database, tmp_path):
     """A furnished database and its manifest; the dump is in `dump`."""
     furnish(database)
-    return save(engine, tmp_path / "dump")
+    return save(method, tmp_path / "dump")
 
 
 @pytest.fixture
@@ -43,10 +49,10 @@ def some_role(cluster, name: str, **options) -> str:
 
 
 @postgresql
-def test_everything_comes_back_field_by_field(engine, database, saved, tmp_path):
+def test_everything_comes_back_field_by_field(method, live, database, saved, tmp_path):
     before = portray(database.cluster, database.name)
 
-    name = restore(engine, tmp_path / "dump", saved)
+    name = restore(method, tmp_path / "dump", saved)
 
     restored = portray(database.cluster, name)
     assert restored.pop("analysed") == [(True,)]
@@ -54,63 +60,63 @@ def test_everything_comes_back_field_by_field(engine, database, saved, tmp_path)
     for part in before:
         assert restored[part] == before[part], part
     assert restored.keys() == before.keys()
-    assert engine.count_rows(name) == (saved["counts"], saved["sequences"])
+    assert live.count_rows(name) == (saved["counts"], saved["sequences"])
 
 
 @postgresql
-def test_an_exchanged_database_is_the_saved_one(engine, database, saved, tmp_path):
+def test_an_exchanged_database_is_the_saved_one(method, live, database, saved, tmp_path):
     before = portray(database.cluster, database.name)
     before.pop("analysed")
     database.execute("DROP TABLE trip CASCADE")
-    name = restore(engine, tmp_path / "dump", saved)
-    kept = engine.name_beside("before_restore_20260131T020000Z")
+    name = restore(method, tmp_path / "dump", saved)
+    kept = live.name_beside("before_restore_20260131T020000Z")
 
-    engine.swap(name, kept, before=lambda: None)
+    live.swap(name, kept, before=lambda: None)
 
     after = portray(database.cluster, database.name)
     after.pop("analysed")
     assert after == before
-    assert engine.databases_beside() == [kept]
+    assert live.databases_beside() == [kept]
 
 
 @postgresql
-def test_properties_changed_since_the_backup_are_the_live_ones(engine, database, saved, tmp_path):
+def test_properties_changed_since_the_backup_are_the_live_ones(method, database, saved, tmp_path):
     database.execute(f"ALTER DATABASE {database.name} CONNECTION LIMIT 31")
 
-    name = restore(engine, tmp_path / "dump", saved)
+    name = restore(method, tmp_path / "dump", saved)
 
     query = "SELECT datconnlimit FROM pg_database WHERE datname = %s"
     assert database.cluster.execute(query, [name]) == [(31,)]
 
 
 @postgresql_15  # the wheel's 18 is built without ICU
-def test_an_icu_database_stays_one(engine, pg15_cluster, tmp_path):
-    locale(engine, pg15_cluster, tmp_path, "LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'")
+def test_an_icu_database_stays_one(method, pg15_cluster, tmp_path):
+    locale(method, pg15_cluster, tmp_path, "LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'")
 
 
 @postgresql_18
-def test_a_database_with_the_builtin_provider_stays_one(engine, pg18_cluster, tmp_path):
-    locale(engine, pg18_cluster, tmp_path, "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'")
+def test_a_database_with_the_builtin_provider_stays_one(method, pg18_cluster, tmp_path):
+    locale(method, pg18_cluster, tmp_path, "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'")
 
 
 @postgresql_15
-def test_a_latin_database_stays_one(engine, pg15_cluster, tmp_path):
-    locale(engine, pg15_cluster, tmp_path, "ENCODING 'LATIN1' LOCALE 'C'")
+def test_a_latin_database_stays_one(method, pg15_cluster, tmp_path):
+    locale(method, pg15_cluster, tmp_path, "ENCODING 'LATIN1' LOCALE 'C'")
 
 
-def locale(engine, cluster, tmp_path, options: str) -> None:
+def locale(method, live, cluster, tmp_path, options: str) -> None:
     from django.db import connections
 
-    live = engine.database_name + "_locale"
+    live = database_for(method.alias).database_name + "_locale"
     cluster.execute(f"CREATE DATABASE {live} OWNER app TEMPLATE template0 {options}")
-    connections[engine.alias].settings_dict["NAME"] = live
+    connections[method.alias].settings_dict["NAME"] = live
     cluster.execute(
         "CREATE TABLE public.ort (name text); ALTER TABLE ort OWNER TO app", dbname=live
     )
     cluster.execute("INSERT INTO ort VALUES ('Köln')", dbname=live)
-    manifest = save(engine, tmp_path / "dump")
+    manifest = save(method, tmp_path / "dump")
 
-    name = restore(engine, tmp_path / "dump", manifest)
+    name = restore(method, tmp_path / "dump", manifest)
 
     query = (
         "SELECT to_jsonb(d) - '{oid,datname,datfrozenxid,datminmxid}'::text[] FROM pg_database d"
@@ -124,16 +130,16 @@ def locale(engine, cluster, tmp_path, options: str) -> None:
 
 @postgresql_15
 def test_to_a_newer_major_the_backup_fits_and_owners_are_left_out(
-    engine, database, saved, pg18_cluster, tmp_path
+    method, live, database, saved, pg18_cluster, tmp_path
 ):
-    target = elsewhere(pg18_cluster, engine)
+    target = elsewhere(pg18_cluster, method)
     said = []
     try:
-        assert engine.check_restore(saved, into="newcomer") == []
+        assert method.check_restore(saved, into="newcomer") == []
         listener = Silent()
         listener.say = said.append
-        engine.restore_beside(tmp_path / "dump", saved, name="newcomer", jobs=2, progress=listener)
-        assert engine.count_rows("newcomer") == (saved["counts"], saved["sequences"])
+        method.restore_beside(tmp_path / "dump", saved, name="newcomer", jobs=2, progress=listener)
+        assert live.count_rows("newcomer") == (saved["counts"], saved["sequences"])
         assert any("roles there: app, reader" in line for line in said)
     finally:
         pg18_cluster.drop_databases("newcomer")
@@ -141,100 +147,100 @@ def test_to_a_newer_major_the_backup_fits_and_owners_are_left_out(
 
 
 @postgresql_18
-def test_to_an_older_major_is_refused(engine, saved, pg15_cluster):
-    target = elsewhere(pg15_cluster, engine)
+def test_to_an_older_major_is_refused(method, saved, pg15_cluster):
+    target = elsewhere(pg15_cluster, method)
     try:
-        [problem] = [p for p in engine.check_restore(saved, into="newcomer") if "older" in p]
+        [problem] = [p for p in method.check_restore(saved, into="newcomer") if "older" in p]
         assert problem.startswith("The backup is of PostgreSQL 18, the server is 15")
     finally:
         pg15_cluster.drop_databases(target)
 
 
-def elsewhere(cluster, engine) -> str:
+def elsewhere(cluster, method) -> str:
     """Point the alias at a database of another cluster."""
     from django.db import connections
 
     cluster.create_database(name="elsewhere")
-    settings = connections[engine.alias].settings_dict
+    settings = connections[method.alias].settings_dict
     settings["NAME"], settings["OPTIONS"] = "elsewhere", {"host": str(cluster.directory)}
     return "elsewhere"
 
 
 @postgresql_15
-def test_nothing_stands_in_the_way_of_an_ordinary_restore(engine, saved):
-    assert engine.check_restore(saved) == []
-    assert engine.check_in_place(saved) == []
+def test_nothing_stands_in_the_way_of_an_ordinary_restore(method, saved):
+    assert method.check_restore(saved) == []
+    assert method.check_in_place(saved) == []
 
 
 @postgresql_15
-def test_a_backup_of_another_database_needs_into(engine, saved):
+def test_a_backup_of_another_database_needs_into(method, saved):
     other = saved | {"database": saved["database"] | {"name": "other"}}
 
-    [problem] = engine.check_restore(other)
+    [problem] = method.check_restore(other)
 
     assert "The backup is of database other" in problem and "--into NAME" in problem
-    assert engine.check_restore(other, into="newcomer") == []
+    assert method.check_restore(other, into="newcomer") == []
 
 
 @postgresql_15
-def test_a_backup_of_another_server_needs_into(engine, saved):
+def test_a_backup_of_another_server_needs_into(method, saved):
     other = saved | {"database": saved["database"] | {"system_identifier": "1"}}
 
-    [problem] = engine.check_restore(other)
+    [problem] = method.check_restore(other)
 
     assert "The backup is of another server" in problem
 
 
 @postgresql_15
-def test_a_name_that_is_taken_is_refused(engine, saved):
-    [problem] = engine.check_restore(saved, into="postgres")
+def test_a_name_that_is_taken_is_refused(method, saved):
+    [problem] = method.check_restore(saved, into="postgres")
 
     assert "Database postgres exists already" in problem
 
 
 @postgresql_15
-def test_a_backup_of_sqlite_is_refused(engine, saved):
+def test_a_backup_of_sqlite_is_refused(method, saved):
     sqlite = saved | {"database": saved["database"] | {"engine": "sqlite"}}
 
-    [problem] = engine.check_restore(sqlite)
+    [problem] = method.check_restore(sqlite)
 
     assert problem == "The backup is of sqlite, and the database is PostgreSQL."
 
 
 @postgresql_15
-def test_without_createdb_the_way_in_place_is_offered(engine, database, saved, as_role):
+def test_without_createdb_the_way_in_place_is_offered(method, database, saved, as_role):
     database.cluster.execute("ALTER ROLE app NOCREATEDB")
     try:
-        [problem] = engine.check_restore(saved)
+        [problem] = method.check_restore(saved)
         assert "ALTER ROLE app CREATEDB" in problem and "--in-place" in problem
-        assert engine.check_in_place(saved) == []
+        assert method.check_in_place(saved) == []
     finally:
         database.cluster.execute("ALTER ROLE app CREATEDB")
 
 
 @postgresql_15
-def test_prepared_transactions_and_slots_are_named(engine, database, saved):
+def test_prepared_transactions_and_slots_are_named(method, database, saved):
     slot = f"feed_{database.name}"
     create = "SELECT pg_create_logical_replication_slot(%s, 'pgoutput')"
     database.cluster.execute(create, [slot], dbname=database.name)
     with database.connect() as connection:
         connection.execute("BEGIN; CREATE TABLE later (id int); PREPARE TRANSACTION 'booked'")
 
-    prepared, replication = engine.check_restore(saved)
+    prepared, replication = method.check_restore(saved)
 
     assert "Prepared transaction booked" in prepared and "ROLLBACK PREPARED 'booked'" in prepared
     assert f"pg_drop_replication_slot('{slot}')" in replication
 
 
 @postgresql_15
-def test_a_subscription_is_named(engine, database, saved):
+def test_a_subscription_is_named(method, database, saved):
     database.cluster.execute(
         "CREATE SUBSCRIPTION feed CONNECTION 'dbname=nowhere' PUBLICATION all_of_it"
         " WITH (connect = false)",
         dbname=database.name,
     )
     try:
-        [problem] = engine.check_restore(saved)
+        [problem] = method.check_restore(saved)
         assert "DROP SUBSCRIPTION feed" in problem
     finally:
         for statement in (
@@ -245,20 +251,20 @@ def test_a_subscription_is_named(engine, database, saved):
 
 
 @postgresql_15
-def test_a_role_that_is_gone_is_named(engine, saved):
+def test_a_role_that_is_gone_is_named(method, saved):
     saved["extra"]["roles"].append("left_the_company")
 
-    [problem] = engine.check_restore(saved)
+    [problem] = method.check_restore(saved)
 
     assert "no longer exist: left_the_company" in problem
 
 
 @postgresql_15
-def test_owners_we_cannot_give_back_are_named(engine, database, saved):
+def test_owners_we_cannot_give_back_are_named(method, database, saved):
     some_role(database.cluster, "accounting")
     saved["extra"]["owners"].append("accounting")
 
-    [problem] = engine.check_restore(saved)
+    [problem] = method.check_restore(saved)
 
     assert "belong to accounting" in problem
 
@@ -268,44 +274,44 @@ def test_owners_we_cannot_give_back_are_named(engine, database, saved):
     "extension, words",
     [("no_such_thing", "is not installed on the server"), ("pg_stat_statements", "superuser")],
 )
-def test_extensions_that_cannot_be_created_are_named(engine, saved, extension, words):
+def test_extensions_that_cannot_be_created_are_named(method, saved, extension, words):
     saved["extra"]["extensions"][extension] = "1.10"
 
-    [problem] = engine.check_restore(saved)
+    [problem] = method.check_restore(saved)
 
     assert extension in problem and words in problem
 
 
 @postgresql_15
-def test_settings_only_a_superuser_can_carry_over_are_named(engine, database, saved):
+def test_settings_only_a_superuser_can_carry_over_are_named(method, database, saved):
     database.cluster.execute(f"ALTER DATABASE {database.name} SET log_statement TO 'all'")
 
-    [problem] = engine.check_restore(saved)
+    [problem] = method.check_restore(saved)
 
     assert "cannot be carried over" in problem and "log_statement" in problem
 
 
 @postgresql_15
-def test_a_superusers_session_in_the_way_is_named(engine, database, saved):
+def test_a_superusers_session_in_the_way_is_named(method, database, saved):
     with database.cluster.connect(database.name):
-        [problem] = engine.check_restore(saved)
+        [problem] = method.check_restore(saved)
 
     assert "A session of role postgres is connected" in problem
 
 
 @postgresql_15
-def test_a_disk_too_small_is_told(engine, database, saved, as_role):
+def test_a_disk_too_small_is_told(method, database, saved, as_role):
     saved["database"]["size_bytes"] = 10**15
     as_role("postgres")  # may ask where the server keeps its data
 
-    [problem] = engine.check_restore(saved)
+    [problem] = method.check_restore(saved)
 
     assert "1200000000 MB" in problem and "MB free" in problem
 
 
 @postgresql
 @pytest.mark.parametrize("damage", ["data", "missing"])
-def test_a_failed_restore_leaves_nothing(engine, database, saved, tmp_path, damage):
+def test_a_failed_restore_leaves_nothing(method, database, saved, tmp_path, damage):
     victim = max((tmp_path / "dump").glob("[0-9]*.dat.gz"), key=lambda path: path.stat().st_size)
     if damage == "data":
         content = victim.read_bytes()
@@ -315,21 +321,21 @@ def test_a_failed_restore_leaves_nothing(engine, database, saved, tmp_path, dama
     before = portray(database.cluster, database.name)
 
     with pytest.raises(RestoreFailed, match="was dropped"):
-        restore(engine, tmp_path / "dump", saved)
+        restore(method, tmp_path / "dump", saved)
 
     assert database.databases() == [database.name]
     assert portray(database.cluster, database.name) == before
 
 
 @postgresql
-def test_in_place_replaces_everything(engine, database, saved, tmp_path):
+def test_in_place_replaces_everything(method, database, saved, tmp_path):
     before = portray(database.cluster, database.name)
     before.pop("analysed")
     database.execute("CREATE TABLE newer (trip_id int REFERENCES trip)")
     database.execute("UPDATE trip SET purpose = 'changed' WHERE id < 100")
     database.execute("SELECT lo_unlink(4242), lo_create(5)")
 
-    engine.restore_in_place(tmp_path / "dump", saved, progress=Silent())
+    method.restore_in_place(tmp_path / "dump", saved, progress=Silent())
 
     after = portray(database.cluster, database.name)
     assert after.pop("analysed") == [(True,)]
@@ -338,7 +344,7 @@ def test_in_place_replaces_everything(engine, database, saved, tmp_path):
 
 
 @pytest.fixture
-def unrestorable(engine, database, tmp_path):
+def unrestorable(method, database, tmp_path):
     """A dump that is sound and fails late: its index needs a search_path that a restore has not."""
     with database.connect() as connection:
         connection.execute("CREATE TABLE factor (n int); INSERT INTO factor VALUES (3)")
@@ -348,58 +354,58 @@ def unrestorable(engine, database, tmp_path):
         )
         connection.execute("CREATE TABLE way AS SELECT i FROM generate_series(1, 500) AS i")
         connection.execute("CREATE INDEX way_scaled ON way (scaled(i))")
-    return save(engine, tmp_path / "dump")
+    return save(method, tmp_path / "dump")
 
 
 @postgresql_15  # since 17, CREATE INDEX refuses such a function
-def test_a_restore_that_fails_late_leaves_nothing(engine, database, unrestorable, tmp_path):
+def test_a_restore_that_fails_late_leaves_nothing(method, database, unrestorable, tmp_path):
     with pytest.raises(RestoreFailed, match='relation "factor" does not exist'):
-        restore(engine, tmp_path / "dump", unrestorable)
+        restore(method, tmp_path / "dump", unrestorable)
 
     assert database.databases() == [database.name]
 
 
 @postgresql_15
-def test_a_failed_restore_in_place_changes_nothing(engine, database, unrestorable, tmp_path):
+def test_a_failed_restore_in_place_changes_nothing(method, database, unrestorable, tmp_path):
     database.execute("INSERT INTO way VALUES (1000)")
 
     with pytest.raises(RestoreFailed, match="rolled back"):
-        engine.restore_in_place(tmp_path / "dump", unrestorable, progress=Silent())
+        method.restore_in_place(tmp_path / "dump", unrestorable, progress=Silent())
 
     assert database.query("SELECT count(*) FROM way") == [(501,)]
 
 
 @postgresql_15
-def test_the_live_database_is_never_dropped(engine, database):
+def test_the_live_database_is_never_dropped(live, database):
     for name in (database.name, "postgres", "template1"):
         with pytest.raises(RestoreRefused):
-            engine.drop(name)
+            live.drop(name)
 
     assert database.exists(database.name)
 
 
 @postgresql_15
-def test_names_beside_stay_within_63_bytes_and_apart(engine, database):
+def test_names_beside_stay_within_63_bytes_and_apart(method, live, database):
     from django.db import connections
 
-    settings = connections[engine.alias].settings_dict
+    settings = connections[method.alias].settings_dict
     names = []
     for live in ("t" * 63, "t" * 62 + "u", "ü" * 31):
         settings["NAME"] = live
-        names.append(engine.name_beside("before_restore_20260131T020000Z"))
+        names.append(live.name_beside("before_restore_20260131T020000Z"))
 
     assert len(set(names)) == 3
     assert all(len(name.encode()) <= 63 for name in names)
 
 
 @postgresql_15
-def test_only_names_that_restores_give_are_beside(engine, database):
+def test_only_names_that_restores_give_are_beside(live, database):
     live = database.name
     mine = [f"{live}_failed_20260131T020000Z", f"{live}_before_restore_20260131T020001Z"]
     others = [f"{live}_before_restore", f"{live}_verify_me", f"{live}x_failed_20260131T020000Z"]
     for name in mine + others:
         database.cluster.execute(f'CREATE DATABASE "{name}" OWNER app')
     try:
-        assert engine.databases_beside() == mine
+        assert live.databases_beside() == mine
     finally:
         database.cluster.drop_databases(f"{live}x_failed_20260131T020000Z")

@@ -1,4 +1,4 @@
-"""`restore` as an operator runs it: on both engines, confirmed, declined, killed, and repaired."""
+"""`restore` as an operator runs it: on both databases, confirmed, declined, killed, repaired."""
 
 import signal
 import stat

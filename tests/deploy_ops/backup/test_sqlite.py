@@ -1,4 +1,4 @@
-"""The SQLite engine on real files, in both families of journal modes, with others at work."""
+"""SQLite on real files, in both families of journal modes, with others at work."""
 
 import multiprocessing
 import os
@@ -10,7 +10,8 @@ from contextlib import closing
 import pytest
 from django.db import connections
 
-from deploy_ops.backup.engines import engine_for
+from deploy_ops.backup.methods import method_for
+from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Answer
 from deploy_ops.databases.sqlite import copying
 from deploy_ops.errors import (
@@ -33,24 +34,29 @@ def journal_mode(request, trips):
 
 
 @pytest.fixture
-def engine(trips, django_alias):
-    return engine_for(django_alias)
+def method(trips, django_alias):
+    return method_for(django_alias)
 
 
 @pytest.fixture
-def dumped(engine, tmp_path):
-    """A dump of three trips, and its manifest as far as the engine needs it."""
+def live(trips, django_alias):
+    return database_for(django_alias)
+
+
+@pytest.fixture
+def dumped(method, tmp_path):
+    """A dump of three trips, and its manifest as far as the method needs it."""
     directory = tmp_path / "dumped"
     directory.mkdir(mode=0o700)
-    snapshot = engine.dump(directory, jobs=1, progress=Silent())
+    snapshot = method.dump(directory, jobs=1, progress=Silent())
     identity = {"engine": "sqlite", "size_bytes": 10_000}
     return directory, {"database": identity, "extra": snapshot.extra}, snapshot
 
 
-def restore(engine, dumped, kind="restoring"):
+def restore(method, dumped, kind="restoring"):
     directory, manifest, _ = dumped
-    name = engine.name_beside(f"{kind}_{STAMP}")
-    engine.restore_beside(directory, manifest, name=name, jobs=1, progress=Silent())
+    name = method.database.name_beside(f"{kind}_{STAMP}")
+    method.restore_beside(directory, manifest, name=name, jobs=1, progress=Silent())
     return name
 
 
@@ -59,17 +65,17 @@ def rows(path):
         return connection.execute("SELECT purpose FROM trip ORDER BY id").fetchall()
 
 
-def test_what_is_only_in_the_wal_is_in_the_dump(engine, trips, tmp_path):
+def test_what_is_only_in_the_wal_is_in_the_dump(method, trips, tmp_path):
     trips.execute("PRAGMA journal_mode = wal")
     with closing(trips.connect()) as writer:
         writer.execute("PRAGMA wal_autocheckpoint = 0")
         writer.executemany("INSERT INTO trip (purpose) VALUES (?)", [("x",)] * 5000)
-        snapshot = engine.dump(tmp_path, jobs=1, progress=Silent())
+        snapshot = method.dump(tmp_path, jobs=1, progress=Silent())
     assert snapshot.counts == {"trip": 5003}
     assert len(rows(tmp_path / "database.sqlite3")) == 5003
 
 
-def test_a_dump_is_one_moment_while_others_write(engine, trips, tmp_path, journal_mode):
+def test_a_dump_is_one_moment_while_others_write(method, trips, tmp_path, journal_mode):
     trips.execute("CREATE TABLE mirror (id integer PRIMARY KEY)")
     stop = threading.Event()
 
@@ -88,27 +94,27 @@ def test_a_dump_is_one_moment_while_others_write(engine, trips, tmp_path, journa
         for number in range(10):
             directory = tmp_path / str(number)
             directory.mkdir()
-            counts = engine.dump(directory, jobs=1, progress=Silent()).counts
+            counts = method.dump(directory, jobs=1, progress=Silent()).counts
             assert counts["trip"] == counts["mirror"] + 3
-            engine.read_through(directory)
+            method.read_through(directory)
     finally:
         stop.set()
         writer.join()
 
 
-def test_a_writer_that_never_ends_ends_the_dump(engine, trips, tmp_path, monkeypatch):
+def test_a_writer_that_never_ends_ends_the_dump(method, trips, tmp_path, monkeypatch):
     monkeypatch.setattr(copying, "STALL_SECONDS", 0.3)
     monkeypatch.setattr(copying, "LOCK_SECONDS", 0.1)
     with closing(trips.connect()) as hog:
         hog.execute("BEGIN EXCLUSIVE")
         with pytest.raises(Exception, match="locked|no progress"):
-            engine.dump(tmp_path, jobs=1, progress=Silent())
+            method.dump(tmp_path, jobs=1, progress=Silent())
 
 
 def test_a_stalled_dump_says_how_to_allow_reading_beside_writing(
-    engine, trips, tmp_path, monkeypatch
+    method, live, trips, tmp_path, monkeypatch
 ):
-    engine.mark()
+    live.mark()
     monkeypatch.setattr(copying, "STALL_SECONDS", 0.0)
     monkeypatch.setattr(copying, "COPY_PAGES", 1)
 
@@ -119,46 +125,46 @@ def test_a_stalled_dump_says_how_to_allow_reading_beside_writing(
 
     monkeypatch.setattr(copying.sqlite3, "connect", lambda *a, **o: _connect(*a, **o, factory=Busy))
     with pytest.raises(BackupFailed, match="PRAGMA journal_mode = WAL"):
-        engine.dump(tmp_path, jobs=1, progress=Silent())
+        method.dump(tmp_path, jobs=1, progress=Silent())
 
 
 _connect = sqlite3.connect
 
 
-def test_the_copy_leaves_no_side_files(engine, trips, tmp_path):
+def test_the_copy_leaves_no_side_files(method, trips, tmp_path):
     trips.execute("PRAGMA journal_mode = wal")
-    engine.dump(tmp_path, jobs=1, progress=Silent())
-    engine.read_through(tmp_path)
+    method.dump(tmp_path, jobs=1, progress=Silent())
+    method.read_through(tmp_path)
     assert os.listdir(tmp_path) == ["database.sqlite3"]
     assert (tmp_path / "database.sqlite3").stat().st_mode & 0o777 == 0o600
 
 
-def test_checks_that_use_functions_of_django_can_be_verified(engine, trips, tmp_path):
+def test_checks_that_use_functions_of_django_can_be_verified(method, trips, tmp_path):
     with closing(trips.connect()) as connection:
         connection.create_function("regexp", 2, lambda pattern, text: True)
         connection.execute("CREATE TABLE code (name text CHECK (name REGEXP '^[A-Z]+$'))")
         connection.execute("INSERT INTO code VALUES ('KVB')")
-    engine.dump(tmp_path, jobs=1, progress=Silent())
-    engine.read_through(tmp_path)
+    method.dump(tmp_path, jobs=1, progress=Silent())
+    method.read_through(tmp_path)
 
 
-def test_orphans_are_saved_as_they_are_and_told(engine, trips, tmp_path):
+def test_orphans_are_saved_as_they_are_and_told(method, trips, tmp_path):
     trips.execute("CREATE TABLE leg (trip integer REFERENCES trip (id))")
     trips.execute("INSERT INTO leg VALUES (99)")
-    assert engine.dump(tmp_path, jobs=1, progress=Silent()).extra == {"foreign_key_violations": 1}
+    assert method.dump(tmp_path, jobs=1, progress=Silent()).extra == {"foreign_key_violations": 1}
 
 
-def test_sequences_and_odd_names_are_counted(engine, trips, tmp_path):
+def test_sequences_and_odd_names_are_counted(method, trips, tmp_path):
     trips.execute('CREATE TABLE "a ""b"" %" (id integer PRIMARY KEY AUTOINCREMENT)')
     trips.execute('INSERT INTO "a ""b"" %" VALUES (41)')
     trips.execute("CREATE TABLE sqliteish (id integer)")
-    snapshot = engine.dump(tmp_path, jobs=1, progress=Silent())
+    snapshot = method.dump(tmp_path, jobs=1, progress=Silent())
     assert snapshot.counts == {'a "b" %': 1, "sqliteish": 0, "trip": 3}
     assert snapshot.sequences == {'a "b" %': 41}
 
 
 @pytest.mark.parametrize("where", ["head", "page", "tail"])
-def test_a_damaged_copy_does_not_pass(engine, trips, tmp_path, where):
+def test_a_damaged_copy_does_not_pass(method, trips, tmp_path, where):
     with closing(trips.connect()) as connection:
         connection.execute("CREATE INDEX by_purpose ON trip (purpose)")
         connection.execute("BEGIN")
@@ -167,7 +173,7 @@ def test_a_damaged_copy_does_not_pass(engine, trips, tmp_path, where):
             [(f"trip number {n}" * 5,) for n in range(5000)],
         )
         connection.execute("COMMIT")
-    engine.dump(tmp_path, jobs=1, progress=Silent())
+    method.dump(tmp_path, jobs=1, progress=Silent())
     path = tmp_path / "database.sqlite3"
     size = path.stat().st_size
     with path.open("r+b") as file:
@@ -177,130 +183,132 @@ def test_a_damaged_copy_does_not_pass(engine, trips, tmp_path, where):
             file.seek({"head": 0, "page": size // 2}[where])
             file.write(os.urandom(4096))
     with pytest.raises(BackupCorrupt, match="is damaged, says SQLite"):
-        engine.read_through(tmp_path)
+        method.read_through(tmp_path)
 
 
 def test_a_database_in_memory_is_refused(trips, django_alias, monkeypatch):
     monkeypatch.setitem(connections[django_alias].settings_dict, "NAME", ":memory:")
     with pytest.raises(ConfigurationError, match="SQLite in memory"):
-        engine_for(django_alias).identify()
+        database_for(django_alias).identify()
 
 
-def test_nobody_wrote_as_long_as_nobody_did(engine, trips, journal_mode):
-    mark = engine.mark()
-    with connections[engine.alias].cursor() as cursor:
+def test_nobody_wrote_as_long_as_nobody_did(method, live, trips, journal_mode):
+    mark = live.mark()
+    with connections[method.alias].cursor() as cursor:
         cursor.execute("INSERT INTO trip (purpose) VALUES ('ours')")
-    assert engine.writes_since(mark).answer is Answer.NOBODY
+    assert live.writes_since(mark).answer is Answer.NOBODY
     trips.execute("UPDATE trip SET km = 1")
-    assert engine.writes_since(mark).answer is Answer.WROTE
+    assert live.writes_since(mark).answer is Answer.WROTE
 
 
-def test_after_the_connection_was_closed_nobody_knows(engine):
-    mark = engine.mark()
-    connections[engine.alias].close()
-    assert engine.writes_since(mark).answer is Answer.UNKNOWN
+def test_after_the_connection_was_closed_nobody_knows(method, live):
+    mark = live.mark()
+    connections[method.alias].close()
+    assert live.writes_since(mark).answer is Answer.UNKNOWN
 
 
-def test_another_process_can_only_count(engine, trips, dumped):
+def test_another_process_can_only_count(live, trips, dumped):
     _, _, snapshot = dumped
     mark = snapshot.mark | {"connection": "of another process"}
-    assert engine.writes_since(mark).answer is Answer.UNKNOWN
+    assert live.writes_since(mark).answer is Answer.UNKNOWN
     trips.execute("DELETE FROM trip WHERE id = 1")
-    writes = engine.writes_since(mark)
+    writes = live.writes_since(mark)
     assert (writes.answer, writes.rows) == (Answer.WROTE, {"trip": -1})
-    assert engine.writes_since(mark, own_rows={"trip": -1}).answer is Answer.UNKNOWN
+    assert live.writes_since(mark, own_rows={"trip": -1}).answer is Answer.UNKNOWN
 
 
-def test_a_restore_beside_is_a_file_beside_with_the_same_rows(engine, trips, dumped):
-    name = restore(engine, dumped)
+def test_a_restore_beside_is_a_file_beside_with_the_same_rows(method, live, trips, dumped):
+    name = restore(method, dumped)
     assert name == str(trips.path.with_name(f"trips_restoring_{STAMP}.sqlite3"))
-    assert engine.count_rows(name) == ({"trip": 3}, {})
-    assert engine.databases_beside() == [name]
+    assert live.count_rows(name) == ({"trip": 3}, {})
+    assert live.databases_beside() == [name]
     assert os.stat(name).st_mode & 0o777 == 0o600
     with pytest.raises(RestoreRefused, match="exists"):
-        restore(engine, dumped)
-    engine.drop(name)
-    assert engine.databases_beside() == []
+        restore(method, dumped)
+    live.drop(name)
+    assert live.databases_beside() == []
 
 
-def test_a_damaged_dump_is_not_restored_and_leaves_nothing(engine, dumped):
+def test_a_damaged_dump_is_not_restored_and_leaves_nothing(method, live, dumped):
     with (dumped[0] / "database.sqlite3").open("r+b") as file:
         file.seek(4096)
         file.write(os.urandom(4096))
     with pytest.raises(RestoreFailed, match="the live database was not changed"):
-        restore(engine, dumped)
-    assert engine.databases_beside() == []
+        restore(method, dumped)
+    assert live.databases_beside() == []
 
 
-def test_the_live_database_is_not_dropped(engine, trips):
+def test_the_live_database_is_not_dropped(live, trips):
     with pytest.raises(RestoreRefused, match="is the live database"):
-        engine.drop(trips.name)
+        live.drop(trips.name)
     assert trips.path.exists()
 
 
-def test_other_files_are_not_taken_for_ours(engine, trips):
+def test_other_files_are_not_taken_for_ours(live, trips):
     for name in ("trips_before_restore_x.sqlite3", "other_verify_20260131T020000Z.sqlite3"):
         trips.path.with_name(name).touch()
-    assert engine.databases_beside() == []
+    assert live.databases_beside() == []
 
 
-def swap(engine, dumped, before=lambda: None):
-    kept = engine.name_beside(f"before_restore_{STAMP}")
-    beside = restore(engine, dumped)
-    engine.swap(beside, kept, before=before)
+def swap(method, dumped, before=lambda: None):
+    kept = method.database.name_beside(f"before_restore_{STAMP}")
+    beside = restore(method, dumped)
+    method.database.swap(beside, kept, before=before)
     return beside, kept
 
 
-def test_a_swap_brings_the_rows_back_and_keeps_the_others(engine, trips, dumped, journal_mode):
+def test_a_swap_brings_the_rows_back_and_keeps_the_others(
+    method, live, trips, dumped, journal_mode
+):
     trips.execute("DELETE FROM trip")
     trips.execute("CREATE TABLE newer (id integer)")
     with closing(trips.connect()) as client:
         assert client.execute("SELECT count(*) FROM trip").fetchone() == (0,)
-        beside, kept = swap(engine, dumped)
+        beside, kept = swap(method, dumped)
         assert client.execute("SELECT count(*) FROM trip").fetchone() == (3,)
     assert list(trips.schema()) == ["trip"]
     assert rows(kept) == []
     assert not os.path.exists(beside)
-    assert engine.databases_beside() == [kept]
+    assert live.databases_beside() == [kept]
     assert trips.query("PRAGMA journal_mode") == [
         (journal_mode if journal_mode == "wal" else "delete",)
     ]
 
 
 def test_an_older_kept_database_of_the_same_name_is_never_touched(
-    engine, trips, dumped, journal_mode
+    method, trips, dumped, journal_mode
 ):
     kept = trips.path.with_name(f"trips_before_restore_{STAMP}.sqlite3")
     kept.write_bytes(b"of the restore a moment ago")
     trips.execute("DELETE FROM trip WHERE id = 1")
     with pytest.raises(RestoreFailed, match="File exists"):
-        swap(engine, dumped)
+        swap(method, dumped)
     assert kept.read_bytes() == b"of the restore a moment ago"
     assert len(trips.query("SELECT * FROM trip")) == 2
 
 
 def test_the_proof_that_nobody_wrote_can_be_taken_under_the_lock(
-    engine, trips, dumped, journal_mode
+    method, live, trips, dumped, journal_mode
 ):
-    mark, answers = engine.mark(), []
-    swap(engine, dumped, before=lambda: answers.append(engine.writes_since(mark).answer))
+    mark, answers = live.mark(), []
+    swap(method, dumped, before=lambda: answers.append(live.writes_since(mark).answer))
     assert answers == [Answer.NOBODY]
 
 
-def test_what_before_raises_stops_the_exchange(engine, trips, dumped, journal_mode):
+def test_what_before_raises_stops_the_exchange(method, live, trips, dumped, journal_mode):
     trips.execute("DELETE FROM trip WHERE id = 1")
 
     def refuse():
         raise RestoreRefused("Somebody wrote.")
 
     with pytest.raises(RestoreRefused, match="Somebody wrote"):
-        swap(engine, dumped, before=refuse)
+        swap(method, dumped, before=refuse)
     assert len(trips.query("SELECT * FROM trip")) == 2
-    assert [name for name in engine.databases_beside() if "before_restore" in name] == []
+    assert [name for name in live.databases_beside() if "before_restore" in name] == []
     trips.execute("INSERT INTO trip (purpose) VALUES ('still writable')")
 
 
-def test_nobody_writes_between_the_copy_and_the_exchange(engine, trips, dumped, journal_mode):
+def test_nobody_writes_between_the_copy_and_the_exchange(method, trips, dumped, journal_mode):
     refused = []
 
     def try_to_write():
@@ -309,12 +317,12 @@ def test_nobody_writes_between_the_copy_and_the_exchange(engine, trips, dumped, 
                 other.execute("INSERT INTO trip (purpose) VALUES ('too late')")
             refused.append(True)
 
-    swap(engine, dumped, before=try_to_write)
+    swap(method, dumped, before=try_to_write)
     assert refused == [True]
 
 
 def test_a_writer_that_does_not_let_go_stops_the_exchange(
-    engine, trips, dumped, journal_mode, monkeypatch
+    method, trips, dumped, journal_mode, monkeypatch
 ):
     monkeypatch.setattr(copying, "LOCK_SECONDS", 0.3)
     with closing(trips.connect()) as hog:
@@ -322,7 +330,7 @@ def test_a_writer_that_does_not_let_go_stops_the_exchange(
         hog.execute("INSERT INTO trip (purpose) VALUES ('being written')")
         started = time.monotonic()
         with pytest.raises(RestoreFailed, match="Stop what writes to it"):
-            swap(engine, dumped)
+            swap(method, dumped)
         assert time.monotonic() - started < 20
         hog.execute("COMMIT")
     assert len(trips.query("SELECT * FROM trip")) == 4
@@ -343,7 +351,7 @@ def hammer(path, acknowledged, stop):
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])
-def test_every_acknowledged_row_is_in_the_live_or_the_kept_database(engine, trips, dumped, mode):
+def test_every_acknowledged_row_is_in_the_live_or_the_kept_database(method, trips, dumped, mode):
     trips.execute(f"PRAGMA journal_mode = {mode}")
     context = multiprocessing.get_context("spawn")
     acknowledged, stop = context.Queue(), context.Event()
@@ -352,7 +360,7 @@ def test_every_acknowledged_row_is_in_the_live_or_the_kept_database(engine, trip
     try:
         first = acknowledged.get(timeout=30)
         time.sleep(0.3)
-        _, kept = swap(engine, dumped)
+        _, kept = swap(method, dumped)
         time.sleep(0.3)
     finally:
         stop.set()
@@ -369,40 +377,42 @@ def test_every_acknowledged_row_is_in_the_live_or_the_kept_database(engine, trip
     assert set(ids) <= found
 
 
-def test_a_swap_killed_before_it_began_is_undone(engine, trips, dumped):
-    beside, kept = restore(engine, dumped), engine.name_beside(f"before_restore_{STAMP}")
+def test_a_swap_killed_before_it_began_is_undone(method, live, trips, dumped):
+    beside, kept = restore(method, dumped), live.name_beside(f"before_restore_{STAMP}")
     trips.execute("DELETE FROM trip")
-    assert "had not begun" in engine.repair_swap(beside, kept)
+    assert "had not begun" in live.repair_swap(beside, kept)
     assert trips.query("SELECT * FROM trip") == []
-    assert engine.databases_beside() == [beside]
+    assert live.databases_beside() == [beside]
 
 
-def test_a_swap_killed_right_after_it_is_finished(engine, trips, dumped, monkeypatch):
+def test_a_swap_killed_right_after_it_is_finished(method, live, trips, dumped, monkeypatch):
     trips.execute("DELETE FROM trip")
-    monkeypatch.setattr("deploy_ops.backup.engines.sqlite.remove", lambda path: None)
-    beside, kept = swap(engine, dumped)
+    monkeypatch.setattr("deploy_ops.databases.sqlite.remove", lambda path: None)
+    beside, kept = swap(method, dumped)
     monkeypatch.undo()
     assert os.path.exists(beside)
-    assert "had finished" in engine.repair_swap(beside, kept)
+    assert "had finished" in live.repair_swap(beside, kept)
     assert len(trips.query("SELECT * FROM trip")) == 3
-    assert engine.databases_beside() == [kept]
+    assert live.databases_beside() == [kept]
 
 
-def test_a_swap_after_which_somebody_wrote_keeps_all_three(engine, trips, dumped, monkeypatch):
-    monkeypatch.setattr("deploy_ops.backup.engines.sqlite.remove", lambda path: None)
-    beside, kept = swap(engine, dumped)
+def test_a_swap_after_which_somebody_wrote_keeps_all_three(
+    method, live, trips, dumped, monkeypatch
+):
+    monkeypatch.setattr("deploy_ops.databases.sqlite.remove", lambda path: None)
+    beside, kept = swap(method, dumped)
     monkeypatch.undo()
     trips.execute("INSERT INTO trip (purpose) VALUES ('since')")
-    assert "written to since" in engine.repair_swap(beside, kept)
-    assert sorted(engine.databases_beside()) == sorted([beside, kept])
+    assert "written to since" in live.repair_swap(beside, kept)
+    assert sorted(live.databases_beside()) == sorted([beside, kept])
 
 
-def test_what_stands_in_the_way_is_told_before(engine, trips, dumped, monkeypatch):
+def test_what_stands_in_the_way_is_told_before(method, trips, dumped, monkeypatch):
     directory, manifest, _ = dumped
     foreign = manifest | {"database": {"engine": "postgresql", "size_bytes": 1}}
-    assert engine.check_restore(manifest) == []
-    assert "is of postgresql" in engine.check_restore(foreign)[0]
-    taken = engine.check_restore(manifest, into=trips.path.name)
+    assert method.check_restore(manifest) == []
+    assert "is of postgresql" in method.check_restore(foreign)[0]
+    taken = method.check_restore(manifest, into=trips.path.name)
     assert taken == [f"{trips.path} exists; choose another name."]
     huge = manifest | {"database": manifest["database"] | {"size_bytes": 10**18}}
-    assert "MB free, and the restore needs" in engine.check_restore(huge)[0]
+    assert "MB free, and the restore needs" in method.check_restore(huge)[0]

@@ -7,8 +7,8 @@ import pytest
 
 from deploy_ops.backup import verification
 from deploy_ops.backup.catalog import Level, find_entry
-from deploy_ops.backup.engines import engine_for
 from deploy_ops.backup.manifest import describe_files, seal
+from deploy_ops.backup.methods import method_for
 from deploy_ops.backup.verification import verify_backup
 from deploy_ops.errors import BackupCorrupt, ConfigurationError, RestoreRefused
 
@@ -140,8 +140,8 @@ def test_the_scratch_database_is_dropped_even_when_checking_fails(
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_what_cannot_be_tried_says_nothing_about_the_backup(take, django_alias, monkeypatch):
     backup = take()
-    engine = type(engine_for(django_alias))
-    monkeypatch.setattr(engine, "check_restore", lambda *args, **kwargs: ["There is no room."])
+    method = type(method_for(django_alias))
+    monkeypatch.setattr(method, "check_restore", lambda *args, **kwargs: ["There is no room."])
     with pytest.raises(RestoreRefused, match="There is no room"):
         verify_backup(backup, Level.RESTORE, alias=django_alias)
     assert backup.failure is None

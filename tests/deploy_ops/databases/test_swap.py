@@ -6,7 +6,8 @@ import time
 import psycopg
 import pytest
 
-from deploy_ops.backup.engines import engine_for
+from deploy_ops.backup.methods import method_for
+from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Answer
 from deploy_ops.errors import RestoreFailed, SwapUnfinished
 from tests.deploy_ops.backup.portraits import restore, save
@@ -17,18 +18,23 @@ KEPT = "before_restore_20260131T020000Z"
 
 
 @pytest.fixture
-def engine(django_alias):
-    return engine_for(django_alias)
+def method(django_alias):
+    return method_for(django_alias)
 
 
 @pytest.fixture
-def beside(engine, database, tmp_path):
+def live(django_alias):
+    return database_for(django_alias)
+
+
+@pytest.fixture
+def beside(method, live, database, tmp_path):
     """A live database with two trips, and beside it one with the first trip alone."""
     database.execute("CREATE TABLE trip (id serial PRIMARY KEY, purpose text)")
     database.execute("INSERT INTO trip (purpose) VALUES ('saved')")
-    manifest = save(engine, tmp_path / "dump")
+    manifest = save(method, tmp_path / "dump")
     database.execute("INSERT INTO trip (purpose) VALUES ('later')")
-    return restore(engine, tmp_path / "dump", manifest)
+    return restore(method, tmp_path / "dump", manifest)
 
 
 def purposes(database, name: str | None = None) -> list[str]:
@@ -44,10 +50,10 @@ def is_open(database, name: str) -> bool:
 
 
 @postgresql
-def test_the_live_name_is_the_restored_database_and_the_old_one_is_kept(engine, database, beside):
-    kept = engine.name_beside(KEPT)
+def test_the_live_name_is_the_restored_database_and_the_old_one_is_kept(live, database, beside):
+    kept = live.name_beside(KEPT)
 
-    engine.swap(beside, kept, before=lambda: None)
+    live.swap(beside, kept, before=lambda: None)
 
     assert (purposes(database), purposes(database, kept)) == (["saved"], ["saved", "later"])
     assert is_open(database, database.name) and is_open(database, kept)
@@ -55,7 +61,7 @@ def test_the_live_name_is_the_restored_database_and_the_old_one_is_kept(engine, 
 
 
 @postgresql
-def test_each_acknowledged_write_is_in_one_of_the_two(engine, database, beside):
+def test_each_acknowledged_write_is_in_one_of_the_two(live, database, beside):
     stop, acknowledged, refused = threading.Event(), [], []
 
     def write(worker: int) -> None:
@@ -76,8 +82,8 @@ def test_each_acknowledged_write_is_in_one_of_the_two(engine, database, beside):
     for writer in writers:
         writer.start()
     time.sleep(0.3)
-    kept = engine.name_beside(KEPT)
-    engine.swap(beside, kept, before=lambda: None)
+    kept = live.name_beside(KEPT)
+    live.swap(beside, kept, before=lambda: None)
     time.sleep(0.3)
     stop.set()
     for writer in writers:
@@ -89,12 +95,12 @@ def test_each_acknowledged_write_is_in_one_of_the_two(engine, database, beside):
 
 
 @postgresql
-def test_before_runs_when_nobody_is_left_and_its_refusal_reopens(engine, database, beside):
+def test_before_runs_when_nobody_is_left_and_its_refusal_reopens(live, database, beside):
     seen = []
 
     def refuse() -> None:
         query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND pid <> ALL(%s)"
-        own = [engine._witness.info.backend_pid]
+        own = [live._witness.info.backend_pid]
         seen.append(database.cluster.execute(query, [database.name, own]))
         with pytest.raises(psycopg.OperationalError, match="not currently accepting"):
             database.connect()
@@ -102,7 +108,7 @@ def test_before_runs_when_nobody_is_left_and_its_refusal_reopens(engine, databas
 
     with database.connect() as other, pytest.raises(RestoreFailed, match="others wrote"):
         other.execute("SELECT 1")
-        engine.swap(beside, engine.name_beside(KEPT), before=refuse)
+        live.swap(beside, live.name_beside(KEPT), before=refuse)
 
     assert seen == [[(0,)]]
     assert purposes(database) == ["saved", "later"] and is_open(database, database.name)
@@ -110,67 +116,67 @@ def test_before_runs_when_nobody_is_left_and_its_refusal_reopens(engine, databas
 
 
 @postgresql
-def test_writes_of_terminated_sessions_are_seen_in_before(engine, database, beside):
+def test_writes_of_terminated_sessions_are_seen_in_before(live, database, beside):
     answers = []
     with database.connect() as other:
-        mark = engine.mark()
+        mark = live.mark()
         other.execute("INSERT INTO trip (purpose) VALUES ('a second ago')")
-        kept = engine.name_beside(KEPT)
-        engine.swap(beside, kept, before=lambda: answers.append(engine.writes_since(mark)))
+        kept = live.name_beside(KEPT)
+        live.swap(beside, kept, before=lambda: answers.append(live.writes_since(mark)))
 
     assert answers[0].answer is Answer.WROTE and answers[0].rows == {"public.trip": 1}
 
 
 @postgresql
-def test_nobody_is_proven_in_before(engine, database, beside):
+def test_nobody_is_proven_in_before(live, database, beside):
     answers = []
     with database.connect() as other:
         other.execute("SELECT * FROM trip")
-        mark = engine.mark()
-        kept = engine.name_beside(KEPT)
-        engine.swap(beside, kept, before=lambda: answers.append(engine.writes_since(mark)))
+        mark = live.mark()
+        kept = live.name_beside(KEPT)
+        live.swap(beside, kept, before=lambda: answers.append(live.writes_since(mark)))
 
     assert answers[0].answer is Answer.NOBODY
 
 
 @postgresql_15
-def test_a_session_that_may_not_be_ended_stops_it_and_is_named(engine, database, beside):
+def test_a_session_that_may_not_be_ended_stops_it_and_is_named(live, database, beside):
     with database.cluster.connect(database.name) as superuser:
         superuser.execute("SET application_name = 'nightly report'")
         with pytest.raises(RestoreFailed, match="nightly report of role postgres"):
-            engine.swap(beside, engine.name_beside(KEPT), before=lambda: None)
+            live.swap(beside, live.name_beside(KEPT), before=lambda: None)
 
     assert purposes(database) == ["saved", "later"] and is_open(database, database.name)
 
 
 @postgresql_15
-def test_a_prepared_transaction_stops_it(engine, database, beside):
+def test_a_prepared_transaction_stops_it(live, database, beside):
     with database.connect() as connection:
         connection.execute(
             "BEGIN; INSERT INTO trip (purpose) VALUES ('x'); PREPARE TRANSACTION 'x'"
         )
 
     with pytest.raises(RestoreFailed, match="prepared transaction"):
-        engine.swap(beside, engine.name_beside(KEPT), before=lambda: None)
+        live.swap(beside, live.name_beside(KEPT), before=lambda: None)
 
     assert is_open(database, database.name)
 
 
 @postgresql_15
-def test_our_own_session_ended_from_outside_leaves_the_door_open(engine, database, beside):
+def test_our_own_session_ended_from_outside_leaves_the_door_open(live, database, beside):
     end = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE application_name LIKE 'deploy_ops/swap/%'"""
 
     with pytest.raises(RestoreFailed, match="connection was lost"):
-        kept = engine.name_beside(KEPT)
-        engine.swap(beside, kept, before=lambda: database.cluster.execute(end))
+        kept = live.name_beside(KEPT)
+        live.swap(beside, kept, before=lambda: database.cluster.execute(end))
 
     assert purposes(database) == ["saved", "later"] and is_open(database, database.name)
 
 
 KILL = """
 import os, signal
-from deploy_ops.backup.engines import engine_for
+from deploy_ops.databases import database_for
 from deploy_ops.databases.postgresql import swap
 original = swap.{function}
 def fatal(*args, **options):
@@ -178,7 +184,7 @@ def fatal(*args, **options):
         original(*args, **options)
     os.kill(os.getpid(), signal.SIGKILL)
 swap.{function} = fatal
-engine_for("default").swap("{beside}", "{kept}", before=lambda: None)
+database_for("default").swap("{beside}", "{kept}", before=lambda: None)
 """
 STEPS = {
     "closed": ("_allow", "after"),
@@ -190,13 +196,13 @@ STEPS = {
 
 @postgresql
 @pytest.mark.parametrize("step", STEPS)
-def test_kill_9_at_any_step_is_repaired(engine, database, beside, project, step):
+def test_kill_9_at_any_step_is_repaired(live, database, beside, project, step):
     function, moment = STEPS[step]
-    kept = engine.name_beside(KEPT)
+    kept = live.name_beside(KEPT)
     code = KILL.format(function=function, moment=moment, beside=beside, kept=kept)
     assert project.run("shell", "-c", code).code == -9
 
-    told = engine.repair_swap(beside, kept)
+    told = live.repair_swap(beside, kept)
 
     swapped = step in ("renamed_and_closed", "reopened")
     assert told.startswith("The exchange was complete" if swapped else "The exchange had not taken")
@@ -204,26 +210,26 @@ def test_kill_9_at_any_step_is_repaired(engine, database, beside, project, step)
     assert purposes(database) == (["saved"] if swapped else ["saved", "later"])
     assert is_open(database, database.name)
     assert not swapped or is_open(database, kept)
-    assert "open again" not in engine.repair_swap(beside, kept)
+    assert "open again" not in live.repair_swap(beside, kept)
 
 
 @postgresql_15
-def test_repair_finishes_renames_that_somebody_began_by_hand(engine, database, beside):
-    kept = engine.name_beside(KEPT)
+def test_repair_finishes_renames_that_somebody_began_by_hand(live, database, beside):
+    kept = live.name_beside(KEPT)
     database.cluster.execute(f'ALTER DATABASE "{database.name}" RENAME TO "{kept}"')
 
-    engine.repair_swap(beside, kept)
+    live.repair_swap(beside, kept)
 
     assert purposes(database) == ["saved"] and purposes(database, kept) == ["saved", "later"]
 
 
 @postgresql_15
-def test_repair_without_anything_to_repair_asks_for_a_person(engine, database, beside):
-    kept = engine.name_beside(KEPT)
+def test_repair_without_anything_to_repair_asks_for_a_person(live, database, beside):
+    kept = live.name_beside(KEPT)
     database.cluster.execute(f'ALTER DATABASE "{database.name}" RENAME TO "{kept}"')
     database.cluster.execute(f'DROP DATABASE "{beside}"')
 
     with pytest.raises(SwapUnfinished, match="There is no database"):
-        engine.repair_swap(beside, kept)
+        live.repair_swap(beside, kept)
 
     database.cluster.execute(f'ALTER DATABASE "{kept}" RENAME TO "{database.name}"')

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from deploy_ops.backup.engines import engine_for
+from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Answer
 from deploy_ops.databases.postgresql import writes
 
@@ -12,8 +12,8 @@ pytestmark = pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True
 
 
 @pytest.fixture
-def engine(django_alias):
-    return engine_for(django_alias)
+def live(django_alias):
+    return database_for(django_alias)
 
 
 @pytest.fixture
@@ -40,18 +40,18 @@ def transaction(database):
     database.cluster.execute("SELECT pg_current_xact_id()")
 
 
-def test_nothing_happened(engine, trips):
-    mark = engine.mark()
+def test_nothing_happened(live, trips):
+    mark = live.mark()
 
-    assert engine.writes_since(mark).answer is Answer.NOBODY
+    assert live.writes_since(mark).answer is Answer.NOBODY
 
 
-def test_reading_is_not_writing(engine, trips):
-    mark = engine.mark()
+def test_reading_is_not_writing(live, trips):
+    mark = live.mark()
     transaction(trips)
     trips.query("SELECT * FROM trip")
 
-    found = engine.writes_since(mark)
+    found = live.writes_since(mark)
 
     assert found.answer is Answer.NOBODY and "tuple counters" in found.evidence
 
@@ -66,81 +66,81 @@ def test_reading_is_not_writing(engine, trips):
         ("CREATE TABLE newer AS SELECT generate_series(1, 5)", {"public.newer": 5}),
     ],
 )
-def test_each_kind_of_write_is_seen(engine, trips, statement, rows):
-    mark = engine.mark()
+def test_each_kind_of_write_is_seen(live, trips, statement, rows):
+    mark = live.mark()
     write(trips, statement)
 
-    found = engine.writes_since(mark)
+    found = live.writes_since(mark)
 
     assert (found.answer, found.rows) == (Answer.WROTE, rows)
 
 
-def test_our_own_rows_are_not_others(engine, trips):
-    mark = engine.mark()
+def test_our_own_rows_are_not_others(live, trips):
+    mark = live.mark()
     write(trips, "INSERT INTO trip VALUES (3, 'z'), (4, 'z')")
 
-    assert engine.writes_since(mark, own_rows={"public.trip": 2}).answer is Answer.NOBODY
-    more = engine.writes_since(mark, own_rows={"public.trip": 1})
+    assert live.writes_since(mark, own_rows={"public.trip": 2}).answer is Answer.NOBODY
+    more = live.writes_since(mark, own_rows={"public.trip": 1})
     assert (more.answer, more.rows) == (Answer.WROTE, {"public.trip": 1})
 
 
-def test_rows_of_djangos_own_open_session_are_reported(engine, trips, django_alias):
+def test_rows_of_djangos_own_open_session_are_reported(live, trips, django_alias):
     from django.db import connections
 
     with connections[django_alias].cursor() as cursor:
         cursor.execute("SELECT 1")
-        mark = engine.mark()
+        mark = live.mark()
         cursor.execute("INSERT INTO trip VALUES (3, 'z')")
         cursor.execute("INSERT INTO trip VALUES (4, 'z')")
 
-    assert engine.writes_since(mark, own_rows={"public.trip": 2}).answer is Answer.NOBODY
+    assert live.writes_since(mark, own_rows={"public.trip": 2}).answer is Answer.NOBODY
 
 
 @pytest.mark.parametrize(
     "statement",
     ["TRUNCATE trip", "DROP TABLE receipt", "ALTER TABLE trip ALTER id TYPE bigint"],
 )
-def test_what_takes_the_counters_away_is_not_nobody(engine, trips, statement):
-    mark = engine.mark()
+def test_what_takes_the_counters_away_is_not_nobody(live, trips, statement):
+    mark = live.mark()
     write(trips, statement)
 
-    assert engine.writes_since(mark).answer is Answer.UNKNOWN
+    assert live.writes_since(mark).answer is Answer.UNKNOWN
 
 
-def test_our_own_rewrite_is_no_doubt(engine, trips):
-    mark = engine.mark()
+def test_our_own_rewrite_is_no_doubt(live, trips):
+    mark = live.mark()
     write(trips, "ALTER TABLE trip ALTER id TYPE bigint")
 
-    assert engine.writes_since(mark, own_rows={"public.trip": 0}).answer is Answer.NOBODY
+    assert live.writes_since(mark, own_rows={"public.trip": 0}).answer is Answer.NOBODY
 
 
-def test_a_transaction_that_was_open_at_the_mark_is_seen(engine, trips):
+def test_a_transaction_that_was_open_at_the_mark_is_seen(live, trips):
     with trips.connect() as other:
         other.execute("BEGIN")
         other.execute("INSERT INTO trip VALUES (3, 'z')")
-        mark = engine.mark()
+        mark = live.mark()
         other.execute("COMMIT")
 
-    assert engine.writes_since(mark).answer is Answer.WROTE
+    assert live.writes_since(mark).answer is Answer.WROTE
 
 
-def test_reset_statistics_prove_nothing(engine, trips):
-    mark = engine.mark()
+def test_reset_statistics_prove_nothing(live, trips):
+    mark = live.mark()
     trips.cluster.execute("SELECT pg_stat_reset()", dbname=trips.name)
     transaction(trips)
 
-    found = engine.writes_since(mark)
+    found = live.writes_since(mark)
 
     assert found.answer is Answer.UNKNOWN and "reset" in found.evidence
 
 
-def test_another_database_proves_nothing(engine, trips):
-    mark = engine.mark() | {"database_oid": 1}
+def test_another_database_proves_nothing(live, trips):
+    mark = live.mark() | {"database_oid": 1}
 
-    assert engine.writes_since(mark).answer is Answer.UNKNOWN
+    assert live.writes_since(mark).answer is Answer.UNKNOWN
 
 
-def test_uncounted_writes_are_found_in_the_write_ahead_log(engine, trips, django_alias):
+def test_uncounted_writes_are_found_in_the_write_ahead_log(live, trips, django_alias):
     with trips.cluster.connect(trips.name) as superuser:
         mark = writes.take_mark(superuser)
         superuser.execute("SET track_counts = off")
@@ -149,7 +149,7 @@ def test_uncounted_writes_are_found_in_the_write_ahead_log(engine, trips, django
         superuser.execute("DELETE FROM trip")
         superuser.execute("ROLLBACK")
         superuser.execute("RESET track_counts")
-        by_counters = engine.writes_since(mark)
+        by_counters = live.writes_since(mark)
         by_log = writes.writes_since(superuser, mark)
 
     assert by_counters.answer is Answer.NOBODY  # the app's role cannot read the log
@@ -157,7 +157,7 @@ def test_uncounted_writes_are_found_in_the_write_ahead_log(engine, trips, django
     assert by_log.evidence == "write-ahead log"
 
 
-def test_the_write_ahead_log_proves_what_reset_statistics_cannot(engine, trips):
+def test_the_write_ahead_log_proves_what_reset_statistics_cannot(trips):
     with trips.cluster.connect(trips.name) as superuser:
         mark = writes.take_mark(superuser)
         write(trips, "INSERT INTO trip SELECT i, 'ours' FROM generate_series(1, 50) AS i")

@@ -1,1 +1,55 @@
-"""PostgreSQL saved by its own programs."""
+"""PostgreSQL by pg_dump and pg_restore of the server's own major version."""
+
+import os
+from pathlib import Path
+
+from django.db import connections
+
+from deploy_ops.backup.methods.base import Method, Snapshot
+from deploy_ops.backup.methods.pg_dump import archive, checks, dump, in_place, load
+from deploy_ops.databases.base import Json
+from deploy_ops.databases.postgresql.server import Server, server_of
+from deploy_ops.progress import Progress
+
+
+class PgDump(Method):
+    """An archive of one PostgreSQL database, which is reached directly."""
+
+    @property
+    def _server(self) -> Server:
+        return server_of(self.alias)
+
+    def check_backup(self) -> list[str]:
+        """Look for what would make `dump` fail."""
+        name = f"deploy_ops/look/{os.getpid()}"
+        with self._server.connect(application_name=name) as connection:
+            return checks.check_backup(connection)
+
+    def dump(self, directory: Path, *, jobs: int, progress: Progress) -> Snapshot:
+        """Write the database into the empty directory; raises BackupFailed, ProgramError."""
+        return dump.dump(self._server, directory, jobs=jobs, progress=progress)
+
+    def read_through(self, directory: Path) -> None:
+        """Read a dump to its last byte as a restore would; raises BackupCorrupt."""
+        archive.read_through(directory)
+
+    def check_restore(self, manifest: Json, *, into: str | None = None) -> list[str]:
+        """Look for what would make the restore beside and the exchange fail."""
+        return checks.check_restore(self._server, manifest, into=into)
+
+    def restore_beside(
+        self, directory: Path, manifest: Json, *, name: str, jobs: int, progress: Progress
+    ) -> None:
+        """Create database `name` from the dump; raises RestoreFailed, and then it is gone again."""
+        load.restore_beside(
+            self._server, directory, manifest, name=name, jobs=jobs, progress=progress
+        )
+
+    def check_in_place(self, manifest: Json) -> list[str]:
+        """Look for what would make the restore in place fail."""
+        return checks.check_in_place(self._server, manifest)
+
+    def restore_in_place(self, directory: Path, manifest: Json, *, progress: Progress) -> None:
+        """Replace the contents of the live database in one transaction; raises RestoreFailed."""
+        connections[self.alias].close()
+        in_place.restore_in_place(self._server, directory, progress=progress)

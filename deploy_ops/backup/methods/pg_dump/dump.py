@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from deploy_ops.backup.engines.base import Snapshot
+from deploy_ops.backup.methods.base import Snapshot
 from deploy_ops.backup.methods.pg_dump import archive
 from deploy_ops.backup.methods.pg_dump.lines import follow_tables
 from deploy_ops.databases.postgresql import properties, tables, writes

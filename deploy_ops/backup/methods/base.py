@@ -1,0 +1,73 @@
+"""What a way of saving a database has to do: the contract of pg_dump and sqlite.
+
+A restore never touches the live database until the exchange: `restore_beside` builds a second
+database, the rows that the database counts in it and the caller's comparison prove it, and
+`Database.swap` exchanges the two.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deploy_ops.databases.base import Counts, Json
+from deploy_ops.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What `dump` saw, all in the transaction snapshot of the dump itself.
+
+    `mark` is the position before the snapshot, for `writes_since`; `extra` holds what only this
+    method knows (extensions, roles, database-level settings).
+    """
+
+    counts: Counts
+    sequences: Counts
+    migrations: list[tuple[str, str]]
+    mark: Json
+    versions: Mapping[str, str]
+    extra: Json = field(default_factory=dict)
+
+
+class Method(ABC):
+    """One way of saving the database behind one alias, and of putting it back."""
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+
+    @abstractmethod
+    def check_backup(self) -> list[str]:
+        """Look for what would make `dump` fail; a sentence each, with its remedy."""
+
+    @abstractmethod
+    def dump(self, directory: Path, *, jobs: int, progress: Progress) -> Snapshot:
+        """Write the database into the empty directory; raises BackupFailed, ProgramError."""
+
+    @abstractmethod
+    def read_through(self, directory: Path) -> None:
+        """Read a dump to its last byte as a restore would (level L2); raises BackupCorrupt."""
+
+    @abstractmethod
+    def check_restore(self, manifest: Json, *, into: str | None = None) -> list[str]:
+        """Look for what would make the restore fail; a sentence each, with its remedy."""
+
+    @abstractmethod
+    def restore_beside(
+        self, directory: Path, manifest: Json, *, name: str, jobs: int, progress: Progress
+    ) -> None:
+        """Create database `name` from the dump, analysed, with the live one's settings and ACL.
+
+        Raises RestoreFailed; what was created is dropped again.
+        """
+
+    @abstractmethod
+    def check_in_place(self, manifest: Json) -> list[str]:
+        """Look for what would make `restore_in_place` fail; a method without it says so."""
+
+    @abstractmethod
+    def restore_in_place(self, directory: Path, manifest: Json, *, progress: Progress) -> None:
+        """Replace the contents of the live database in one transaction.
+
+        Raises RestoreFailed; RestoreRefused from a method without it.
+        """

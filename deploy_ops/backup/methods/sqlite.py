@@ -1,0 +1,150 @@
+"""SQLite saved as one file, by its own backup API."""
+
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+from deploy_ops.backup.methods.base import Method, Snapshot
+from deploy_ops.databases.base import Json
+from deploy_ops.databases.sqlite import SqliteDatabase
+from deploy_ops.databases.sqlite.contents import (
+    check_integrity,
+    count_rows,
+    find_orphans,
+    read_migrations,
+    read_sequences,
+)
+from deploy_ops.databases.sqlite.copying import (
+    Stalled,
+    claim,
+    copy_database,
+    frozen,
+    reading,
+    remove,
+)
+from deploy_ops.errors import (
+    BackupCorrupt,
+    BackupFailed,
+    DatabaseUnavailable,
+    RestoreFailed,
+    RestoreRefused,
+)
+from deploy_ops.files import sync_directory
+from deploy_ops.progress import Progress
+
+FILE = "database.sqlite3"
+
+
+class SqliteCopy(Method):
+    """A copy of the SQLite database behind an alias."""
+
+    def __init__(self, alias: str) -> None:
+        super().__init__(alias)
+        self.database = SqliteDatabase(alias)
+
+    def check_backup(self) -> list[str]:
+        """Look for a file that is missing or not a database."""
+        try:
+            self.database.identify()
+        except DatabaseUnavailable as error:
+            return [str(error)]
+        return []
+
+    def dump(self, directory: Path, *, jobs: int, progress: Progress) -> Snapshot:
+        """Copy the database and count its rows in the copy."""
+        mark = self.database.mark()
+        target = claim(directory / FILE)
+        try:
+            with reading(self.database.path) as source:
+                copy_database(source, target, progress, "Database")
+            with frozen(target) as copy:
+                counts, sequences = count_rows(copy), read_sequences(copy)
+                migrations, orphans = read_migrations(copy), len(find_orphans(copy))
+        except (sqlite3.Error, Stalled) as error:
+            raise BackupFailed(
+                f"Database {self.database.path} could not be copied: {error}. No backup was made "
+                f"and the database was not changed. {_remedy(error)}"
+            ) from error
+        versions = {"server": sqlite3.sqlite_version, "client": sqlite3.sqlite_version}
+        extra = {"foreign_key_violations": orphans}
+        return Snapshot(counts, sequences, migrations, mark | {"counts": counts}, versions, extra)
+
+    def read_through(self, directory: Path) -> None:
+        """Let SQLite check every page and index of the copy."""
+        check_integrity(directory / FILE)
+
+    def check_restore(self, manifest: Json, *, into: str | None = None) -> list[str]:
+        """Look for another engine, a directory without room or rights, a name that is taken."""
+        problems = []
+        if manifest["database"]["engine"] != self.database.vendor:
+            engine = manifest["database"]["engine"]
+            problems.append(f"The backup is of {engine}; database '{self.alias}' is SQLite.")
+        if not os.access(self.database.path.parent, os.W_OK):
+            problems.append(
+                f"{self.database.path.parent} cannot be written; give this user the right to."
+            )
+        if into is not None and self.database.path_beside(into).exists():
+            problems.append(f"{self.database.path_beside(into)} exists; choose another name.")
+        problems += self._check_room(manifest)
+        return problems
+
+    def restore_beside(
+        self, directory: Path, manifest: Json, *, name: str, jobs: int, progress: Progress
+    ) -> None:
+        """Copy the backup to a new file beside the live one, and check it."""
+        try:
+            target = claim(self.database.path_beside(name))
+        except FileExistsError as error:
+            raise RestoreRefused(
+                f"{error.filename} exists. Nothing was changed. Choose another name."
+            ) from error
+        try:
+            with frozen(directory / FILE) as source:
+                copy_database(source, target, progress, "Restore")
+            check_integrity(target)
+            self._check_orphans(target, manifest)
+        except (sqlite3.Error, Stalled, OSError, BackupCorrupt) as error:
+            remove(target)
+            raise RestoreFailed(
+                f"The backup could not be restored to {target}: {error}\n"
+                "The file was removed again; the live database was not changed."
+            ) from error
+        sync_directory(target.parent)
+
+    def check_in_place(self, manifest: Json) -> list[str]:
+        """Say that there is no such thing."""
+        return [
+            "Databases of sqlite are not restored in place. Leave out --in-place: the "
+            f"backup of {manifest['database']['name']} is restored beside, then exchanged."
+        ]
+
+    def restore_in_place(self, directory: Path, manifest: Json, *, progress: Progress) -> None:
+        """Refuse: raises RestoreRefused."""
+        raise RestoreRefused("\n".join(self.check_in_place(manifest)))
+
+    def _check_orphans(self, target: Path, manifest: Json) -> None:
+        with frozen(target) as copy:
+            found = len(find_orphans(copy))
+        if found != manifest["extra"]["foreign_key_violations"]:
+            raise BackupCorrupt(f"{found} rows refer to rows that are not there.")
+
+    def _check_room(self, manifest: Json) -> list[str]:
+        """A restore writes the new file, the kept one, and as much again while it exchanges."""
+        size = manifest["database"]["size_bytes"] + 2 * self.database.path.stat().st_size
+        free = shutil.disk_usage(self.database.path.parent).free
+        if free >= size:
+            return []
+        return [
+            f"{self.database.path.parent} has {free / 1e6:.0f} MB free, and the restore needs "
+            f"{size / 1e6:.0f} MB there."
+        ]
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        return "The database file or the disk is damaged; an older backup may be sound."
+    return (
+        "If it is written to all the time, allow reading beside writing:\n"
+        "    PRAGMA journal_mode = WAL"
+    )
