@@ -22,7 +22,9 @@ DeployOpsError                      exit code 1: refused, nothing changed
 │   ├── PlanRefused                 the plan cannot be run as it is
 │   ├── StepFailed                  one migration failed
 │   ├── UnresolvedRun               an earlier run did not end and its session still works
-│   └── HalfApplied                 exit code 4: an earlier run left a part of a migration
+│   ├── NotLossless                 undoing a migration would lose something
+│   ├── TransactionEnded            a migration ended the transaction it was run in
+│   └── PartiallyApplied            exit code 4: what an earlier run left is not known
 ├── FlagError
 │   ├── UnknownFlag                 exit code 2: a flag that is not declared
 │   ├── RulesRefused                rules for a flag that make no sense
@@ -136,8 +138,16 @@ class UnresolvedRun(MigrationError):
     """An earlier run did not end and needs a decision. Nothing was changed."""
 
 
-class HalfApplied(MigrationError):
-    """An earlier run left a part of a migration. Nothing was changed now."""
+class NotLossless(MigrationError):
+    """Undoing the migrations would lose something, so they were not undone."""
+
+
+class TransactionEnded(MigrationError):
+    """The migration ended the transaction that it was run in. Set `atomic = False` in it."""
+
+
+class PartiallyApplied(MigrationError):
+    """An earlier run ended in the middle of a migration. Nothing was changed now."""
 
     exit_code = 4
 

@@ -242,7 +242,7 @@ def _loss(work: Restore, live: Counts, stays_in: str) -> Loss:
         place=identity.place,
         age=datetime.now(UTC) - work.backup.created_at,
         rows={name: rows[name] for name in sorted(rows) if rows[name]},
-        writes=work.database.writes_since(then),
+        writes=work.database.writes_since(then, own_rows={}),
         lsn_then=then.get("lsn"),
         lsn_now=work.database.mark().get("lsn"),
         stays_in=stays_in,

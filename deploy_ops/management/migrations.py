@@ -1,29 +1,24 @@
 """Plans and results of safe_migrate as people and programs read them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from datetime import UTC, datetime
 
 from django.core.checks import CheckMessage
-from django.db import connections
 
+from deploy_ops.databases import database_for
+from deploy_ops.databases.base import Backend
 from deploy_ops.management.base import Json
-from deploy_ops.migrate.apply import History
 from deploy_ops.migrate.plan import Plan, Step, make_plan
-from deploy_ops.migrate.resume import Ask, Decision, Orphan
+from deploy_ops.migrate.resume import Ask, Decision
 from deploy_ops.migrate.safe_migrate import Request, Result, plan_of
-from deploy_ops.migrate.targets import table_sizes
-from deploy_ops.release.history import Release, record_release
-from deploy_ops.version import code_version
 
 Write = Callable[[str], object]
 
 
 def show_plan(request: Request, write: Write) -> Json:
     """Print each step of the plan, and return it for programs; nothing is changed."""
-    executor, todo = plan_of(request)
-    plan = make_plan(todo, History(executor).state)
-    sizes = table_sizes(connections[request.alias], plan.tables)
+    history, todo = plan_of(request)
+    plan = make_plan(todo, history.state)
+    sizes = database_for(request.alias).table_sizes(plan.tables)
     if not plan:
         write("Nothing to do.")
     for step in plan.steps:
@@ -37,7 +32,7 @@ def _step_text(step: Step, sizes: Mapping[str, int] | None) -> str:
         [
             f"{step}{' (backwards)' if step.backwards else ''}",
             *[f"    {operation}" for operation in step.operations],
-            f"    transaction: {'yes' if step.is_atomic else 'none, so a failure leaves a part'}",
+            f"    transaction: {'yes' if step.is_atomic else 'no: a failure can leave a part applied'}",
             f"    reversal: {step.reversal}",
             f"    tables: {tables}",
         ]
@@ -45,11 +40,14 @@ def _step_text(step: Step, sizes: Mapping[str, int] | None) -> str:
 
 
 def _plan_json(plan: Plan, sizes: Mapping[str, int] | None) -> Json:
-    steps = [
-        {**asdict(step), "tables": {name: (sizes or {}).get(name) for name in step.tables}}
-        for step in plan.steps
-    ]
+    steps = [_step_json(step, sizes or {}) for step in plan.steps]
     return {"status": "planned" if plan else "nothing_to_do", "plan": steps}
+
+
+def _step_json(step: Step, sizes: Mapping[str, int]) -> Json:
+    shown = ("app", "name", "backwards", "is_atomic", "operations", "reversal", "runs_code")
+    facts = {name: getattr(step, name) for name in shown}
+    return facts | {"tables": {name: sizes.get(name) for name in step.tables}}
 
 
 def _size(name: str, sizes: Mapping[str, int] | None) -> str:
@@ -69,7 +67,7 @@ def show_result(result: Result, write: Write, complain: Write) -> Json:
     if result.recovery:
         complain(result.recovery.message)
     if result.status == "nothing_to_do":
-        write("Nothing to do: every migration is applied.")
+        write("Nothing to do for the requested target.")
     if result.status == "ok":
         seconds = sum(result.seconds.values())
         noun = "migration" if len(result.applied) == 1 else "migrations"
@@ -97,23 +95,14 @@ def _finding_json(finding: CheckMessage) -> Json:
     return {"id": finding.id, "level": finding.level, "msg": finding.msg, "hint": finding.hint}
 
 
-def remember(result: Result) -> None:
-    """Add a successful run to the history of releases."""
-    if result.status == "ok" and result.run:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        record_release(
-            Release(code_version(), now, result.run, result.database, result.backup, result.applied)
-        )
-
-
 def ask_about(is_interactive: bool) -> Ask:
     """Return who decides about the session of a killed run: the operator, else wait for it."""
 
-    def ask(orphan: Orphan) -> Decision:
+    def ask(backend: Backend) -> Decision:
         if not is_interactive:
             return Decision.WAIT
         answer = input(
-            f"Wait for process {orphan.pid}, or cancel it (it rolls back)? [wait/cancel] "
+            f"Wait for process {backend.pid}, or cancel it (it rolls back)? [wait/cancel] "
         )
         return Decision.CANCEL if answer.strip().lower() == "cancel" else Decision.WAIT
 

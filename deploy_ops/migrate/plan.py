@@ -2,81 +2,67 @@
 
 from __future__ import annotations  # Django's Field is generic in its stubs only
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import models
-from django.db.backends.utils import truncate_name
 from django.db.migrations import Migration
 from django.db.migrations.operations import (
-    AddConstraint,
-    AddField,
-    AddIndex,
-    AlterField,
-    AlterIndexTogether,
-    AlterModelManagers,
-    AlterModelOptions,
-    AlterModelTable,
-    AlterModelTableComment,
-    AlterOrderWithRespectTo,
-    AlterUniqueTogether,
     CreateModel,
     DeleteModel,
-    RemoveConstraint,
-    RemoveIndex,
-    RenameField,
-    RenameIndex,
-    RenameModel,
     RunPython,
     RunSQL,
     SeparateDatabaseAndState,
 )
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.operations.fields import FieldOperation
-from django.db.migrations.operations.models import ModelOperation
 from django.db.migrations.state import ModelState, ProjectState
 
-Key = tuple[str, str]
-MAX_IDENTIFIER = 63
-CHEAP_BYTES = 64 * 1024 * 1024
+from deploy_ops.migrate.reversal import (
+    COST,
+    INDEX_OPERATIONS,
+    Effect,
+    NewTable,
+    Rename,
+    Reversal,
+    effects_of,
+    flat,
+    follow,
+    model_name,
+    renames_of,
+    reversal_of,
+    table_of,
+)
 
-# Reversing these drops or renames what they made, and touches no row that was there before.
-ADDITIVE = (
-    AddConstraint,
-    AddField,
-    AddIndex,
-    AlterIndexTogether,
-    AlterModelManagers,
-    AlterModelOptions,
-    AlterModelTable,
-    AlterModelTableComment,
-    AlterOrderWithRespectTo,
-    AlterUniqueTogether,
-    CreateModel,
-    RemoveConstraint,
-    RemoveIndex,
-    RenameField,
-    RenameIndex,
-    RenameModel,
+Key = tuple[str, str]
+CHEAP_BYTES = 64 * 1024 * 1024
+# A statement that ends the transaction it is in; ROLLBACK TO a savepoint does not.
+ENDS_TRANSACTION = re.compile(
+    r"(?:^|;)\s*(?:COMMIT|END|ABORT|ROLLBACK(?!\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b)"
+    r"|PREPARE\s+TRANSACTION)\b",
+    re.IGNORECASE,
 )
 
 
-class Reversal(StrEnum):
-    """What undoing a migration would cost."""
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index that a step without a transaction builds or drops by itself."""
 
-    LOSSLESS = "lossless"
-    LOSSY = "lossy"
-    IMPOSSIBLE = "impossible"
-
-
-_COST = {Reversal.LOSSLESS: 0, Reversal.LOSSY: 1, Reversal.IMPOSSIBLE: 2}
+    name: str
+    table: str
+    is_built: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One migration of the plan, with what is known of it beforehand."""
+    """One migration of the plan, with what is known of it beforehand.
+
+    `is_atomic` says that one transaction can hold it: not so where the migration refuses one, or
+    its SQL ends the one it is in. `indexes` are all that a step does which only builds or drops
+    indexes concurrently; None if it does anything else.
+    """
 
     app: str
     name: str
@@ -86,6 +72,10 @@ class Step:
     reversal: Reversal
     tables: tuple[str, ...]
     runs_code: bool
+    renames_models: bool = False
+    effects: tuple[Effect, ...] = field(default=(), repr=False)
+    renames: tuple[Rename, ...] = ()
+    indexes: tuple[Index, ...] | None = None
 
     @property
     def key(self) -> Key:
@@ -121,88 +111,109 @@ class Plan:
         return not runs_code and sum(sizes_bytes.values()) <= CHEAP_BYTES
 
 
+def effects_after(steps: Iterable[Step]) -> list[Effect]:
+    """What undoing all these steps would drop or narrow, under the names after the last of them.
+
+    A new table takes its columns with it.
+    """
+    effects: list[Effect] = []
+    for step in steps:
+        effects = follow(effects, step.renames) + list(step.effects)
+    new = {effect.table for effect in effects if isinstance(effect, NewTable)}
+    return [each for each in effects if isinstance(each, NewTable) or each.table not in new]
+
+
 def make_plan(migrations: Iterable[tuple[Migration, bool]], state: ProjectState) -> Plan:
     """Describe Django's plan, starting from (a copy of) the state of the applied migrations."""
     state = state.clone()
     return Plan(tuple(_step(migration, backwards, state) for migration, backwards in migrations))
 
 
+@dataclass
+class _Seen:
+    """What the operations of one migration come to."""
+
+    reversals: list[Reversal] = field(default_factory=list)
+    tables: dict[str, None] = field(default_factory=dict)
+    effects: list[Effect] = field(default_factory=list)
+    renames: list[Rename] = field(default_factory=list)
+
+
 def _step(migration: Migration, backwards: bool, state: ProjectState) -> Step:
     label = migration.app_label
     # A step back drops what the migration made; applying it again brings back no data.
-    reversals = [Reversal.LOSSY if backwards else Reversal.LOSSLESS]
-    tables: dict[str, None] = {}
-    operations = list(_flat(migration.operations))
-    for operation in operations:
-        reversals.append(reversal_of(operation, label, state))
-        tables |= dict.fromkeys(_tables(operation, label, state))
-        if not backwards:
-            operation.state_forwards(label, state)
-            tables |= dict.fromkeys(_tables(operation, label, state))
+    seen = _Seen([Reversal.LOSSY if backwards else Reversal.LOSSLESS])
+    for operation in migration.operations:
+        _look_at(operation, label, state, seen, backwards)
+    operations = list(flat(migration.operations))
     return Step(
         app=label,
         name=migration.name,
         backwards=backwards,
-        is_atomic=migration.atomic,
+        is_atomic=migration.atomic and not any(map(_ends_transaction, operations)),
         operations=tuple(operation.describe() for operation in migration.operations),
-        reversal=max(reversals, key=lambda reversal: _COST[reversal]),
-        tables=tuple(tables),
+        reversal=max(seen.reversals, key=COST.__getitem__),
+        tables=tuple(seen.tables),
         runs_code=any(isinstance(operation, RunPython | RunSQL) for operation in operations),
+        renames_models=any(type(each).__name__ == "RenameModel" for each in operations),
+        effects=tuple(seen.effects),
+        renames=tuple(seen.renames),
+        indexes=None if backwards else _indexes(operations, label, state),
     )
 
 
-def _flat(operations: Sequence[Operation]) -> Iterable[Operation]:
-    for operation in operations:
-        yield operation
-        if isinstance(operation, SeparateDatabaseAndState):
-            yield from _flat(operation.database_operations)
+def _look_at(
+    operation: Operation, label: str, state: ProjectState, seen: _Seen, backwards: bool
+) -> None:
+    """Add an operation, and bring the state behind it.
 
-
-def reversal_of(operation: Operation, app_label: str, state: ProjectState) -> Reversal:
-    """Classify one operation, given the state before it.
-
-    A reverse that its author wrote is trusted to give back what the forward direction took; a
-    `noop` reverse gives nothing back. Operations that nobody here knows count as lossy.
+    The database operations behind a separate state start from a state of their own, as Django
+    runs them: both lists may remove the same field.
     """
-    if not operation.reversible:
-        return Reversal.IMPOSSIBLE
-    if isinstance(operation, AlterField):
-        return _reversal_of_alter(operation, app_label, state)
-    return Reversal.LOSSLESS if _gives_back(operation) else Reversal.LOSSY
+    if isinstance(operation, SeparateDatabaseAndState):
+        inner = state.clone()
+        for each in operation.database_operations:
+            _look_at(each, label, inner, seen, backwards)
+    elif backwards:
+        # The state is the one of all that is applied, and later steps may have changed its models.
+        seen.reversals.append(Reversal.LOSSY if operation.reversible else Reversal.IMPOSSIBLE)
+        seen.tables |= dict.fromkeys(_tables(operation, label, state))
+    else:
+        seen.reversals.append(reversal_of(operation, label, state))
+        seen.tables |= dict.fromkeys(_tables(operation, label, state))
+        renames = list(renames_of(operation, label, state))
+        seen.effects = follow(seen.effects, renames) + list(effects_of(operation, label, state))
+        seen.renames += renames
+    if not backwards:
+        operation.state_forwards(label, state)
+        seen.tables |= dict.fromkeys(_tables(operation, label, state))
 
 
-def _gives_back(operation: Operation) -> bool:
-    if isinstance(operation, RunPython):
-        is_noop = operation.reverse_code is RunPython.noop
-        return not is_noop or operation.code is RunPython.noop
-    if isinstance(operation, RunSQL):
-        return operation.reverse_sql != RunSQL.noop or operation.sql == RunSQL.noop
-    # Database operations behind a separate state are classified on their own. ValidateConstraint
-    # is known by its name, since its module needs psycopg, which SQLite does without.
-    return (
-        isinstance(operation, (*ADDITIVE, SeparateDatabaseAndState))
-        or type(operation).__name__ == "ValidateConstraint"
-    )
+def _ends_transaction(operation: Operation) -> bool:
+    if not isinstance(operation, RunSQL):
+        return False
+    statements = operation.sql if isinstance(operation.sql, list | tuple) else [operation.sql]
+    texts = [each if isinstance(each, str) else each[0] for each in statements]
+    return any(ends_transaction(text) for text in texts)
 
 
-def _reversal_of_alter(operation: AlterField, label: str, state: ProjectState) -> Reversal:
-    """Tell whether altering back restores each value: same kind of column, only wider."""
-    model = state.models[label, operation.model_name_lower]
-    old, new = model.fields[operation.name], operation.field
-    if old.null and not new.null:
-        return Reversal.LOSSY  # NULLs were replaced, or there were none: the data does not tell
-    if type(old) is not type(new):
-        return Reversal.LOSSY
-    is_wider = all(after >= before for after, before in zip(_width(new), _width(old), strict=True))
-    same_target = _target(old) == _target(new)
-    return Reversal.LOSSLESS if is_wider and same_target else Reversal.LOSSY
+def ends_transaction(sql: str) -> bool:
+    """Whether SQL has a statement that ends the transaction it runs in."""
+    return bool(ENDS_TRANSACTION.search(sql))
 
 
-def _width(field: models.Field[Any, Any]) -> tuple[float, int, int]:
-    """Length, digits before the point and after it; no length means without limit."""
-    length = getattr(field, "max_length", None) or float("inf")
-    decimals = getattr(field, "decimal_places", None) or 0
-    return length, (getattr(field, "max_digits", None) or 0) - decimals, decimals
+def _indexes(
+    operations: list[Operation], label: str, state: ProjectState
+) -> tuple[Index, ...] | None:
+    if not operations or any(type(each).__name__ not in INDEX_OPERATIONS for each in operations):
+        return None
+    return tuple(_index(operation, label, state) for operation in operations)
+
+
+def _index(operation: Any, label: str, state: ProjectState) -> Index:
+    table = table_of(label, state.models[label, operation.model_name_lower])
+    is_built = type(operation).__name__ == "AddIndexConcurrently"
+    return Index(operation.index.name if is_built else operation.name, table, is_built)
 
 
 def _tables(operation: Operation, app_label: str, state: ProjectState) -> Iterable[str]:
@@ -210,11 +221,11 @@ def _tables(operation: Operation, app_label: str, state: ProjectState) -> Iterab
 
     PostgreSQL locks the parent too when a foreign key comes or goes.
     """
-    name = _model_name(operation)
+    name = model_name(operation)
     model = state.models.get((app_label, name.lower())) if name else None
     if model is None:
         return
-    yield _table(app_label, model)
+    yield table_of(app_label, model)
     for field in _fields(operation, model):
         yield from _parents(field, app_label, state)
 
@@ -238,17 +249,4 @@ def _parents(field: models.Field[Any, Any], app_label: str, state: ProjectState)
         label, _, name = target.lower().rpartition(".")
         parent = state.models.get((label or app_label, name))
         if parent is not None:
-            yield _table(label or app_label, parent)
-
-
-def _model_name(operation: Operation) -> str:
-    if isinstance(operation, RenameModel):
-        return operation.old_name
-    if isinstance(operation, ModelOperation):
-        return operation.name
-    return getattr(operation, "model_name", "")
-
-
-def _table(app_label: str, model: ModelState) -> str:
-    default = truncate_name(f"{app_label}_{model.name_lower}", MAX_IDENTIFIER)
-    return str(model.options.get("db_table") or default)
+            yield table_of(label or app_label, parent)

@@ -1,192 +1,184 @@
-"""The recovery ladder: after a failure, the cheapest rung that provably loses nothing.
-
-Each rung is one function that returns a Recovery, or None and the reason why not. Facts decide:
-the schema fingerprint before and after, the rows of django_migrations, and who else wrote.
-"""
+"""After a failure: look at the facts, choose a rung, act; and if it does not hold, look again."""
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.migrations.executor import MigrationExecutor
+from django.db import InterfaceError, OperationalError
 
-from deploy_ops.backup.entry import Backup
+from deploy_ops.advice import manage
 from deploy_ops.backup.restore import restore_backup
-from deploy_ops.databases import Database, database_for
-from deploy_ops.databases.base import Answer, Writes
-from deploy_ops.errors import DeployOpsError, RestoreFailed
-from deploy_ops.migrate.apply import History, Run, apply_plan
-from deploy_ops.migrate.fingerprint import Fingerprint, take_fingerprint
-from deploy_ops.migrate.leftovers import drop_invalid_indexes
-from deploy_ops.migrate.plan import Plan, Reversal, Step
+from deploy_ops.databases.base import Answer, Database, Writes
+from deploy_ops.errors import (
+    DatabaseLost,
+    DeployOpsError,
+    JournalFailed,
+    NotLossless,
+    RestoreFailed,
+    StepFailed,
+)
+from deploy_ops.migrate.apply import keys, names
+from deploy_ops.migrate.ladder import RESTORES, Facts, Rung, choose
+from deploy_ops.migrate.run import Recovery, Remains, Run
+from deploy_ops.migrate.undo import obstacles, undo
+from deploy_ops.redact import redact
 
 COUNTERS_TRIES = 5
 COUNTERS_PAUSE_SECONDS = 0.2
+SHOWN_LINES = 20
 
 
-class OnFailure(StrEnum):
-    """How far up the ladder the operator lets safe_migrate go."""
-
-    AUTO = "auto"
-    REVERSE = "reverse"
-    RESTORE = "restore"
-    STOP = "stop"
-
-
-class Rung(StrEnum):
-    """Where the ladder ended."""
-
-    NONE = "none"
-    ROLLED_BACK = "rolled_back"
-    REVERSED = "reversed"
-    RESTORED = "restored"
-    MANUAL = "manual"
-
-
-@dataclass(frozen=True, slots=True)
-class Recovery:
-    """How a failed run ended; `facts` goes into the JSON, `message` to people."""
-
-    rung: Rung
-    message: str
-    facts: dict[str, Any] = field(default_factory=dict)
+class NotHeld(Exception):
+    """A rung did not hold; the text says why."""
 
 
 @dataclass
 class Case:
-    """A failed run, with what the rungs need, and why the rungs so far could not be used."""
+    """A failed run, why the rungs so far did not hold, and what a restore has done so far."""
 
     run: Run
-    plan: Plan
-    backup: Backup | None
-    before: Fingerprint
-    accept_data_loss: bool
+    has_lock: bool
+    writes: Writes | None = None
     reasons: list[str] = field(default_factory=list)
-
-    def difference(self) -> list[str]:
-        """How the schema differs from the one before the run."""
-        return take_fingerprint(self.run.connection).difference(self.before)
-
-    def recorded(self) -> list[Step]:
-        """The steps that this run recorded, by the difference of django_migrations."""
-        now = take_fingerprint(self.run.connection).lines
-        return [
-            step
-            for step in self.plan.steps
-            if (f"migration {step}" in now) != (f"migration {step}" in self.before.lines)
-        ]
+    tried: set[Rung] = field(default_factory=set)
+    swapped_to: str | None = None
 
 
-def recover(case: Case, on_failure: OnFailure) -> Recovery:
-    """Climb the ladder; the last rung always holds."""
-    for rung in LADDERS[on_failure]:
-        recovery = rung(case)
-        if recovery is not None:
-            break
-    else:
-        recovery = manual(case)
-    case.run.journal.record("recovered", rung=recovery.rung, **recovery.facts)
+def recover(run: Run, *, has_lock: bool) -> Recovery:
+    """Climb the ladder; raises DatabaseLost if the database does not answer any more."""
+    case = Case(run, has_lock)
+    try:
+        recovery = _climb(case)
+    except (OperationalError, InterfaceError) as error:
+        raise database_lost(run, error) from error
+    except (JournalFailed, DatabaseLost):
+        raise
+    except BaseException as error:  # pylint: disable=broad-exception-caught
+        recovery = manual_unseen(case, error)
+    run.journal.record("recovered", rung=recovery.rung, **recovery.facts)
     return recovery
 
 
-def rolled_back(case: Case) -> Recovery | None:
-    """Everything was in transactions that rolled back: the schema is the one before."""
-    if drop_invalid_indexes(case.run, case.difference()):
-        case.run.is_half_applied = False
-    if case.difference():
-        return None
-    return Recovery(
-        Rung.ROLLED_BACK,
-        "Everything this run did has rolled back. The schema and the data are as they were.",
+def _climb(case: Case) -> Recovery:
+    acts = {
+        Rung.ROLLED_BACK: rolled_back,
+        Rung.REVERSED: reversed_,
+        Rung.RESTORED: restored,
+        Rung.MANUAL: manual,
+    }
+    while True:
+        rung = choose(look(case), case.run.request.on_failure)
+        try:
+            return acts[rung](case)
+        except NotHeld as error:
+            case.reasons.append(str(error))
+            case.tried.add(rung)
+
+
+def look(case: Case) -> Facts:
+    """Gather what the ladder chooses by."""
+    run, failure = case.run, case.run.failure
+    why_not = tuple(obstacles(run))
+    if not case.tried:
+        case.reasons = [f"Not reversed: {why}" for why in why_not]
+    case.writes = _writes(run, run.database) if run.backup else None
+    return Facts(
+        has_lock=case.has_lock,
+        failed_left_nothing=failure is None or failure.remains is Remains.NOTHING,
+        has_applied=bool(run.applied),
+        obstacles=why_not,
+        has_backup=run.backup is not None,
+        others_wrote=case.writes.answer if case.writes else Answer.UNKNOWN,
+        accepts_loss=run.request.accept_data_loss,
+        tried=frozenset(case.tried),
     )
 
 
-def reversed_(case: Case) -> Recovery | None:
-    """Undo exactly the migrations this run recorded, newest first."""
-    steps = case.recorded()
-    if why_not := next(_why_not_reverse(case, steps), None):
-        case.reasons.append(f"Not reversed: {why_not}")
-        return None
-    backwards = Plan(tuple(replace(step, backwards=True) for step in reversed(steps)))
+def rolled_back(case: Case) -> Recovery:
+    """The failed step left nothing, and nothing else was committed."""
+    failure = case.run.failure
+    if failure is None:
+        text = "No migration was begun, so none has to be undone."
+        return Recovery(Rung.ROLLED_BACK, text)
+    text = (
+        f"{names(failure.steps)} left nothing behind in database {_place(case.run)}: "
+        f"{failure.evidence}. This run committed nothing else there."
+    )
+    return Recovery(Rung.ROLLED_BACK, text + _unseen(case.run), {"evidence": failure.evidence})
+
+
+def reversed_(case: Case) -> Recovery:
+    """Undo what this run recorded, and compare the whole schema with the one before."""
+    run, steps = case.run, tuple(case.run.applied_steps)
     try:
-        history = History(MigrationExecutor(case.run.connection))
-        apply_plan(case.run, history, backwards, in_one_transaction=False)
-    except DeployOpsError as error:
-        case.reasons.append(f"Reversing stopped: {error}")
-        return None
-    if difference := case.difference():
-        case.reasons.append("Reversed, but the schema differs:\n" + _listed(difference))
-        return None
-    names = ", ".join(map(str, steps))
-    return Recovery(
-        Rung.REVERSED,
-        f"Reversed {names}. The schema is as it was, and rows written meanwhile are kept.",
-        {"reversed": [step.key for step in steps]},
+        kept = undo(run)
+    except NotLossless as error:
+        raise NotHeld(f"Not reversed: {error}") from error
+    except (StepFailed, DeployOpsError) as error:
+        raise NotHeld(f"Reversing stopped: {error}") from error
+    if difference := schema_difference(run):
+        raise NotHeld("Reversed, but the schema differs:\n" + listed(difference))
+    text = (
+        f"Reversed {names(steps)}. The schema is as it was, compared as a whole, and no row of a "
+        "table that was there before was touched by it."
     )
+    if kept:
+        text += f" Rows of the tables that are gone again are kept in {', '.join(kept)}."
+    facts: dict[str, Any] = {"reversed": keys(steps), "kept_tables": kept}
+    return Recovery(Rung.REVERSED, text + _unseen(run), facts)
 
 
-def _why_not_reverse(case: Case, steps: list[Step]) -> Iterator[str]:
-    if not steps:
-        yield "this run recorded no migration."
-    if case.run.is_half_applied:
-        yield "the failed migration runs without a transaction and left a part of itself."
-    for step in steps:
-        if step.backwards:
-            yield f"{step} was itself a step back."
-        if step.reversal is not Reversal.LOSSLESS:
-            yield f"reversing {step} is {step.reversal}."
-    for table, rows in _new_tables(case).items():
-        if rows > (case.run.own_rows or Counter())[table]:
-            yield f"others wrote to the new table {table}, which reversing would drop."
-
-
-def _new_tables(case: Case) -> dict[str, int]:
-    """Rows in each table that was not there before the run (PostgreSQL; SQLite has one writer)."""
-    names = [line.split()[2] for line in case.difference() if line.startswith("+ table ")]
-    counts = {}
-    if case.run.connection.vendor == "postgresql":
-        with case.run.connection.cursor() as cursor:
-            for name in names:
-                quoted = ".".join(map(case.run.connection.ops.quote_name, name.split(".", 1)))
-                cursor.execute(f"SELECT count(*) FROM {quoted}")
-                counts[name] = cursor.fetchone()[0]
-    return counts
-
-
-def restored(case: Case) -> Recovery | None:
+def restored(case: Case) -> Recovery:
     """Put the backup back, only if nobody else wrote since or the operator accepts the loss."""
-    if case.backup is None:
-        case.reasons.append("Not restored: the run was started with --no-backup.")
-        return None
+    run, backup = case.run, case.run.backup
+    assert backup is not None
     try:
-        _prove_nobody_wrote(case, database_for(case.run.alias))
         done = restore_backup(
-            case.backup,
-            alias=case.run.alias,
-            lock=case.run.lock,
+            backup,
+            alias=run.alias,
+            lock=run.lock,
             confirm=lambda loss: None,  # proven, or accepted on the command line
-            before_swap=lambda database: _prove_nobody_wrote(case, database),
-            on_step=lambda step, facts: case.run.journal.record(step, **facts),
-            progress=case.run.progress,
+            before_swap=lambda database: _prove_nobody_wrote(run, database),
+            on_step=lambda step, facts: _follow(case, step, facts),
+            progress=run.progress,
         )
-    except DeployOpsError as error:
-        case.reasons.append(f"Not restored: {error}")
-        return None
-    return Recovery(
-        Rung.RESTORED,
-        f"Backup {case.backup.id} is live again. The failed database is kept as {done.kept}.",
-        {"kept": done.kept},
+    except BaseException as error:  # pylint: disable=broad-exception-caught
+        if case.swapped_to is None:
+            raise NotHeld(f"Not restored: {_why(error)}") from error
+        kept = case.swapped_to
+    else:
+        kept = str(done.kept)
+    text = (
+        f"Backup {backup.id} is live again: every table has the rows that were backed up. The "
+        f"failed database is kept as {kept}."
     )
+    unseen = _unseen(run)
+    run.applied, run.failure = [], None
+    if difference := schema_difference(run, after_restore=True):
+        lines = "The schema differs from before the run in:\n" + listed(difference)
+        raise NotHeld(f"{text} {lines}")
+    return Recovery(Rung.RESTORED, f"{text} The schema is as it was.{unseen}", {"kept": kept})
 
 
-def _prove_nobody_wrote(case: Case, database: Database) -> None:
+def _follow(case: Case, step: str, facts: dict[str, Any]) -> None:
+    if step == "swapped":
+        case.swapped_to = facts["kept"]
+    case.run.journal.record(step, **facts)
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, DeployOpsError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped by the operator."
+    return redact(f"{type(error).__name__}: {error}")
+
+
+def _prove_nobody_wrote(run: Run, database: Database) -> None:
     """Raise unless nobody but this run wrote since the backup began, or that is accepted."""
-    if case.accept_data_loss or case.backup is None:
+    if run.request.accept_data_loss:
         return
-    writes = _writes(case, case.backup, database)
+    writes = _writes(run, database)
     if writes.answer is not Answer.NOBODY:
         raise RestoreFailed(
             f"others may have written since the backup began ({writes.evidence}), "
@@ -194,10 +186,11 @@ def _prove_nobody_wrote(case: Case, database: Database) -> None:
         )
 
 
-def _writes(case: Case, backup: Backup, database: Database) -> Writes:
+def _writes(run: Run, database: Database) -> Writes:
     """Ask who wrote; the counters of a session that has just ended arrive a moment later."""
+    assert run.backup is not None
     for _ in range(COUNTERS_TRIES):
-        writes = database.writes_since(backup.manifest["mark"], own_rows=case.run.own_rows)
+        writes = database.writes_since(run.backup.manifest["mark"], own_rows=run.own_rows)
         if writes.answer is not Answer.UNKNOWN:
             break
         time.sleep(COUNTERS_PAUSE_SECONDS)
@@ -206,37 +199,116 @@ def _writes(case: Case, backup: Backup, database: Database) -> Writes:
 
 def manual(case: Case) -> Recovery:
     """Stop and say precisely what is there and which commands lead out."""
-    steps = case.recorded()
-    applied = ", ".join(map(str, steps)) or "none"
+    run, steps = case.run, tuple(case.run.applied_steps)
     lines = [
-        "A person is needed. Nothing was thrown away.",
+        "A person is needed.",
         *case.reasons,
-        f"Applied by this run and still there: {applied}.",
-        "The schema differs from before the run in:\n" + _listed(case.difference()),
-        f"Journal: {case.run.journal.path}",
+        *_why_not_restored(case),
+        f"Committed by this run and still there: {names(steps) or 'none'}.",
+        *_failed_part(run),
+        *_schema_part(run),
+        f"Journal: {run.journal.path}",
         "Ways out:",
-        "    python manage.py safe_migrate   # after mending the migration: go on forwards",
+        manage("safe_migrate", alias=run.alias) + "   # after the migration is fixed",
     ]
-    if case.backup is not None:
+    if run.backup is not None:
         lines += [
-            f"    python manage.py backups show {case.backup.id}",
-            f"    python manage.py restore {case.backup.id}   # shows what it would lose, and asks",
+            manage("backups", "show", run.backup.id, alias=run.alias),
+            manage("restore", run.backup.id, alias=run.alias) + "   # shows the loss, and asks",
         ]
-    facts = {"applied": [step.key for step in steps], "reasons": case.reasons}
-    return Recovery(Rung.MANUAL, "\n".join(lines), facts)
+    return Recovery(
+        Rung.MANUAL, "\n".join(lines), {"applied": keys(steps), "reasons": case.reasons}
+    )
 
 
-def _listed(lines: list[str], most: int = 20) -> str:
+def manual_unseen(case: Case, error: BaseException) -> Recovery:
+    """Stop where even looking failed: nothing is claimed of the database."""
+    run = case.run
+    lines = [
+        "A person is needed.",
+        *case.reasons,
+        f"Looking for a way back stopped: {_why(error)}",
+        f"What is committed stands in the journal: {run.journal.path}",
+        "The next run reads it and says what it finds:",
+        manage("safe_migrate", alias=run.alias),
+    ]
+    steps = keys(tuple(run.applied_steps))
+    return Recovery(Rung.MANUAL, "\n".join(lines), {"applied": steps, "reasons": case.reasons})
+
+
+def _why_not_restored(case: Case) -> list[str]:
+    """Why restoring was not even tried."""
+    run = case.run
+    if run.backup is None:
+        return ["Not restored: the run was started with --no-backup."]
+    if Rung.RESTORED in case.tried or case.writes is None or not case.has_lock:
+        return []
+    if run.request.on_failure not in RESTORES:
+        return [f"Not restored: --on-failure is {run.request.on_failure}."]
+    return [
+        f"Not restored: others wrote since the backup began ({case.writes.evidence}), and restoring "
+        "would lose it."
+    ]
+
+
+def _failed_part(run: Run) -> list[str]:
+    if run.failure is None:
+        return []
+    failed = names(run.failure.steps)
+    if run.failure.remains is Remains.NOTHING:
+        return [f"{failed} left nothing behind: {run.failure.evidence}."]
+    return [
+        f"What {failed} wrote is not known: {run.failure.evidence}. Look at its tables before "
+        "anything runs again."
+    ]
+
+
+def _schema_part(run: Run) -> list[str]:
+    try:
+        difference = schema_difference(run)
+    except DeployOpsError as error:
+        return [f"The schema could not be compared with the one before: {error}"]
+    if not difference:
+        return ["The schema equals the one before the run. That says nothing about rows."]
+    return ["The schema differs from before the run in:", listed(difference)]
+
+
+def schema_difference(run: Run, *, after_restore: bool = False) -> list[str]:
+    """How the schema differs from the one before the run; all of it counts, whoever changed it."""
+    assert run.before is not None
+    now, before = run.database.schema(), run.before
+    if after_restore:
+        now, before = now.without_casts(), before.without_casts()
+    return now.difference(before)
+
+
+def database_lost(run: Run, error: BaseException) -> DatabaseLost:
+    """The error for a database that went away; the next run asks it what was committed."""
+    return DatabaseLost(
+        f"{run.result.error}\nThe database does not answer any more: "
+        f"{redact(str(error)).strip()}\nWhat was committed stays, and what was open rolls back. "
+        f"Once it answers, this finds out and goes on:\n{manage('safe_migrate', alias=run.alias)}"
+    )
+
+
+def _place(run: Run) -> str:
+    return run.database.database_name
+
+
+def _unseen(run: Run) -> str:
+    """Name what no comparison of this database can see."""
+    began = [*run.applied_steps, *(run.failure.steps if run.failure else ())]
+    if not any(step.runs_code for step in began or run.plan.steps):
+        return ""
+    return (
+        " What its code did elsewhere (other databases, files, services) was not looked at, and "
+        "numbers drawn from sequences are not given back."
+    )
+
+
+def listed(lines: list[str], most: int = SHOWN_LINES) -> str:
+    """Some lines, indented, and how many there are more."""
     shown = [f"    {line}" for line in lines[:most]]
     if len(lines) > most:
         shown.append(f"    and {len(lines) - most} more")
-    return "\n".join(shown) or "    nothing"
-
-
-RungFunction = Callable[[Case], Recovery | None]
-LADDERS: dict[OnFailure, tuple[RungFunction, ...]] = {
-    OnFailure.AUTO: (rolled_back, reversed_, restored),
-    OnFailure.REVERSE: (rolled_back, reversed_),
-    OnFailure.RESTORE: (rolled_back, restored),
-    OnFailure.STOP: (rolled_back,),
-}
+    return "\n".join(shown)

@@ -1,70 +1,51 @@
 """An earlier run that did not end: what happened to it, and how to go on from there.
 
-Found by its journal. Facts then decide: is its session still working on the server, is its last
-migration recorded, does the schema equal the one that migration started from?
+Found by its journal. The database then says what became of it: whether a session of it is still at
+work, whether its last transaction committed, whether its backup was restored. What nothing can
+vouch for is said to be unknown, and such a migration is not run again before somebody has looked.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
 
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import connections
+from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
-from deploy_ops.errors import HalfApplied, UnresolvedRun
-from deploy_ops.migrate.fingerprint import Fingerprint, take_fingerprint
-from deploy_ops.migrate.journal import Journal, Record
-from deploy_ops.migrate.plan import Key
+from deploy_ops.advice import manage
+from deploy_ops.databases import database_for
+from deploy_ops.databases.base import Backend, Database, Outcome
+from deploy_ops.errors import PartiallyApplied, UnresolvedRun
+from deploy_ops.migrate.finish import remember
+from deploy_ops.migrate.journal import Journal, Json, Record
+from deploy_ops.migrate.leftovers import Before, look_at_leftovers
+from deploy_ops.migrate.run import History, Request
 from deploy_ops.migrate.session import application_name
+from deploy_ops.migrate.signals import send_post_migrate
 from deploy_ops.progress import Progress
 
-ORPHANS = """
-    SELECT pid, state, coalesce(extract(epoch FROM now() - xact_start)::int, 0), left(query, 200)
-    FROM pg_stat_activity WHERE application_name = %s AND pid <> pg_backend_pid()
-"""
 POLL_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Orphan:
-    """A session of a killed run that the server still works for."""
-
-    pid: int
-    state: str
-    seconds: int
-    query: str
-
-    def __str__(self) -> str:
-        return f"server process {self.pid} ({self.state}, {self.seconds} s): {self.query}"
-
-
 class Decision(StrEnum):
-    """What to do about an orphan."""
+    """What to do about a server process that still works for a killed run."""
 
     WAIT = "wait"
     CANCEL = "cancel"
 
 
-Ask = Callable[[Orphan], Decision]
+Ask = Callable[[Backend], Decision]
 
 
-def settle(
-    record: Record,
-    connection: BaseDatabaseWrapper,
-    *,
-    ask: Ask,
-    wait: timedelta,
-    progress: Progress,
-) -> None:
+def settle(record: Record, request: Request, *, ask: Ask, progress: Progress) -> None:
     """Find out how an earlier run ended and resolve it; raises UnresolvedRun if a person must.
 
     After it the plan can be made anew: it goes on forwards from what is recorded.
     """
     progress.say(f"Run {record.run} did not end (last step: {record.last_step}).")
-    _wait_for_orphans(record, connection, ask, wait, progress)
-    outcome = _what_happened(record, connection)
+    _wait_for_backends(record, request, ask, progress)
+    outcome = _what_happened(record, request)
     journal = Journal.reopen(record)
     try:
         journal.record("resolved", outcome=outcome)
@@ -75,81 +56,101 @@ def settle(
     progress.say(f"Run {record.run} is resolved: {outcome}{kept}")
 
 
-def _what_happened(record: Record, connection: BaseDatabaseWrapper) -> str:
-    step = record.last("migration_started")
+def _what_happened(record: Record, request: Request) -> str:
+    database, step = database_for(request.alias), record.last("migration_started")
+    if request.resolved == record.run:
+        return "somebody has looked at what it left."
     if step is None:
-        return "it ended before the first migration; the database was not changed."
+        return "it ended before the first migration was begun."
+    if _is_restored(record, database):
+        return "its backup was restored."
     names = ", ".join(".".join(key) for key in step["migrations"])
-    applied = set(MigrationRecorder(connection).applied_migrations())
+    applied = {key for key in MigrationRecorder(connections[request.alias]).applied_migrations()}
     if all((tuple(key) in applied) != step["backwards"] for key in step["migrations"]):
-        return f"{names} is recorded and done."
-    if step["is_atomic"]:
-        return f"{names} was in a transaction, which rolled back."
-    difference = take_fingerprint(connection).difference(Fingerprint(frozenset(step["schema"])))
-    if not difference:
-        return f"{names} has left nothing behind."
-    raise _half_applied(record, step["migrations"], difference)
+        return f"{names} is recorded.{_finish(record, request, applied)}"
+    if evidence := _left_nothing(record, step, database):
+        return f"{names} has left nothing behind: {evidence}."
+    raise _partially_applied(record, request, names)
 
 
-def _half_applied(record: Record, keys: list[Key], difference: list[str]) -> HalfApplied:
+def _is_restored(record: Record, database: Database) -> bool:
+    """Whether the database that the run worked on is the one kept beside by now."""
+    swap = record.last("swapped") or record.last("swap_started")
+    return swap is not None and swap["kept"] in database.databases_beside()
+
+
+def _left_nothing(record: Record, step: Json, database: Database) -> str | None:
+    """The fact that says that the last step left nothing; None if there is none."""
+    if not step["is_atomic"]:
+        found = look_at_leftovers(database, Before.from_json(step["before"]))
+        return found.evidence if found.left_nothing else None
+    number = step["transaction"]
+    left = record.last("transaction_left")
+    outcome = database.outcome(number)
+    if outcome is not Outcome.ABORTED or (left and left["transaction"] == number):
+        database.forget(number)
+        return None
+    return database.abort_evidence(number)
+
+
+def _finish(record: Record, request: Request, applied: set[tuple[str, str]]) -> str:
+    """Do what the killed run could not any more after its last migration; say what was done."""
+    plan = [((app, name), backwards) for app, name, backwards in record.start["plan"]]
+    if not all((key in applied) != backwards for key, backwards in plan):
+        return ""
+    connection = connections[request.alias]
+    history = History(MigrationExecutor(connection))
+    todo = [
+        (history.by_key[key], backwards) for key, backwards in plan if key in history.by_key
+    ]
+    send_post_migrate(request.alias, history.state, todo)
     backup = record.last("backed_up")
-    names = ", ".join(".".join(key) for key in keys)
+    saved = str(backup["backup"]) if backup else None
+    remember(record.run, request.alias, saved, [key for key, _ in plan])
+    return " post_migrate was sent, and the release is recorded."
+
+
+def _partially_applied(record: Record, request: Request, names: str) -> PartiallyApplied:
+    backup = record.last("backed_up")
     lines = [
-        f"Run {record.run} ended in the middle of {names}, which runs without a transaction. "
-        "A part of it is in the database, so neither going on nor going back is safe unseen.",
-        "Nothing was changed now. It left:",
-        *[f"    {line}" for line in difference[:20]],
-        "Ways out, each followed by `python manage.py safe_migrate`:",
-        "    undo these by hand",
-        *[
-            f"    python manage.py migrate {app} {name} --fake   # finished by hand"
-            for app, name in keys
-        ],
+        f"Run {record.run} ended in the middle of {names}, and what that wrote is not known. "
+        "Running it again could do it twice. Nothing was changed now.",
+        "Ways out:",
     ]
     if backup:
-        lines.append(
-            f"    python manage.py restore {backup['backup']}   # shows the loss, and asks"
-        )
-    return HalfApplied("\n".join(lines))
+        restore = manage("restore", backup["backup"], alias=request.alias)
+        lines.append(f"{restore}   # shows the loss, and asks")
+    go_on = manage("safe_migrate", "--resolved", record.run, alias=request.alias)
+    lines += [
+        f"{go_on}   # after you have looked, and undone what must not be done twice",
+        f"Journal: {record.path}",
+    ]
+    return PartiallyApplied("\n".join(lines))
 
 
-def _wait_for_orphans(
-    record: Record, connection: BaseDatabaseWrapper, ask: Ask, wait: timedelta, progress: Progress
+def _wait_for_backends(
+    record: Record, request: Request, ask: Ask, progress: Progress
 ) -> None:
-    deadline = time.monotonic() + wait.total_seconds()
+    database = database_for(request.alias)
+    name = application_name(record.run)
+    deadline = time.monotonic() + request.wait.total_seconds()
     asked = False
-    while orphans := _orphans(record, connection):
+    while backends := database.backends_named(name):
         if not asked:
-            progress.say(f"Its session is still at work: {orphans[0]}")
-            if ask(orphans[0]) == Decision.CANCEL:
-                _cancel(connection, orphans)
+            progress.say(f"Its session is still at work: {backends[0]}")
+            if ask(backends[0]) == Decision.CANCEL:
+                database.end_backends([backend.pid for backend in backends])
             asked = True
         if time.monotonic() >= deadline:
-            raise UnresolvedRun(_still_working(record, orphans[0]))
+            raise UnresolvedRun(_still_working(record, request, backends[0]))
         time.sleep(POLL_SECONDS)
 
 
-def _orphans(record: Record, connection: BaseDatabaseWrapper) -> list[Orphan]:
-    if connection.vendor != "postgresql":
-        return []
-    with connection.cursor() as cursor:
-        cursor.execute(ORPHANS, [application_name(record.run)])
-        return [Orphan(*row) for row in cursor.fetchall()]
-
-
-def _cancel(connection: BaseDatabaseWrapper, orphans: list[Orphan]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid",
-            [[o.pid for o in orphans]],
-        )
-
-
-def _still_working(record: Record, orphan: Orphan) -> str:
+def _still_working(record: Record, request: Request, backend: Backend) -> str:
     return (
-        f"Run {record.run} was killed, but the server still works for it: {orphan}\n"
+        f"Run {record.run} was killed, but the server still works for it: {backend}\n"
         "A second run beside it could deadlock with it. Nothing was changed. Wait for it:\n"
-        "    python manage.py safe_migrate --wait 600\n"
-        f"or end it in psql, which rolls its transaction back:\n"
-        f"    SELECT pg_terminate_backend({orphan.pid});"
+        f"{manage('safe_migrate', '--wait', '600', alias=request.alias)}\n"
+        "or end it in psql, which rolls its transaction back:\n"
+        f"    SELECT pg_terminate_backend({backend.pid});"
     )

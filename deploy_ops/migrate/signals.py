@@ -2,12 +2,10 @@
 
 from django.apps import apps as installed_apps
 from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
-from django.db.migrations import Migration
 from django.db.migrations.state import ModelState, ProjectState
 
 from deploy_ops.errors import StepFailed
-
-DjangoPlan = list[tuple[Migration, bool]]
+from deploy_ops.migrate.run import DjangoPlan
 
 
 def send_pre_migrate(alias: str, state: ProjectState, plan: DjangoPlan) -> None:

@@ -1,7 +1,5 @@
 """From the words of the command line to Django's plan, and what the plan would touch."""
 
-from collections.abc import Iterable, Mapping
-
 from django.apps import apps
 from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -9,13 +7,8 @@ from django.db.migrations.exceptions import AmbiguityError, InconsistentMigratio
 from django.db.migrations.executor import MigrationExecutor
 
 from deploy_ops.errors import DatabaseUnavailable, PlanRefused, UsageError
-from deploy_ops.migrate.signals import DjangoPlan
+from deploy_ops.migrate.run import DjangoPlan
 from deploy_ops.redact import redact
-
-SIZES = """
-    SELECT name, pg_total_relation_size(to_regclass(quote_ident(name)))
-    FROM unnest(%s::text[]) AS name WHERE to_regclass(quote_ident(name)) IS NOT NULL
-"""
 
 
 def reach(connection: BaseDatabaseWrapper) -> None:
@@ -84,12 +77,3 @@ def _find(executor: MigrationExecutor, app: str, prefix: str) -> str:
     raise UsageError(
         f"{reason} Nothing was changed. See them:\n    python manage.py showmigrations {app}"
     )
-
-
-def table_sizes(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> Mapping[str, int] | None:
-    """Bytes of each table that exists, indexes included; None on SQLite, which cannot tell."""
-    if connection.vendor != "postgresql":
-        return None
-    with connection.cursor() as cursor:
-        cursor.execute(SIZES, [sorted(tables)])
-        return dict(cursor.fetchall())

@@ -1,72 +1,65 @@
 """After the run: does the database have what the plan promised? Findings, nothing raised."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from django.apps import apps
 from django.core.checks import CheckMessage, Error, Info, Warning as Caution
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
-from deploy_ops.migrate.fingerprint import Fingerprint, take_fingerprint
-from deploy_ops.migrate.plan import Plan
-
-INVALID_INDEX = re.compile(r"index (\S+) valid=f ")
-NOT_VALID = re.compile(r"constraint (\S+) on (\S+) .* valid=f$", re.S)
+from deploy_ops.databases.base import Invalid
+from deploy_ops.migrate.run import Run
 
 
-def verify_run(
-    connection: BaseDatabaseWrapper, plan: Plan, before: Fingerprint
-) -> list[CheckMessage]:
+def verify_run(run: Run) -> list[CheckMessage]:
     """Look at the database after the plan was applied."""
-    executor = MigrationExecutor(connection)
-    new_lines = take_fingerprint(connection).lines - before.lines
+    new = frozenset(run.database.invalid_objects()) - run.invalid_before
     return [
-        *_unrecorded(executor.loader, plan),
-        *_invalid_indexes(new_lines),
-        *_unvalidated(new_lines, _declared_not_valid(executor.loader, plan)),
-        *_undeclared_changes(executor.loader),
+        *_unrecorded(run),
+        *_invalid(run, sorted(new, key=str)),
+        *_undeclared_changes(MigrationExecutor(run.connection).loader),
     ]
 
 
-def _unrecorded(loader: MigrationLoader, plan: Plan) -> Iterator[CheckMessage]:
-    for step in plan.steps:
-        if (step.key in loader.applied_migrations) == step.backwards:
+def _unrecorded(run: Run) -> Iterator[CheckMessage]:
+    applied = MigrationRecorder(run.connection).applied_migrations()
+    for step in run.plan.steps:
+        if (step.key in applied) == step.backwards:
             yield Error(
-                f"{step} is not recorded as the plan has it.",
+                f"{step} is not recorded in django_migrations as planned.",
                 hint="Look at it:\n    python manage.py showmigrations",
                 id="deploy_ops.V001",
             )
 
 
-def _invalid_indexes(lines: frozenset[str]) -> Iterator[CheckMessage]:
-    for name in _matches(INVALID_INDEX, lines):
-        yield Error(
-            f"Index {name[0]} is invalid: it costs writes and serves no query.",
-            hint=f"Drop it and run its migration again:\n    DROP INDEX CONCURRENTLY {name[0]};",
-            id="deploy_ops.V002",
-        )
-
-
-def _unvalidated(lines: frozenset[str], intended: set[str]) -> Iterator[CheckMessage]:
-    for name, table in _matches(NOT_VALID, lines):
-        if name not in intended:
+def _invalid(run: Run, objects: Iterable[Invalid]) -> Iterator[CheckMessage]:
+    intended = _declared_not_valid(run)
+    for each in objects:
+        if each.kind == "index":
+            yield Error(
+                f"Index {each.name} on {each.table} is invalid: it slows writes, and queries "
+                "cannot use it.",
+                hint=f"Drop it and run its migration again:\n    DROP INDEX CONCURRENTLY {each};",
+                id="deploy_ops.V002",
+            )
+        elif each.name not in intended:
             yield Caution(
-                f"Constraint {name} on {table} is NOT VALID: old rows may break it.",
-                hint=f"Validate it:\n    ALTER TABLE {table} VALIDATE CONSTRAINT {name};",
+                f"Constraint {each.name} on {each.table} is NOT VALID: old rows may break it.",
+                hint=f"Validate it:\n    ALTER TABLE {each.table} VALIDATE CONSTRAINT "
+                f"{each.quoted_name};",
                 id="deploy_ops.V003",
             )
 
 
-def _declared_not_valid(loader: MigrationLoader, plan: Plan) -> set[str]:
+def _declared_not_valid(run: Run) -> set[str]:
     """Names of the constraints that the plan means to leave NOT VALID for a later migration."""
     return {
         operation.constraint.name  # type: ignore[attr-defined]
-        for step in plan.steps
-        for operation in loader.get_migration(*step.key).operations
+        for step in run.plan.steps
+        for operation in run.history.migration(step).operations
         if type(operation).__name__ == "AddConstraintNotValid"  # its module needs psycopg
     }
 
@@ -92,7 +85,3 @@ def timeout_findings(timeouts: Mapping[str, str]) -> list[CheckMessage]:
         )
         for name, value in timeouts.items()
     ]
-
-
-def _matches(pattern: re.Pattern[str], lines: frozenset[str]) -> list[tuple[str, ...]]:
-    return sorted(match.groups() for line in lines if (match := pattern.match(line)))

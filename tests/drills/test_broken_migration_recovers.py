@@ -77,10 +77,10 @@ def test_a_deferred_constraint_fails_with_its_step_and_not_after_it(deployed):
     assert result["recovery"]["rung"] == "reversed"
 
 
-def test_an_honest_reverse_gives_the_rows_back(deployed):
+def test_a_reverse_that_has_rows_to_give_back_is_not_believed_but_the_backup_is(deployed):
     project = deployed("bad_after_run_python")
     result = project.json("safe_migrate", check=3)
-    assert result["recovery"]["rung"] == "reversed"
+    assert result["recovery"]["rung"] == "restored"
     assert project.trips("bad_after_run_python") == TRIPS
 
 
@@ -101,7 +101,7 @@ def test_a_failing_post_migrate_handler_is_told_and_nothing_is_reversed(deployed
     result = project.json("safe_migrate", check=4)
     assert result["applied"] == [["bad_post_migrate", "0002_note"]]
     assert result["recovery"]["rung"] == "none"
-    assert "python manage.py migrate" in result["recovery"]["message"]
+    assert "python manage.py safe_migrate" in result["recovery"]["message"]
     assert "note" in project.database.schema()["bad_post_migrate_trip"]
 
 

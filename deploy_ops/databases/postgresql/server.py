@@ -23,6 +23,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from deploy_ops.conf import conf
+from deploy_ops.databases.postgresql import own_sessions
 from deploy_ops.errors import ConfigurationError, DatabaseUnavailable, PoolerRefused
 from deploy_ops.redact import Secret, redact
 
@@ -70,6 +71,7 @@ class Server:
             connection = psycopg.connect(autocommit=True, **parameters)
         except psycopg.Error as error:
             raise self._unavailable(parameters["dbname"], error) from None
+        own_sessions.note_connection(connection)
         if self.role:
             self._assume_role(connection, parameters["dbname"], self.role)
         return connection

@@ -1,15 +1,20 @@
 """What the write-ahead log says about writes to user tables, read with pg_walinspect.
 
-The extension is created in a transaction of the caller's connection that is rolled back, so it
-need not be installed in any database, but its files must be there and the role be a superuser.
+The log is the server's: it is read from the maintenance database, so that making the extension
+there for a moment, in a transaction that is rolled back, leaves no trace in the counters of the
+database that is looked at. Its files must be there and the role be a superuser. It tells what it
+sees and proves nothing by what it does not see: TRUNCATE and DROP are other records.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 
 import psycopg
 
-from deploy_ops.databases.base import Counts, Json
-from deploy_ops.databases.postgresql.server import Connection, scalar
+from deploy_ops.databases.base import Counts, RowCounts
+from deploy_ops.databases.postgresql.mark import Mark, Table
+from deploy_ops.databases.postgresql.server import Connection, Server, scalar
+from deploy_ops.errors import DatabaseUnavailable
 
 # It is asked while clients are kept out: no more than can be read in a moment.
 READABLE_BYTES = 64 * 1024 * 1024
@@ -42,20 +47,24 @@ CHANGES = r"""
 """
 
 
-def changes_since(connection: Connection, mark: Json, now: Json, own: Counts) -> Counts | None:
-    """Count changes of rows by table, less our own; None where the log cannot be asked."""
-    if not mark["lsn"] or not scalar(connection, USABLE, [mark["lsn"], READABLE_BYTES]):
-        return None
+def changes_since(server: Server, mark: Mark, now: Mark, own: RowCounts) -> Counts:
+    """Count changes of rows by table, less our own; empty too where the log cannot be asked."""
     try:
-        _flush(connection)
-        with connection.transaction(force_rollback=True):
-            connection.execute(f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}")
-            connection.execute("CREATE EXTENSION IF NOT EXISTS pg_walinspect")
-            where = [mark["lsn"], now["database_oid"]]
-            rows = connection.execute(CHANGES, where).fetchall()
-    except psycopg.Error:
-        return None  # segments recycled, or too much to read in time: no opinion
-    return _by_table({int(file): int(count) for file, count in rows}, mark, now, own)
+        with server.maintenance(application_name="deploy_ops/wal") as connection:
+            if mark.lsn and scalar(connection, USABLE, [mark.lsn, READABLE_BYTES]):
+                return _by_table(_read(connection, mark.lsn, now.database_oid), mark, now, own)
+    except (psycopg.Error, DatabaseUnavailable):
+        pass  # segments recycled, or too much to read in time: no opinion
+    return {}
+
+
+def _read(connection: Connection, since: str, database_oid: int) -> Mapping[int, int]:
+    _flush(connection)
+    with connection.transaction(force_rollback=True):
+        connection.execute(f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}")
+        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_walinspect")
+        rows = connection.execute(CHANGES, [since, database_oid]).fetchall()
+    return {int(file): int(count) for file, count in rows}
 
 
 def _flush(connection: Connection) -> None:
@@ -65,16 +74,17 @@ def _flush(connection: Connection) -> None:
         connection.execute("SELECT pg_logical_emit_message(true, 'deploy_ops', '')")
 
 
-def _by_table(by_file: dict[int, int], mark: Json, now: Json, own: Counts) -> Counts:
-    """Give the files their tables' names.
-
-    A new file of a table we wrote is our own rewrite or creation; a file that is no table's any
-    more and was none's at the mark held nothing that a restore could lose.
-    """
-    names = {table["file"]: name for name, table in now["tables"].items() if name not in own}
-    names |= {table["file"]: name for name, table in mark["tables"].items()}
-    changes = Counter({name: -own.get(name, 0) for name in mark["tables"]})
+def _by_table(
+    by_file: Mapping[int, int], mark: Mark, now: Mark, own: RowCounts
+) -> dict[str, int]:
+    """Give the files their tables' names; a new file of a table that we wrote is our own."""
+    tables: dict[int, tuple[int, Table]] = {}
+    for at in (now, mark):
+        for oid, table in at.tables.items():
+            if table.file and not table.is_catalog and (at is mark or oid not in own):
+                tables[table.file] = (oid, table)
+    changes = Counter({table.name: -own.get(oid, 0) for oid, table in tables.values()})
     for file, count in by_file.items():
-        if file in names:
-            changes[names[file]] += count
-    return changes
+        if file in tables:
+            changes[tables[file][1].name] += count
+    return {name: n for name, n in sorted(changes.items()) if n > 0}

@@ -1,139 +1,84 @@
 """Who wrote since: marks of the position of writes, and their comparison.
 
-The proof is by the cumulative statistics: every INSERT, UPDATE and DELETE of a row of a user
-table adds to that table's counters, also when its transaction is rolled back (then the answer
-is WROTE although nothing stayed: the safe side).
+Two proofs that nobody else did, each enough by itself; two unknowns never add up to one.
 
-NOBODY is answered only if all of this holds:
-- the same cluster and database (system identifier, database oid), not promoted since;
-- no statistics were lost: not reset, no crash (a crash resets the ones of the whole server,
-  whose reset times are part of the mark), server not restarted, track_counts on at both times;
-- every table of the mark is still there with the same file, or is one of `own_rows`: a TRUNCATE
-  or a rewrite gives a new file, and DROP takes the counters away;
-- for every user table and for large objects, the counters rose by exactly `own_rows`;
-- or, without `own_rows`: no transaction got a number since the mark and none was open then,
-  which alone proves that nothing was written in the whole cluster.
+By connections. Nobody else was connected: no other session, worker or walsender of this database,
+no subscription and no prepared transaction at the mark or now, and the server has counted exactly
+as many new sessions as this process opened (own_sessions.py). Whatever was written is our own.
+
+By counters. Every INSERT, UPDATE and DELETE of a row adds to its table's counters, also when its
+transaction is rolled back (then the answer is WROTE although nothing stayed: the safe side). The
+tables of the catalog are counted too: their rows change with the schema, with TRUNCATE and DROP.
+NOBODY is answered only if no statistics were lost (not reset, no crash, server not restarted,
+track_counts on at both times), every table of the mark is still there, and each has exactly the
+changes that the caller passes as its own. Not seen: a superuser's `SET track_counts = off` in a
+session of its own; where pg_walinspect can be used (wal.py), the write-ahead log is asked for
+such writes, and can only turn an answer into WROTE.
 
 A session reports its counters at the end of a transaction, but no more often than once a second,
-and up to ten seconds late when it then idles. Proof therefore needs that all others have ended,
-as inside `before` of a swap: ending reports everything. A superuser's `SET track_counts = off`
-in a session of its own stays unseen by the counters; where pg_walinspect can be used (wal.py),
-the write-ahead log is a second opinion: it can turn NOBODY or UNKNOWN into WROTE, and UNKNOWN
-into NOBODY if no table is unlogged. Not counted as writes: sequences, materialized views,
-temporary tables, and changes of the schema that change no row.
+and up to ten seconds late when it then idles. Proof therefore needs that all others have ended, as
+inside `before` of a swap: ending reports everything. Not counted as writes: values drawn from
+sequences, and temporary tables' rows.
 """
 
-from deploy_ops.databases.base import Answer, Counts, Json, Writes
+from deploy_ops.databases.base import Answer, RowCounts, Writes
 from deploy_ops.databases.postgresql import wal
-from deploy_ops.databases.postgresql.server import Connection, scalar, system_identifier
-from deploy_ops.databases.postgresql.tables import USER_TABLE
-
-LARGE_OBJECTS = "pg_catalog.pg_largeobject"
-POSITION = """
-    SELECT jsonb_build_object(
-        'database_oid', (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),
-        'lsn', CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_insert_lsn() END,
-        'at', now(),
-        'next_xid', pg_snapshot_xmax(pg_current_snapshot())::text,
-        'open_transactions',
-            pg_snapshot_xmin(pg_current_snapshot()) <> pg_snapshot_xmax(pg_current_snapshot()),
-        'track_counts', current_setting('track_counts')::bool,
-        'epoch', jsonb_build_array(
-            pg_postmaster_start_time(),
-            (SELECT stats_reset FROM pg_stat_database WHERE datname = current_database()),
-            (SELECT stats_reset FROM pg_stat_archiver),
-            (SELECT stats_reset FROM pg_stat_bgwriter)))
-"""
-TABLES = f"""
-    SELECT nspname || '.' || relname, relation.oid::bigint,
-           pg_relation_filenode(relation.oid)::bigint, relpersistence = 'u',
-           pg_stat_get_tuples_inserted(relation.oid) + pg_stat_get_tuples_updated(relation.oid)
-           + pg_stat_get_tuples_deleted(relation.oid)
-    FROM pg_class AS relation JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
-    WHERE ({USER_TABLE}) OR relation.oid = 'pg_largeobject'::regclass
-"""
+from deploy_ops.databases.postgresql.mark import Mark, Table, take_mark
+from deploy_ops.databases.postgresql.server import Connection, Server
 
 
-def take_mark(connection: Connection) -> Json:
-    """Take the present position of writes in the connection's database."""
-    connection.execute("SELECT pg_stat_force_next_flush()")
-    position: Json = scalar(connection, POSITION)
-    # Read after the position, so that what is written in between is counted twice, not missed.
-    rows = connection.execute(TABLES).fetchall()
-    return {
-        "system_identifier": system_identifier(connection),
-        **position,
-        "tables": {
-            name: {"oid": oid, "file": file, "unlogged": unlogged, "changes": changes}
-            for name, oid, file, unlogged, changes in rows
-        },
-    }
+def writes_since(
+    server: Server, connection: Connection, mark: Mark, own_rows: RowCounts | None
+) -> Writes:
+    """Tell what others wrote since the mark; see the module for what NOBODY means.
 
-
-def writes_since(connection: Connection, mark: Json, own_rows: Counts | None = None) -> Writes:
-    """Tell what others wrote since the mark; see the module for what NOBODY means."""
-    own = own_rows or {}
+    `own_rows` are the rows that the caller changed, by table; None if that is not known.
+    """
     now = take_mark(connection)
-    if _place(mark) != _place(now):
+    if mark.place != now.place:
         why = "the mark is of another database, or of the one that a restore has put aside"
         return Writes(Answer.UNKNOWN, {}, why)
-    if not own and _no_transaction_since(mark, now):
+    if _nobody_connected(mark, now):
+        return Writes(Answer.NOBODY, {}, "nobody else was connected since")
+    if own_rows is None:
+        why = "what this run wrote itself is not known, and others were connected"
+        return Writes(Answer.UNKNOWN, {}, why)
+    if not own_rows and mark.next_xid == now.next_xid and not mark.open_transactions:
         return Writes(Answer.NOBODY, {}, "no transaction got a number since")
-    first = _compare(mark, now, own)
+    first = _compare(mark, now, own_rows)
     if first.answer is Answer.WROTE:
         return first
-    return _second_opinion(first, wal.changes_since(connection, mark, now, own), mark, now)
+    seen = wal.changes_since(server, mark, now, own_rows)
+    return Writes(Answer.WROTE, seen, "write-ahead log") if seen else first
 
 
-def _place(mark: Json) -> tuple[str, int]:
-    return mark["system_identifier"], mark["database_oid"]
+def _nobody_connected(mark: Mark, now: Mark) -> bool:
+    counted, own = now.sessions - mark.sessions, now.own_sessions - mark.own_sessions
+    return mark.is_alone and now.is_alone and mark.epoch == now.epoch and counted == own
 
 
-def _lost_counters(mark: Json, now: Json) -> str | None:
-    if mark["epoch"] != now["epoch"]:
-        return "the statistics were reset or the server was restarted since"
-    if not (mark["track_counts"] and now["track_counts"]):
-        return "track_counts is off, so the server does not count writes"
-    return None
-
-
-def _no_transaction_since(mark: Json, now: Json) -> bool:
-    return bool(mark["next_xid"] == now["next_xid"] and not mark["open_transactions"])
-
-
-def _compare(mark: Json, now: Json, own: Counts) -> Writes:
-    if lost := _lost_counters(mark, now):
-        return Writes(Answer.UNKNOWN, {}, lost)
-    rows, doubts = {}, []
-    for name in sorted({*mark["tables"], *now["tables"]}):
-        before, after = mark["tables"].get(name), now["tables"].get(name)
-        if after is None:
-            doubts.append(f"{name} is gone")
-            continue
-        if before and before["file"] != after["file"] and name not in own:
-            doubts.append(f"{name} was truncated or rewritten")
-        same = before is not None and before["oid"] == after["oid"]
-        changes = after["changes"] - (before["changes"] if same else 0) - own.get(name, 0)
-        if changes > 0:
-            rows[name] = changes
-        elif changes < 0:
-            doubts.append(f"{name} has fewer changes than were made")
+def _compare(mark: Mark, now: Mark, own: RowCounts) -> Writes:
+    if mark.epoch != now.epoch:
+        why = "the statistics were reset or the server was restarted since"
+        return Writes(Answer.UNKNOWN, {}, why)
+    if not (mark.track_counts and now.track_counts):
+        why = "track_counts is off, so the server does not count writes"
+        return Writes(Answer.UNKNOWN, {}, why)
+    changes = {
+        oid: table.changes - (mark.tables[oid].changes if oid in mark.tables else 0)
+        - own.get(oid, 0)
+        for oid, table in now.tables.items()
+    }
+    rows = {now.tables[oid].name: n for oid, n in changes.items() if n > 0}
+    data = {name: n for name, n in rows.items() if not Table(name, 0, False, 0).is_catalog}
+    if data:
+        return Writes(Answer.WROTE, dict(sorted(data.items())), "tuple counters of the tables")
     if rows:
-        return Writes(Answer.WROTE, rows, "tuple counters of the tables")
+        why = f"the schema was changed: rows of {', '.join(sorted(rows))}"
+        return Writes(Answer.WROTE, {}, why)
+    doubts = [f"{table.name} is gone" for oid, table in mark.tables.items() if oid not in now.tables]
+    doubts += [f"{now.tables[oid].name} has fewer changes than were made"
+               for oid, n in changes.items() if n < 0]
     if doubts:
-        return Writes(Answer.UNKNOWN, {}, "; ".join(doubts))
+        return Writes(Answer.UNKNOWN, {}, "; ".join(sorted(doubts)))
     return Writes(Answer.NOBODY, {}, "tuple counters of every table are unchanged")
-
-
-def _second_opinion(first: Writes, changes: Counts | None, mark: Json, now: Json) -> Writes:
-    if changes is None:
-        return first
-    more = {name: rows for name, rows in sorted(changes.items()) if rows > 0}
-    if more:
-        return Writes(Answer.WROTE, more, "write-ahead log")
-    # What a transaction wrote before the mark and committed after it is not in this stretch.
-    is_whole = not mark["open_transactions"] and not any(changes.values())
-    unlogged = any(table["unlogged"] for table in now["tables"].values())
-    if first.answer is Answer.UNKNOWN and is_whole and not unlogged:
-        return Writes(Answer.NOBODY, {}, f"write-ahead log, since {first.evidence}")
-    return first

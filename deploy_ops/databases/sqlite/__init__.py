@@ -7,13 +7,27 @@ database "beside" is a file of the same directory and is named by its path.
 import re
 import secrets
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from django.db import connections
 
-from deploy_ops.databases.base import Answer, Counts, Database, Identity, Json, Writes
+from deploy_ops.databases.base import (
+    Answer,
+    Counts,
+    Database,
+    Ended,
+    Identity,
+    Json,
+    Outcome,
+    RowCounts,
+    Schema,
+    Writes,
+)
+from deploy_ops.databases.sqlite import schema, transactions
 from deploy_ops.databases.sqlite.contents import (
     count_rows,
     read_sequences,
@@ -87,13 +101,13 @@ class SqliteDatabase(Database):
         _MARKED[token] = connection
         return {"data_version": version, "connection": token}
 
-    def writes_since(self, mark: Json, *, own_rows: Counts | None = None) -> Writes:
+    def writes_since(self, mark: Json, *, own_rows: RowCounts | None) -> Writes:
         """Tell by the data version if the connection is the same one, else by counting rows."""
         version, connection = self._data_version()
         is_same = _MARKED.get(mark["connection"]) is connection
         if is_same and version == mark["data_version"]:
             return Writes(Answer.NOBODY, {}, "SQLite's data version is unchanged")
-        rows = self._difference(mark.get("counts"), own_rows or {})
+        rows = self._difference(mark.get("counts"))
         if is_same or rows:
             return Writes(Answer.WROTE, rows, "another connection committed since")
         return Writes(Answer.UNKNOWN, {}, "SQLite keeps no trace of updates for other processes")
@@ -163,12 +177,12 @@ class SqliteDatabase(Database):
             version = cursor.execute("PRAGMA data_version").fetchone()[0]
         return version, wrapper.connection
 
-    def _difference(self, before: Counts | None, own: Counts) -> Counts:
+    def _difference(self, before: Counts | None) -> Counts:
         if before is None:
             return {}
         now = count_rows(connections[self.alias].connection)
         tables = now.keys() | before.keys()
-        gained = {t: now.get(t, 0) - before.get(t, 0) - own.get(t, 0) for t in tables}
+        gained = {table: now.get(table, 0) - before.get(table, 0) for table in tables}
         return {table: rows for table, rows in sorted(gained.items()) if rows}
 
     def _exchange(
@@ -184,3 +198,63 @@ class SqliteDatabase(Database):
                 lock_out_others(live)
                 keep(live, old, before)
                 overwrite(live, source, lambda: None)
+
+    # The connection that migrates.
+
+    @contextmanager
+    def schema_changes_in_transaction(self) -> Iterator[None]:
+        """Switch foreign keys off meanwhile: schema editors want it, and it is too late inside."""
+        self.connection.disable_constraint_checking()
+        try:
+            yield
+        finally:
+            if not self.connection.in_atomic_block:
+                self.connection.enable_constraint_checking()
+
+    def begin(self) -> str:
+        """Make the marker of the transaction that was just opened; call it first."""
+        return transactions.begin(self.connection)
+
+    def before_commit(self, number: str) -> Ended:
+        """Look at the transaction right before its COMMIT, and take the marker out of it."""
+        return transactions.before_commit(self.connection, number)
+
+    def after_failure(self, number: str) -> Ended:
+        """Look at the transaction after a failure, and undo what it did; raises nothing."""
+        return transactions.after_failure(self.connection, number)
+
+    def is_in_transaction(self) -> bool:
+        """Whether the connection is in any transaction."""
+        return transactions.is_in_transaction(self.connection)
+
+    def outcome(self, number: str) -> Outcome:
+        """Look for the marker of a transaction."""
+        return transactions.outcome(self.connection, number)
+
+    def abort_evidence(self, number: str) -> str:
+        """The clause that says what vouches for the abort of a transaction."""
+        return "its transaction was rolled back, since the marker that was written in it is gone"
+
+    def forget(self, number: str) -> None:
+        """Remove the marker of a transaction that was ended by something else."""
+        transactions.forget(self.connection, number)
+
+    def schema(self) -> Schema:
+        """Read the statements that made the objects of the file."""
+        return schema.read_schema(self.connection)
+
+    def has_table(self, name: str) -> bool:
+        """Whether there is a table of that name."""
+        with self.connection.cursor() as cursor:
+            return name in self.connection.introspection.table_names(cursor)
+
+    def keep_rows(self, table: str) -> str | None:
+        """Copy a table's rows to a kept table and return its name; None if it has no rows."""
+        quoted = self.connection.ops.quote_name(table)
+        kept = f"{schema.KEPT_PREFIX}{table}_{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        with self.connection.cursor() as cursor:
+            if cursor.execute(f"SELECT 1 FROM {quoted} LIMIT 1").fetchone() is None:
+                return None
+            target = self.connection.ops.quote_name(kept)
+            cursor.execute(f"CREATE TABLE {target} AS SELECT * FROM {quoted}")
+        return kept

@@ -5,8 +5,8 @@ from dataclasses import fields
 from django.core.management.base import CommandParser
 
 from deploy_ops.management.base import Json, OpsCommand, duration, whole_number
-from deploy_ops.management.migrations import ask_about, remember, show_plan, show_result
-from deploy_ops.migrate.recover import OnFailure
+from deploy_ops.management.migrations import ask_about, show_plan, show_result
+from deploy_ops.migrate.ladder import OnFailure
 from deploy_ops.migrate.safe_migrate import Request, safe_migrate
 
 
@@ -29,6 +29,9 @@ class Command(OpsCommand):
         parser.add_argument(
             "--accept-data-loss", action="store_true", help="restore over others' writes"
         )
+        parser.add_argument(
+            "--resolved", metavar="RUN", help="you have looked at what this unresolved run left"
+        )
         parser.add_argument("--single-transaction", action="store_true", help="all or nothing")
         parser.add_argument("--lock-timeout", type=duration, default="2s", help="per attempt; 2s")
         parser.add_argument(
@@ -37,7 +40,7 @@ class Command(OpsCommand):
         parser.add_argument("--wait", type=duration, default="60s", help="for the deploy lock; 60s")
 
     def operate(self, options: Json) -> tuple[int, Json]:
-        """Show the plan, or run it and record the release."""
+        """Show the plan, or run it."""
         known = {field.name for field in fields(Request)}
         request = Request(
             alias=options["database"], **{k: v for k, v in options.items() if k in known}
@@ -46,5 +49,4 @@ class Command(OpsCommand):
             return 0, show_plan(request, self.tell)
         ask = ask_about(options["interactive"])
         result = safe_migrate(request, progress=self.progress, ask=ask)
-        remember(result)
         return result.exit_code, show_result(result, self.tell, self.stderr.write)

@@ -18,7 +18,8 @@ import psycopg
 from deploy_ops.backup.methods.base import Snapshot
 from deploy_ops.backup.methods.pg_dump import archive
 from deploy_ops.backup.methods.pg_dump.lines import follow_tables
-from deploy_ops.databases.postgresql import properties, tables, writes
+from deploy_ops.databases.postgresql import own_sessions, properties, tables
+from deploy_ops.databases.postgresql.mark import take_mark
 from deploy_ops.databases.postgresql.programs import Program, find_program
 from deploy_ops.databases.postgresql.server import Connection, Server, scalar
 from deploy_ops.errors import BackupFailed
@@ -35,13 +36,14 @@ def dump(server: Server, directory: Path, *, jobs: int, progress: Progress) -> S
         tables.without_timeouts(connection)
         connection.execute(f"SET lock_timeout = {LOCK_WAIT_MS}")
         try:
-            mark = writes.take_mark(connection)
+            mark = take_mark(connection).as_json()
             with _snapshot(connection) as snapshot:
                 options = [f"--file={directory}", f"--jobs={jobs}", f"--snapshot={snapshot}"]
                 seen = _look_around(connection)
                 listen = follow_tables("Dump", seen.extra["table_bytes"], jobs, progress)
                 with _counting(connection) as counted, listen as on_line:
                     _pg_dump(server, program, options, on_line)
+                own_sessions.note_program(server.dbname, 1 + jobs)  # a leader and its workers
                 counts = counted()
         except psycopg.Error as error:
             raise _unreadable(server, error) from error

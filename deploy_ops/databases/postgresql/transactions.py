@@ -1,0 +1,82 @@
+"""What became of a transaction of the migrating session: asked of the server, not concluded.
+
+A transaction is known by its number, which is written down before COMMIT. `pg_xact_status` answers
+for it afterwards, from any session and after a crash, since it reads the commit log. A savepoint
+at the very beginning tells whether the session is still in it: SQL or code of a migration can end
+the transaction it was given, and a savepoint ends with its transaction.
+"""
+
+import psycopg
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from deploy_ops.databases.base import Ended, Outcome, RowCounts
+
+SAVEPOINT = "deploy_ops_begin"
+# pg_current_xact_id gives the transaction its number: every step of a migration writes anyway.
+BEGIN = f"SELECT pg_current_xact_id()::text; SAVEPOINT {SAVEPOINT}"
+NUMBER = "SELECT pg_current_xact_id_if_assigned()::text"
+# As in pg_stat_xact_user_tables, without the sums over indexes that make that slow, and with the
+# catalogs: they tell changes of the schema. The flush lets the session's counters start from zero
+# in its next transaction.
+ROWS = """
+    SELECT oid::bigint, changes, pg_stat_force_next_flush()
+    FROM (SELECT oid, pg_stat_get_xact_tuples_inserted(oid) + pg_stat_get_xact_tuples_updated(oid)
+            + pg_stat_get_xact_tuples_deleted(oid) AS changes
+        FROM pg_class WHERE relkind IN ('r', 'm', 'p')) AS relation
+    WHERE changes > 0
+"""
+
+
+def begin(connection: BaseDatabaseWrapper) -> str:
+    """Return the number of the transaction that has just been opened; call it first in it."""
+    with connection.cursor() as cursor:
+        cursor.execute(BEGIN)
+        return str(cursor.fetchone()[0])
+
+
+def before_commit(connection: BaseDatabaseWrapper, number: str) -> Ended:
+    """Look at the transaction right before its COMMIT; the rows are those it changed."""
+    return _look(connection.connection, number)
+
+
+def after_failure(connection: BaseDatabaseWrapper, number: str) -> Ended:
+    """Look at the transaction after a failure, and undo what it did; rows count all the same."""
+    raw: psycopg.Connection[tuple[object, ...]] = connection.connection
+    if raw is None or raw.closed:
+        return Ended(is_same=None, rows=None)
+    if raw.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
+        return Ended(is_same=False, rows=None)
+    try:
+        raw.execute(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
+        return _look(raw, number)
+    except psycopg.errors.InvalidSavepointSpecification:
+        return Ended(is_same=False, rows=None)
+    except psycopg.Error:
+        return Ended(is_same=None, rows=None)
+
+
+def outcome(connection: BaseDatabaseWrapper, number: str) -> Outcome:
+    """Ask what became of a transaction; UNKNOWN where the server cannot tell any more."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_xact_status(%s::xid8)", [number])
+            status = cursor.fetchone()[0]
+    except Exception as error:  # pylint: disable=broad-exception-caught  # Django's own wrapping
+        if isinstance(error.__cause__, psycopg.errors.InvalidParameterValue):
+            return Outcome.UNKNOWN  # "in the future": a server that lost it, or another one
+        raise
+    return Outcome(status) if status else Outcome.UNKNOWN
+
+
+def is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the session is in a transaction at all, known without asking the server."""
+    raw = connection.connection
+    return raw is not None and raw.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
+
+
+def _look(raw: psycopg.Connection[tuple[object, ...]], number: str) -> Ended:
+    row = raw.execute(NUMBER).fetchone()
+    if row is None or row[0] != number:
+        return Ended(is_same=False, rows=None)
+    rows: RowCounts = {int(str(oid)): int(str(n)) for oid, n, _ in raw.execute(ROWS).fetchall()}
+    return Ended(is_same=True, rows=rows)

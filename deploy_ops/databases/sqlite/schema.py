@@ -1,0 +1,18 @@
+"""What the file is made of, as SQLite keeps it."""
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from deploy_ops.databases.base import Schema
+
+KEPT_PREFIX = "deploy_ops_kept_"
+SCHEMA = """
+    SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_master
+    WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND tbl_name NOT LIKE %s ESCAPE '\\' ORDER BY 1
+"""
+
+
+def read_schema(connection: BaseDatabaseWrapper) -> Schema:
+    """Every statement that made an object, without the tables that a recovery has kept."""
+    with connection.cursor() as cursor:
+        cursor.execute(SCHEMA, [KEPT_PREFIX.replace("_", "\\_") + "%"])
+        return Schema(tuple(line for (line,) in cursor.fetchall()))

@@ -1,0 +1,50 @@
+"""The end of a run whose migrations are all committed: verify, post_migrate, the release.
+
+What fails here reverses nothing. The run stays open, and the next one does what is missing.
+"""
+
+from datetime import UTC, datetime
+
+from deploy_ops.advice import manage
+from deploy_ops.history import Release, record_release
+from deploy_ops.migrate.apply import text_of
+from deploy_ops.migrate.ladder import Rung
+from deploy_ops.migrate.run import Recovery, Run
+from deploy_ops.migrate.signals import send_post_migrate
+from deploy_ops.migrate.verify import verify_run
+from deploy_ops.version import code_version
+
+
+def finish(run: Run) -> None:
+    """Finish a run; `run.result` says how it went, whatever is raised on the way."""
+    result = run.result
+    result.applied = [step.key for step in run.plan.steps]
+    try:
+        with result.timed("verify"):
+            result.findings += verify_run(run)
+        with result.timed("post_migrate"):
+            send_post_migrate(run.alias, run.history.state, run.todo)
+        remember(run.journal.run, run.alias, result.backup, result.applied)
+        result.status = "ok"
+    except BaseException as error:  # pylint: disable=broad-exception-caught
+        run.is_unfinished = True
+        result.status = "failed"
+        result.error = _text(error)
+        result.recovery = Recovery(
+            Rung.NONE,
+            "All migrations are applied and committed, and none was undone. What comes after them "
+            "is missing (verification, post_migrate, the record of the release). Once the cause is "
+            f"fixed, this does it:\n{manage('safe_migrate', alias=run.alias)}",
+        )
+
+
+def remember(
+    run_id: str, alias: str, backup: str | None, applied: list[tuple[str, str]]
+) -> None:
+    """Add a run to the history of releases; raises OSError, ConfigurationError."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    record_release(Release(code_version(), now, run_id, alias, backup, applied))
+
+
+def _text(error: BaseException) -> str:
+    return "Stopped by the operator." if isinstance(error, KeyboardInterrupt) else text_of(error)

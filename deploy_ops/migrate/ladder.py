@@ -1,0 +1,76 @@
+"""The recovery ladder: from facts to the rung that loses nothing. Pure: nothing is looked up here.
+
+docs/explanation/recovery-ladder.md has the same as a table, and tests/deploy_ops/migrate/
+test_ladder.py every combination.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from deploy_ops.databases.base import Answer
+
+
+class OnFailure(StrEnum):
+    """How far up the ladder the operator lets safe_migrate go."""
+
+    AUTO = "auto"
+    REVERSE = "reverse"
+    RESTORE = "restore"
+    STOP = "stop"
+
+
+class Rung(StrEnum):
+    """Where the ladder ended."""
+
+    NONE = "none"
+    ROLLED_BACK = "rolled_back"
+    REVERSED = "reversed"
+    RESTORED = "restored"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known after a failure.
+
+    `failed_left_nothing`: the failed step's transaction aborted, or what it left was looked at.
+    `has_applied`: this run committed steps. `obstacles`: why undoing these is not lossless, as far
+    as it can be told beforehand. `others_wrote`: since the backup began; only NOBODY and what a
+    closed database answers later let it be restored. `tried`: rungs that did not hold.
+    """
+
+    has_lock: bool
+    failed_left_nothing: bool
+    has_applied: bool
+    obstacles: tuple[str, ...]
+    has_backup: bool
+    others_wrote: Answer
+    accepts_loss: bool
+    tried: frozenset[Rung] = frozenset()
+
+
+REVERSES = frozenset({OnFailure.AUTO, OnFailure.REVERSE})
+RESTORES = frozenset({OnFailure.AUTO, OnFailure.RESTORE})
+
+
+def choose(facts: Facts, policy: OnFailure) -> Rung:
+    """Return the cheapest rung that loses nothing; MANUAL where none is left."""
+    if not facts.has_lock:
+        return Rung.MANUAL  # another deployment may be at work
+    if facts.failed_left_nothing and not facts.has_applied:
+        return Rung.ROLLED_BACK
+    if _may_reverse(facts, policy):
+        return Rung.REVERSED
+    if _may_restore(facts, policy):
+        return Rung.RESTORED
+    return Rung.MANUAL
+
+
+def _may_reverse(facts: Facts, policy: OnFailure) -> bool:
+    is_allowed = policy in REVERSES and Rung.REVERSED not in facts.tried
+    return is_allowed and facts.failed_left_nothing and not facts.obstacles
+
+
+def _may_restore(facts: Facts, policy: OnFailure) -> bool:
+    is_allowed = policy in RESTORES and Rung.RESTORED not in facts.tried and facts.has_backup
+    return is_allowed and (facts.accepts_loss or facts.others_wrote is not Answer.WROTE)

@@ -1,0 +1,208 @@
+"""One run of safe_migrate as a value: what was asked, what it works with, what came of it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+import time
+from typing import Any
+
+from django.core.checks import CheckMessage
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.state import ProjectState
+
+from deploy_ops.backup.entry import Backup
+from deploy_ops.databases import database_for
+from deploy_ops.databases.base import Database, Invalid, RowCounts, Schema
+from deploy_ops.lock import DeployLock
+from deploy_ops.migrate.journal import Journal
+from deploy_ops.migrate.ladder import OnFailure, Rung
+from deploy_ops.migrate.plan import Key, Plan, Step
+from deploy_ops.progress import Progress
+
+DjangoPlan = list[tuple[Migration, bool]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the operator asked for."""
+
+    alias: str
+    app: str | None = None
+    migration: str | None = None
+    with_backup: bool = True
+    on_failure: OnFailure = OnFailure.AUTO
+    accept_data_loss: bool = False
+    resolved: str | None = None
+    single_transaction: bool = False
+    lock_timeout: timedelta = timedelta(seconds=2)
+    lock_retries: int = 10
+    wait: timedelta = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """How a failed run ended; `facts` goes into the JSON, `message` to people."""
+
+    rung: Rung
+    message: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class Result:
+    """How it ended; `status` is ok, nothing_to_do, recovered or failed."""
+
+    database: str
+    status: str = "nothing_to_do"
+    run: str | None = None
+    backup: str | None = None
+    applied: list[Key] = field(default_factory=list)
+    findings: list[CheckMessage] = field(default_factory=list)
+    recovery: Recovery | None = None
+    error: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 3 recovered, 4 a person is needed."""
+        return {"ok": 0, "nothing_to_do": 0, "recovered": 3, "failed": 4}[self.status]
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Note how long a phase took."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = round(time.monotonic() - started, 3)
+
+
+class History:
+    """Where in the history of migrations the database stands: Django's executor and state."""
+
+    def __init__(self, executor: MigrationExecutor) -> None:
+        self.executor = executor
+        # A replaced migration leaves the graph once its squash takes over; it is still ours to run.
+        self.by_key: dict[Key, Migration] = dict(executor.loader.disk_migrations or {})
+        self.state = self._applied_state(executor)
+
+    @classmethod
+    def read(cls, connection: BaseDatabaseWrapper) -> "History":
+        """Read migrations and recorder anew."""
+        return cls(MigrationExecutor(connection))
+
+    def rewind(self) -> None:
+        """Go back to what the database has recorded; an attempt that failed left its traces."""
+        self.state = self._applied_state(MigrationExecutor(self.executor.connection))
+
+    def migration(self, step: Step) -> Migration:
+        """Return the one object of the migration, which pre_migrate handlers may have amended."""
+        return self.by_key[step.key]
+
+    def apply(self, step: Step) -> None:
+        """Apply one migration."""
+        _ = self.state.apps  # rendered before, as Django does, so that operations share it
+        self.state = self.executor.apply_migration(self.state, self.migration(step))
+
+    def unapply(self, step: Step) -> None:
+        """Unapply one migration."""
+        self.executor.loader.build_graph()
+        self.state = self.executor.migrate([], plan=[(self.migration(step), True)])
+
+    @staticmethod
+    def _applied_state(executor: MigrationExecutor) -> ProjectState:
+        # pylint: disable-next=protected-access  # Django's migrate calls it for its signals too
+        state: ProjectState = executor._create_project_state(  # type: ignore[attr-defined]
+            with_applied_migrations=True
+        )
+        return state
+
+
+class Remains(StrEnum):
+    """What a step that failed has left in the database."""
+
+    NOTHING = "nothing"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A group of steps that failed, what it left, and the fact that says so."""
+
+    steps: tuple[Step, ...]
+    remains: Remains
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Steps that this run committed together.
+
+    `rows` are those that they changed, by table as the server counts them, None where that is not
+    known; `have_changed_files` whether code of theirs may have truncated, rewritten or dropped a
+    table; `was_interrupted` whether the operator asked to stop meanwhile.
+    """
+
+    steps: tuple[Step, ...]
+    rows: RowCounts | None
+    have_changed_files: bool = False
+    was_interrupted: bool = False
+
+
+@dataclass
+class Run:  # pylint: disable=too-many-instance-attributes
+    """What every part of a run works with, and what the run has done so far.
+
+    `own_rows` counts the rows this run changed by table, rolled back ones included, as the
+    server's own counters do; None once they could not be told.
+    """
+
+    request: Request
+    result: Result
+    progress: Progress
+    lock: DeployLock
+    history: History
+    todo: DjangoPlan
+    plan: Plan
+    journal: Journal
+    prepare: Callable[[], None] = lambda: None
+    backup: Backup | None = None
+    before: Schema | None = None
+    invalid_before: frozenset[Invalid] = frozenset()
+    own_rows: RowCounts | None = field(default_factory=dict)
+    applied: list[Applied] = field(default_factory=list)
+    failure: Failure | None = None
+    is_unfinished: bool = False
+
+    @property
+    def alias(self) -> str:
+        """Alias of the database that is migrated."""
+        return self.request.alias
+
+    @property
+    def connection(self) -> BaseDatabaseWrapper:
+        """Django's connection, which migrates."""
+        return connections[self.alias]
+
+    @property
+    def database(self) -> Database:
+        """The database, as deploy_ops sees it."""
+        return database_for(self.alias)
+
+    @property
+    def applied_steps(self) -> list[Step]:
+        """Every step that this run committed and has not undone, in order."""
+        return [step for group in self.applied for step in group.steps]
+
+    def add_own_rows(self, rows: RowCounts | None) -> None:
+        """Add what a transaction of ours changed; None makes the sum unknown for good."""
+        if rows is None or self.own_rows is None:
+            self.own_rows = None
+            return
+        for table, changes in rows.items():
+            self.own_rows[table] = self.own_rows.get(table, 0) + changes

@@ -1,0 +1,115 @@
+"""One transaction around a step, and the proof of what became of it.
+
+The outer transaction takes in the row of django_migrations, which Django itself writes after the
+commit when there is deferred SQL (docs/decisions/0005): a step is recorded and done, or neither.
+Its number is in the journal before its first statement, so that the database can be asked for it
+after any failure, by this process or by the next run.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import transaction
+from django.db.migrations.recorder import MigrationRecorder
+
+from deploy_ops.databases.base import Ended, Outcome
+from deploy_ops.errors import TransactionEnded
+from deploy_ops.migrate.plan import Step, ends_transaction
+from deploy_ops.migrate.run import Failure, Remains, Run
+
+OUTCOME_TRIES = 50
+OUTCOME_PAUSE_SECONDS = 0.2
+
+
+class StepTransaction:
+    """The transaction of some steps; the only user of Database.begin and what follows it."""
+
+    def __init__(self, run: Run, steps: tuple[Step, ...]) -> None:
+        self._run = run
+        self._steps = steps
+        self._number: str | None = None
+        self._has_left = False
+        self.ended: Ended | None = None
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Hold the transaction; raises TransactionEnded if the block ended it itself."""
+        run = self._run
+        with run.database.schema_changes_in_transaction(), transaction.atomic(run.alias):
+            self._number = run.database.begin()
+            run.journal.record(
+                "migration_started",
+                migrations=[step.key for step in self._steps],
+                backwards=self._steps[0].backwards,
+                is_atomic=True,
+                transaction=self._number,
+            )
+            with run.connection.execute_wrapper(self._watch):
+                try:
+                    yield
+                except BaseException:
+                    self.ended = run.database.after_failure(self._number)
+                    raise
+            self.ended = run.database.before_commit(self._number)
+            if self.ended.is_same is False:
+                raise TransactionEnded
+
+    def _watch(
+        self,
+        execute: Callable[..., Any],
+        sql: Any,
+        params: Any,
+        many: bool,
+        context: dict[str, Any],
+    ) -> Any:
+        """Write down that the transaction was left before anything is done outside it."""
+        if not self._has_left and self._leaves(sql):
+            self._has_left = True
+            self._run.journal.record("transaction_left", transaction=self._number)
+        return execute(sql, params, many, context)
+
+    def _leaves(self, sql: Any) -> bool:
+        is_open = self._run.database.is_in_transaction()
+        return not is_open or (isinstance(sql, str) and ends_transaction(sql))
+
+    def is_committed(self) -> bool:
+        """Whether it committed with all its records, although an error came up on the way."""
+        if self._number is None or self._is_left or self.ended is None:
+            return False
+        return self._outcome() is Outcome.COMMITTED and self._is_recorded()
+
+    def failure(self) -> Failure:
+        """Ask the database what became of it."""
+        if self._number is None:
+            return self._failed(Remains.NOTHING, "its transaction had not begun")
+        if self._is_left:
+            self._run.database.forget(self._number)
+            return self._failed(Remains.UNKNOWN, "it ended the transaction that it was run in")
+        outcome = self._outcome()
+        if outcome is Outcome.ABORTED:
+            return self._failed(Remains.NOTHING, self._run.database.abort_evidence(self._number))
+        self._run.database.forget(self._number)
+        return self._failed(Remains.UNKNOWN, f"its transaction is {outcome}")
+
+    @property
+    def _is_left(self) -> bool:
+        return self._has_left or (self.ended is not None and self.ended.is_same is False)
+
+    def _outcome(self) -> Outcome:
+        """Ask until it is final: a server process may still be ending the transaction."""
+        assert self._number is not None
+        for _ in range(OUTCOME_TRIES):
+            outcome = self._run.database.outcome(self._number)
+            if outcome is not Outcome.IN_PROGRESS:
+                break
+            time.sleep(OUTCOME_PAUSE_SECONDS)
+        return outcome
+
+    def _is_recorded(self) -> bool:
+        applied = MigrationRecorder(self._run.connection).applied_migrations()
+        return all((step.key in applied) != step.backwards for step in self._steps)
+
+    def _failed(self, remains: Remains, evidence: str) -> Failure:
+        return Failure(self._steps, remains, evidence)

@@ -1,0 +1,195 @@
+"""Undoing what this run applied, newest first, only if nothing is lost by it.
+
+All of it happens in one transaction with the tables locked: rows are looked at, not counters, and
+between looking and dropping nobody can write. New tables that have rows are copied to a kept table
+first. Whatever cannot be shown to lose nothing raises NotLossless, and the transaction rolls back.
+A step that only builds indexes concurrently holds no rows and is undone by itself.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+from deploy_ops.databases.base import Database, Relation
+from deploy_ops.errors import NotLossless
+from deploy_ops.migrate.apply import perform
+from deploy_ops.migrate.plan import Step, effects_after
+from deploy_ops.migrate.reversal import Effect, NewColumn, NewTable, Reversal, WiderColumn
+from deploy_ops.migrate.run import Applied, History, Run
+
+
+def obstacles(run: Run) -> Iterator[str]:
+    """Why undoing what this run applied is not lossless, as far as it can be told beforehand."""
+    new = {each.table for each in effects_after(run.applied_steps) if isinstance(each, NewTable)}
+    for group in run.applied:
+        for step in group.steps:
+            if why := _obstacle(run, step, group, new):
+                yield why
+
+
+def _obstacle(run: Run, step: Step, group: Applied, new_tables: set[str]) -> str | None:
+    if step.backwards:
+        return f"{step} was itself a reverse migration."
+    if not step.is_atomic and step.indexes is None:
+        return f"{step} runs without a transaction."
+    if step.reversal is Reversal.UNPROVEN:
+        return _obstacle_of_code(run.database, step, group, new_tables)
+    if step.reversal is not Reversal.LOSSLESS:
+        return f"reversing {step} is {step.reversal}."
+    return None
+
+
+def _obstacle_of_code(
+    database: Database, step: Step, group: Applied, new_tables: set[str]
+) -> str | None:
+    """Code of its author: its reverse is believed only where there is nothing to give back."""
+    if group.rows is None or group.have_changed_files or not database.counts_rows:
+        return f"{step} runs code, and what that changed is not known."
+    names = {oid: each.name for oid, each in database.relations().items()}
+    changed = {names[oid] for oid in group.rows.keys() & names.keys()}
+    others = sorted(changed - new_tables - {"django_migrations"})
+    if others:
+        return f"{step} runs code that changed rows of {', '.join(others)}."
+    return None
+
+
+def undo(run: Run) -> list[str]:
+    """Undo every step that this run applied; return the names of the kept tables.
+
+    Raises NotLossless or StepFailed; then `run.applied` has what is still applied.
+    """
+    kept: list[str] = []
+    run.history = History.read(run.connection)
+    for is_atomic, steps in groupby(reversed(run.applied_steps), lambda step: step.is_atomic):
+        for group in [tuple(steps)] if is_atomic else [(step,) for step in steps]:
+            backwards = tuple(replace(step, backwards=True) for step in group)
+            undoing = Undoing(run, group)
+            perform(run, backwards, undoing.work if is_atomic else undoing.unapply)
+            run.applied = [each for each in run.applied if each.steps[0] not in group]
+            kept += undoing.kept
+    return kept
+
+
+class Undoing:
+    """Undoing some steps (newest first) that one transaction can hold."""
+
+    def __init__(self, run: Run, steps: tuple[Step, ...]) -> None:
+        self._run = run
+        self._steps = steps
+        self._effects = effects_after(reversed(steps))
+        self.kept: list[str] = []
+
+    def unapply(self) -> None:
+        """Let Django undo them."""
+        for step in self._steps:
+            self._run.history.unapply(step)
+
+    def work(self) -> None:
+        """Lock, look, keep, undo, and look again before anything is committed."""
+        database = self._run.database
+        tables = sorted({effect.table for effect in self._effects})
+        if unknown := [table for table in tables if not database.has_table(table)]:
+            raise NotLossless(f"{', '.join(unknown)} is not there any more under this name.")
+        database.lock_tables(tables)
+        self.kept = [kept for table in self._new_tables() if (kept := database.keep_rows(table))]
+        for effect in self._effects:
+            self._look_at(effect)
+        elsewhere = Elsewhere(self._run, self._effects, self._steps)
+        self.unapply()
+        elsewhere.check()
+
+    def _new_tables(self) -> list[str]:
+        return [each.table for each in self._effects if isinstance(each, NewTable)]
+
+    def _look_at(self, effect: Effect) -> None:
+        if isinstance(effect, NewColumn) and self._has_values(effect):
+            raise NotLossless(
+                f"{effect.table}.{effect.column} was added by this run, and rows have values in it."
+            )
+        if isinstance(effect, WiderColumn) and self._exceeds(effect):
+            raise NotLossless(
+                f"{effect.table}.{effect.column} has values that do not fit what it was before."
+            )
+
+    def _has_values(self, effect: NewColumn) -> bool:
+        column = self._quote(effect.column)
+        if not effect.is_default_known:
+            return self._has_rows(effect.table, "1 = 1")
+        if effect.default is None:
+            return self._has_rows(effect.table, f"{column} IS NOT NULL")
+        value = effect.field.get_db_prep_save(effect.default, self._run.connection)
+        # A NULL is no value: old code, which does not know the column, leaves it out.
+        return self._has_rows(effect.table, f"{column} <> %s", value)
+
+    def _exceeds(self, effect: WiderColumn) -> bool:
+        column = self._quote(effect.column)
+        limits = {
+            f"{column} IS NULL": effect.not_null or None,
+            f"length({column}) > {effect.max_length}": effect.max_length,
+            f"round({column}, {effect.decimal_places}) <> {column}": effect.decimal_places,
+            f"abs({column}) >= 1{'0' * (effect.whole_digits or 0)}": effect.whole_digits,
+        }
+        return any(
+            self._has_rows(effect.table, condition)
+            for condition, limit in limits.items()
+            if limit is not None
+        )
+
+    def _has_rows(self, table: str, condition: str, *params: Any) -> bool:
+        with self._run.connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT 1 FROM {self._quote(table)} WHERE {condition} LIMIT 1", params or None
+            )
+            return cursor.fetchone() is not None
+
+    def _quote(self, name: str) -> str:
+        return self._run.connection.ops.quote_name(name)
+
+
+class Elsewhere:
+    """Everything but what was looked at: no table is dropped, rewritten or changed by the undoing.
+
+    A reverse that its author wrote can do anything; what it did is compared before COMMIT.
+    """
+
+    def __init__(self, run: Run, effects: list[Effect], steps: tuple[Step, ...]) -> None:
+        self._database = run.database
+        self._dropped_columns = Counter(e.table for e in effects if isinstance(e, NewColumn))
+        self._narrowed = {each.table for each in effects if isinstance(each, WiderColumn)}
+        self._bookkeeping = {"django_migrations"}
+        if any(step.runs_code for step in steps):
+            self._narrowed.clear()  # their rewriting would hide what the code does to the rows
+        else:
+            self._bookkeeping.add("django_content_type")  # renamed with its model, and back
+        new = [each.table for each in effects if isinstance(each, NewTable)]
+        self._new = self._database.partitions_of(new)
+        self._before = self._database.relations()
+        self._rows = self._database.rows_of_transaction()
+
+    def check(self) -> None:
+        """Raise NotLossless if something else is not as it was."""
+        after = self._database.relations()
+        for oid, relation in self._before.items():
+            if oid not in self._new and not self._is_same(relation, after.get(oid)):
+                raise NotLossless(f"the reverse would drop, empty or rewrite {relation.name}.")
+        for oid, changes in self._database.rows_of_transaction().items():
+            named = self._before.get(oid)
+            if named is None or oid in self._new or named.name in self._bookkeeping:
+                continue
+            if changes != self._rows.get(oid, 0):
+                raise NotLossless(f"the reverse would change rows of {named.name}.")
+
+    def _is_same(self, before: Relation, after: Relation | None) -> bool:
+        if after is None:
+            return False
+        if before.name in self._narrowed:
+            return True
+        gone = before.columns.items() - after.columns.items()
+        is_less = after.columns.items() <= before.columns.items()
+        return (
+            after.file == before.file
+            and is_less
+            and len(gone) == self._dropped_columns.get(before.name, 0)
+        )

@@ -1,1 +1,0 @@
-"""A release: what was deployed when, and with which backup."""
