@@ -1,150 +1,48 @@
 """What the other packages ask of a database: the contract of postgresql and sqlite."""
 
-import re
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-Json = dict[str, Any]
-Counts = Mapping[str, int]
-RowCounts = dict[int, int]  # rows changed, by the number of their table
-_CAST = re.compile(r"::(?:character varying|[a-z_]+)(?:\(\d+\))?(?:\[\])?|[()\s]")
+from deploy_ops.databases.values import (
+    Answer,
+    Backend,
+    Counts,
+    Ended,
+    Identity,
+    IndexState,
+    Invalid,
+    Json,
+    Outcome,
+    Relation,
+    RowCounts,
+    Schema,
+    Writes,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Which database this is.
-
-    `system_identifier` names the server's cluster (SQLite: empty), `oid` the database in it.
-    """
-
-    engine: str
-    name: str
-    host: str
-    port: str
-    system_identifier: str
-    oid: int
-    server_version: int
-    size_bytes: int
-
-    @property
-    def place(self) -> str:
-        """Name and host as people read them."""
-        return f"{self.name} on {self.host}" if self.host else self.name
-
-
-class Answer(StrEnum):
-    """Whether somebody wrote; UNKNOWN counts as WROTE."""
-
-    NOBODY = "nobody"
-    WROTE = "wrote"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Writes:
-    """What others wrote since a mark: the answer, rows by table where known, and the evidence."""
-
-    answer: Answer
-    rows: Counts
-    evidence: str
-
-
-class Outcome(StrEnum):
-    """What became of a transaction."""
-
-    COMMITTED = "committed"
-    ABORTED = "aborted"
-    IN_PROGRESS = "in progress"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A transaction at its end: whether the session is still in the same one (None: it cannot be
-    asked), and the rows it changed (None: not known)."""
-
-    is_same: bool | None
-    rows: RowCounts | None
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """The whole schema as the database itself writes it, line by line; equal or not."""
-
-    lines: tuple[str, ...]
-
-    def difference(self, before: "Schema") -> list[str]:
-        """What came (+) and what went (-) since `before`; empty only if both are equal."""
-        if self == before:
-            return []
-        now, then = Counter(self.lines), Counter(before.lines)
-        changed = [f"+ {line}" for line in now - then] + [f"- {line}" for line in then - now]
-        told = [line for line in changed if line.strip("+- ")]
-        return told or ["the same lines in another order"]
-
-    def without_casts(self) -> "Schema":
-        """Without casts and parentheses, which a restore may write otherwise in expressions."""
-        return Schema(tuple(_CAST.sub("", line) for line in self.lines))
-
-
-@dataclass(frozen=True, slots=True)
-class Relation:
-    """A table or view: its file, and the type of each column by the column's number."""
-
-    schema: str
-    name: str
-    file: int
-    columns: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Invalid:
-    """An index that is not valid, or a constraint that is not validated."""
-
-    kind: str
-    schema: str
-    name: str
-    table: str
-
-    @property
-    def quoted_name(self) -> str:
-        """The bare name, quoted for SQL."""
-        return '"' + self.name.replace('"', '""') + '"'
-
-    def __str__(self) -> str:
-        return '"' + self.schema.replace('"', '""') + '".' + self.quoted_name
-
-
-@dataclass(frozen=True, slots=True)
-class IndexState:
-    """An index at a moment."""
-
-    oid: int
-    table: str
-    is_valid: bool
-    is_being_built: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """A server process that works for a session."""
-
-    pid: int
-    state: str
-    seconds: int
-    query: str
-
-    def __str__(self) -> str:
-        return f"server process {self.pid} ({self.state}, {self.seconds} s): {self.query}"
+__all__ = [
+    "Database",
+    "Guard",
+    "Transactions",
+    "Answer",
+    "Backend",
+    "Counts",
+    "Ended",
+    "Identity",
+    "IndexState",
+    "Invalid",
+    "Json",
+    "Outcome",
+    "Relation",
+    "RowCounts",
+    "Schema",
+    "Writes",
+]
 
 
 class Guard(Protocol):
@@ -160,7 +58,44 @@ class Guard(Protocol):
         """Give the lock back; safe to call twice."""
 
 
-class Database(ABC):
+class Transactions(ABC):
+    """What became of a transaction of the migrating connection: asked, not concluded.
+
+    `begin` names a transaction that was just opened; the other questions take that name.
+    """
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+
+    @abstractmethod
+    def begin(self) -> str:
+        """Name the transaction that was just opened, for the questions below; call it first."""
+
+    @abstractmethod
+    def before_commit(self, number: str) -> Ended:
+        """Look at the transaction right before its COMMIT."""
+
+    @abstractmethod
+    def after_failure(self, number: str) -> Ended:
+        """Look at the transaction after a failure, and undo what it did; raises nothing."""
+
+    @abstractmethod
+    def is_in_transaction(self) -> bool:
+        """Whether the session is in any transaction, told without asking the server."""
+
+    @abstractmethod
+    def outcome(self, number: str) -> Outcome:
+        """Ask what became of a transaction, from any session and at any time."""
+
+    @abstractmethod
+    def abort_evidence(self, number: str) -> str:
+        """The clause that says who vouches for the abort of a transaction."""
+
+    def forget(self, number: str) -> None:
+        """Remove what `begin` may have left of a transaction that was ended by something else."""
+
+
+class Database(ABC):  # pylint: disable=too-many-public-methods  # kinds differ in many ways
     """One database behind one alias. Instances hold no connection between calls."""
 
     vendor: ClassVar[str]
@@ -248,7 +183,7 @@ class Database(ABC):
     def table_sizes(self, tables: Iterable[str]) -> Mapping[str, int] | None:
         """Bytes of each table that exists, indexes included; None where that cannot be told."""
         del tables
-        return None
+        return None  # pylint: disable=useless-return
 
     def backends_named(self, name: str) -> list[Backend]:
         """Server processes of sessions with this application name."""
@@ -265,32 +200,10 @@ class Database(ABC):
     def check_deferred_constraints(self) -> None:
         """Let deferred constraints fail now, in the open transaction."""
 
+    @property
     @abstractmethod
-    def begin(self) -> str:
-        """Name the transaction that was just opened, for the questions below; call it first."""
-
-    @abstractmethod
-    def before_commit(self, number: str) -> Ended:
-        """Look at the transaction right before its COMMIT."""
-
-    @abstractmethod
-    def after_failure(self, number: str) -> Ended:
-        """Look at the transaction after a failure, and undo what it did; raises nothing."""
-
-    @abstractmethod
-    def is_in_transaction(self) -> bool:
-        """Whether the session is in any transaction, told without asking the server."""
-
-    @abstractmethod
-    def outcome(self, number: str) -> Outcome:
-        """Ask what became of a transaction, from any session and at any time."""
-
-    @abstractmethod
-    def abort_evidence(self, number: str) -> str:
-        """The clause that says who vouches for the abort of a transaction."""
-
-    def forget(self, number: str) -> None:
-        """Remove what `begin` may have left of a transaction that was ended by something else."""
+    def transactions(self) -> "Transactions":
+        """What became of transactions of this connection."""
 
     def counted(self, work: Callable[[], None]) -> RowCounts | None:
         """Do some work in a transaction of its own; return the rows that it changed, if known."""
@@ -324,11 +237,11 @@ class Database(ABC):
 
     def index_state(self, name: str) -> IndexState | None:
         """What is known of an index; None if there is none of that name."""
-        raise NotImplementedError(name)
+        raise NotImplementedError(f"{self.vendor} builds no index concurrently: {name}")
 
     def drop_index(self, name: str) -> None:
         """Drop an index without making others wait."""
-        raise NotImplementedError(name)
+        raise NotImplementedError(f"{self.vendor} drops no index concurrently: {name}")
 
     @abstractmethod
     def has_table(self, name: str) -> bool:

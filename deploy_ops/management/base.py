@@ -10,7 +10,7 @@ import traceback
 from abc import ABC, abstractmethod
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -93,7 +93,7 @@ class OpsCommand(BaseCommand, ABC):
         self.as_json = options["format"] == "json"
         self.progress = TerminalProgress(self.tell, sys.stderr.isatty() and not self.as_json)
         try:
-            with _termination_as_interrupt():
+            with _termination_as_interrupt(), self._stdout_for_json():
                 code, result = self.operate(options)
         except DeployOpsError as error:
             code, result = self._explain(error, options["traceback"])
@@ -103,6 +103,10 @@ class OpsCommand(BaseCommand, ABC):
             self.stdout.write(json.dumps(result, default=str))
         if code:
             sys.exit(code)
+
+    def _stdout_for_json(self) -> AbstractContextManager[object]:
+        """Keep what foreign code prints (a migration) out of the one object on stdout."""
+        return redirect_stdout(sys.stderr) if self.as_json else nullcontext()
 
     def tell(self, text: str) -> None:
         """Say something to people: on stdout, or on stderr when stdout belongs to JSON."""

@@ -32,7 +32,7 @@ def _step_text(step: Step, sizes: Mapping[str, int] | None) -> str:
         [
             f"{step}{' (backwards)' if step.backwards else ''}",
             *[f"    {operation}" for operation in step.operations],
-            f"    transaction: {'yes' if step.is_atomic else 'no: a failure can leave a part applied'}",
+            f"    transaction: {'yes' if step.is_atomic else 'no: a failure can leave a part'}",
             f"    reversal: {step.reversal}",
             f"    tables: {tables}",
         ]

@@ -156,9 +156,7 @@ def _succeeded(run: Run, group: tuple[Step, ...], seconds: float) -> None:
     run.progress.say(f"{verb} {names(group)} ({seconds} s)")
 
 
-def _pause(
-    run: Run, group: tuple[Step, ...], attempt: int, error: BaseException | None
-) -> None:
+def _pause(run: Run, group: tuple[Step, ...], attempt: int, error: BaseException | None) -> None:
     """Let the queue drain: idle at least as long as we made others wait, with jitter."""
     shortest = run.request.lock_timeout.total_seconds()
     ceiling = min(LONGEST_PAUSE_SECONDS, shortest * 2 ** (attempt - 1))

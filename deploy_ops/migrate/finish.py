@@ -38,9 +38,7 @@ def finish(run: Run) -> None:
         )
 
 
-def remember(
-    run_id: str, alias: str, backup: str | None, applied: list[tuple[str, str]]
-) -> None:
+def remember(run_id: str, alias: str, backup: str | None, applied: list[tuple[str, str]]) -> None:
     """Add a run to the history of releases; raises OSError, ConfigurationError."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     record_release(Release(code_version(), now, run_id, alias, backup, applied))

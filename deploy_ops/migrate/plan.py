@@ -2,9 +2,10 @@
 
 from __future__ import annotations  # Django's Field is generic in its stubs only
 
+import dataclasses
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import models
@@ -44,6 +45,18 @@ ENDS_TRANSACTION = re.compile(
     r"|PREPARE\s+TRANSACTION)\b",
     re.IGNORECASE,
 )
+TEXTS = re.compile(
+    r"\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/"
+    r"|\bBEGIN\s+ATOMIC\b.*?;\s*END\b|\bCREATE\s+(?:TEMP\w*\s+)?TRIGGER\b.*?;\s*END\b",
+    re.IGNORECASE | re.DOTALL,
+)
+# SQL that is one statement which builds an index concurrently, without a schema in its names.
+_NAME = r'"(?:[^"]|"")+"|[a-zA-Z_][\w$]*'
+BUILDS_INDEX = re.compile(
+    rf"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?P<name>{_NAME})\s+ON\s+"
+    rf"(?P<table>{_NAME})\s*(?:USING\s+\w+\s*)?\([^;]*;?\s*",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +86,7 @@ class Step:
     tables: tuple[str, ...]
     runs_code: bool
     renames_models: bool = False
-    effects: tuple[Effect, ...] = field(default=(), repr=False)
+    effects: tuple[Effect, ...] = dataclasses.field(default=(), repr=False)
     renames: tuple[Rename, ...] = ()
     indexes: tuple[Index, ...] | None = None
 
@@ -133,10 +146,10 @@ def make_plan(migrations: Iterable[tuple[Migration, bool]], state: ProjectState)
 class _Seen:
     """What the operations of one migration come to."""
 
-    reversals: list[Reversal] = field(default_factory=list)
-    tables: dict[str, None] = field(default_factory=dict)
-    effects: list[Effect] = field(default_factory=list)
-    renames: list[Rename] = field(default_factory=list)
+    reversals: list[Reversal] = dataclasses.field(default_factory=list)
+    tables: dict[str, None] = dataclasses.field(default_factory=dict)
+    effects: list[Effect] = dataclasses.field(default_factory=list)
+    renames: list[Rename] = dataclasses.field(default_factory=list)
 
 
 def _step(migration: Migration, backwards: bool, state: ProjectState) -> Step:
@@ -198,22 +211,35 @@ def _ends_transaction(operation: Operation) -> bool:
 
 
 def ends_transaction(sql: str) -> bool:
-    """Whether SQL has a statement that ends the transaction it runs in."""
-    return bool(ENDS_TRANSACTION.search(sql))
+    """Whether SQL has a statement that ends the transaction it runs in.
+
+    Bodies of functions and triggers, which have an END of their own, and texts do not count.
+    """
+    return bool(ENDS_TRANSACTION.search(TEXTS.sub(" ", sql)))
 
 
 def _indexes(
     operations: list[Operation], label: str, state: ProjectState
 ) -> tuple[Index, ...] | None:
-    if not operations or any(type(each).__name__ not in INDEX_OPERATIONS for each in operations):
+    indexes = [_index(operation, label, state) for operation in operations]
+    return tuple(each for each in indexes if each) if indexes and all(indexes) else None
+
+
+def _index(operation: Any, label: str, state: ProjectState) -> Index | None:
+    """The one index that an operation builds or drops concurrently; None if it does more."""
+    if isinstance(operation, RunSQL) and isinstance(operation.sql, str):
+        built = BUILDS_INDEX.fullmatch(operation.sql)
+        return Index(_unquoted(built["name"]), _unquoted(built["table"]), True) if built else None
+    if type(operation).__name__ not in INDEX_OPERATIONS:
         return None
-    return tuple(_index(operation, label, state) for operation in operations)
-
-
-def _index(operation: Any, label: str, state: ProjectState) -> Index:
     table = table_of(label, state.models[label, operation.model_name_lower])
     is_built = type(operation).__name__ == "AddIndexConcurrently"
     return Index(operation.index.name if is_built else operation.name, table, is_built)
+
+
+def _unquoted(name: str) -> str:
+    """A name in SQL as the catalog has it."""
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
 
 
 def _tables(operation: Operation, app_label: str, state: ProjectState) -> Iterable[str]:

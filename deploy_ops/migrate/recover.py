@@ -246,8 +246,8 @@ def _why_not_restored(case: Case) -> list[str]:
     if run.request.on_failure not in RESTORES:
         return [f"Not restored: --on-failure is {run.request.on_failure}."]
     return [
-        f"Not restored: others wrote since the backup began ({case.writes.evidence}), and restoring "
-        "would lose it."
+        f"Not restored: others wrote since the backup began ({case.writes.evidence}), and "
+        "restoring would lose it."
     ]
 
 

@@ -65,7 +65,7 @@ def _what_happened(record: Record, request: Request) -> str:
     if _is_restored(record, database):
         return "its backup was restored."
     names = ", ".join(".".join(key) for key in step["migrations"])
-    applied = {key for key in MigrationRecorder(connections[request.alias]).applied_migrations()}
+    applied = set(MigrationRecorder(connections[request.alias]).applied_migrations())
     if all((tuple(key) in applied) != step["backwards"] for key in step["migrations"]):
         return f"{names} is recorded.{_finish(record, request, applied)}"
     if evidence := _left_nothing(record, step, database):
@@ -86,11 +86,11 @@ def _left_nothing(record: Record, step: Json, database: Database) -> str | None:
         return found.evidence if found.left_nothing else None
     number = step["transaction"]
     left = record.last("transaction_left")
-    outcome = database.outcome(number)
+    outcome = database.transactions.outcome(number)
     if outcome is not Outcome.ABORTED or (left and left["transaction"] == number):
-        database.forget(number)
+        database.transactions.forget(number)
         return None
-    return database.abort_evidence(number)
+    return database.transactions.abort_evidence(number)
 
 
 def _finish(record: Record, request: Request, applied: set[tuple[str, str]]) -> str:
@@ -100,9 +100,7 @@ def _finish(record: Record, request: Request, applied: set[tuple[str, str]]) -> 
         return ""
     connection = connections[request.alias]
     history = History(MigrationExecutor(connection))
-    todo = [
-        (history.by_key[key], backwards) for key, backwards in plan if key in history.by_key
-    ]
+    todo = [(history.by_key[key], backwards) for key, backwards in plan if key in history.by_key]
     send_post_migrate(request.alias, history.state, todo)
     backup = record.last("backed_up")
     saved = str(backup["backup"]) if backup else None
@@ -128,9 +126,7 @@ def _partially_applied(record: Record, request: Request, names: str) -> Partiall
     return PartiallyApplied("\n".join(lines))
 
 
-def _wait_for_backends(
-    record: Record, request: Request, ask: Ask, progress: Progress
-) -> None:
+def _wait_for_backends(record: Record, request: Request, ask: Ask, progress: Progress) -> None:
     database = database_for(request.alias)
     name = application_name(record.run)
     deadline = time.monotonic() + request.wait.total_seconds()

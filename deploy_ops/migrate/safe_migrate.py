@@ -12,8 +12,7 @@ from django.utils import translation
 from deploy_ops.backup.create import take_backup
 from deploy_ops.backup.restore import has_interrupted, resume_interrupted
 from deploy_ops.databases import database_for
-from deploy_ops.errors import DatabaseLost, DeployOpsError, JournalFailed, PlanRefused
-from deploy_ops.errors import LockLost, StepFailed
+from deploy_ops.errors import DatabaseLost, DeployOpsError, JournalFailed, LockLost, PlanRefused
 from deploy_ops.lock import DeployLock, deploy_lock
 from deploy_ops.migrate import journal
 from deploy_ops.migrate.apply import apply_plan, text_of
@@ -49,7 +48,7 @@ def safe_migrate(request: Request, *, progress: Progress, ask: Ask) -> Result:
         wait=request.wait,
         notify=lambda holder: progress.say(f"Waiting for the deploy lock, held by {holder}"),
     ) as lock:
-        _settle_the_past(request, result, progress, ask)
+        _settle_the_past(request, progress, ask)
         history, todo = plan_of(request)
         if todo:
             _migrate(request, result, progress, lock, history, todo)
@@ -69,7 +68,7 @@ def _is_settled() -> bool:
     return not has_interrupted() and all(run.is_resolved for run in journal.read_runs())
 
 
-def _settle_the_past(request: Request, result: Result, progress: Progress, ask: Ask) -> None:
+def _settle_the_past(request: Request, progress: Progress, ask: Ask) -> None:
     """Resolve what a killed command left; we hold the lock, so none of it is still running here."""
     if told := resume_interrupted(request.alias):
         progress.say(told)
@@ -180,7 +179,9 @@ def _apply(run: Run, at_once: bool) -> None:
 
 def _failed(run: Run, error: BaseException) -> None:
     is_told = isinstance(error, DeployOpsError)
-    run.result.error = str(error) if is_told else f"Stopped by an unexpected error: {text_of(error)}"
+    run.result.error = (
+        str(error) if is_told else f"Stopped by an unexpected error: {text_of(error)}"
+    )
     if isinstance(error, KeyboardInterrupt):
         run.result.error = "Stopped by the operator."
     run.progress.say(run.result.error)

@@ -38,7 +38,7 @@ class StepTransaction:
         """Hold the transaction; raises TransactionEnded if the block ended it itself."""
         run = self._run
         with run.database.schema_changes_in_transaction(), transaction.atomic(run.alias):
-            self._number = run.database.begin()
+            self._number = run.database.transactions.begin()
             run.journal.record(
                 "migration_started",
                 migrations=[step.key for step in self._steps],
@@ -50,9 +50,9 @@ class StepTransaction:
                 try:
                     yield
                 except BaseException:
-                    self.ended = run.database.after_failure(self._number)
+                    self.ended = run.database.transactions.after_failure(self._number)
                     raise
-            self.ended = run.database.before_commit(self._number)
+            self.ended = run.database.transactions.before_commit(self._number)
             if self.ended.is_same is False:
                 raise TransactionEnded
 
@@ -71,7 +71,7 @@ class StepTransaction:
         return execute(sql, params, many, context)
 
     def _leaves(self, sql: Any) -> bool:
-        is_open = self._run.database.is_in_transaction()
+        is_open = self._run.database.transactions.is_in_transaction()
         return not is_open or (isinstance(sql, str) and ends_transaction(sql))
 
     def is_committed(self) -> bool:
@@ -85,12 +85,14 @@ class StepTransaction:
         if self._number is None:
             return self._failed(Remains.NOTHING, "its transaction had not begun")
         if self._is_left:
-            self._run.database.forget(self._number)
+            self._run.database.transactions.forget(self._number)
             return self._failed(Remains.UNKNOWN, "it ended the transaction that it was run in")
         outcome = self._outcome()
         if outcome is Outcome.ABORTED:
-            return self._failed(Remains.NOTHING, self._run.database.abort_evidence(self._number))
-        self._run.database.forget(self._number)
+            return self._failed(
+                Remains.NOTHING, self._run.database.transactions.abort_evidence(self._number)
+            )
+        self._run.database.transactions.forget(self._number)
         return self._failed(Remains.UNKNOWN, f"its transaction is {outcome}")
 
     @property
@@ -101,7 +103,7 @@ class StepTransaction:
         """Ask until it is final: a server process may still be ending the transaction."""
         assert self._number is not None
         for _ in range(OUTCOME_TRIES):
-            outcome = self._run.database.outcome(self._number)
+            outcome = self._run.database.transactions.outcome(self._number)
             if outcome is not Outcome.IN_PROGRESS:
                 break
             time.sleep(OUTCOME_PAUSE_SECONDS)

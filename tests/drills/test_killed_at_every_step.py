@@ -11,7 +11,7 @@ import pytest
 
 from tests.drills.conftest import TRIPS
 
-STEPS_OF_A_REVERSED_RUN = 15
+STEPS_OF_A_REVERSED_RUN = 13
 STEPS_OF_A_RESTORED_RUN = 13
 
 
@@ -104,6 +104,6 @@ def test_what_was_found_out_is_told_and_written_down(deployed):
     assert killed.code == -signal.SIGKILL
     again = project.run("safe_migrate", check=0)
     assert "did not end" in again.stdout
-    assert "is recorded and done" in again.stdout
+    assert "is recorded. post_migrate was sent, and the release is recorded." in again.stdout
     [last] = [json.loads(line) for line in project.runs()[0].read_text().splitlines()][-1:]
     assert last["step"] == "resolved"

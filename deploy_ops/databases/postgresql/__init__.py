@@ -13,13 +13,11 @@ from deploy_ops.databases.base import (
     Backend,
     Counts,
     Database,
-    Ended,
     Guard,
     Identity,
     IndexState,
     Invalid,
     Json,
-    Outcome,
     Relation,
     RowCounts,
     Schema,
@@ -31,12 +29,11 @@ from deploy_ops.databases.postgresql import (
     schema,
     session,
     swap,
-    tables,
-    transactions,
     writes,
 )
 from deploy_ops.databases.postgresql.advisory_lock import AdvisoryGuard
 from deploy_ops.databases.postgresql.mark import Mark, take_mark
+from deploy_ops.databases.postgresql.tables import count_rows
 from deploy_ops.databases.postgresql.server import (
     Connection,
     Server,
@@ -45,9 +42,10 @@ from deploy_ops.databases.postgresql.server import (
     system_identifier,
     use_direct_connection,
 )
+from deploy_ops.databases.postgresql.transactions import PostgresqlTransactions
 
 
-class PostgresqlDatabase(Database):
+class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
     """One PostgreSQL database, reached directly (see server.py)."""
 
     vendor: ClassVar[str] = "postgresql"
@@ -111,7 +109,7 @@ class PostgresqlDatabase(Database):
 
     def count_rows(self, name: str) -> tuple[Counts, Counts]:
         """Count every table of database `name`, and read its sequences."""
-        return tables.count_rows(self._server, name)
+        return count_rows(self._server, name)
 
     def name_beside(self, suffix: str) -> str:
         """Name a database beside the live one, within 63 bytes."""
@@ -183,29 +181,10 @@ class PostgresqlDatabase(Database):
         with self.connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
 
-    def begin(self) -> str:
-        """Return the number of the transaction that was just opened; call it first."""
-        return transactions.begin(self.connection)
-
-    def before_commit(self, number: str) -> Ended:
-        """Look at the transaction right before its COMMIT."""
-        return transactions.before_commit(self.connection, number)
-
-    def after_failure(self, number: str) -> Ended:
-        """Look at the transaction after a failure, and undo what it did; raises nothing."""
-        return transactions.after_failure(self.connection, number)
-
-    def is_in_transaction(self) -> bool:
-        """Whether the session is in any transaction, told without asking the server."""
-        return transactions.is_in_transaction(self.connection)
-
-    def outcome(self, number: str) -> Outcome:
-        """Ask what became of a transaction, from any session and at any time."""
-        return transactions.outcome(self.connection, number)
-
-    def abort_evidence(self, number: str) -> str:
-        """The clause that says who vouches for the abort of a transaction."""
-        return f"PostgreSQL says that its transaction {number} was rolled back"
+    @property
+    def transactions(self) -> PostgresqlTransactions:
+        """What became of transactions of this connection."""
+        return PostgresqlTransactions(self.connection)
 
     def counted(self, work: Callable[[], None]) -> RowCounts | None:
         """Do some work in a transaction of its own; return the rows that it changed."""

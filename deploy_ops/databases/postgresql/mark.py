@@ -1,4 +1,4 @@
-"""The position of writes of a database at a moment: who is connected, and what every table has seen."""
+"""The position of writes at a moment: who is connected, and what every table has seen."""
 
 import time
 from collections.abc import Mapping

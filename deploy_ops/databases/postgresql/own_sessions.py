@@ -1,4 +1,4 @@
-"""The sessions that this process has opened, itself and by its programs: none of them is a stranger.
+"""The sessions that this process has opened, itself and by its programs: no strangers.
 
 A server counts every session of a database. What it has counted since a moment, less what is
 counted here since the same moment, was opened by somebody else.
@@ -45,11 +45,11 @@ def open_pids() -> list[int]:
 
 
 def are_ending(pids: list[int]) -> bool:
-    """Whether all of these server processes were ours, so that it is worth waiting for their end."""
+    """Whether all of these server processes were ours, so that waiting for their end helps."""
     return set(pids) <= _pids
 
 
-def _note_django(sender: object, connection: BaseDatabaseWrapper, **_: object) -> None:
+def _note_django(connection: BaseDatabaseWrapper, **_: object) -> None:
     if isinstance(connection.connection, psycopg.Connection):
         note_connection(connection.connection)
 

@@ -23,8 +23,9 @@ LOCK_WAIT_MS = 20_000
 # A line of its own in newer dumps, with another random word in each.
 _RESTRICT = re.compile(r"^\\(un)?restrict ")
 
-# Not compared: what the role may not read (user mappings), planner statistics, large objects' data, and the progress of replication; of
-# pg_class and pg_index the columns that VACUUM, ANALYZE and index scans change by themselves.
+# Not compared: what the role may not read (user mappings), planner statistics, large objects'
+# data, and the progress of replication; of pg_class and pg_index the columns that VACUUM, ANALYZE
+# and index scans change by themselves.
 CATALOGS = """
     SELECT relname FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r'
     AND NOT relisshared AND has_table_privilege(oid, 'SELECT')

@@ -7,9 +7,7 @@ the transaction it was given, and a savepoint ends with its transaction.
 """
 
 import psycopg
-from django.db.backends.base.base import BaseDatabaseWrapper
-
-from deploy_ops.databases.base import Ended, Outcome, RowCounts
+from deploy_ops.databases.base import Ended, Outcome, RowCounts, Transactions
 
 SAVEPOINT = "deploy_ops_begin"
 # pg_current_xact_id gives the transaction its number: every step of a migration writes anyway.
@@ -27,51 +25,56 @@ ROWS = """
 """
 
 
-def begin(connection: BaseDatabaseWrapper) -> str:
-    """Return the number of the transaction that has just been opened; call it first in it."""
-    with connection.cursor() as cursor:
-        cursor.execute(BEGIN)
-        return str(cursor.fetchone()[0])
+class PostgresqlTransactions(Transactions):
+    """The transactions of Django's connection."""
 
+    def begin(self) -> str:
+        """Return the number of the transaction that has just been opened; call it first in it."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(BEGIN)
+            return str(cursor.fetchone()[0])
 
-def before_commit(connection: BaseDatabaseWrapper, number: str) -> Ended:
-    """Look at the transaction right before its COMMIT; the rows are those it changed."""
-    return _look(connection.connection, number)
+    def before_commit(self, number: str) -> Ended:
+        """Look at the transaction right before its COMMIT; the rows are those it changed."""
+        return _look(self.connection.connection, number)
 
+    def after_failure(self, number: str) -> Ended:
+        """Look at the transaction after a failure, and undo what it did; rows still count."""
+        raw: psycopg.Connection[tuple[object, ...]] = self.connection.connection
+        if raw is None or raw.closed:
+            return Ended(is_same=None, rows=None)
+        if raw.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
+            return Ended(is_same=False, rows=None)
+        try:
+            raw.execute(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
+            return _look(raw, number)
+        except psycopg.errors.InvalidSavepointSpecification:
+            return Ended(is_same=False, rows=None)
+        except psycopg.Error:
+            return Ended(is_same=None, rows=None)
 
-def after_failure(connection: BaseDatabaseWrapper, number: str) -> Ended:
-    """Look at the transaction after a failure, and undo what it did; rows count all the same."""
-    raw: psycopg.Connection[tuple[object, ...]] = connection.connection
-    if raw is None or raw.closed:
-        return Ended(is_same=None, rows=None)
-    if raw.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
-        return Ended(is_same=False, rows=None)
-    try:
-        raw.execute(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
-        return _look(raw, number)
-    except psycopg.errors.InvalidSavepointSpecification:
-        return Ended(is_same=False, rows=None)
-    except psycopg.Error:
-        return Ended(is_same=None, rows=None)
+    def outcome(self, number: str) -> Outcome:
+        """Ask what became of a transaction; UNKNOWN where the server cannot tell any more."""
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.execute("SELECT pg_xact_status(%s::xid8)", [number])
+                status = cursor.fetchone()[0]
+        except (
+            Exception
+        ) as error:  # pylint: disable=broad-exception-caught  # Django's own wrapping
+            if isinstance(error.__cause__, psycopg.errors.InvalidParameterValue):
+                return Outcome.UNKNOWN  # "in the future": a server that lost it, or another one
+            raise
+        return Outcome(status) if status else Outcome.UNKNOWN
 
+    def is_in_transaction(self) -> bool:
+        """Whether the session is in a transaction at all, known without asking the server."""
+        raw = self.connection.connection
+        return raw is not None and raw.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
 
-def outcome(connection: BaseDatabaseWrapper, number: str) -> Outcome:
-    """Ask what became of a transaction; UNKNOWN where the server cannot tell any more."""
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_xact_status(%s::xid8)", [number])
-            status = cursor.fetchone()[0]
-    except Exception as error:  # pylint: disable=broad-exception-caught  # Django's own wrapping
-        if isinstance(error.__cause__, psycopg.errors.InvalidParameterValue):
-            return Outcome.UNKNOWN  # "in the future": a server that lost it, or another one
-        raise
-    return Outcome(status) if status else Outcome.UNKNOWN
-
-
-def is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the session is in a transaction at all, known without asking the server."""
-    raw = connection.connection
-    return raw is not None and raw.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
+    def abort_evidence(self, number: str) -> str:
+        """The clause that says who vouches for the abort of a transaction."""
+        return f"PostgreSQL says that its transaction {number} was rolled back"
 
 
 def _look(raw: psycopg.Connection[tuple[object, ...]], number: str) -> Ended:

@@ -74,9 +74,7 @@ def _flush(connection: Connection) -> None:
         connection.execute("SELECT pg_logical_emit_message(true, 'deploy_ops', '')")
 
 
-def _by_table(
-    by_file: Mapping[int, int], mark: Mark, now: Mark, own: RowCounts
-) -> dict[str, int]:
+def _by_table(by_file: Mapping[int, int], mark: Mark, now: Mark, own: RowCounts) -> dict[str, int]:
     """Give the files their tables' names; a new file of a table that we wrote is our own."""
     tables: dict[int, tuple[int, Table]] = {}
     for at in (now, mark):

@@ -65,7 +65,8 @@ def _compare(mark: Mark, now: Mark, own: RowCounts) -> Writes:
         why = "track_counts is off, so the server does not count writes"
         return Writes(Answer.UNKNOWN, {}, why)
     changes = {
-        oid: table.changes - (mark.tables[oid].changes if oid in mark.tables else 0)
+        oid: table.changes
+        - (mark.tables[oid].changes if oid in mark.tables else 0)
         - own.get(oid, 0)
         for oid, table in now.tables.items()
     }
@@ -76,9 +77,14 @@ def _compare(mark: Mark, now: Mark, own: RowCounts) -> Writes:
     if rows:
         why = f"the schema was changed: rows of {', '.join(sorted(rows))}"
         return Writes(Answer.WROTE, {}, why)
-    doubts = [f"{table.name} is gone" for oid, table in mark.tables.items() if oid not in now.tables]
-    doubts += [f"{now.tables[oid].name} has fewer changes than were made"
-               for oid, n in changes.items() if n < 0]
+    doubts = [
+        f"{table.name} is gone" for oid, table in mark.tables.items() if oid not in now.tables
+    ]
+    doubts += [
+        f"{now.tables[oid].name} has fewer changes than were made"
+        for oid, n in changes.items()
+        if n < 0
+    ]
     if doubts:
         return Writes(Answer.UNKNOWN, {}, "; ".join(sorted(doubts)))
     return Writes(Answer.NOBODY, {}, "tuple counters of every table are unchanged")

@@ -19,15 +19,13 @@ from deploy_ops.databases.base import (
     Answer,
     Counts,
     Database,
-    Ended,
     Identity,
     Json,
-    Outcome,
     RowCounts,
     Schema,
     Writes,
 )
-from deploy_ops.databases.sqlite import schema, transactions
+from deploy_ops.databases.sqlite import schema
 from deploy_ops.databases.sqlite.contents import (
     count_rows,
     read_sequences,
@@ -44,6 +42,7 @@ from deploy_ops.databases.sqlite.copying import (
     reading,
     remove,
 )
+from deploy_ops.databases.sqlite.transactions import SqliteTransactions
 from deploy_ops.errors import (
     ConfigurationError,
     DatabaseUnavailable,
@@ -56,7 +55,8 @@ KINDS = "before_restore|restoring|verify|failed"
 _MARKED: dict[str, sqlite3.Connection] = {}
 
 
-class SqliteDatabase(Database):
+# Only PostgreSQL builds indexes concurrently, so nobody asks for them here.
+class SqliteDatabase(Database):  # pylint: disable=abstract-method
     """The SQLite database behind an alias."""
 
     vendor = "sqlite"
@@ -211,33 +211,10 @@ class SqliteDatabase(Database):
             if not self.connection.in_atomic_block:
                 self.connection.enable_constraint_checking()
 
-    def begin(self) -> str:
-        """Make the marker of the transaction that was just opened; call it first."""
-        return transactions.begin(self.connection)
-
-    def before_commit(self, number: str) -> Ended:
-        """Look at the transaction right before its COMMIT, and take the marker out of it."""
-        return transactions.before_commit(self.connection, number)
-
-    def after_failure(self, number: str) -> Ended:
-        """Look at the transaction after a failure, and undo what it did; raises nothing."""
-        return transactions.after_failure(self.connection, number)
-
-    def is_in_transaction(self) -> bool:
-        """Whether the connection is in any transaction."""
-        return transactions.is_in_transaction(self.connection)
-
-    def outcome(self, number: str) -> Outcome:
-        """Look for the marker of a transaction."""
-        return transactions.outcome(self.connection, number)
-
-    def abort_evidence(self, number: str) -> str:
-        """The clause that says what vouches for the abort of a transaction."""
-        return "its transaction was rolled back, since the marker that was written in it is gone"
-
-    def forget(self, number: str) -> None:
-        """Remove the marker of a transaction that was ended by something else."""
-        transactions.forget(self.connection, number)
+    @property
+    def transactions(self) -> SqliteTransactions:
+        """What became of transactions of this connection."""
+        return SqliteTransactions(self.connection)
 
     def schema(self) -> Schema:
         """Read the statements that made the objects of the file."""

@@ -1,12 +1,15 @@
 """Who wrote since: NOBODY only where it is proven."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Answer
 from deploy_ops.databases.postgresql import writes
+from deploy_ops.databases.postgresql.mark import take_mark
+from deploy_ops.databases.postgresql.server import server_of
 
 pytestmark = pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
 
@@ -22,6 +25,13 @@ def trips(database):
     database.execute("CREATE TABLE receipt (id int)")
     database.execute("INSERT INTO trip VALUES (1, 'x'), (2, 'y')")
     return database
+
+
+@pytest.fixture
+def stranger(database):
+    """Somebody else is connected and does nothing, so that the counters have to decide."""
+    with database.connect() as connection:
+        yield connection
 
 
 def write(database, statement, params=()):
@@ -43,7 +53,7 @@ def transaction(database):
 def test_nothing_happened(live, trips):
     mark = live.mark()
 
-    assert live.writes_since(mark).answer is Answer.NOBODY
+    assert live.writes_since(mark, own_rows={}).answer is Answer.NOBODY
 
 
 def test_reading_is_not_writing(live, trips):
@@ -51,7 +61,7 @@ def test_reading_is_not_writing(live, trips):
     transaction(trips)
     trips.query("SELECT * FROM trip")
 
-    found = live.writes_since(mark)
+    found = live.writes_since(mark, own_rows={})
 
     assert found.answer is Answer.NOBODY and "tuple counters" in found.evidence
 
@@ -70,21 +80,27 @@ def test_each_kind_of_write_is_seen(live, trips, statement, rows):
     mark = live.mark()
     write(trips, statement)
 
-    found = live.writes_since(mark)
+    found = live.writes_since(mark, own_rows={})
 
     assert (found.answer, found.rows) == (Answer.WROTE, rows)
 
 
-def test_our_own_rows_are_not_others(live, trips):
+def number_of(database, table):
+    [(number,)] = database.query("SELECT %s::regclass::oid::bigint", (table,))
+    return number
+
+
+def test_our_own_rows_are_not_others(live, trips, stranger):
     mark = live.mark()
     write(trips, "INSERT INTO trip VALUES (3, 'z'), (4, 'z')")
+    trip = number_of(trips, "trip")
 
-    assert live.writes_since(mark, own_rows={"public.trip": 2}).answer is Answer.NOBODY
-    more = live.writes_since(mark, own_rows={"public.trip": 1})
+    assert live.writes_since(mark, own_rows={trip: 2}).answer is Answer.NOBODY
+    more = live.writes_since(mark, own_rows={trip: 1})
     assert (more.answer, more.rows) == (Answer.WROTE, {"public.trip": 1})
 
 
-def test_rows_of_djangos_own_open_session_are_reported(live, trips, django_alias):
+def test_rows_of_djangos_own_open_session_are_reported(live, trips, stranger, django_alias):
     from django.db import connections
 
     with connections[django_alias].cursor() as cursor:
@@ -93,25 +109,90 @@ def test_rows_of_djangos_own_open_session_are_reported(live, trips, django_alias
         cursor.execute("INSERT INTO trip VALUES (3, 'z')")
         cursor.execute("INSERT INTO trip VALUES (4, 'z')")
 
-    assert live.writes_since(mark, own_rows={"public.trip": 2}).answer is Answer.NOBODY
+    own = {number_of(trips, "trip"): 2}
+    assert live.writes_since(mark, own_rows=own).answer is Answer.NOBODY
 
 
-@pytest.mark.parametrize(
-    "statement",
-    ["TRUNCATE trip", "DROP TABLE receipt", "ALTER TABLE trip ALTER id TYPE bigint"],
-)
-def test_what_takes_the_counters_away_is_not_nobody(live, trips, statement):
+CHANGES_OF_THE_SCHEMA = [
+    "TRUNCATE trip",
+    "DROP TABLE receipt",
+    "ALTER TABLE trip ALTER id TYPE bigint",
+    "CREATE INDEX ON trip (id)",
+    "CREATE FUNCTION f() RETURNS int RETURN 1",
+    "ALTER TABLE trip ENABLE ROW LEVEL SECURITY",
+    "GRANT SELECT ON trip TO PUBLIC",
+    "COMMENT ON TABLE trip IS 'x'",
+]
+
+
+@pytest.mark.parametrize("statement", CHANGES_OF_THE_SCHEMA)
+def test_a_change_of_the_schema_by_others_is_a_write(live, trips, statement):
     mark = live.mark()
     write(trips, statement)
 
-    assert live.writes_since(mark).answer is Answer.UNKNOWN
+    found = live.writes_since(mark, own_rows={})
+
+    assert found.answer is Answer.WROTE and "the schema was changed" in found.evidence
 
 
-def test_our_own_rewrite_is_no_doubt(live, trips):
+@pytest.mark.parametrize(
+    "statement", [each for each in CHANGES_OF_THE_SCHEMA if each != "DROP TABLE receipt"]
+)
+def test_our_own_change_of_the_schema_is_no_write_of_others(live, trips, stranger, statement):
+    from django.db import connections
+
+    with connections[live.alias].cursor() as cursor:
+        mark = live.mark()
+        own = live.counted(lambda: cursor.execute(statement))
+
+        assert live.writes_since(mark, own_rows=own).answer is Answer.NOBODY
+
+
+def test_rows_in_a_table_that_we_dropped_are_not_known(live, trips, stranger):
+    from django.db import connections
+
+    with connections[live.alias].cursor() as cursor:
+        mark = live.mark()
+        own = live.counted(lambda: cursor.execute("DROP TABLE receipt"))
+        found = live.writes_since(mark, own_rows=own)
+
+    assert found.answer is Answer.UNKNOWN and "receipt is gone" in found.evidence
+
+
+def test_unknown_rows_of_ours_are_no_proof_while_others_are_connected(live, trips, stranger):
     mark = live.mark()
-    write(trips, "ALTER TABLE trip ALTER id TYPE bigint")
 
-    assert live.writes_since(mark, own_rows={"public.trip": 0}).answer is Answer.NOBODY
+    assert live.writes_since(mark, own_rows=None).answer is Answer.UNKNOWN
+
+
+def test_where_nobody_else_was_connected_our_own_rows_need_not_be_known(live, trips, django_alias):
+    from django.db import connections
+
+    with connections[django_alias].cursor() as cursor:
+        mark = live.mark()
+        cursor.execute("TRUNCATE trip")
+        cursor.execute("DROP TABLE receipt")
+        found = live.writes_since(mark, own_rows=None)
+
+    assert found.answer is Answer.NOBODY and "nobody else was connected" in found.evidence
+
+
+def test_a_session_that_came_and_went_is_remembered(live, trips):
+    mark = live.mark()
+    write(trips, "SELECT 1")
+
+    assert live.writes_since(mark, own_rows=None).answer is Answer.UNKNOWN
+
+
+def test_a_prepared_transaction_can_come_back(live, trips):
+    with trips.connect() as other:
+        other.execute("BEGIN")
+        other.execute("INSERT INTO trip VALUES (3, 'z')")
+        other.execute("PREPARE TRANSACTION 'later'")
+    try:
+        assert live.writes_since(live.mark(), own_rows=None).answer is Answer.UNKNOWN
+    finally:
+        trips.execute("ROLLBACK PREPARED 'later'")
 
 
 def test_a_transaction_that_was_open_at_the_mark_is_seen(live, trips):
@@ -121,7 +202,7 @@ def test_a_transaction_that_was_open_at_the_mark_is_seen(live, trips):
         mark = live.mark()
         other.execute("COMMIT")
 
-    assert live.writes_since(mark).answer is Answer.WROTE
+    assert live.writes_since(mark, own_rows={}).answer is Answer.WROTE
 
 
 def test_reset_statistics_prove_nothing(live, trips):
@@ -129,7 +210,7 @@ def test_reset_statistics_prove_nothing(live, trips):
     trips.cluster.execute("SELECT pg_stat_reset()", dbname=trips.name)
     transaction(trips)
 
-    found = live.writes_since(mark)
+    found = live.writes_since(mark, own_rows={})
 
     assert found.answer is Answer.UNKNOWN and "reset" in found.evidence
 
@@ -137,34 +218,49 @@ def test_reset_statistics_prove_nothing(live, trips):
 def test_another_database_proves_nothing(live, trips):
     mark = live.mark() | {"database_oid": 1}
 
-    assert live.writes_since(mark).answer is Answer.UNKNOWN
+    assert live.writes_since(mark, own_rows={}).answer is Answer.UNKNOWN
 
 
-def test_uncounted_writes_are_found_in_the_write_ahead_log(live, trips, django_alias):
-    with trips.cluster.connect(trips.name) as superuser:
-        mark = writes.take_mark(superuser)
-        superuser.execute("SET track_counts = off")
-        superuser.execute("INSERT INTO trip VALUES (3, 'unseen'), (4, 'unseen')")
-        superuser.execute("BEGIN")
-        superuser.execute("DELETE FROM trip")
-        superuser.execute("ROLLBACK")
-        superuser.execute("RESET track_counts")
-        by_counters = live.writes_since(mark)
-        by_log = writes.writes_since(superuser, mark)
+def test_a_transaction_open_at_the_mark_is_not_forgotten_by_a_reset(live, trips):
+    with trips.connect() as other:
+        other.execute("BEGIN")
+        other.execute("INSERT INTO trip VALUES (3, 'acknowledged')")
+        mark = live.mark()
+        other.execute("COMMIT")
+    trips.cluster.execute("SELECT pg_stat_reset()", dbname=trips.name)
+
+    assert live.writes_since(mark, own_rows={}).answer is Answer.UNKNOWN
+
+
+def test_counters_of_one_table_reset_prove_nothing(live, trips):
+    mark = live.mark()
+    write(trips, "INSERT INTO trip VALUES (3, 'z')")
+    trips.cluster.execute(
+        "SELECT pg_stat_reset_single_table_counters('trip'::regclass)", dbname=trips.name
+    )
+    write(trips, "INSERT INTO trip VALUES (4, 'z')")
+
+    assert live.writes_since(mark, own_rows={}).answer is not Answer.NOBODY
+
+
+def test_uncounted_writes_are_found_in_the_write_ahead_log(live, trips, stranger):
+    server = replace(server_of(live.alias), parameters=as_superuser(trips))
+    with server.connect(application_name="test") as superuser, trips.connect():
+        mark = take_mark(superuser)
+        with trips.cluster.connect(trips.name) as other:
+            other.execute("SET track_counts = off")
+            other.execute("INSERT INTO trip VALUES (3, 'unseen'), (4, 'unseen')")
+            other.execute("BEGIN")
+            other.execute("DELETE FROM trip")
+            other.execute("ROLLBACK")
+        by_counters = live.writes_since(mark.as_json(), own_rows={})
+        by_log = writes.writes_since(server, superuser, mark, {})
 
     assert by_counters.answer is Answer.NOBODY  # the app's role cannot read the log
     assert (by_log.answer, by_log.rows) == (Answer.WROTE, {"public.trip": 2})
     assert by_log.evidence == "write-ahead log"
 
 
-def test_the_write_ahead_log_proves_what_reset_statistics_cannot(trips):
-    with trips.cluster.connect(trips.name) as superuser:
-        mark = writes.take_mark(superuser)
-        write(trips, "INSERT INTO trip SELECT i, 'ours' FROM generate_series(1, 50) AS i")
-        superuser.execute("SELECT pg_stat_reset()")
-
-        ours = writes.writes_since(superuser, mark, {"public.trip": 50})
-        not_ours = writes.writes_since(superuser, mark, {"public.trip": 49})
-
-    assert ours.answer is Answer.NOBODY and "write-ahead log" in ours.evidence
-    assert (not_ours.answer, not_ours.rows) == (Answer.WROTE, {"public.trip": 1})
+def as_superuser(database):
+    cluster = database.cluster
+    return {"host": str(cluster.directory), "user": "postgres", "dbname": database.name}
