@@ -180,10 +180,11 @@ class Database(ABC):  # pylint: disable=too-many-public-methods  # kinds differ 
         del tables
         return []
 
+    # pylint: disable-next=useless-return
     def table_sizes(self, tables: Iterable[str]) -> Mapping[str, int] | None:
         """Bytes of each table that exists, indexes included; None where that cannot be told."""
         del tables
-        return None  # pylint: disable=useless-return
+        return None
 
     def backends_named(self, name: str) -> list[Backend]:
         """Server processes of sessions with this application name."""
