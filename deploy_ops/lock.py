@@ -8,27 +8,27 @@ pg_advisory_lock() holds a snapshot, and CREATE INDEX CONCURRENTLY of the holder
 deadlock with it (docs/decisions/0004).
 """
 
-import fcntl
 import hashlib
-import json
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import unquote, urlsplit
 
 from django.db import connections
 from django.utils.module_loading import import_string
 
 from deploy_ops.conf import conf
 from deploy_ops.errors import LockHeld
-from deploy_ops.files import open_private, private_directory
+from deploy_ops.files import private_directory
+from deploy_ops.lock_file import LockFile
 
 POLL_SECONDS = 0.2
+LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
 
 class Guard(Protocol):
@@ -83,7 +83,7 @@ def deploy_lock(
 
 
 def _guards(alias: str, purpose: str, shared: bool) -> list[Guard]:
-    guards: list[Guard] = [FileGuard(_lock_file(alias), purpose, shared)]
+    guards: list[Guard] = [LockFile(_lock_file(alias), purpose, shared)]
     if connections[alias].vendor == "postgresql":
         # Imported here: psycopg need not be installed where SQLite alone is used.
         advisory = import_string("deploy_ops.databases.postgresql.advisory_lock.AdvisoryGuard")
@@ -106,58 +106,21 @@ def _acquire(guard: Guard, deadline: float, notify: Callable[[str], None]) -> No
 
 
 def _lock_file(alias: str) -> Path:
-    settings = connections[alias].settings_dict
-    place = "\0".join(str(settings[key]) for key in ("ENGINE", "HOST", "PORT", "NAME"))
-    name = hashlib.sha256(place.encode()).hexdigest()[:16]
+    name = hashlib.sha256("\0".join(_place(alias)).encode()).hexdigest()[:16]
     return private_directory(private_directory(conf.dir) / "locks") / f"{name}.lock"
 
 
-class FileGuard:
-    """flock(2) on a file that tells who holds it; the kernel frees it when the holder dies."""
+def _place(alias: str) -> tuple[str, ...]:
+    """Name the database of an alias so that its other aliases, and links to a file, name the same.
 
-    def __init__(self, path: Path, purpose: str, shared: bool) -> None:
-        self._path = path
-        self._purpose = purpose
-        self._shared = shared
-        self._descriptor: int | None = None
-
-    def try_acquire(self) -> str | None:
-        """Take the lock and return None, or say who holds it."""
-        descriptor = open_private(self._path, os.O_RDWR | os.O_CREAT)
-        try:
-            fcntl.flock(
-                descriptor, (fcntl.LOCK_SH if self._shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
-            )
-        except BlockingIOError:
-            holder = _describe(os.pread(descriptor, 1000, 0))
-            os.close(descriptor)
-            return holder
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, _myself(self._purpose), 0)
-        self._descriptor = descriptor
-        return None
-
-    def check(self) -> None:
-        """A flock lasts as long as its descriptor, so there is nothing to lose."""
-
-    def release(self) -> None:
-        """Give the lock back."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-
-def _myself(purpose: str) -> bytes:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    facts = {"purpose": purpose, "pid": os.getpid(), "host": socket.gethostname(), "since": now}
-    return json.dumps(facts).encode()
-
-
-def _describe(content: bytes) -> str:
-    try:
-        facts = json.loads(content)
-        return (
-            f"{facts['purpose']} (process {facts['pid']} on {facts['host']}) since {facts['since']}"
-        )
-    except (ValueError, KeyError, TypeError):
-        return "a process that has not said yet who it is"
+    Told without connecting, since a killed restore may have left it closed. So two host names of
+    one PostgreSQL server are two places; the advisory lock, which the server keeps, covers these.
+    """
+    connection = connections[alias]
+    if connection.vendor != "postgresql":
+        name = str(connection.settings_dict["NAME"])
+        path = unquote(urlsplit(name).path) if name.startswith("file:") else name
+        return (connection.vendor, os.path.realpath(path))
+    server = import_string("deploy_ops.databases.postgresql.server.server_of")(alias)
+    host = "" if server.host in LOOPBACK or server.host.startswith("/") else server.host
+    return (connection.vendor, host, server.port, server.dbname)

@@ -23,7 +23,7 @@ from deploy_ops.backup.storage import remote_storage
 from deploy_ops.backup.workspace import OPENED, make_parents, owner_of, remove_tree, workspace
 from deploy_ops.conf import conf
 from deploy_ops.errors import BackupCorrupt, BackupError, BackupNotFound, UsageError
-from deploy_ops.files import open_private, private_directory, sync_directory
+from deploy_ops.files import open_private, private_directory, read_private, sync_directory
 
 __all__ = [
     "Backup",
@@ -187,7 +187,7 @@ def _latest(alias: str) -> Backup:
 
 def _read_entry(directory: Path, remote_names: frozenset[str]) -> Entry:
     try:
-        content = (directory / NAME).read_bytes()
+        content = read_private(directory / NAME)
     except OSError as error:
         return Entry(directory.name, State.INCOMPLETE, _why_incomplete(directory, error))
     return _entry(directory, content, remote_names)

@@ -30,6 +30,20 @@ class Identity:
         """Name and host as people read them."""
         return f"{self.name} on {self.host}" if self.host else self.name
 
+    @property
+    def key(self) -> str:
+        """The same text for the same database, however it is reached."""
+        return database_key(self.engine, self.system_identifier, self.name)
+
+
+def database_key(engine: str, system_identifier: str, name: str) -> str:
+    """Key a database by its cluster and name; for SQLite the name is the resolved path.
+
+    Not by its oid: a restore puts another database under the name, and the runs on the one before
+    are still to be resolved. Not by host and port, which have many names.
+    """
+    return ":".join(filter(None, (engine, system_identifier, name)))
+
 
 class Answer(StrEnum):
     """Whether somebody wrote; UNKNOWN counts as WROTE."""

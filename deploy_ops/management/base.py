@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import signal
 import sys
 import threading
@@ -94,7 +95,7 @@ class OpsCommand(BaseCommand, ABC):
         self.as_json = options["format"] == "json"
         self.progress = TerminalProgress(self.tell, sys.stderr.isatty() and not self.as_json)
         try:
-            with _termination_as_interrupt():
+            with _termination_as_interrupt(), _warnings_told(self.stderr.write):
                 code, result = self.operate(options)
         except DeployOpsError as error:
             code, result = self._explain(error, options["traceback"])
@@ -153,6 +154,28 @@ class ActionsCommand(OpsCommand):
     def operate(self, options: Json) -> tuple[int, Json]:
         """Call the action."""
         return self.actions[options["action"]](self, options)
+
+
+@contextmanager
+def _warnings_told(tell: Callable[[str], object]) -> Iterator[None]:
+    """Say on stderr what is logged meanwhile: a file set aside, a storage that does not answer."""
+    handler = _Teller(tell)
+    ours = logging.getLogger("deploy_ops")
+    ours.addHandler(handler)
+    try:
+        yield
+    finally:
+        ours.removeHandler(handler)
+
+
+class _Teller(logging.Handler):
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the message."""
+        self._tell(record.getMessage())
 
 
 @contextmanager

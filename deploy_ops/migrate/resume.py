@@ -19,6 +19,7 @@ from deploy_ops.migrate.journal import Journal, Record
 from deploy_ops.migrate.plan import Key
 from deploy_ops.migrate.session import application_name
 from deploy_ops.progress import Progress
+from deploy_ops.redact import statement_text
 
 ORPHANS = """
     SELECT pid, state, coalesce(extract(epoch FROM now() - xact_start)::int, 0), left(query, 200)
@@ -37,7 +38,8 @@ class Orphan:
     query: str
 
     def __str__(self) -> str:
-        return f"server process {self.pid} ({self.state}, {self.seconds} s): {self.query}"
+        query = statement_text(self.query)
+        return f"server process {self.pid} ({self.state}, {self.seconds} s): {query}"
 
 
 class Decision(StrEnum):
@@ -64,6 +66,7 @@ def settle(
     """
     progress.say(f"Run {record.run} did not end (last step: {record.last_step}).")
     _wait_for_orphans(record, connection, ask, wait, progress)
+    record.check_readable()
     outcome = _what_happened(record, connection)
     journal = Journal.reopen(record)
     try:

@@ -19,7 +19,14 @@ from deploy_ops.backup.create import take_backup
 from deploy_ops.backup.engines import engine_for
 from deploy_ops.backup.entry import Backup
 from deploy_ops.backup.restore import has_interrupted, resume_interrupted
-from deploy_ops.errors import DatabaseLost, DeployOpsError, LockLost, PlanRefused, StepFailed
+from deploy_ops.errors import (
+    DatabaseLost,
+    DatabaseUnavailable,
+    DeployOpsError,
+    LockLost,
+    PlanRefused,
+    StepFailed,
+)
 from deploy_ops.lock import DeployLock, deploy_lock
 from deploy_ops.migrate import journal
 from deploy_ops.migrate.apply import History, Run, apply_plan
@@ -97,7 +104,7 @@ def safe_migrate(request: Request, *, progress: Progress, ask: Ask) -> Result:
     failure after that is a Result that says how it was recovered.
     """
     work = Work(request, Result(database=request.alias), progress)
-    if _is_settled() and not plan_of(request)[1]:
+    if _has_nothing_to_do(request):
         return work.result
     with deploy_lock(
         request.alias,
@@ -127,8 +134,16 @@ def _connect_directly(alias: str) -> None:
         import_string("deploy_ops.databases.postgresql.server.use_direct_connection")(alias)
 
 
-def _is_settled() -> bool:
-    return not has_interrupted() and all(run.is_resolved for run in journal.read_runs())
+def _has_nothing_to_do(request: Request) -> bool:
+    """Whether neither the past nor the plan asks for the lock."""
+    if has_interrupted() or not all(run.is_resolved for run in journal.read_runs()):
+        return False
+    try:
+        return not plan_of(request)[1]
+    except DatabaseUnavailable:
+        if not engine_for(request.alias).is_left_closed():
+            raise
+        return False
 
 
 def _settle_the_past(work: Work, ask: Ask) -> None:
@@ -138,7 +153,7 @@ def _settle_the_past(work: Work, ask: Ask) -> None:
         progress.say(told)
     connection = connections[request.alias]
     reach(connection)
-    for record in journal.unresolved_runs(engine_for(request.alias).identify().place):
+    for record in journal.unresolved_runs(engine_for(request.alias).identify().key):
         settle(record, connection, ask=ask, wait=request.wait, progress=progress)
 
 
@@ -163,8 +178,10 @@ def _migrate(work: Work, lock: DeployLock, history: History, todo: DjangoPlan) -
 @contextmanager
 def _journaled(work: Work, plan: Plan) -> Iterator[journal.Journal]:
     """Open the journal, and record how the run ended; an exception leaves it unresolved."""
+    identity = engine_for(work.request.alias).identify()
     writer = journal.Journal.start(
-        database=engine_for(work.request.alias).identify().place,
+        database=identity.place,
+        key=identity.key,
         alias=work.request.alias,
         process=os.getpid(),
         host=socket.gethostname(),

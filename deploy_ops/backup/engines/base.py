@@ -105,6 +105,18 @@ class Engine(ABC):
         """Finish or undo a swap that was killed; say in one sentence what was found and done."""
 
     @abstractmethod
+    def key(self) -> str:
+        """Return `Identity.key`, without connecting to the live database, which may be closed."""
+
+    def is_left_closed(self) -> bool:
+        """Whether a swap that was killed, on any host, may have left the live database closed."""
+        return False
+
+    def repair_marked(self) -> str:
+        """Repair what killed swaps of other hosts left; say what was found and done, "" if none."""
+        return ""
+
+    @abstractmethod
     def drop(self, name: str) -> None:
         """Drop a database beside the live one; refuses the live one."""
 

@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from deploy_ops.backup.engines.base import Engine, Snapshot
 from deploy_ops.backup.methods.pg_dump import archive, checks, dump, in_place, load
-from deploy_ops.databases.base import Counts, Identity, Json, Writes
+from deploy_ops.databases.base import Counts, Identity, Json, Writes, database_key
 from deploy_ops.databases.postgresql import names, swap, tables, writes
 from deploy_ops.databases.postgresql.server import (
     Connection,
@@ -130,6 +130,20 @@ class PostgresqlEngine(Engine):
     def repair_swap(self, beside: str, kept: str) -> str:
         """Finish or undo a swap that was killed; say in one sentence what was found and done."""
         return swap.repair(self._server, beside, kept)
+
+    def key(self) -> str:
+        """Key it by cluster and name, over the maintenance database."""
+        server = self._server
+        with server.maintenance(application_name="deploy_ops/identify") as connection:
+            return database_key(self.vendor, system_identifier(connection), server.dbname)
+
+    def is_left_closed(self) -> bool:
+        """Whether a killed swap of any host left its mark on the live database."""
+        return swap.is_marked(self._server)
+
+    def repair_marked(self) -> str:
+        """Repair what killed swaps of any host left, by their marks in the server."""
+        return swap.repair_marked(self._server)
 
     def drop(self, name: str) -> None:
         """Drop a database beside the live one; raises RestoreRefused for the live one."""

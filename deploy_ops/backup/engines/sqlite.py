@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from django.db import connections
 
 from deploy_ops.backup.engines.base import Engine, Snapshot
-from deploy_ops.databases.base import Answer, Counts, Identity, Json, Writes
+from deploy_ops.databases.base import Answer, Counts, Identity, Json, Writes, database_key
 from deploy_ops.databases.sqlite.contents import (
     check_integrity,
     count_rows,
@@ -34,6 +34,7 @@ from deploy_ops.databases.sqlite.copying import (
     keep,
     lock_out_others,
     overwrite,
+    partial_of,
     pragma,
     reading,
     remove,
@@ -207,15 +208,22 @@ class SqliteEngine(Engine):
     def repair_swap(self, beside: str, kept: str) -> str:
         """Find out by its pages which database the live file holds, and clean up behind it."""
         new, old = self._beside(beside), self._beside(kept)
-        if not new.exists():
-            return f"The exchange had finished; the database before it is {old}."
-        if holds(self.path, new):
+        remove(partial_of(old))
+        if new.exists() and holds(self.path, new):
             remove(new)
-            return f"The exchange had finished; the database before it is {old}."
+        if not new.exists():
+            return _finished(self.path, old)
         if old.exists() and not holds(self.path, old):
             return f"The live database was written to since; {new} and {old} are kept beside it."
         remove(old)
-        return f"The exchange had not begun: SQLite took it back. {new} is kept beside."
+        return (
+            f"The exchange had not taken place: {self.path} is the database before the restore. "
+            f"What was restored is kept as {new}."
+        )
+
+    def key(self) -> str:
+        """Key it by its path."""
+        return database_key(self.vendor, "", str(self.path))
 
     def drop(self, name: str) -> None:
         """Delete a file beside the live one."""
@@ -280,6 +288,12 @@ class SqliteEngine(Engine):
                 lock_out_others(live)
                 keep(live, old, before)
                 overwrite(live, source, lambda: None)
+
+
+def _finished(live: Path, old: Path) -> str:
+    if old.exists():
+        return f"The exchange had finished; the database before it is kept as {old}."
+    return f"{live} is there, and nothing beside it any more: somebody has removed that since."
 
 
 def _remedy(error: Exception) -> str:

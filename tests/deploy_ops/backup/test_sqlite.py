@@ -372,7 +372,7 @@ def test_every_acknowledged_row_is_in_the_live_or_the_kept_database(engine, trip
 def test_a_swap_killed_before_it_began_is_undone(engine, trips, dumped):
     beside, kept = restore(engine, dumped), engine.name_beside(f"before_restore_{STAMP}")
     trips.execute("DELETE FROM trip")
-    assert "had not begun" in engine.repair_swap(beside, kept)
+    assert "had not taken place" in engine.repair_swap(beside, kept)
     assert trips.query("SELECT * FROM trip") == []
     assert engine.databases_beside() == [beside]
 

@@ -22,19 +22,19 @@ def ops_dir(tmp_path, settings):
 
 
 def test_a_run_is_unresolved_until_it_says_how_it_ended():
-    journal = Journal.start(database="trips")
+    journal = Journal.start(key="trips")
     assert [record.run for record in unresolved_runs("trips")] == [journal.run]
     journal.record("finished", status="ok")
     assert unresolved_runs("trips") == []
 
 
 def test_runs_of_other_databases_are_not_ours_to_resolve():
-    Journal.start(database="elsewhere")
+    Journal.start(key="elsewhere")
     assert unresolved_runs("trips") == []
 
 
 def test_a_line_cut_off_by_a_crash_is_passed_over():
-    journal = Journal.start(database="trips")
+    journal = Journal.start(key="trips")
     journal.record("backed_up", backup="20260131T020000Z-0123abcd")
     [record] = read_runs()
     with record.path.open("a") as file:
@@ -45,7 +45,7 @@ def test_a_line_cut_off_by_a_crash_is_passed_over():
 
 
 def test_what_resolves_a_run_is_not_written_behind_half_a_line():
-    Journal.start(database="trips").close()
+    Journal.start(key="trips").close()
     [record] = read_runs()
     with record.path.open("a") as file:
         file.write('{"step": "migration_appl')
@@ -62,7 +62,7 @@ def test_an_empty_journal_counts_as_unresolved(ops_dir):
 
 
 def test_a_backup_is_referred_to_while_its_run_is_open():
-    journal = Journal.start(database="trips")
+    journal = Journal.start(key="trips")
     journal.record("backed_up", backup="20260131T020000Z-0123abcd")
     assert referred_backups() == {"20260131T020000Z-0123abcd"}
     journal.record("finished", status="ok")
@@ -70,7 +70,7 @@ def test_a_backup_is_referred_to_while_its_run_is_open():
 
 
 def test_a_full_disk_stops_the_run_with_the_way_on():
-    journal = Journal.start(database="trips")
+    journal = Journal.start(key="trips")
     os.dup2(os.open("/dev/full", os.O_WRONLY), journal._descriptor)
     with pytest.raises(JournalFailed, match="(?s)No space left on device.*safe_migrate") as failure:
         journal.record("migration_started")
@@ -78,7 +78,7 @@ def test_a_full_disk_stops_the_run_with_the_way_on():
 
 
 def test_only_resolved_journals_age():
-    resolved, still_open = Journal.start(database="a"), Journal.start(database="a")
+    resolved, still_open = Journal.start(key="a"), Journal.start(key="a")
     resolved.record("finished", status="ok")
     assert prune_runs(datetime.now(UTC)) == 0
     assert prune_runs(datetime.now(UTC) + timedelta(days=91)) == 1
@@ -86,7 +86,7 @@ def test_only_resolved_journals_age():
 
 
 def test_journals_are_private(ops_dir):
-    Journal.start(database="trips")
+    Journal.start(key="trips")
     [record] = read_runs()
     assert record.path.stat().st_mode & 0o777 == 0o600
     assert (ops_dir / "runs").stat().st_mode & 0o777 == 0o700
