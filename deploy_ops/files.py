@@ -103,14 +103,18 @@ def open_private(path: Path, flags: int = os.O_WRONLY | os.O_CREAT | os.O_EXCL) 
 def read_private(path: Path) -> bytes:
     """Read a whole file; raises OSError for what is no file, or too large to be one of ours."""
     with open(open_private(path, os.O_RDONLY), "rb") as file:
-        if os.fstat(file.fileno()).st_size > LIMIT_BYTES:
-            raise OSError(errno.EFBIG, "it is too large to be a file of deploy_ops", str(path))
+        _check_size(path, file.fileno())
         return file.read()
 
 
+def _check_size(path: Path, descriptor: int) -> None:
+    if os.fstat(descriptor).st_size > LIMIT_BYTES:
+        raise OSError(errno.EFBIG, "it is too large to be a file of deploy_ops", str(path))
+
+
 def is_no_file(error: OSError) -> bool:
-    """Whether a file could not be opened since something else has its name, so never will be."""
-    return error.errno in (errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO)
+    """Whether what has the name is none of our files, and so will never be opened."""
+    return error.errno in (errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO, errno.EFBIG)
 
 
 def set_aside(path: Path, reason: str) -> None:
@@ -152,6 +156,7 @@ def open_lines(path: Path) -> int:
     """Open a file of lines for adding to it, made 0600 if need be; return its descriptor."""
     descriptor = open_private(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     try:
+        _check_size(path, descriptor)
         whole_bytes = _end_of_last_line(descriptor)
         if whole_bytes != os.fstat(descriptor).st_size:
             os.ftruncate(descriptor, whole_bytes)

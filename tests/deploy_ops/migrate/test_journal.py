@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deploy_ops.errors import JournalFailed
+from deploy_ops.errors import ConfigurationError, JournalFailed, UnresolvedRun
 from deploy_ops.migrate.journal import (
     Journal,
+    Record,
+    open_runs,
     prune_runs,
     read_runs,
     referred_backups,
@@ -90,3 +92,43 @@ def test_journals_are_private(ops_dir):
     [record] = read_runs()
     assert record.path.stat().st_mode & 0o777 == 0o600
     assert (ops_dir / "runs").stat().st_mode & 0o777 == 0o700
+
+
+def damaged_journal(lines):
+    journal = Journal.start(key="trips")
+    journal.path.write_bytes(lines)
+    [record] = read_runs()
+    return record
+
+
+def test_a_damaged_line_before_a_readable_end_is_only_named():
+    record = damaged_journal(b'{"step": "started"}\n\xff\n{"step": "finished"}\n')
+    assert record.is_resolved and record.damage.endswith("lines that cannot be read: 2")
+    record.check_readable()
+
+
+@pytest.mark.parametrize("end", [b"\xff\n", b'["step", "finished"]\n', b'{"step": ["finished"]}\n'])
+def test_a_run_whose_end_cannot_be_read_is_unresolved_and_asks_for_a_person(end):
+    record = damaged_journal(b'{"step": "started", "key": "trips"}\n' + end)
+    assert [each.run for each in unresolved_runs("trips")] == [record.run]
+    with pytest.raises(UnresolvedRun, match=f"(?s){record.path}.*\n    mv {record.path} "):
+        record.check_readable()
+    assert prune_runs(datetime.now(UTC) + timedelta(days=91)) == 0
+
+
+def test_a_run_that_cannot_say_on_which_database_it_was_may_have_been_on_ours():
+    damaged_journal(b'\xff\n{"step": "backed_up", "backup": "x"}\n')
+    assert len(unresolved_runs("trips")) == 1
+
+
+def test_a_run_keeps_its_backup_though_the_line_that_names_it_is_damaged():
+    record = damaged_journal(b'{"step": "started", "key": "trips"}\n\xff\n')
+    assert open_runs() == {record.run}
+
+
+def test_a_journal_that_cannot_be_made_is_told_in_a_sentence(ops_dir):
+    (ops_dir / "runs").mkdir(mode=0o700, parents=True)
+    [record] = [Record(ops_dir / "runs" / "x.jsonl")]
+    os.mkfifo(record.path)
+    with pytest.raises(ConfigurationError, match="journal .*x.jsonl cannot be opened: it is not a"):
+        Journal.reopen(record)
