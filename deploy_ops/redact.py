@@ -33,6 +33,7 @@ _PASSWORD_QUOTED = re.compile(
 _LABEL = re.compile(
     r"(?P<label>[ \t]{0,8}(?:LINE \d{1,9}|DETAIL|HINT|CONTEXT|QUERY|STATEMENT|Command was):)"
     r"|(?:pg_\w{1,30}|psql)\b[^\n]{0,200}?: |(?:ERROR|FATAL|PANIC|WARNING|NOTICE): "
+    r"|Traceback \(most recent|The above exception was|During handling of the above"
 )
 # Syntax errors and class 22 (data exceptions) quote the statement in their message, in the
 # server's language; others quote names.

@@ -21,7 +21,7 @@ from django.utils.module_loading import import_string
 
 from deploy_ops.errors import DeployOpsError, Interrupted
 from deploy_ops.progress import Progress, Silent
-from deploy_ops.redact import redact
+from deploy_ops.redact import server_text
 
 Json = dict[str, Any]
 UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
@@ -114,7 +114,7 @@ class OpsCommand(BaseCommand, ABC):
 
     def _explain(self, error: DeployOpsError, with_traceback: bool) -> tuple[int, Json]:
         if with_traceback:
-            self.stderr.write(redact("".join(traceback.format_exception(error))))
+            self.stderr.write(server_text("".join(traceback.format_exception(error))))
         self.stderr.write(str(error))
         status = "failed" if error.exit_code > 2 else "refused"
         return error.exit_code, {

@@ -179,6 +179,17 @@ def test_what_pg_restore_says_of_a_statement():
     assert 'COPY failed for table "t"' in shown
 
 
+def test_tracebacks_keep_their_frames():
+    text = (
+        "Traceback (most recent call last):\n  File x\npsycopg.errors.UndefinedObject: role\n"
+        "LINE 1: CREATE ROLE x PASSWORD 'geheim'\n        ^\n\n"
+        "The above exception was the direct cause of the following exception:\n\n"
+        "Traceback (most recent call last):\n  File y\n"
+    )
+    shown = server_text(text)
+    assert SECRET not in shown and "File x" in shown and "The above" in shown and "File y" in shown
+
+
 @pytest.mark.parametrize("function", [redact, server_text, statement_text])
 @pytest.mark.parametrize(
     "piece",
