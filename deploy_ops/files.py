@@ -68,6 +68,11 @@ def private_directory(path: Path) -> Path:
             f"Directory {path} is open to other users (mode {mode:04o}); it holds whole databases. "
             f"Nothing was changed. Close it:\n    chmod 700 {name}"
         )
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        raise ConfigurationError(
+            f"Directory {path} lies on a read-only file system. Nothing was changed. See whether "
+            f"the disk is damaged, and make it writable:\n    findmnt --target {name}"
+        )
     if not os.access(path, os.W_OK | os.X_OK):
         raise ConfigurationError(
             f"Directory {path} cannot be written by this user. Nothing was changed. "

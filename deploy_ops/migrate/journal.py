@@ -44,8 +44,17 @@ class Journal:
         directory = private_directory(conf.dir / "runs")
         path = directory / f"{run}.jsonl"
         journal = cls(path, _open(path))
-        sync_directory(directory)
-        journal.record("started", **facts)
+        try:
+            sync_directory(directory)
+            journal.record("started", **facts)
+        except (JournalFailed, OSError) as error:
+            journal.close()
+            path.unlink(missing_ok=True)
+            reason = error.__cause__ or error
+            raise ConfigurationError(
+                f"The journal {path} cannot be written: {reason}. Nothing was changed. Make room, "
+                "then run the command again."
+            ) from error
         return journal
 
     @classmethod

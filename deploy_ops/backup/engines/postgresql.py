@@ -20,6 +20,7 @@ from deploy_ops.databases.postgresql.server import (
     server_of,
     system_identifier,
 )
+from deploy_ops.errors import DatabaseUnavailable
 from deploy_ops.progress import Progress
 
 
@@ -138,8 +139,11 @@ class PostgresqlEngine(Engine):
             return database_key(self.vendor, system_identifier(connection), server.dbname)
 
     def is_left_closed(self) -> bool:
-        """Whether a killed swap of any host left its mark on the live database."""
-        return swap.is_marked(self._server)
+        """Whether a killed swap of any host left its mark; not if the whole server is away."""
+        try:
+            return swap.is_marked(self._server)
+        except DatabaseUnavailable:
+            return False
 
     def repair_marked(self) -> str:
         """Repair what killed swaps of any host left, by their marks in the server."""
