@@ -186,6 +186,8 @@ def _latest(alias: str) -> Backup:
 
 
 def _read_entry(directory: Path, remote_names: frozenset[str]) -> Entry:
+    if directory.is_symlink():
+        return Entry(directory.name, State.INCOMPLETE, "It is a symbolic link: none is followed.")
     try:
         content = read_private(directory / NAME)
     except OSError as error:
