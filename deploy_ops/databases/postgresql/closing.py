@@ -30,19 +30,24 @@ COMMENT = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE d
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Why a database was closed: a swap of the `live` name, with the names of the other two."""
+    """Why a database was closed: a swap of the `live` name, with the names of the other two.
+
+    `session` is the server process that swaps.
+    """
 
     live: str
     beside: str
     kept: str
+    session: str
     by: str
     at: str
 
     @classmethod
-    def of_this_process(cls, live: str, beside: str, kept: str) -> "Mark":
-        """Sign it."""
+    def of(cls, connection: Connection, live: str, beside: str, kept: str) -> "Mark":
+        """Sign it with the session and the process that swap."""
+        session = str(connection.info.backend_pid)
         by = f"process {os.getpid()} on {socket.gethostname()}"
-        return cls(live, beside, kept, by, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+        return cls(live, beside, kept, session, by, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,10 @@ PREPARED = """
     SELECT gid, owner, prepared AT TIME ZONE 'UTC' FROM pg_prepared_xacts
     WHERE database = %s ORDER BY prepared
 """
+SWAPPING = """
+    SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+    WHERE pid::text = %s AND application_name LIKE 'deploy_ops/swap/%%'
+"""
 Sessions = dict[int, str]
 
 
@@ -60,7 +64,7 @@ def swap(
         with server.maintenance(application_name=f"deploy_ops/swap/{os.getpid()}") as connection:
             _empty(connection, beside, _deadline())
             _refuse_prepared(connection, live)  # first without keeping anybody out
-            with _closed(connection, Mark.of_this_process(live, beside, kept)) as mark:
+            with _closed(connection, Mark.of(connection, live, beside, kept)) as mark:
                 deadline = _deadline()
                 _empty(connection, live, deadline, spare_pid)
                 before()
@@ -215,12 +219,19 @@ def repair(server: Server, beside: str, kept: str) -> str:
             there = [True, False, True]
         elif not there[0]:
             raise SwapUnfinished(_lost(live, beside, kept))
+        _end_swaps(connection, live)
         opened = _reopen(connection, live)
         still_closed = _closed_by_others(connection, live)
     told = _found(live, beside if there[1] else None, kept if there[2] else None)
     if opened:
         told += f" {' and '.join(opened)} had stayed closed and is open again."
     return told + still_closed
+
+
+def _end_swaps(connection: Connection, live: str) -> None:
+    """End the session of a swap that still goes on: its process has lost the deploy lock to us."""
+    for each in closing.marked_databases(connection, live):
+        connection.execute(SWAPPING, [each.mark.session])
 
 
 def repair_marked(server: Server) -> str:

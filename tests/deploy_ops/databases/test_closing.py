@@ -45,7 +45,9 @@ def is_open(database, name):
 
 def close(alias, database, beside, kept):
     with server_of(alias).maintenance(application_name="test") as connection:
-        closing.close(connection, database.name, Mark(database.name, beside, kept, "me", "now"))
+        closing.close(
+            connection, database.name, Mark(database.name, beside, kept, "0", "me", "now")
+        )
 
 
 @postgresql
@@ -202,6 +204,23 @@ def test_a_transaction_prepared_meanwhile_stops_it_at_once(database, engine, bes
     assert is_open(database, database.name)
     database.execute("ROLLBACK PREPARED 'late'")
     other.close()
+
+
+@postgresql
+def test_a_swap_that_lost_the_lock_is_ended_before_the_door_is_opened(
+    database, engine, beside, kept, django_alias
+):
+    """Else somebody could write between its proof that nobody did and its renaming."""
+    told = []
+
+    def repaired_by_another_host():
+        told.append(swap.repair_marked(server_of(django_alias)))
+
+    with pytest.raises(RestoreFailed, match="connection was lost"):
+        engine.swap(beside, kept, before=repaired_by_another_host)
+
+    assert "is open again" in told[0]
+    assert is_open(database, database.name) and not database.exists(kept)
 
 
 @postgresql_15
