@@ -68,7 +68,8 @@ def swap(
                 deadline = _deadline()
                 _empty(connection, live, deadline, spare_pid)
                 before()
-                _empty(connection, live, deadline)
+                # Our own session has just ended; the server may take a moment to see it.
+                _empty(connection, live, max(deadline, time.monotonic() + 1))
                 _rename(connection, mark, deadline)
     except psycopg.OperationalError as error:
         _look_again(server, beside, kept, error)
