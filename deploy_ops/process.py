@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from deploy_ops.errors import ProgramError
-from deploy_ops.redact import redact
+from deploy_ops.redact import redact, server_text
 
 INHERITED = ("PATH", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH")
 LAST_LINES = 20
@@ -131,5 +131,5 @@ def _read(file: IO[str]) -> str:
 
 def _failure(argv: Sequence[str], code: int, stderr: str) -> str:
     ended = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
-    last_words = redact(stderr.strip())[-2000:] or "It said nothing."
+    last_words = server_text(stderr.strip())[-2000:] or "It said nothing."
     return f"{redact(shlex.join(argv))}\n{ended}:\n{last_words}"

@@ -23,7 +23,7 @@ from deploy_ops.backup.workspace import OPENED, make_parents, owner_of, remove_t
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.errors import BackupCorrupt, BackupError, BackupNotFound, UsageError
-from deploy_ops.files import open_private, private_directory, sync_directory
+from deploy_ops.files import open_private, private_directory, read_private, sync_directory
 
 __all__ = [
     "Backup",
@@ -186,8 +186,10 @@ def _latest(alias: str) -> Backup:
 
 
 def _read_entry(directory: Path, remote_names: frozenset[str]) -> Entry:
+    if directory.is_symlink():
+        return Entry(directory.name, State.INCOMPLETE, "It is a symbolic link: none is followed.")
     try:
-        content = (directory / NAME).read_bytes()
+        content = read_private(directory / NAME)
     except OSError as error:
         return Entry(directory.name, State.INCOMPLETE, _why_incomplete(directory, error))
     return _entry(directory, content, remote_names)

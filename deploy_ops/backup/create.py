@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +36,14 @@ from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Identity, Json
 from deploy_ops.errors import BackupCorrupt, BackupError, BackupFailed
-from deploy_ops.files import open_private, private_directory, sync_tree, write_atomically
+from deploy_ops.files import (
+    open_private,
+    private_directory,
+    read_private,
+    set_aside,
+    sync_tree,
+    write_atomically,
+)
 from deploy_ops.lock import DeployLock
 from deploy_ops.progress import Progress, Silent
 from deploy_ops.version import code_version
@@ -143,10 +151,26 @@ def _next_sequence(vault: Path) -> int:
     counter = vault / ".sequence"
     known = max((backup.sequence for backup in complete_backups()), default=0)
     with guarded(vault):
-        counted = int(counter.read_text()) if counter.exists() else 0
-        number = max(known, counted) + 1
+        number = max(known, _counted(counter)) + 1
         write_atomically(counter, str(number).encode())
     return number
+
+
+def _counted(counter: Path) -> int:
+    """Read the last number, 0 if there is none; one that cannot be read is set aside."""
+    try:
+        content = read_private(counter)
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        set_aside(counter, str(error.strerror))
+        return 0
+    if not re.fullmatch(rb"[0-9]{1,15}", content):
+        set_aside(
+            counter, "it does not hold a number; backups are numbered on from those there are"
+        )
+        return 0
+    return int(content)
 
 
 def _dump(making: Making, jobs: int) -> Snapshot:

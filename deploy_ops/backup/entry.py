@@ -1,14 +1,16 @@
 """What the catalog holds: a backup, known by its manifest, and what became of it since."""
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
 from deploy_ops.backup.manifest import NAME, BackupId, total_bytes
-from deploy_ops.databases.base import Identity, Json
+from deploy_ops.databases.base import Identity, Json, database_key
 from deploy_ops.files import add_line, read_lines
 
+logger = logging.getLogger(__name__)
 PINNED = "pinned"
 VERIFIED = "verified.jsonl"
 CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -108,10 +110,10 @@ class Backup:
     def verifications(self) -> list[Json]:
         """When it passed or failed which level, oldest first; the first is that of its making."""
         try:
-            later = read_lines(self.directory / VERIFIED)
+            later = read_lines(self.directory / VERIFIED).entries
         except FileNotFoundError:
             later = []
-        return [self.manifest["verified"], *later]
+        return [self.manifest["verified"], *filter(_is_verification, later)]
 
     @property
     def level(self) -> Level:
@@ -126,16 +128,24 @@ class Backup:
 
     def belongs_to(self, identity: Identity) -> bool:
         """Whether it was taken of this database (a restore changes the oid, not the name)."""
-        ours = (identity.engine, identity.system_identifier, identity.name)
         saved = self.manifest["database"]
-        return ours == (saved["engine"], saved["system_identifier"], saved["name"])
+        return identity.key == database_key(
+            saved["engine"], saved["system_identifier"], saved["name"]
+        )
 
     def record(self, level: Level, failed: str | None = None) -> None:
         """Note a verification beside the manifest, durably; only where its files are here."""
         if not self.is_here:
             return
         entry = {"level": level, "at": datetime.now(UTC).isoformat(timespec="seconds")}
-        add_line(self.directory / VERIFIED, entry | ({"failed": failed} if failed else {}))
+        try:
+            add_line(self.directory / VERIFIED, entry | ({"failed": failed} if failed else {}))
+        except OSError as error:
+            outcome = "failed" if failed else "passed"
+            logger.warning(
+                "Backup %s %s level %s. That cannot be noted in %s (%s), so it will not be known.",
+                *(self.id, outcome, level, self.directory / VERIFIED, error.strerror),
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,3 +160,12 @@ class Entry:
     def is_future(self, now: datetime) -> bool:
         """Whether the clock that dated it was ahead of this one."""
         return self.backup is not None and self.backup.created_at > now + CLOCK_TOLERANCE
+
+
+def _is_verification(entry: Json) -> bool:
+    """Whether a line has what is asked of it; lines of a level that is not known yet are passed."""
+    try:
+        datetime.fromisoformat(entry["at"])
+        return entry["level"] in set(Level) and isinstance(entry.get("failed", ""), str)
+    except (KeyError, TypeError, ValueError):
+        return False

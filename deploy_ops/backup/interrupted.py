@@ -2,53 +2,98 @@
 
 `DEPLOY_OPS_DIR/restores/<id>.json` names the databases and directories beside the live ones, and
 how far it had come. Whoever resumes holds the deploy lock, so no such restore is still running.
+Of the exchange on PostgreSQL the server itself knows too, for hosts that do not have the file.
 """
 
 import json
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from deploy_ops.backup.restore_media import MediaPaths, discard, exchange
+from deploy_ops.backup.restore_media import MediaPaths, discard, exchange, media_beside
 from deploy_ops.conf import conf
 from deploy_ops.databases import Database, database_for
-from deploy_ops.databases.base import Json
-from deploy_ops.errors import SwapUnfinished
-from deploy_ops.files import private_directory, sync_directory, write_atomically
+from deploy_ops.errors import RestoreFailed, SwapUnfinished
+from deploy_ops.files import (
+    private_directory,
+    read_object,
+    read_private,
+    set_aside,
+    sync_directory,
+    write_atomically,
+)
 
 RESTORING = "restoring"
 SWAPPING = "swapping"
 
 
+@dataclass(frozen=True, slots=True)
+class Restoring:
+    """A restore that has not ended: of which database (`Identity.key`), what, and how far."""
+
+    key: str
+    backup: str
+    beside: str
+    kept: str
+    media: MediaPaths | None
+    stage: str = RESTORING
+
+    def as_bytes(self) -> bytes:
+        """For the file that survives a crash."""
+        media = self.media.as_json() if self.media else None
+        return json.dumps(asdict(replace(self, media=None)) | {"media": media}).encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "Restoring | None":
+        """The other way round; None if it is not of that form."""
+        fields = read_object(content) or {}
+        try:
+            media = fields.pop("media")
+            texts = [*fields.values(), *(media or {}).values()]
+            if not all(isinstance(text, str) for text in texts):
+                return None
+            found = cls(**fields, media=MediaPaths.from_json(media) if media else None)
+        except (AttributeError, KeyError, TypeError):
+            return None
+        return found if found.stage in (RESTORING, SWAPPING) else None
+
+
 class Trace:
     """The file of a running restore."""
 
-    def __init__(self, path: Path, facts: Json) -> None:
+    def __init__(self, path: Path, restoring: Restoring) -> None:
         self._path = path
-        self._facts = facts
+        self._restoring = restoring
 
     def write(self, stage: str) -> None:
-        """Note durably how far the restore has come."""
-        content = json.dumps({**self._facts, "stage": stage, "pid": os.getpid()})
-        write_atomically(self._path, content.encode())
+        """Note durably how far the restore has come; raises RestoreFailed if it cannot be."""
+        try:
+            write_atomically(self._path, replace(self._restoring, stage=stage).as_bytes())
+        except OSError as error:
+            raise RestoreFailed(
+                f"{self._path} cannot be written: {error.strerror}. Without it a killed restore "
+                "could not be repaired. The live database was not changed."
+            ) from error
 
     def remove(self) -> None:
         """There is nothing to resume any more."""
-        self._path.unlink(missing_ok=True)
-        sync_directory(self._path.parent)
+        try:
+            self._path.unlink(missing_ok=True)
+            sync_directory(self._path.parent)
+        except OSError as error:  # the restore itself has ended; the next one looks at the file
+            set_aside(self._path, f"it cannot be removed: {error.strerror}")
 
 
 @contextmanager
 def traced(
-    alias: str, backup: str, beside: str, kept: str, media: MediaPaths | None
+    database: Database, backup: str, beside: str, kept: str, media: MediaPaths | None
 ) -> Iterator[Trace]:
     """Keep a trace for as long as the block runs, and beyond it if the exchange is unfinished."""
-    facts: Json = {"alias": alias, "backup": backup, "beside": beside, "kept": kept}
-    facts |= {"media": media.as_json() if media else None}
-    directory = private_directory(conf.dir / "restores")
-    trace = Trace(directory / f"{backup}.{secrets.token_hex(4)}.json", facts)
+    directory = private_directory(private_directory(conf.dir) / "restores")
+    path = directory / f"{backup}.{secrets.token_hex(4)}.json"
+    trace = Trace(path, Restoring(database.key(), backup, beside, kept, media))
     trace.write(RESTORING)
     try:
         yield trace
@@ -61,47 +106,67 @@ def traced(
 
 
 def has_interrupted() -> bool:
-    """Whether a restore was killed before its end."""
+    """Whether a restore that was begun on this host was killed before its end."""
     return any(_traces())
 
 
 def resume_interrupted(alias: str) -> str:
-    """Finish or undo what killed restores of this alias left; say what was done, "" if nothing.
+    """Finish or undo what killed restores of this database left; say what was done, "" if nothing.
 
     Call it under the deploy lock and before connecting to the live database, which such a restore
     may have left closed. Raises SwapUnfinished where a person has to look.
     """
-    told = []
+    database = database_for(alias)
+    key, told = database.key(), []
     for path in _traces():
-        facts = json.loads(path.read_bytes())
-        if facts["alias"] == alias:
-            told.append(_resume(database_for(alias), facts))
-            Trace(path, facts).remove()
-    return "\n".join(told)
+        restoring = _read(path)
+        if restoring is not None and restoring.key == key:
+            told.append(_resume(database, restoring))
+            Trace(path, restoring).remove()
+    return "\n".join(filter(None, [*told, database.repair_marked()]))
 
 
 def _traces() -> list[Path]:
     return sorted((conf.dir / "restores").glob("*.json"))
 
 
-def _resume(database: Database, facts: Json) -> str:
-    media = MediaPaths.from_json(facts["media"]) if facts["media"] else None
-    told = f"A restore of backup {facts['backup']} had been cut off. "
-    if facts["stage"] == RESTORING:
-        database.drop(facts["beside"])
-        if media:
+def _read(path: Path) -> Restoring | None:
+    """Read one file; one that cannot be read is set aside, and what it named stays where it is."""
+    try:
+        content = read_private(path)
+    except OSError as error:
+        set_aside(path, str(error.strerror))
+        return None
+    restoring = Restoring.from_bytes(content)
+    if restoring is None:
+        set_aside(
+            path,
+            "it is damaged, so which databases its killed restore left is not known (see them: "
+            "python manage.py backups prune --kept-databases)",
+        )
+    return restoring
+
+
+def _resume(database: Database, restoring: Restoring) -> str:
+    told = f"A restore of backup {restoring.backup} had been cut off. "
+    media = restoring.media
+    if restoring.stage == RESTORING:
+        # What was read from a file decides nothing about names that a restore would not give.
+        if restoring.beside in database.databases_beside():
+            database.drop(restoring.beside)
+        if media and media.beside in media_beside():
             discard(media)
         return told + "The live database was not changed; what had been made beside it was removed."
-    told += database.repair_swap(facts["beside"], facts["kept"])
-    if media:
-        _resume_media(database, facts, media)
+    told += database.repair_swap(restoring.beside, restoring.kept)
+    if media and media.beside in media_beside():
+        _resume_media(database, restoring, media)
     return told
 
 
-def _resume_media(database: Database, facts: Json, media: MediaPaths) -> None:
+def _resume_media(database: Database, restoring: Restoring, media: MediaPaths) -> None:
     """The uploads follow the database, which goes first."""
     there = database.databases_beside()
-    if facts["kept"] in there and facts["beside"] not in there:
+    if restoring.kept in there and restoring.beside not in there:
         exchange(media)
     else:
         discard(media)

@@ -173,7 +173,7 @@ def _beside_and_exchange(work: Restore, plain: Path) -> Restored:
     beside = work.database.name_beside(f"restoring_{work.stamp}")
     kept = work.database.name_beside(f"before_restore_{work.stamp}")
     media = media_paths(work.stamp) if work.manifest["media"] else None
-    with traced(work.alias, work.backup.id, beside, kept, media) as trace:
+    with traced(work.database, work.backup.id, beside, kept, media) as trace:
         work.on_step("restore_started", {"backup": work.backup.id, "beside": beside})
         try:
             _restore_database(work, plain, beside)

@@ -21,10 +21,10 @@ from deploy_ops.backup.entry import PINNED, VERIFIED, Backup, Level
 from deploy_ops.backup.manifest import NAME, describe_files, paths_in
 from deploy_ops.backup.methods import method_for
 from deploy_ops.backup.storage import remote_storage
-from deploy_ops.backup.workspace import OWNER
 from deploy_ops.databases import Database, database_for
 from deploy_ops.databases.base import Counts
 from deploy_ops.errors import BackupCorrupt, RestoreFailed, RestoreRefused
+from deploy_ops.lock_file import OWNER
 from deploy_ops.progress import Progress, Silent
 
 MARKS = {NAME, PINNED, VERIFIED, OWNER}
@@ -123,7 +123,8 @@ def _check_sizes(backup: Backup) -> list[str]:
     marks = {path.name for path in directory.iterdir() if path.is_file()}
     problems = [f"{path} is missing" for path in sorted(files.keys() - found)]
     problems += [f"{path} is not in the manifest" for path in sorted(found - files.keys())]
-    problems += [f"{name} is not in the manifest" for name in sorted(marks - MARKS)]
+    strange = [name for name in marks - MARKS if not name.startswith(f"{VERIFIED}.damaged-")]
+    problems += [f"{name} is not in the manifest" for name in sorted(strange)]
     for path in sorted(files.keys() & found):
         size = (directory / path).lstat().st_size
         if (directory / path).is_symlink() or size != files[path]["size"]:

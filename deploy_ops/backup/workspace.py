@@ -1,37 +1,27 @@
 """Directories that a process is filling: its own while it lives, swept once it is dead.
 
-The owner is told by flock(2) on a small file inside, which the kernel frees when the process
-dies or the machine restarts, so neither a reused pid nor a stale file can mislead. What must
-not interleave (sweeping, making a directory, numbering backups) happens under `guarded`.
+The owner is known by the lock that it holds on a file inside (lock_file.py). What must not
+interleave (sweeping, making a directory, numbering backups) happens under `guarded`.
 """
 
-import fcntl
-import json
 import os
 import shutil
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from deploy_ops.backup.manifest import NAME, is_id
-from deploy_ops.files import open_private, sync_directory
+from deploy_ops.files import sync_directory
+from deploy_ops.lock_file import OWNER, LockFile, holder_of, own_directory
 
-OWNER = "owner"
 PARTIAL = ".partial-"
 OPENED = ".opened-"
 DELETED = ".deleted-"
 
 
-@contextmanager
-def guarded(vault: Path) -> Iterator[None]:
+def guarded(vault: Path) -> AbstractContextManager[None]:
     """Wait for the few milliseconds in which another process sweeps, begins or numbers."""
-    descriptor = open_private(vault / ".lock", os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+    return LockFile(vault / ".lock", "sweep").held()
 
 
 class Workspace:
@@ -64,19 +54,13 @@ def workspace(vault: Path, name: str) -> Iterator[Workspace]:
     """Own directory `name` of the vault, 0700, and first sweep what dead processes left."""
     with guarded(vault):
         _sweep(vault)
-        path = vault / name
-        path.mkdir(mode=0o700)
-        descriptor = open_private(path / OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    room = Workspace(path)
+        owner = own_directory(vault / name, "backup")
+    room = Workspace(vault / name)
     try:
-        os.write(
-            descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
-        )
         yield room
     finally:
         room.close()
-        os.close(descriptor)
+        owner.release()
 
 
 def sweep(vault: Path) -> list[str]:
@@ -87,17 +71,7 @@ def sweep(vault: Path) -> list[str]:
 
 def owner_of(path: Path) -> str | None:
     """Say which live process fills a directory, None if none does."""
-    try:
-        descriptor = os.open(path / OWNER, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return None
-    except BlockingIOError:
-        return _describe(os.pread(descriptor, 1000, 0))
-    finally:
-        os.close(descriptor)
+    return holder_of(path / OWNER)
 
 
 def make_parents(root: Path, path: str | Path) -> None:
@@ -130,11 +104,3 @@ def _is_left_over(path: Path) -> bool:
     # manifest in some other way: shown as incomplete, never removed.
     is_unfinished = (path / OWNER).exists() and not (path / NAME).exists()
     return is_id(path.name) and is_unfinished and owner_of(path) is None
-
-
-def _describe(content: bytes) -> str:
-    try:
-        facts = json.loads(content)
-        return f"process {facts['pid']} on {facts['host']}"
-    except (ValueError, KeyError, TypeError):
-        return "a process that has just begun"

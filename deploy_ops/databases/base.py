@@ -23,6 +23,7 @@ from deploy_ops.databases.values import (
     RowCounts,
     Schema,
     Writes,
+    database_key,
 )
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "RowCounts",
     "Schema",
     "Writes",
+    "database_key",
 ]
 
 
@@ -146,6 +148,25 @@ class Database(ABC):  # pylint: disable=too-many-public-methods  # kinds differ 
     @abstractmethod
     def repair_swap(self, beside: str, kept: str) -> str:
         """Finish or undo a swap that was killed; say in one sentence what was found and done."""
+
+    @abstractmethod
+    def local_place(self) -> tuple[str, ...]:
+        """Name the database so that its other aliases on this host name the same.
+
+        Told without connecting, since a killed restore may have left it closed.
+        """
+
+    @abstractmethod
+    def key(self) -> str:
+        """Return `Identity.key`, without connecting to the live database, which may be closed."""
+
+    def is_left_closed(self) -> bool:
+        """Whether a swap that was killed, on any host, may have left the live database closed."""
+        return False
+
+    def repair_marked(self) -> str:
+        """Repair what killed swaps of other hosts left; say what was found and done, "" if none."""
+        return ""
 
     @abstractmethod
     def drop(self, name: str) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from deploy_ops.redact import statement_text
+
 Json = dict[str, Any]
 Counts = Mapping[str, int]
 RowCounts = dict[int, int]  # rows changed, by the number of their table
@@ -33,6 +35,20 @@ class Identity:
     def place(self) -> str:
         """Name and host as people read them."""
         return f"{self.name} on {self.host}" if self.host else self.name
+
+    @property
+    def key(self) -> str:
+        """The same text for the same database, however it is reached."""
+        return database_key(self.engine, self.system_identifier, self.name)
+
+
+def database_key(engine: str, system_identifier: str, name: str) -> str:
+    """Key a database by its cluster and name; for SQLite the name is the resolved path.
+
+    Not by its oid: a restore puts another database under the name, and the runs on the one before
+    are still to be resolved. Not by host and port, which have many names.
+    """
+    return ":".join(filter(None, (engine, system_identifier, name)))
 
 
 class Answer(StrEnum):
@@ -138,4 +154,5 @@ class Backend:
     query: str
 
     def __str__(self) -> str:
-        return f"server process {self.pid} ({self.state}, {self.seconds} s): {self.query}"
+        query = statement_text(self.query)
+        return f"server process {self.pid} ({self.state}, {self.seconds} s): {query}"

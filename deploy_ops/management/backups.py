@@ -17,7 +17,7 @@ from deploy_ops.databases import database_for
 from deploy_ops.errors import BackupCorrupt, ConfigurationError
 from deploy_ops.lock import deploy_lock
 from deploy_ops.management.base import Json, OpsCommand, spoken_age
-from deploy_ops.migrate.journal import referred_backups
+from deploy_ops.migrate.journal import open_runs, referred_backups
 
 Options = Mapping[str, Any]
 Outcome = tuple[int, Json]
@@ -74,11 +74,12 @@ def prune(command: OpsCommand, options: Options) -> Outcome:
     with deploy_lock(alias, purpose="prune"):
         found = catalog.complete_backups(must_reach_storage=True)
         backups = {backup.id: backup for backup in catalog.same_database(found, alias)}
+        runs = open_runs()
         choice = retention.choose(
             retention.candidates(backups.values()),
             conf.backup_keep,
             datetime.now(UTC),
-            referred_backups(),
+            referred_backups() | {b.id for b in backups.values() if b.manifest["run"] in runs},
         )
         for backup_id, reasons in choice.keep.items():
             command.tell(f"keep    {backup_id}  {', '.join(reasons)}")

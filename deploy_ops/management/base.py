@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import signal
 import sys
 import threading
@@ -19,7 +20,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from deploy_ops.errors import DeployOpsError, Interrupted
 from deploy_ops.progress import Progress, Silent
-from deploy_ops.redact import redact
+from deploy_ops.redact import server_text
 
 Json = dict[str, Any]
 UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
@@ -93,7 +94,8 @@ class OpsCommand(BaseCommand, ABC):
         self.as_json = options["format"] == "json"
         self.progress = TerminalProgress(self.tell, sys.stderr.isatty() and not self.as_json)
         try:
-            with _termination_as_interrupt(), self._stdout_for_json():
+            told = _warnings_told(self.stderr.write)
+            with _termination_as_interrupt(), told, self._stdout_for_json():
                 code, result = self.operate(options)
         except DeployOpsError as error:
             code, result = self._explain(error, options["traceback"])
@@ -116,7 +118,7 @@ class OpsCommand(BaseCommand, ABC):
 
     def _explain(self, error: DeployOpsError, with_traceback: bool) -> tuple[int, Json]:
         if with_traceback:
-            self.stderr.write(redact("".join(traceback.format_exception(error))))
+            self.stderr.write(server_text("".join(traceback.format_exception(error))))
         self.stderr.write(str(error))
         status = "failed" if error.exit_code > 2 else "refused"
         return error.exit_code, {
@@ -156,6 +158,28 @@ class ActionsCommand(OpsCommand):
     def operate(self, options: Json) -> tuple[int, Json]:
         """Call the action."""
         return self.actions[options["action"]](self, options)
+
+
+@contextmanager
+def _warnings_told(tell: Callable[[str], object]) -> Iterator[None]:
+    """Say on stderr what is logged meanwhile: a file set aside, a storage that does not answer."""
+    handler = _Teller(tell)
+    ours = logging.getLogger("deploy_ops")
+    ours.addHandler(handler)
+    try:
+        yield
+    finally:
+        ours.removeHandler(handler)
+
+
+class _Teller(logging.Handler):
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the message."""
+        self._tell(record.getMessage())
 
 
 @contextmanager

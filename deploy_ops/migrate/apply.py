@@ -15,7 +15,7 @@ from deploy_ops.migrate.plan import Key, Step
 from deploy_ops.migrate.run import Applied, Failure, Remains, Run
 from deploy_ops.migrate.session import heal, is_lock_failure, lock_holders
 from deploy_ops.migrate.transaction import StepTransaction
-from deploy_ops.redact import redact
+from deploy_ops.redact import error_text
 
 LONGEST_PAUSE_SECONDS = 8.0
 Work = Callable[[], None]
@@ -193,5 +193,5 @@ def names(group: tuple[Step, ...]) -> str:
 
 
 def text_of(error: BaseException | None) -> str:
-    """The error for journal and operator, without secrets."""
-    return redact(f"{type(error).__name__}: {error}".strip())
+    """The error for journal and operator, without secrets and statements."""
+    return f"{type(error).__name__}: {error_text(error)}" if error is not None else ""

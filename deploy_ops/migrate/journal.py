@@ -7,6 +7,7 @@ rewinds every table; these files it does not touch.
 
 import os
 import secrets
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,8 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from deploy_ops.conf import conf
-from deploy_ops.errors import JournalFailed
-from deploy_ops.files import append_line, open_lines, private_directory, read_lines, sync_directory
+from deploy_ops.errors import ConfigurationError, JournalFailed, UnresolvedRun
+from deploy_ops.files import (
+    Lines,
+    append_line,
+    open_lines,
+    private_directory,
+    read_lines,
+    sync_directory,
+)
 
 Json = dict[str, Any]
 ENDED = frozenset({"finished", "resolved"})
@@ -35,15 +43,24 @@ class Journal:
         run = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         directory = private_directory(conf.dir / "runs")
         path = directory / f"{run}.jsonl"
-        journal = cls(path, open_lines(path))
-        sync_directory(directory)
-        journal.record("started", **facts)
+        journal = cls(path, _open(path))
+        try:
+            sync_directory(directory)
+            journal.record("started", **facts)
+        except (JournalFailed, OSError) as error:
+            journal.close()
+            path.unlink(missing_ok=True)
+            reason = error.__cause__ or error
+            raise ConfigurationError(
+                f"The journal {path} cannot be written: {reason}. Nothing was changed. Make room, "
+                "then run the command again."
+            ) from error
         return journal
 
     @classmethod
     def reopen(cls, record: "Record") -> "Journal":
         """Go on writing the journal of an earlier run, to resolve it."""
-        return cls(record.path, open_lines(record.path))
+        return cls(record.path, _open(record.path))
 
     @property
     def run(self) -> str:
@@ -79,9 +96,32 @@ class Record:
         return self.path.stem
 
     @cached_property
-    def steps(self) -> list[Json]:
-        """All whole lines; the last one may have been cut off by a crash."""
+    def _lines(self) -> Lines:
         return read_lines(self.path)
+
+    @cached_property
+    def steps(self) -> list[Json]:
+        """All whole lines that can be read; the last one may have been cut off by a crash."""
+        return [entry for entry in self._lines.entries if isinstance(entry.get("step"), str)]
+
+    @property
+    def damage(self) -> str:
+        """Which lines cannot be read, or why none can; "" if all can."""
+        is_whole = len(self.steps) == len(self._lines.entries)
+        return self._lines.damage or ("" if is_whole else f"{self.path} has lines without a step")
+
+    def check_readable(self) -> None:
+        """Raise UnresolvedRun if what the run did cannot be told, since a line is damaged."""
+        if not self.damage or self.is_resolved:
+            return
+        path = shlex.quote(str(self.path))
+        raise UnresolvedRun(
+            f"Run {self.run} did not end, and its journal is damaged: {self.damage}. So what it "
+            "did last is not known. Nothing was changed now. See whether the migrations and the "
+            "schema are as they should be, mend what is not, then put the journal aside:\n"
+            "    python manage.py showmigrations\n"
+            f"    mv {path} {path}.damaged"
+        )
 
     @property
     def is_resolved(self) -> bool:
@@ -92,6 +132,12 @@ class Record:
     def start(self) -> Mapping[str, Any]:
         """The facts of the first step."""
         return self.steps[0] if self.steps else {}
+
+    @property
+    def key(self) -> str | None:
+        """Which database it was on (`Identity.key`), None if that cannot be read."""
+        key = self.start.get("key")
+        return key if isinstance(key, str) else None
 
     @property
     def last_step(self) -> str:
@@ -108,13 +154,19 @@ def read_runs() -> list[Record]:
     return [Record(path) for path in sorted((conf.dir / "runs").glob("*.jsonl"))]
 
 
-def unresolved_runs(database: str) -> list[Record]:
-    """Runs on this database (`Identity.place`) that neither ended nor were resolved."""
+def unresolved_runs(key: str) -> list[Record]:
+    """Runs on this database (`Identity.key`) that neither ended nor were resolved.
+
+    A run that does not say on which database it was may have been on this one.
+    """
     return [
-        record
-        for record in read_runs()
-        if not record.is_resolved and record.start.get("database", database) == database
+        record for record in read_runs() if not record.is_resolved and record.key in (None, key)
     ]
+
+
+def open_runs() -> set[str]:
+    """Ids of the runs that may still need their backup: those going on and the unresolved."""
+    return {record.run for record in read_runs() if not record.is_resolved}
 
 
 def referred_backups() -> set[str]:
@@ -125,7 +177,7 @@ def referred_backups() -> set[str]:
 def prune_runs(now: datetime) -> int:
     """Remove journals of resolved runs past DEPLOY_OPS_RUNS_KEEP_DAYS; return how many."""
     before = (now - timedelta(days=conf.runs_keep_days)).timestamp()
-    old = [r for r in read_runs() if r.path.stat().st_mtime < before and r.is_resolved]
+    old = [r for r in read_runs() if r.path.lstat().st_mtime < before and r.is_resolved]
     for record in old:
         record.path.unlink()
     return len(old)
@@ -134,4 +186,14 @@ def prune_runs(now: datetime) -> int:
 def _backups(records: Iterator[Record]) -> Iterator[str]:
     for record in records:
         if step := record.last("backed_up"):
-            yield step["backup"]
+            yield str(step.get("backup"))
+
+
+def _open(path: Path) -> int:
+    try:
+        return open_lines(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The journal {path} cannot be opened: {error.strerror}. Without it a killed run could "
+            "not be told from one that ended. Nothing was changed."
+        ) from error

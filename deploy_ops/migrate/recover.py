@@ -17,7 +17,7 @@ from deploy_ops.errors import (
     RestoreFailed,
     StepFailed,
 )
-from deploy_ops.migrate.apply import keys, names
+from deploy_ops.migrate.apply import keys, names, text_of
 from deploy_ops.migrate.ladder import RESTORES, Facts, Rung, choose
 from deploy_ops.migrate.run import Recovery, Remains, Run
 from deploy_ops.migrate.undo import obstacles, undo
@@ -171,7 +171,7 @@ def _why(error: BaseException) -> str:
         return str(error)
     if isinstance(error, KeyboardInterrupt):
         return "stopped by the operator."
-    return redact(f"{type(error).__name__}: {error}")
+    return text_of(error)
 
 
 def _prove_nobody_wrote(run: Run, database: Database) -> None:

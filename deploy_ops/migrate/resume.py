@@ -45,6 +45,7 @@ def settle(record: Record, request: Request, *, ask: Ask, progress: Progress) ->
     """
     progress.say(f"Run {record.run} did not end (last step: {record.last_step}).")
     _wait_for_backends(record, request, ask, progress)
+    record.check_readable()
     outcome = _what_happened(record, request)
     journal = Journal.reopen(record)
     try:

@@ -12,7 +12,14 @@ from django.utils import translation
 from deploy_ops.backup.create import take_backup
 from deploy_ops.backup.restore import has_interrupted, resume_interrupted
 from deploy_ops.databases import database_for
-from deploy_ops.errors import DatabaseLost, DeployOpsError, JournalFailed, LockLost, PlanRefused
+from deploy_ops.errors import (
+    DatabaseLost,
+    DatabaseUnavailable,
+    DeployOpsError,
+    JournalFailed,
+    LockLost,
+    PlanRefused,
+)
 from deploy_ops.lock import DeployLock, deploy_lock
 from deploy_ops.migrate import journal
 from deploy_ops.migrate.apply import apply_plan, text_of
@@ -40,7 +47,7 @@ def safe_migrate(request: Request, *, progress: Progress, ask: Ask) -> Result:
     is a Result that says how it was recovered.
     """
     result = Result(database=request.alias)
-    if _is_settled() and not plan_of(request)[1]:
+    if _has_nothing_to_do(request):
         return result
     with deploy_lock(
         request.alias,
@@ -64,8 +71,16 @@ def plan_of(request: Request) -> tuple[History, DjangoPlan]:
     return History(executor), django_plan(executor, request.app, request.migration)
 
 
-def _is_settled() -> bool:
-    return not has_interrupted() and all(run.is_resolved for run in journal.read_runs())
+def _has_nothing_to_do(request: Request) -> bool:
+    """Whether neither the past nor the plan asks for the lock."""
+    if has_interrupted() or not all(run.is_resolved for run in journal.read_runs()):
+        return False
+    try:
+        return not plan_of(request)[1]
+    except DatabaseUnavailable:
+        if not database_for(request.alias).is_left_closed():
+            raise
+        return False
 
 
 def _settle_the_past(request: Request, progress: Progress, ask: Ask) -> None:
@@ -73,7 +88,7 @@ def _settle_the_past(request: Request, progress: Progress, ask: Ask) -> None:
     if told := resume_interrupted(request.alias):
         progress.say(told)
     reach(connections[request.alias])
-    for record in journal.unresolved_runs(database_for(request.alias).identify().place):
+    for record in journal.unresolved_runs(database_for(request.alias).identify().key):
         settle(record, request, ask=ask, progress=progress)
 
 
@@ -112,8 +127,10 @@ def _migrate(  # pylint: disable=too-many-arguments,too-many-positional-argument
 
 
 def _start_journal(request: Request, plan: Plan) -> journal.Journal:
+    identity = database_for(request.alias).identify()
     return journal.Journal.start(
-        database=database_for(request.alias).identify().place,
+        database=identity.place,
+        key=identity.key,
         alias=request.alias,
         process=os.getpid(),
         host=socket.gethostname(),

@@ -6,6 +6,7 @@ from django.db.migrations.state import ModelState, ProjectState
 
 from deploy_ops.errors import StepFailed
 from deploy_ops.migrate.run import DjangoPlan
+from deploy_ops.redact import error_text
 
 
 def send_pre_migrate(alias: str, state: ProjectState, plan: DjangoPlan) -> None:
@@ -13,7 +14,9 @@ def send_pre_migrate(alias: str, state: ProjectState, plan: DjangoPlan) -> None:
     try:
         emit_pre_migrate_signal(0, False, alias, apps=state.apps, plan=plan)
     except Exception as error:  # pylint: disable=broad-exception-caught  # foreign handlers
-        raise StepFailed(f"A pre_migrate handler failed: {error!r}") from error
+        raise StepFailed(
+            f"A pre_migrate handler failed: {type(error).__name__}: {error_text(error)}"
+        ) from error
 
 
 def send_post_migrate(alias: str, state: ProjectState, plan: DjangoPlan) -> None:
@@ -28,4 +31,6 @@ def send_post_migrate(alias: str, state: ProjectState, plan: DjangoPlan) -> None
     try:
         emit_post_migrate_signal(0, False, alias, apps=apps, plan=plan)
     except Exception as error:  # pylint: disable=broad-exception-caught  # foreign handlers
-        raise StepFailed(f"A post_migrate handler failed: {error!r}") from error
+        raise StepFailed(
+            f"A post_migrate handler failed: {type(error).__name__}: {error_text(error)}"
+        ) from error

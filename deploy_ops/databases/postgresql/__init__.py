@@ -22,6 +22,7 @@ from deploy_ops.databases.base import (
     RowCounts,
     Schema,
     Writes,
+    database_key,
 )
 from deploy_ops.databases.postgresql import (
     names,
@@ -43,6 +44,10 @@ from deploy_ops.databases.postgresql.server import (
     use_direct_connection,
 )
 from deploy_ops.databases.postgresql.transactions import PostgresqlTransactions
+from deploy_ops.errors import DatabaseUnavailable
+
+# Also "", libpq's default, and every socket directory.
+LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
 
 class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
@@ -135,6 +140,29 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
     def repair_swap(self, beside: str, kept: str) -> str:
         """Finish or undo a swap that was killed; say in one sentence what was found and done."""
         return swap.repair(self._server, beside, kept)
+
+    def local_place(self) -> tuple[str, ...]:
+        """Name it by host, port and name; two host names of one server are two places."""
+        server = self._server
+        host = "" if server.host in LOOPBACK or server.host.startswith("/") else server.host
+        return self.vendor, host, server.port, server.dbname
+
+    def key(self) -> str:
+        """Key it by cluster and name, over the maintenance database."""
+        server = self._server
+        with server.maintenance(application_name="deploy_ops/identify") as connection:
+            return database_key(self.vendor, system_identifier(connection), server.dbname)
+
+    def is_left_closed(self) -> bool:
+        """Whether a killed swap of any host left its mark; not if the whole server is away."""
+        try:
+            return swap.is_marked(self._server)
+        except DatabaseUnavailable:
+            return False
+
+    def repair_marked(self) -> str:
+        """Repair what killed swaps of any host left, by their marks in the server."""
+        return swap.repair_marked(self._server)
 
     def drop(self, name: str) -> None:
         """Drop a database beside the live one; raises RestoreRefused for the live one."""

@@ -8,7 +8,6 @@ the program.
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,8 @@ from psycopg.rows import TupleRow
 from deploy_ops.conf import conf
 from deploy_ops.databases.postgresql import own_sessions
 from deploy_ops.errors import ConfigurationError, DatabaseUnavailable, PoolerRefused
+from deploy_ops.files import private_directory
+from deploy_ops.lock_file import scratch_directory
 from deploy_ops.redact import Secret, redact
 
 Connection = psycopg.Connection[TupleRow]
@@ -92,9 +93,11 @@ class Server:
         """Yield libpq's environment for a program; the password is in a file that goes again."""
         values = {**self.parameters, "dbname": dbname or self.dbname}
         env = {_variables()[name]: value for name, value in values.items() if name in _variables()}
-        with tempfile.TemporaryDirectory(prefix="deploy_ops-") as directory:
-            if self.password:
-                env["PGPASSFILE"] = str(_write_passfile(Path(directory), self.password))
+        if not self.password:
+            yield env
+            return
+        with scratch_directory(private_directory(conf.dir) / "passwords") as directory:
+            env["PGPASSFILE"] = str(_write_passfile(directory, self.password))
             yield env
 
     def _unavailable(self, dbname: str, error: psycopg.Error) -> DatabaseUnavailable:

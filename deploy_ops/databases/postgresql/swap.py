@@ -2,7 +2,8 @@
 
 Closing (ALLOW_CONNECTIONS false) keeps out even superusers, so that between the last session's
 end and the second name nothing can write. Both renames are one transaction: at any kill there is
-a database of the live name. What a kill can leave is a closed door, which `repair` opens.
+a database of the live name. What a kill can leave is a closed door, which `repair` opens, by the
+mark that whoever closes it leaves in the server (closing.py).
 """
 
 import os
@@ -14,13 +15,16 @@ from datetime import timedelta
 import psycopg
 from psycopg import sql
 
-from deploy_ops.databases.postgresql import names
+from deploy_ops.databases.postgresql import closing, names
+from deploy_ops.databases.postgresql.closing import Mark
 from deploy_ops.databases.postgresql.server import Connection, Server
 from deploy_ops.errors import DeployOpsError, RestoreFailed, SwapUnfinished
+from deploy_ops.redact import error_text
 
 POLL_SECONDS = 0.003
-TERMINATE_WITHIN = timedelta(seconds=10)
-RENAME_TRIES = 20
+# For all of it: ending sessions, the proof that nobody wrote, renaming. RENAME itself waits up to
+# 5 s for what it finds in the database, each time.
+DOOR = timedelta(seconds=10)
 LOCK_TIMEOUT_MS = 200
 
 # A session that is still starting is not in pg_stat_activity, but holds this lock until it is.
@@ -36,6 +40,14 @@ CONNECTED = """
         || coalesce(usename, 'unknown')
     FROM pg_stat_activity WHERE datname = %s AND usesysid IS NOT NULL
 """
+PREPARED = """
+    SELECT gid, owner, prepared AT TIME ZONE 'UTC' FROM pg_prepared_xacts
+    WHERE database = %s ORDER BY prepared
+"""
+SWAPPING = """
+    SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+    WHERE pid::text = %s AND application_name LIKE 'deploy_ops/swap/%%'
+"""
 Sessions = dict[int, str]
 
 
@@ -44,31 +56,39 @@ def swap(
 ) -> None:
     """Give `beside` the live name and the live database the name `kept`.
 
-    The session `spare_pid` may stay until `before` has returned, and has to end in it.
+    The session `spare_pid` may stay until `before` has returned, and has to end in it. The live
+    database is closed for DOOR at most, whatever `before` takes; then it is open again as it was.
     """
     live = server.dbname
     try:
         with server.maintenance(application_name=f"deploy_ops/swap/{os.getpid()}") as connection:
-            _empty(connection, beside)
-            with _closed(connection, live, kept):
-                _empty(connection, live, spare_pid)
+            _empty(connection, beside, _deadline())
+            _refuse_prepared(connection, live)  # first without keeping anybody out
+            with _closed(connection, Mark.of(connection, live, beside, kept)) as mark:
+                deadline = _deadline()
+                _empty(connection, live, deadline, spare_pid)
                 before()
-                _empty(connection, live)
-                _rename(connection, live, beside, kept)
+                # Our own session has just ended; the server may take a moment to see it.
+                _empty(connection, live, max(deadline, time.monotonic() + 1))
+                _rename(connection, mark, deadline)
     except psycopg.OperationalError as error:
         _look_again(server, beside, kept, error)
 
 
+def _deadline() -> float:
+    return time.monotonic() + DOOR.total_seconds()
+
+
 @contextmanager
-def _closed(connection: Connection, live: str, kept: str) -> Iterator[None]:
+def _closed(connection: Connection, mark: Mark) -> Iterator[Mark]:
     # Nobody waits for the disk while the door is closed. In the end one flush makes all of it
     # durable; what others commit before that is durable only together with it.
     connection.execute("SET synchronous_commit = off")
-    _allow(connection, live, False)
+    closing.close(connection, mark.live, mark)
     try:
-        yield
+        yield mark
     finally:
-        _reopen(connection, live, kept)
+        _reopen(connection, mark.live, is_ours=True)
         connection.execute("SET synchronous_commit = on")
         connection.execute("SELECT pg_logical_emit_message(true, 'deploy_ops', '')")
 
@@ -82,33 +102,30 @@ def _look_again(server: Server, beside: str, kept: str, error: Exception) -> Non
     except DeployOpsError as second:
         raise SwapUnfinished(
             f"The connection was lost during the exchange of {server.dbname} and {beside}:\n"
-            f"{error}\nWhether it took place is not known; both databases are kept, and "
-            f"{server.dbname} may refuse connections. Once the server answers, this repairs it:\n"
-            "    python manage.py restore"
+            f"{error_text(error)}\nWhether it took place is not known. Both databases are kept, "
+            f"and {server.dbname} may refuse connections. Once the server answers, any host "
+            "repairs it by:\n    python manage.py restore"
         ) from second
     if not is_swapped:
         raise RestoreFailed(f"The connection was lost during the exchange. {found}") from error
 
 
-def _reopen(connection: Connection, *databases: str) -> list[str]:
-    """Open what is closed among the databases that exist; return their names."""
-    rows = connection.execute(
-        "SELECT datname FROM pg_database WHERE datname = ANY(%s) AND NOT datallowconn",
-        [list(databases)],
-    ).fetchall()
-    for (name,) in rows:
-        _allow(connection, name, True)
-    return [name for (name,) in rows]
+def _reopen(connection: Connection, live: str, *, is_ours: bool = False) -> list[str]:
+    """Open what a swap of this name has closed; return the names of what was closed.
+
+    What somebody has altered since may be closed on purpose, and stays so unless it `is_ours`.
+    """
+    found = closing.marked_databases(connection, live)
+    lawful = [each for each in found if each.is_open or each.is_untouched or is_ours]
+    for each in lawful:
+        closing.open_again(connection, each.name)
+    return [each.name for each in lawful if not each.is_open]
 
 
-def _allow(connection: Connection, name: str, is_open: bool) -> None:
-    statement = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
-    connection.execute(statement.format(sql.Identifier(name), sql.Literal(is_open)))
-
-
-def _empty(connection: Connection, name: str, spare_pid: int | None = None) -> None:
+def _empty(
+    connection: Connection, name: str, deadline: float, spare_pid: int | None = None
+) -> None:
     """End every session in a database; raises RestoreFailed naming those that do not end."""
-    deadline = time.monotonic() + TERMINATE_WITHIN.total_seconds()
     asked: set[int] = set()
     while sessions := _sessions(connection, name, spare_pid):
         for pid in set(sessions) - asked:
@@ -117,6 +134,24 @@ def _empty(connection: Connection, name: str, spare_pid: int | None = None) -> N
         if time.monotonic() > deadline:
             raise RestoreFailed(_still_there(name, sessions))
         time.sleep(POLL_SECONDS)
+    _refuse_prepared(connection, name)
+
+
+def _refuse_prepared(connection: Connection, name: str) -> None:
+    """Raise RestoreFailed at once for what RENAME would wait for, though nobody ends it."""
+    rows = connection.execute(PREPARED, [name]).fetchall()
+    if not rows:
+        return
+    listed = ", ".join(
+        f"{gid!r} of {owner}, {since:%Y-%m-%d %H:%M} UTC" for gid, owner, since in rows
+    )
+    gid = sql.Literal(rows[0][0]).as_string(connection)
+    raise RestoreFailed(
+        f"{name} has prepared transactions: {listed}. They belong to the database and would be in "
+        f"the one that is kept, and a database with them cannot be renamed. {name} is open and "
+        "was not changed. Let who prepared them finish them, or do so in psql, each by one of:\n"
+        f"    COMMIT PREPARED {gid};\n    ROLLBACK PREPARED {gid};"
+    )
 
 
 def _sessions(connection: Connection, name: str, spare_pid: int | None) -> Sessions:
@@ -141,46 +176,106 @@ def _still_there(name: str, sessions: Sessions) -> str:
     )
 
 
-def _rename(connection: Connection, live: str, beside: str, kept: str) -> None:
-    for tries_left in reversed(range(RENAME_TRIES)):
+def _rename(connection: Connection, mark: Mark, deadline: float) -> None:
+    """Exchange the names in one transaction; raises RestoreFailed if that is not done in time."""
+    error: Exception | None = None
+    while (left := deadline - time.monotonic()) > 0:
         try:
             with connection.transaction():
                 connection.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
-                for old, new in ((live, kept), (beside, live)):
+                connection.execute(f"SET LOCAL statement_timeout = {1 + int(left * 1000)}")
+                for old, new in ((mark.live, mark.kept), (mark.beside, mark.live)):
                     statement = sql.SQL("ALTER DATABASE {} RENAME TO {}")
                     connection.execute(statement.format(sql.Identifier(old), sql.Identifier(new)))
+                closing.write_mark(connection, mark.kept, mark)
             return
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.ObjectInUse) as error:
-            if not tries_left:
-                raise _not_renamed(live, error) from error
+        except (
+            psycopg.errors.LockNotAvailable,
+            psycopg.errors.ObjectInUse,
+            psycopg.errors.QueryCanceled,
+        ) as failure:
+            error = failure
             time.sleep(POLL_SECONDS)
         except psycopg.OperationalError:
             raise
-        except psycopg.DatabaseError as error:
-            raise _not_renamed(live, error) from error
+        except psycopg.DatabaseError as failure:
+            raise _not_renamed(mark.live, error_text(failure)) from failure
+    why = error_text(error) if error else "what came before took all of the time"
+    raise _not_renamed(mark.live, f"not within {DOOR.total_seconds():.0f} s: {why}") from error
 
 
-def _not_renamed(live: str, error: Exception) -> RestoreFailed:
+def _not_renamed(live: str, why: str) -> RestoreFailed:
     return RestoreFailed(
-        f"{live} could not be renamed: {error}".rstrip()
-        + f"\n{live} is open again and was not changed."
+        f"{live} could not be renamed: {why}\n{live} is open again and was not changed."
     )
 
 
 def repair(server: Server, beside: str, kept: str) -> str:
-    """Finish or undo a swap that was killed; say in one sentence what was found and done."""
+    """Finish or undo a swap that was killed; say what was found, done, and which databases stay."""
     live = server.dbname
     with server.maintenance(application_name=f"deploy_ops/repair/{os.getpid()}") as connection:
         there = [names.exists(connection, name) for name in (live, beside, kept)]
         if there == [False, True, True]:
             _rename_back(connection, beside, live)
+            there = [True, False, True]
         elif not there[0]:
             raise SwapUnfinished(_lost(live, beside, kept))
-        opened = _reopen(connection, live, kept)
-    done = f" {' and '.join(opened)} had stayed closed and is open again." if opened else ""
-    if there[2] or not there[1]:
-        return f"The exchange was complete: {live} is the restored database.{done}"
-    return f"The exchange had not taken place: {live} is the database before the restore.{done}"
+        _end_swaps(connection, live)
+        opened = _reopen(connection, live)
+        still_closed = _closed_by_others(connection, live)
+    told = _found(live, beside if there[1] else None, kept if there[2] else None)
+    if opened:
+        told += f" {' and '.join(opened)} had stayed closed and is open again."
+    return told + still_closed
+
+
+def _end_swaps(connection: Connection, live: str) -> None:
+    """End the session of a swap that still goes on: its process has lost the deploy lock to us."""
+    for each in closing.marked_databases(connection, live):
+        connection.execute(SWAPPING, [each.mark.session])
+
+
+def repair_marked(server: Server) -> str:
+    """The same for swaps of any host, by the marks that they left in the server; "" for none."""
+    with server.maintenance(application_name=f"deploy_ops/repair/{os.getpid()}") as connection:
+        marks = {each.mark for each in closing.marked_databases(connection, server.dbname)}
+    return "\n".join(
+        f"A restore by {mark.by}, begun {mark.at}, had been cut off. "
+        + repair(server, mark.beside, mark.kept)
+        for mark in sorted(marks, key=lambda mark: mark.at)
+    )
+
+
+def is_marked(server: Server) -> bool:
+    """Whether a killed swap of any host left its mark on this database."""
+    with server.maintenance(application_name=f"deploy_ops/repair/{os.getpid()}") as connection:
+        return bool(closing.marked_databases(connection, server.dbname))
+
+
+def _found(live: str, beside: str | None, kept: str | None) -> str:
+    if kept and not beside:
+        return (
+            f"The exchange was complete: {live} is the restored database. The database before it "
+            f"is kept as {kept}."
+        )
+    if beside and not kept:
+        return (
+            f"The exchange had not taken place: {live} is the database before the restore. What "
+            f"was restored is kept as {beside}."
+        )
+    if beside:
+        return f"Somebody has renamed databases since: {live}, {beside} and {kept} are all there."
+    return f"{live} is there, and nothing beside it any more: somebody has dropped that since."
+
+
+def _closed_by_others(connection: Connection, live: str) -> str:
+    left = [each.name for each in closing.marked_databases(connection, live) if not each.is_open]
+    return "".join(
+        f" {name} is closed, and somebody has altered it since the restore closed it, so it was "
+        "not opened. If nobody wants it closed:\n    ALTER DATABASE "
+        f"{sql.Identifier(name).as_string(connection)} ALLOW_CONNECTIONS true;"
+        for name in left
+    )
 
 
 def _rename_back(connection: Connection, beside: str, live: str) -> None:

@@ -24,6 +24,7 @@ from deploy_ops.databases.base import (
     RowCounts,
     Schema,
     Writes,
+    database_key,
 )
 from deploy_ops.databases.sqlite import schema
 from deploy_ops.databases.sqlite.contents import (
@@ -38,6 +39,7 @@ from deploy_ops.databases.sqlite.copying import (
     keep,
     lock_out_others,
     overwrite,
+    partial_of,
     pragma,
     reading,
     remove,
@@ -145,15 +147,26 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
     def repair_swap(self, beside: str, kept: str) -> str:
         """Find out by its pages which database the live file holds, and clean up behind it."""
         new, old = self.path_beside(beside), self.path_beside(kept)
-        if not new.exists():
-            return f"The exchange had finished; the database before it is {old}."
-        if holds(self.path, new):
+        remove(partial_of(old))
+        if new.exists() and holds(self.path, new):
             remove(new)
-            return f"The exchange had finished; the database before it is {old}."
+        if not new.exists():
+            return _finished(self.path, old)
         if old.exists() and not holds(self.path, old):
             return f"The live database was written to since; {new} and {old} are kept beside it."
         remove(old)
-        return f"The exchange had not begun: SQLite took it back. {new} is kept beside."
+        return (
+            f"The exchange had not taken place: {self.path} is the database before the restore. "
+            f"What was restored is kept as {new}."
+        )
+
+    def local_place(self) -> tuple[str, ...]:
+        """Name it by its path."""
+        return self.vendor, str(self.path)
+
+    def key(self) -> str:
+        """Key it by its path."""
+        return database_key(self.vendor, "", str(self.path))
 
     def drop(self, name: str) -> None:
         """Delete a file beside the live one."""
@@ -235,3 +248,9 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
             target = self.connection.ops.quote_name(kept)
             cursor.execute(f"CREATE TABLE {target} AS SELECT * FROM {quoted}")
         return kept
+
+
+def _finished(live: Path, old: Path) -> str:
+    if old.exists():
+        return f"The exchange had finished; the database before it is kept as {old}."
+    return f"{live} is there, and nothing beside it any more: somebody has removed that since."

@@ -116,15 +116,27 @@ def _try_exclusive(connection: sqlite3.Connection) -> bool:
 
 
 def keep(live: sqlite3.Connection, old: Path, before: Callable[[], None]) -> None:
-    """Copy the live database; the copy goes again only while nothing has been overwritten."""
-    claim(old)
+    """Copy the live database; the copy goes again only while nothing has been overwritten.
+
+    It gets its name when it is whole, so that a kill leaves no half of it under that.
+    """
+    if old.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(old))
+    copy = claim(partial_of(old))
     try:
-        copy_database(live, old, Silent(), "Keep")
+        copy_database(live, copy, Silent(), "Keep")
+        os.rename(copy, old)
         sync_directory(old.parent)
         before()
     except BaseException:
+        remove(copy)
         remove(old)
         raise
+
+
+def partial_of(path: Path) -> Path:
+    """Name a copy that is being made."""
+    return path.with_name(f".{path.name}.partial")
 
 
 def holds(live: Path, copy: Path) -> bool:

@@ -214,3 +214,34 @@ def test_deleting_leaves_no_half_backup_when_killed(take, vault, monkeypatch):
     assert list_entries() == []
     take()
     assert not (vault / f".deleted-{backup.id}").exists()
+
+
+def test_a_link_to_a_backup_is_listed_and_not_followed(take, vault, django_alias, tmp_path):
+    backup = take()
+    shutil.move(backup.directory, tmp_path / "elsewhere")
+    (vault / backup.id).symlink_to(tmp_path / "elsewhere")
+    [entry] = list_entries()
+    assert entry.state is State.INCOMPLETE and "symbolic link" in entry.reason
+    with pytest.raises(BackupNotFound):
+        find_backup(django_alias, "latest")
+
+
+def test_verifications_that_cannot_be_read_hide_neither_the_backup_nor_the_others(take, caplog):
+    backup = take()
+    path = backup.directory / "verified.jsonl"
+    path.write_bytes(
+        b'{"level": "hash", "at": "2026-01-31T02:00:00+00:00"}\n\xff\n{"level": "nix"}\n'
+        b'{"level": "restore", "at": "yesterday"}\n'
+    )
+    [entry] = list_entries()
+    assert entry.state is State.COMPLETE
+    assert [each["level"] for each in entry.backup.verifications] == ["read", "hash"]
+    assert f"{path} has lines that cannot be read: 2" in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"", b"drei", b"-1", b"\0\0", b"9" * 5000])
+def test_a_counter_that_cannot_be_read_is_counted_on_from_the_backups(take, vault, content):
+    first = take()
+    (vault / ".sequence").write_bytes(content)
+    assert take().sequence == first.sequence + 1
+    assert len(list(vault.glob(".sequence.damaged-*"))) == 1

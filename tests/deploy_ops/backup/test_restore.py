@@ -177,11 +177,12 @@ def fatal(*args, **options):
 PACKAGES = {
     "load": "deploy_ops.backup.methods.pg_dump",
     "swap": "deploy_ops.databases.postgresql",
+    "closing": "deploy_ops.databases.postgresql",
 }
 STEPS = {
     "created": ("load", "_create", "after", False),
     "restored": ("load", "analyse", "after", False),
-    "closed": ("swap", "_allow", "after", False),
+    "closed": ("closing", "close", "after", False),
     "renamed": ("swap", "_rename", "after", True),
     "reopened": ("swap", "_reopen", "after", True),
 }

@@ -380,7 +380,7 @@ def test_every_acknowledged_row_is_in_the_live_or_the_kept_database(method, trip
 def test_a_swap_killed_before_it_began_is_undone(method, live, trips, dumped):
     beside, kept = restore(method, dumped), live.name_beside(f"before_restore_{STAMP}")
     trips.execute("DELETE FROM trip")
-    assert "had not begun" in live.repair_swap(beside, kept)
+    assert "had not taken place" in live.repair_swap(beside, kept)
     assert trips.query("SELECT * FROM trip") == []
     assert live.databases_beside() == [beside]
 

@@ -177,29 +177,29 @@ def test_our_own_session_ended_from_outside_leaves_the_door_open(live, database,
 KILL = """
 import os, signal
 from deploy_ops.databases import database_for
-from deploy_ops.databases.postgresql import swap
-original = swap.{function}
+from deploy_ops.databases.postgresql import closing, swap
+original = {module}.{function}
 def fatal(*args, **options):
     if "{moment}" == "after":
         original(*args, **options)
     os.kill(os.getpid(), signal.SIGKILL)
-swap.{function} = fatal
+{module}.{function} = fatal
 database_for("default").swap("{beside}", "{kept}", before=lambda: None)
 """
 STEPS = {
-    "closed": ("_allow", "after"),
-    "closed_and_empty": ("_rename", "before"),
-    "renamed_and_closed": ("_rename", "after"),
-    "reopened": ("_reopen", "after"),
+    "closed": ("closing", "close", "after"),
+    "closed_and_empty": ("swap", "_rename", "before"),
+    "renamed_and_closed": ("swap", "_rename", "after"),
+    "reopened": ("swap", "_reopen", "after"),
 }
 
 
 @postgresql
 @pytest.mark.parametrize("step", STEPS)
 def test_kill_9_at_any_step_is_repaired(live, database, beside, project, step):
-    function, moment = STEPS[step]
+    module, function, moment = STEPS[step]
     kept = live.name_beside(KEPT)
-    code = KILL.format(function=function, moment=moment, beside=beside, kept=kept)
+    code = KILL.format(module=module, function=function, moment=moment, beside=beside, kept=kept)
     assert project.run("shell", "-c", code).code == -9
 
     told = live.repair_swap(beside, kept)

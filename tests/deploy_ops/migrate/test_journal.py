@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deploy_ops.errors import JournalFailed
+from deploy_ops.errors import ConfigurationError, JournalFailed, UnresolvedRun
 from deploy_ops.migrate.journal import (
     Journal,
+    Record,
+    open_runs,
     prune_runs,
     read_runs,
     referred_backups,
@@ -22,19 +24,19 @@ def ops_dir(tmp_path, settings):
 
 
 def test_a_run_is_unresolved_until_it_says_how_it_ended():
-    journal = Journal.start(database="trips")
+    journal = Journal.start(key="trips")
     assert [record.run for record in unresolved_runs("trips")] == [journal.run]
     journal.record("finished", status="ok")
     assert unresolved_runs("trips") == []
 
 
 def test_runs_of_other_databases_are_not_ours_to_resolve():
-    Journal.start(database="elsewhere")
+    Journal.start(key="elsewhere")
     assert unresolved_runs("trips") == []
 
 
 def test_a_line_cut_off_by_a_crash_is_passed_over():
-    journal = Journal.start(database="trips")
+    journal = Journal.start(key="trips")
     journal.record("backed_up", backup="20260131T020000Z-0123abcd")
     [record] = read_runs()
     with record.path.open("a") as file:
@@ -45,7 +47,7 @@ def test_a_line_cut_off_by_a_crash_is_passed_over():
 
 
 def test_what_resolves_a_run_is_not_written_behind_half_a_line():
-    Journal.start(database="trips").close()
+    Journal.start(key="trips").close()
     [record] = read_runs()
     with record.path.open("a") as file:
         file.write('{"step": "migration_appl')
@@ -62,7 +64,7 @@ def test_an_empty_journal_counts_as_unresolved(ops_dir):
 
 
 def test_a_backup_is_referred_to_while_its_run_is_open():
-    journal = Journal.start(database="trips")
+    journal = Journal.start(key="trips")
     journal.record("backed_up", backup="20260131T020000Z-0123abcd")
     assert referred_backups() == {"20260131T020000Z-0123abcd"}
     journal.record("finished", status="ok")
@@ -70,7 +72,7 @@ def test_a_backup_is_referred_to_while_its_run_is_open():
 
 
 def test_a_full_disk_stops_the_run_with_the_way_on():
-    journal = Journal.start(database="trips")
+    journal = Journal.start(key="trips")
     os.dup2(os.open("/dev/full", os.O_WRONLY), journal._descriptor)
     with pytest.raises(JournalFailed, match="(?s)No space left on device.*safe_migrate") as failure:
         journal.record("migration_started")
@@ -78,7 +80,7 @@ def test_a_full_disk_stops_the_run_with_the_way_on():
 
 
 def test_only_resolved_journals_age():
-    resolved, still_open = Journal.start(database="a"), Journal.start(database="a")
+    resolved, still_open = Journal.start(key="a"), Journal.start(key="a")
     resolved.record("finished", status="ok")
     assert prune_runs(datetime.now(UTC)) == 0
     assert prune_runs(datetime.now(UTC) + timedelta(days=91)) == 1
@@ -86,7 +88,47 @@ def test_only_resolved_journals_age():
 
 
 def test_journals_are_private(ops_dir):
-    Journal.start(database="trips")
+    Journal.start(key="trips")
     [record] = read_runs()
     assert record.path.stat().st_mode & 0o777 == 0o600
     assert (ops_dir / "runs").stat().st_mode & 0o777 == 0o700
+
+
+def damaged_journal(lines):
+    journal = Journal.start(key="trips")
+    journal.path.write_bytes(lines)
+    [record] = read_runs()
+    return record
+
+
+def test_a_damaged_line_before_a_readable_end_is_only_named():
+    record = damaged_journal(b'{"step": "started"}\n\xff\n{"step": "finished"}\n')
+    assert record.is_resolved and record.damage.endswith("lines that cannot be read: 2")
+    record.check_readable()
+
+
+@pytest.mark.parametrize("end", [b"\xff\n", b'["step", "finished"]\n', b'{"step": ["finished"]}\n'])
+def test_a_run_whose_end_cannot_be_read_is_unresolved_and_asks_for_a_person(end):
+    record = damaged_journal(b'{"step": "started", "key": "trips"}\n' + end)
+    assert [each.run for each in unresolved_runs("trips")] == [record.run]
+    with pytest.raises(UnresolvedRun, match=f"(?s){record.path}.*\n    mv {record.path} "):
+        record.check_readable()
+    assert prune_runs(datetime.now(UTC) + timedelta(days=91)) == 0
+
+
+def test_a_run_that_cannot_say_on_which_database_it_was_may_have_been_on_ours():
+    damaged_journal(b'\xff\n{"step": "backed_up", "backup": "x"}\n')
+    assert len(unresolved_runs("trips")) == 1
+
+
+def test_a_run_keeps_its_backup_though_the_line_that_names_it_is_damaged():
+    record = damaged_journal(b'{"step": "started", "key": "trips"}\n\xff\n')
+    assert open_runs() == {record.run}
+
+
+def test_a_journal_that_cannot_be_made_is_told_in_a_sentence(ops_dir):
+    (ops_dir / "runs").mkdir(mode=0o700, parents=True)
+    [record] = [Record(ops_dir / "runs" / "x.jsonl")]
+    os.mkfifo(record.path)
+    with pytest.raises(ConfigurationError, match="journal .*x.jsonl cannot be opened: it is not a"):
+        Journal.reopen(record)

@@ -25,6 +25,7 @@ from deploy_ops.databases.postgresql.server import Connection, Server, scalar
 from deploy_ops.errors import BackupFailed
 from deploy_ops.process import run
 from deploy_ops.progress import Progress
+from deploy_ops.redact import error_text
 
 LOCK_WAIT_MS = 20_000  # behind a migration that holds a table; then the backup gives up
 
@@ -52,7 +53,7 @@ def dump(server: Server, directory: Path, *, jobs: int, progress: Progress) -> S
 
 def _unreadable(server: Server, error: psycopg.Error) -> BackupFailed:
     return BackupFailed(
-        f"Database {server.dbname} could not be read: {error}".rstrip()
+        f"Database {server.dbname} could not be read: {error_text(error)}"
         + "\nNo backup was made. The database was not changed."
     )
 

@@ -9,7 +9,7 @@ begins: psql takes the end of a cut-off script for success (7 #5).
 """
 
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from psycopg import sql
@@ -18,6 +18,8 @@ from deploy_ops.backup.methods.pg_dump import load
 from deploy_ops.backup.methods.pg_dump.dump import as_role
 from deploy_ops.databases.postgresql.programs import find_program
 from deploy_ops.databases.postgresql.server import Connection, Server
+from deploy_ops.backup.workspace import OPENED, workspace
+from deploy_ops.conf import conf
 from deploy_ops.errors import ProgramError, RestoreFailed
 from deploy_ops.files import open_private
 from deploy_ops.process import run
@@ -47,7 +49,10 @@ def restore_in_place(server: Server, directory: Path, *, progress: Progress) -> 
     with server.connect(application_name=f"deploy_ops/in_place/{os.getpid()}") as connection:
         major = connection.info.server_version // 10000
         drops = _drops(connection)
-    with tempfile.TemporaryDirectory(prefix="deploy_ops-", dir=directory.parent) as scratch:
+    # What a kill leaves is the whole database in plain text: swept, as other remains are.
+    name = f"{OPENED}{os.getpid()}-{secrets.token_hex(4)}"
+    with workspace(conf.backup_dir, name) as opened:
+        scratch = opened.path
         script = Path(scratch, "restore.sql")
         _write(Path(scratch, "drop.sql"), drops, server)
         progress.say("Writing the script of the restore; nothing is locked yet.")

@@ -21,6 +21,7 @@ from deploy_ops.databases.postgresql.server import Connection, Server, system_id
 from deploy_ops.errors import DeployOpsError, RestoreFailed
 from deploy_ops.process import run
 from deploy_ops.progress import Progress
+from deploy_ops.redact import error_text
 
 
 def restore_beside(  # pylint: disable=too-many-arguments  # the contract of Engine
@@ -85,7 +86,7 @@ def _create(connection: Connection, name: str, wanted: Json) -> None:
         connection.execute(properties.create_statement(name, wanted))
     except psycopg.Error as error:
         raise RestoreFailed(
-            f"Database {name} could not be created: {error}".rstrip()
+            f"Database {name} could not be created: {error_text(error)}"
             + "\nThe live database was not changed."
         ) from error
 
@@ -119,6 +120,6 @@ def analyse(server: Server, name: str) -> None:
 
 def _failed(server: Server, name: str, error: Exception) -> RestoreFailed:
     return RestoreFailed(
-        f"The backup could not be restored into {name}:\n{error}".rstrip()
+        f"The backup could not be restored into {name}:\n{error_text(error)}"
         + f"\nThe half-made database was dropped; {server.dbname} was not changed."
     )
