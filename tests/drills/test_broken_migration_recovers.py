@@ -42,15 +42,32 @@ def test_a_lossy_step_before_the_failure_is_answered_by_the_backup(deployed):
 
 @pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
 def test_half_a_migration_without_transaction_needs_a_person_and_the_message_leads_out(deployed):
-    """Rows written outside any transaction cannot be told from rows of others."""
+    """While others are connected, rows written outside any transaction may be theirs."""
     project = deployed("bad_nonatomic")
     schema = project.database.schema()
-    result = project.json("safe_migrate", check=4)
-    assert "+ column public.bad_nonatomic_trip.note" in result["recovery"]["message"]
+    with project.database.connect():
+        result = project.json("safe_migrate", check=4)
+        assert "What bad_nonatomic.0002_note_with_text wrote is not known" in (
+            result["recovery"]["message"]
+        )
+        again = project.json("safe_migrate", check=4)
+    assert again["error"] == "PartiallyApplied" and f"--resolved {result['run']}" in again["message"]
 
     way_out = ("restore", result["backup"], "--noinput", "--confirm", project.database.name)
     project.run(*way_out, check=0)
 
+    assert project.database.schema() == schema
+    assert project.trips("bad_nonatomic") == TRIPS
+    told = project.run("safe_migrate", check=3).stdout
+    assert "its backup was restored" in told
+
+
+@pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
+def test_half_a_migration_without_transaction_is_restored_where_nobody_else_is(deployed):
+    project = deployed("bad_nonatomic")
+    schema = project.database.schema()
+    result = project.json("safe_migrate", check=3)
+    assert result["recovery"]["rung"] == "restored"
     assert project.database.schema() == schema
     assert project.trips("bad_nonatomic") == TRIPS
 

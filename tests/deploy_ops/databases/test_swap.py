@@ -122,7 +122,7 @@ def test_writes_of_terminated_sessions_are_seen_in_before(live, database, beside
         mark = live.mark()
         other.execute("INSERT INTO trip (purpose) VALUES ('a second ago')")
         kept = live.name_beside(KEPT)
-        live.swap(beside, kept, before=lambda: answers.append(live.writes_since(mark)))
+        live.swap(beside, kept, before=lambda: answers.append(live.writes_since(mark, own_rows={})))
 
     assert answers[0].answer is Answer.WROTE and answers[0].rows == {"public.trip": 1}
 
@@ -134,7 +134,7 @@ def test_nobody_is_proven_in_before(live, database, beside):
         other.execute("SELECT * FROM trip")
         mark = live.mark()
         kept = live.name_beside(KEPT)
-        live.swap(beside, kept, before=lambda: answers.append(live.writes_since(mark)))
+        live.swap(beside, kept, before=lambda: answers.append(live.writes_since(mark, own_rows={})))
 
     assert answers[0].answer is Answer.NOBODY
 
