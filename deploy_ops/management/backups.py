@@ -6,9 +6,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import connections
-from django.utils.module_loading import import_string
-
 from deploy_ops.backup import catalog, retention
 from deploy_ops.backup.engines import engine_for
 from deploy_ops.backup.entry import Backup, Entry, Level
@@ -57,10 +54,11 @@ def show(command: OpsCommand, options: Options) -> Outcome:
 def verify(command: OpsCommand, options: Options) -> Outcome:
     """prove a backup, or `all` of the database, again"""
     alias, level = options["database"], options["level"]
-    if connections[alias].vendor == "postgresql":
-        # A scratch database is not known to a pooler; psycopg need not be there for SQLite.
-        import_string("deploy_ops.databases.postgresql.server.use_direct_connection")(alias)
-    with deploy_lock(alias, purpose="verify", shared=True):
+    # A scratch database is not known to a pooler.
+    with (
+        engine_for(alias).connected_directly(),
+        deploy_lock(alias, purpose="verify", shared=True),
+    ):
         if options["id"] == "all":
             backups = catalog.same_database(catalog.complete_backups(), alias)
         else:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from django.core.checks import CheckMessage
 from django.db import connections
 
+from deploy_ops.backup.engines import engine_for
 from deploy_ops.management.base import Json
 from deploy_ops.migrate.apply import History
 from deploy_ops.migrate.plan import Plan, Step, make_plan
@@ -21,9 +22,10 @@ Write = Callable[[str], object]
 
 def show_plan(request: Request, write: Write) -> Json:
     """Print each step of the plan, and return it for programs; nothing is changed."""
-    executor, todo = plan_of(request)
-    plan = make_plan(todo, History(executor).state)
-    sizes = table_sizes(connections[request.alias], plan.tables)
+    with engine_for(request.alias).connected_directly():
+        executor, todo = plan_of(request)
+        plan = make_plan(todo, History(executor).state)
+        sizes = table_sizes(connections[request.alias], plan.tables)
     if not plan:
         write("Nothing to do.")
     for step in plan.steps:

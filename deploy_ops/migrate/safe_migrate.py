@@ -13,7 +13,6 @@ from django.db import InterfaceError, OperationalError, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import translation
-from django.utils.module_loading import import_string
 
 from deploy_ops.backup.create import take_backup
 from deploy_ops.backup.engines import engine_for
@@ -96,6 +95,11 @@ def safe_migrate(request: Request, *, progress: Progress, ask: Ask) -> Result:
     Raises DeployOpsError where nothing was changed (LockHeld, PlanRefused, BackupFailed, ...); a
     failure after that is a Result that says how it was recovered.
     """
+    with engine_for(request.alias).connected_directly():
+        return _safe_migrate(request, progress, ask)
+
+
+def _safe_migrate(request: Request, progress: Progress, ask: Ask) -> Result:
     work = Work(request, Result(database=request.alias), progress)
     if _is_settled() and not plan_of(request)[1]:
         return work.result
@@ -114,17 +118,10 @@ def safe_migrate(request: Request, *, progress: Progress, ask: Ask) -> Result:
 
 def plan_of(request: Request) -> tuple[MigrationExecutor, DjangoPlan]:
     """What Django would do; raises UsageError, PlanRefused, DatabaseUnavailable."""
-    _connect_directly(request.alias)
     connection = connections[request.alias]
     reach(connection)
     executor = load_executor(connection)
     return executor, django_plan(executor, request.app, request.migration)
-
-
-def _connect_directly(alias: str) -> None:
-    # Imported when used: psycopg need not be installed where SQLite alone is used.
-    if connections[alias].vendor == "postgresql":
-        import_string("deploy_ops.databases.postgresql.server.use_direct_connection")(alias)
 
 
 def _is_settled() -> bool:

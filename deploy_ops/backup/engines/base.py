@@ -6,7 +6,8 @@ old one stays under the name that `swap` was given.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -46,6 +47,11 @@ class Engine(ABC):
     def database_name(self) -> str:
         """Name of the live database, told without connecting to it."""
         return str(connections[self.alias].settings_dict["NAME"])
+
+    @contextmanager
+    def connected_directly(self) -> Iterator[None]:
+        """Point Django's connection past a pooler for the block, where there is one."""
+        yield
 
     @abstractmethod
     def identify(self) -> Identity:

@@ -16,6 +16,7 @@ from deploy_ops.databases.postgresql import names, swap, tables, writes
 from deploy_ops.databases.postgresql.server import (
     Connection,
     Server,
+    direct_connection,
     scalar,
     server_of,
     system_identifier,
@@ -40,6 +41,12 @@ class PostgresqlEngine(Engine):
     @property
     def _server(self) -> Server:
         return server_of(self.alias)
+
+    @contextmanager
+    def connected_directly(self) -> Iterator[None]:
+        """Point Django's connection at DEPLOY_OPS_DATABASE_URL, if that is set, for the block."""
+        with direct_connection(self.alias):
+            yield
 
     def identify(self) -> Identity:
         """Say which database this is; raises DatabaseUnavailable."""
@@ -80,7 +87,7 @@ class PostgresqlEngine(Engine):
     def check_backup(self) -> list[str]:
         """Look for what would make `dump` fail."""
         with self._looking() as connection:
-            return checks.check_backup(connection)
+            return checks.check_backup(self.alias, self._server, connection)
 
     def dump(self, directory: Path, *, jobs: int, progress: Progress) -> Snapshot:
         """Write the database into the empty directory; raises BackupFailed, ProgramError."""
@@ -92,7 +99,7 @@ class PostgresqlEngine(Engine):
 
     def check_restore(self, manifest: Json, *, into: str | None = None) -> list[str]:
         """Look for what would make the restore beside and the exchange fail."""
-        return checks.check_restore(self._server, manifest, into=into)
+        return checks.check_restore(self.alias, self._server, manifest, into=into)
 
     def restore_beside(
         self, directory: Path, manifest: Json, *, name: str, jobs: int, progress: Progress
@@ -143,7 +150,7 @@ class PostgresqlEngine(Engine):
 
     def check_in_place(self, manifest: Json) -> list[str]:
         """Look for what would make the restore in place fail."""
-        return checks.check_in_place(self._server, manifest)
+        return checks.check_in_place(self.alias, self._server, manifest)
 
     def restore_in_place(self, directory: Path, manifest: Json, *, progress: Progress) -> None:
         """Replace the contents of the live database in one transaction; raises RestoreFailed."""

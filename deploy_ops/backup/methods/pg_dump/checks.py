@@ -7,7 +7,7 @@ import psycopg
 from deploy_ops.backup.methods.pg_dump.load import is_same_cluster, wanted_properties
 from deploy_ops.conf import conf
 from deploy_ops.databases.base import Json
-from deploy_ops.databases.postgresql import names, properties
+from deploy_ops.databases.postgresql import names, properties, same
 from deploy_ops.databases.postgresql.disk import free_bytes
 from deploy_ops.databases.postgresql.programs import find_program
 from deploy_ops.databases.postgresql.server import Connection, Server, scalar
@@ -43,10 +43,11 @@ LOCK_SLOTS = """
 """
 
 
-def check_backup(connection: Connection) -> list[str]:
+def check_backup(alias: str, server: Server, connection: Connection) -> list[str]:
     """Look for what would make `dump` fail; a sentence each, with its remedy."""
     return [
-        *_missing(connection, "pg_dump", "pg_restore"),
+        *_programs(server, connection, "pg_dump", "pg_restore", "psql"),
+        *same.differing_django(alias, server, connection),
         *_listed(connection, UNREADABLE, "Tables that this role may not read", "GRANT SELECT"),
         *_listed(
             connection,
@@ -62,6 +63,11 @@ def check_backup(connection: Connection) -> list[str]:
         ),
         *_locks(connection),
     ]
+
+
+def _programs(server: Server, connection: Connection, *programs: str) -> list[str]:
+    """Whether the programs are there, and reach what the connection has reached."""
+    return [*_missing(connection, *programs)] or [*same.differing_programs(server, connection)]
 
 
 def _missing(connection: Connection, *programs: str) -> Iterator[str]:
@@ -88,7 +94,7 @@ def _locks(connection: Connection) -> Iterator[str]:
         )
 
 
-def check_restore(server: Server, manifest: Json, *, into: str | None) -> list[str]:
+def check_restore(alias: str, server: Server, manifest: Json, *, into: str | None) -> list[str]:
     """Look for what would make the restore beside and the exchange fail."""
     if manifest["database"]["engine"] != "postgresql":
         return [
@@ -96,6 +102,8 @@ def check_restore(server: Server, manifest: Json, *, into: str | None) -> list[s
         ]
     with server.maintenance(application_name="deploy_ops/preflight") as connection:
         problems = [*_versions(connection, manifest), *_creating(connection)]
+        problems += _programs(server, connection, "pg_restore", "psql")
+        problems += _meant(alias, server, connection)
         problems += [*_surroundings(connection, manifest), *_disk(connection, manifest)]
         if into is not None:
             if names.exists(connection, into):
@@ -104,13 +112,23 @@ def check_restore(server: Server, manifest: Json, *, into: str | None) -> list[s
         return problems + _exchange(connection, server, manifest)
 
 
-def check_in_place(server: Server, manifest: Json) -> list[str]:
+def check_in_place(alias: str, server: Server, manifest: Json) -> list[str]:
     """Look for what would make the restore in place fail."""
     with server.maintenance(application_name="deploy_ops/preflight") as connection:
-        problems = [*_versions(connection, manifest), *_missing(connection, "psql")]
+        problems = [*_versions(connection, manifest)]
+        problems += _programs(server, connection, "pg_restore", "psql")
+        problems += _meant(alias, server, connection)
         problems += _surroundings(connection, manifest)
         problems += _same_database(connection, server, manifest)
         return problems + [*_owned(connection, server.dbname)]
+
+
+def _meant(alias: str, server: Server, connection: Connection) -> list[str]:
+    """Whether Django's database is the live one here, or at least in this cluster."""
+    if not names.exists(connection, server.dbname):
+        return [*same.differing_cluster(alias, server, connection)]
+    with server.connect(application_name="deploy_ops/preflight") as live:
+        return [*same.differing_django(alias, server, live)]
 
 
 def _versions(connection: Connection, manifest: Json) -> Iterator[str]:
@@ -121,7 +139,6 @@ def _versions(connection: Connection, manifest: Json) -> Iterator[str]:
             "PostgreSQL does not restore to an older major version."
         )
         return
-    yield from _missing(connection, "pg_restore")
     dumped_by = int(manifest["versions"]["pg_dump"].split(".")[0])
     if dumped_by > target // 10000:
         yield (
