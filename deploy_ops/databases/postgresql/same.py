@@ -21,6 +21,7 @@ from deploy_ops.databases.postgresql.server import (
 )
 from deploy_ops.errors import DatabaseUnavailable, ProgramError
 from deploy_ops.process import run
+from deploy_ops.redact import redact
 
 IDENTITY = """
     SELECT system_identifier::text || ' ' || (
@@ -110,10 +111,10 @@ def _unreached(alias: str, server: Server, ours: str, reason: object) -> Iterato
             theirs = system_identifier(connection)
     except (DatabaseUnavailable, psycopg.Error):
         yield (
-            f"DEPLOY_OPS_DATABASE_URL leads to cluster {ours} at {server.host}:{server.port}; "
-            f"whether Django's database '{alias}' at {application.host}:{application.port} is the "
-            f"same cannot be told, since it does not answer: {str(reason).strip()}. If it is, say "
-            "so in DATABASES for this command."
+            f"DEPLOY_OPS_DATABASE_URL leads to cluster {ours} at {server.host}:{server.port}. "
+            f"Whether Django's database '{alias}' at {application.host}:{application.port} is the "
+            "same is not known, since it does not answer. If it is, give this command the direct "
+            f"address in DATABASES too. What was answered: {redact(str(reason)).strip()}"
         )
         return
     if theirs != ours:

@@ -109,10 +109,10 @@ def server_of(alias: str) -> Server:
 
     Raises ConfigurationError if either does not name a database.
     """
-    if not has_direct_url(alias):
+    if (url := _direct_url(alias)) is None:
         return application_server_of(alias)
     try:
-        given = dict(conninfo_to_dict(conf.database_url.reveal()))
+        given = dict(conninfo_to_dict(url.reveal()))
     except psycopg.ProgrammingError:
         raise ConfigurationError(
             "DEPLOY_OPS_DATABASE_URL is not a PostgreSQL URL. Nothing was changed. "
@@ -135,7 +135,7 @@ def application_server_of(alias: str) -> Server:
 
 def has_direct_url(alias: str) -> bool:
     """Whether DEPLOY_OPS_DATABASE_URL says where this alias is."""
-    return alias == "default" and bool(conf.database_url)
+    return _direct_url(alias) is not None
 
 
 @contextmanager
@@ -207,6 +207,10 @@ def scalar(connection: Connection, query: str, params: Any = None) -> Any:
     """Return the first column of the first row, None without a row."""
     row = connection.execute(query, params).fetchone()
     return row[0] if row else None
+
+
+def _direct_url(alias: str) -> Secret | None:
+    return conf.database_url if alias == "default" else None
 
 
 def _role(alias: str) -> str | None:
