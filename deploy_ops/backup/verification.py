@@ -89,6 +89,8 @@ def _read(
             return ()
         with _scratch_database(engine, backup, jobs, progress) as name:
             _compare(backup, _check_rows(engine, backup, name))
+            for sentence in engine.view_differences(name, backup.manifest):
+                progress.say(sentence)
             return _check_migrations(alias, backup, name)
 
 

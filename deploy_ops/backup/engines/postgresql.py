@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from deploy_ops.backup.engines.base import Engine, Snapshot
 from deploy_ops.backup.methods.pg_dump import archive, checks, dump, in_place, load
 from deploy_ops.databases.base import Counts, Identity, Json, Writes
-from deploy_ops.databases.postgresql import names, swap, tables, writes
+from deploy_ops.databases.postgresql import materialized_views, names, swap, tables, writes
 from deploy_ops.databases.postgresql.server import (
     Connection,
     Server,
@@ -112,6 +112,11 @@ class PostgresqlEngine(Engine):
     def count_rows(self, name: str) -> tuple[Counts, Counts]:
         """Count every table of database `name`, and read its sequences."""
         return tables.count_rows(self._server, name)
+
+    def view_differences(self, name: str, manifest: Json) -> list[str]:
+        """Compare the contents of materialized views with those at the backup."""
+        recorded = manifest["extra"]["materialized_views"]
+        return materialized_views.differences(self._server, name, recorded) if recorded else []
 
     def name_beside(self, suffix: str) -> str:
         """Name a database beside the live one, within 63 bytes."""

@@ -89,7 +89,7 @@ class Server:
         """Yield the variables for a program, with `settings` of the server for its sessions."""
         parameters = {**self.parameters, "dbname": dbname or self.dbname}
         if settings:
-            words = [f"-c {name}={value}" for name, value in settings.items()]
+            words = [f"-c {name}={_escaped(value)}" for name, value in settings.items()]
             parameters["options"] = " ".join([parameters["options"], *words]).strip()
         with libpq.environment(parameters, self.secrets) as env:
             yield env
@@ -207,6 +207,10 @@ def scalar(connection: Connection, query: str, params: Any = None) -> Any:
     """Return the first column of the first row, None without a row."""
     row = connection.execute(query, params).fetchone()
     return row[0] if row else None
+
+
+def _escaped(option: str) -> str:
+    return option.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
 def _direct_url(alias: str) -> Secret | None:

@@ -128,8 +128,14 @@ def surroundings_of(connection: Connection) -> Json:
         "extensions": {str(name): str(version) for name, version in extensions},
         "owners": owners,
         "roles": sorted({*owners, *roles}),
-        "large_objects": scalar(connection, "SELECT count(*) FROM pg_largeobject_metadata"),
+        "large_objects": large_objects_of(connection),
+        "has_public": scalar(connection, "SELECT to_regnamespace('public') IS NOT NULL"),
     }
+
+
+def large_objects_of(connection: Connection) -> int:
+    """How many large objects there are, also those that this role may not read."""
+    return int(scalar(connection, "SELECT count(*) FROM pg_largeobject_metadata"))
 
 
 def without_timeouts(connection: Connection) -> None:

@@ -284,7 +284,8 @@ def _properties(connection: Connection, server: Server, manifest: Json) -> Itera
             except psycopg.DatabaseError as error:
                 yield (
                     f"A property of {server.dbname} cannot be carried over by this role: "
-                    f"{statement.as_string(connection)}: {error}"
+                    f"{statement.as_string(connection)}: {error}".rstrip()
+                    + " Restore as one that may: give it in DEPLOY_OPS_DATABASE_URL."
                 )
 
 
