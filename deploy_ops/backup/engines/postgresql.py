@@ -160,7 +160,7 @@ class PostgresqlEngine(Engine):
     def restore_in_place(self, directory: Path, manifest: Json, *, progress: Progress) -> None:
         """Replace the contents of the live database in one transaction; raises RestoreFailed."""
         connections[self.alias].close()
-        in_place.restore_in_place(self._server, directory, progress=progress)
+        in_place.restore_in_place(self._server, directory, manifest, progress=progress)
 
 
 def _report_counters(connection: BaseDatabaseWrapper) -> None:

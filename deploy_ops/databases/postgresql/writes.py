@@ -28,7 +28,6 @@ from deploy_ops.databases.postgresql import wal
 from deploy_ops.databases.postgresql.server import Connection, scalar, system_identifier
 from deploy_ops.databases.postgresql.tables import USER_TABLE
 
-LARGE_OBJECTS = "pg_catalog.pg_largeobject"
 POSITION = """
     SELECT jsonb_build_object(
         'database_oid', (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),
