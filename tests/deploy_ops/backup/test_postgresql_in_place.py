@@ -8,7 +8,6 @@ import pytest
 from deploy_ops.backup.engines import engine_for
 from deploy_ops.errors import RestoreFailed
 from deploy_ops.progress import Silent
-from tests.clusters import SETTINGS, PostgresCluster
 from tests.deploy_ops.backup.portraits import furnish, save
 
 postgresql = pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
@@ -42,7 +41,9 @@ CREATE PUBLICATION by_schema FOR TABLES IN SCHEMA archive;
 CREATE CAST (text AS int) WITH INOUT;
 CREATE FUNCTION mood_of(int) RETURNS mood LANGUAGE sql AS 'SELECT ''glad''::mood';
 CREATE CAST (int AS mood) WITH FUNCTION mood_of(int) AS ASSIGNMENT;
-CREATE LANGUAGE mine HANDLER plpgsql_call_handler;
+CREATE FUNCTION handle() RETURNS language_handler LANGUAGE c
+    AS '$libdir/plpgsql', 'plpgsql_call_handler';
+CREATE LANGUAGE mine HANDLER handle;
 COMMENT ON LANGUAGE mine IS 'ours';
 CREATE ACCESS METHOD heap_of_ours TYPE TABLE HANDLER heap_tableam_handler;
 CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
