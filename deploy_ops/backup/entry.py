@@ -121,8 +121,14 @@ class Backup:
 
     @property
     def failure(self) -> str | None:
-        """Why the last verification failed, None if it passed."""
-        return self.verifications[-1].get("failed")
+        """Why a verification failed that none of its level or above has passed since."""
+        failure: Json | None = None
+        for entry in self.verifications:
+            if "failed" in entry:
+                failure = entry
+            elif failure and Level(entry["level"]).rank >= Level(failure["level"]).rank:
+                failure = None
+        return str(failure["failed"]) if failure else None
 
     def belongs_to(self, identity: Identity) -> bool:
         """Whether it was taken of this database (a restore changes the oid, not the name)."""

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
+import psycopg
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -21,6 +22,7 @@ from deploy_ops.databases.postgresql.server import (
     server_of,
     system_identifier,
 )
+from deploy_ops.errors import DatabaseUnavailable
 from deploy_ops.progress import Progress
 
 
@@ -111,12 +113,25 @@ class PostgresqlEngine(Engine):
 
     def count_rows(self, name: str) -> tuple[Counts, Counts]:
         """Count every table of database `name`, and read its sequences."""
-        return tables.count_rows(self._server, name)
+        with self._answering(name):
+            return tables.count_rows(self._server, name)
 
     def view_differences(self, name: str, manifest: Json) -> list[str]:
         """Compare the contents of materialized views with those at the backup."""
         recorded = manifest["extra"]["materialized_views"]
-        return materialized_views.differences(self._server, name, recorded) if recorded else []
+        with self._answering(name):
+            return materialized_views.differences(self._server, name, recorded) if recorded else []
+
+    @contextmanager
+    def _answering(self, name: str) -> Iterator[None]:
+        """Turn a server that goes away in the middle into DatabaseUnavailable."""
+        try:
+            yield
+        except psycopg.OperationalError as error:
+            raise DatabaseUnavailable(
+                f"The server went away while {name} was read: {error}".rstrip()
+                + "\nWhat is in it is not known."
+            ) from error
 
     def name_beside(self, suffix: str) -> str:
         """Name a database beside the live one, within 63 bytes."""
