@@ -3,11 +3,14 @@
 import re
 import subprocess
 
+import environ
+import psycopg
 import pytest
 
 from deploy_ops.backup.engines import engine_for
 from deploy_ops.errors import RestoreFailed
 from deploy_ops.progress import Silent
+from tests.clusters import PostgresCluster
 from tests.deploy_ops.backup.portraits import furnish, save
 
 postgresql = pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
@@ -208,3 +211,59 @@ def test_a_view_is_computed_with_the_settings_of_the_backup(engine, database, tm
     engine.restore_in_place(tmp_path / "dump", manifest, progress=Silent())
 
     assert engine.view_differences(database.name, manifest) == []
+
+
+FEW_LOCKS = """
+fsync = off
+max_connections = 20
+max_worker_processes = 2
+max_wal_senders = 0
+shared_buffers = 16MB
+max_locks_per_transaction = {number}
+"""
+
+
+def test_more_objects_than_locks_are_told_with_the_number_that_is_needed(
+    tmp_path, django_db_blocker
+):
+    """900 tables with their keys and sequences; the number that is told is enough."""
+    needed = []
+    for number, who in ((10, "A dump"), (200, "A restore in place")):
+        [problem] = in_a_cluster(number, tmp_path / who, django_db_blocker)
+        assert problem.startswith(f"{who} locks about")
+        needed.append(int(re.search(r"max_locks_per_transaction = (\d+)", problem)[1]))
+
+    assert needed[0] <= 200 < needed[1]
+    assert in_a_cluster(needed[1], tmp_path / "enough", django_db_blocker) == []
+
+
+def in_a_cluster(locks: int, directory, django_db_blocker) -> list[str]:
+    """Save 900 tables there and restore them in place; what stands in the way."""
+    from django.db import connections
+
+    cluster = PostgresCluster(15, settings=FEW_LOCKS.format(number=locks)).start()
+    alias = "locks"
+    try:
+        url = cluster.create_database(name="many")
+        connections.databases[alias] = connections.configure_settings(
+            {"default": {}, alias: environ.Env.db_url_config(url)}
+        )[alias]
+        with psycopg.connect(url, autocommit=True) as connection:
+            for number in range(900):
+                connection.execute(
+                    f"CREATE TABLE t{number} (id serial PRIMARY KEY, name text UNIQUE DEFAULT 'x')"
+                )
+        with django_db_blocker.unblock():
+            engine = engine_for(alias)
+            if problems := engine.check_backup():
+                return problems
+            manifest = save(engine, directory)
+            if not (problems := engine.check_in_place(manifest)):
+                engine.restore_in_place(directory, manifest, progress=Silent())
+            return problems
+    finally:
+        if hasattr(connections._connections, alias):
+            connections[alias].close()
+            del connections[alias]
+        del connections.databases[alias]
+        cluster.stop()
