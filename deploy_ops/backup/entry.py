@@ -122,13 +122,15 @@ class Backup:
     @property
     def failure(self) -> str | None:
         """Why a verification failed that none of its level or above has passed since."""
-        failure: Json | None = None
+        failure, failed_rank = None, 0
         for entry in self.verifications:
+            rank = Level(entry["level"]).rank
             if "failed" in entry:
-                failure = entry
-            elif failure and Level(entry["level"]).rank >= Level(failure["level"]).rank:
+                failed_rank = max(rank, failed_rank) if failure else rank
+                failure = str(entry["failed"])
+            elif rank >= failed_rank:
                 failure = None
-        return str(failure["failed"]) if failure else None
+        return failure
 
     def belongs_to(self, identity: Identity) -> bool:
         """Whether it was taken of this database (a restore changes the oid, not the name)."""

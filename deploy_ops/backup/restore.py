@@ -236,7 +236,7 @@ def _compare(work: Restore, found: tuple[Counts, Counts], name: str) -> None:
 
 
 def _compare_views(work: Restore, name: str) -> tuple[str, ...]:
-    """Tell which materialized views came out otherwise; only a person can say whether that is so."""
+    """Tell which materialized views came out otherwise; whether that is right a person decides."""
     differences = tuple(work.engine.view_differences(name, work.manifest))
     for sentence in differences:
         work.progress.say(sentence)

@@ -74,9 +74,9 @@ def differences(server: Server, dbname: str, recorded: Json) -> list[str]:
         found = digests_of(connection)
     return [
         f"Materialized view {name} has other rows than at the backup ({facts['rows']} then, "
-        f"{found[name]['rows'] if name in found else 'none that can be read'} now). A restore "
-        "computes it from its tables, which hold what was backed up: it had not been refreshed, or it "
-        "depends on the time or on settings of the session that refreshed it."
+        f"{found[name]['rows'] if name in found else 'none to be read'} now). A restore "
+        "computes it from its tables, which hold what was backed up: it had not been refreshed, "
+        "or it depends on the time or on settings of the session that refreshed it."
         for name, facts in sorted(recorded.items())
         if found.get(name) != facts
     ]

@@ -51,11 +51,14 @@ def dump(server: Server, directory: Path, *, jobs: int, progress: Progress) -> S
                 listen = follow_tables("Dump", seen.extra["table_bytes"], jobs, progress)
                 with _counting(connection) as counted, listen as on_line:
                     _pg_dump(server, program, options, on_line)
-                counts, views = counted()
+                seen = _with_contents(seen, *counted())
         except psycopg.Error as error:
             raise _unreadable(server, error) from error
-    extra = {**seen.extra, "materialized_views": views}
-    return replace(seen, counts=counts, mark=mark, versions=_versions(directory), extra=extra)
+    return replace(seen, mark=mark, versions=_versions(directory))
+
+
+def _with_contents(seen: Snapshot, counts: dict[str, int], views: dict[str, Json]) -> Snapshot:
+    return replace(seen, counts=counts, extra={**seen.extra, "materialized_views": views})
 
 
 def _unreadable(server: Server, error: psycopg.Error) -> BackupFailed:

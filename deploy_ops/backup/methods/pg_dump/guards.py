@@ -1,4 +1,4 @@
-"""Questions that a script asks the server itself before it goes on; each raises if the answer is no.
+"""Questions that a script asks the server itself before it goes on; each stops it on a no.
 
 A restore in place is one transaction of psql: only inside it can be proven where it is, and before
 its COMMIT that everything came back.
