@@ -127,11 +127,11 @@ def test_rows_that_do_not_come_back_are_noticed(trips):
     code = (
         "from deploy_ops.backup.methods.pg_dump import load\n"
         "carry = load._carry_over\n"
-        "def lose(connection, name, wanted):\n"
+        "def lose(connection, name, *rest):\n"
         "    from deploy_ops.databases.postgresql.server import server_of\n"
         "    server_of('default').connect(name, application_name='x')"
         ".execute('DELETE FROM good_expand_trip WHERE km = 1')\n"
-        "    carry(connection, name, wanted)\n"
+        "    carry(connection, name, *rest)\n"
         "load._carry_over = lose\n"
     )
 
