@@ -87,6 +87,11 @@ class DatabaseLost(DeployOpsError):
 class ProgramError(DeployOpsError):
     """A program failed."""
 
+    def __init__(self, message: str | None = None, returncode: int | None = None) -> None:
+        """`returncode` is None for a program that did not start, negative if a signal ended it."""
+        super().__init__(message)
+        self.returncode = returncode
+
 
 class BackupError(DeployOpsError):
     """A backup could not be used. The database was not changed."""

@@ -68,7 +68,8 @@ def run(
                     raise
             last_words = tail if on_line else _read(stderr)
         if child.returncode:
-            raise ProgramError(_failure(argv, child.returncode, last_words))
+            failure = _failure(argv, child.returncode, last_words)
+            raise ProgramError(failure, child.returncode)
         return Completed(_read(stdout), last_words)
 
 

@@ -123,8 +123,16 @@ class Backup:
 
     @property
     def failure(self) -> str | None:
-        """Why the last verification failed, None if it passed."""
-        return self.verifications[-1].get("failed")
+        """Why a verification failed that none of its level or above has passed since."""
+        failure, failed_rank = None, 0
+        for entry in self.verifications:
+            rank = Level(entry["level"]).rank
+            if "failed" in entry:
+                failed_rank = max(rank, failed_rank) if failure else rank
+                failure = str(entry["failed"])
+            elif rank >= failed_rank:
+                failure = None
+        return failure
 
     def belongs_to(self, identity: Identity) -> bool:
         """Whether it was taken of this database (a restore changes the oid, not the name)."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -58,12 +58,16 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """Where the restored database is, and what the one before is called (None without exchange)."""
+    """Where the restored database is, and what the one before is called (None without exchange).
+
+    `view_differences` tells which materialized views came out other than at the backup.
+    """
 
     database: str
     kept: str | None
     media_kept: str | None = None
     safety_backup: str | None = None
+    view_differences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -161,12 +165,13 @@ def _into(work: Restore, plain: Path, into: str) -> Restored:
     work.on_step("restore_started", {"backup": work.backup.id, "into": into})
     _restore_database(work, plain, into)
     _compare(work, work.database.count_rows(into), into)
+    views = _compare_views(work, into)
     work.on_step("restored_beside", {"beside": into})
     uploads = " The uploads in it are left out." if work.manifest["media"] else ""
     work.progress.say(
         f"Backup {work.backup.id} is restored into {into}; nothing was exchanged.{uploads}"
     )
-    return Restored(into, None)
+    return Restored(into, None, view_differences=views)
 
 
 def _beside_and_exchange(work: Restore, plain: Path) -> Restored:
@@ -178,6 +183,7 @@ def _beside_and_exchange(work: Restore, plain: Path) -> Restored:
         try:
             _restore_database(work, plain, beside)
             _restore_media(work, plain, media)
+            views = _compare_views(work, beside)
             work.confirm(_compared_loss(work, beside, kept))
             _exchange(work, trace, beside, kept)
         except SwapUnfinished:
@@ -188,7 +194,7 @@ def _beside_and_exchange(work: Restore, plain: Path) -> Restored:
         if media:
             exchange(media)
         work.on_step("swapped", {"kept": kept})
-    return _told(work, kept, media)
+    return replace(_told(work, kept, media), view_differences=views)
 
 
 def _restore_database(work: Restore, plain: Path, name: str) -> None:
@@ -232,6 +238,14 @@ def _compare(work: Restore, found: tuple[Counts, Counts], name: str) -> None:
             + "\n".join(f"- {line}" for line in differences)
             + "\nThe live database was not changed."
         )
+
+
+def _compare_views(work: Restore, name: str) -> tuple[str, ...]:
+    """Tell which materialized views came out otherwise; whether that is right a person decides."""
+    differences = tuple(work.database.view_differences(name, work.manifest))
+    for sentence in differences:
+        work.progress.say(sentence)
+    return differences
 
 
 def _loss(work: Restore, live: Counts, stays_in: str) -> Loss:
@@ -294,9 +308,10 @@ def _in_place(work: Restore, plain: Path) -> Restored:
     work.method.restore_in_place(plain / "database", work.manifest, progress=work.progress)
     work.on_step("swapped", {"kept": None})
     _compare(work, database.count_rows(identity.name), identity.name)
+    views = _compare_views(work, identity.name)
     uploads = ", without the uploads in it" if work.manifest["media"] else ""
     work.progress.say(
         f"{identity.place} is now backup {work.backup.id}{uploads}. What was there before:\n"
         f"    python manage.py restore {safety.id} --in-place"
     )
-    return Restored(identity.name, None, safety_backup=safety.id)
+    return Restored(identity.name, None, safety_backup=safety.id, view_differences=views)

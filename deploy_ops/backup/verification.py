@@ -23,7 +23,7 @@ from deploy_ops.backup.methods import method_for
 from deploy_ops.backup.storage import remote_storage
 from deploy_ops.databases import Database, database_for
 from deploy_ops.databases.base import Counts
-from deploy_ops.errors import BackupCorrupt, RestoreFailed, RestoreRefused
+from deploy_ops.errors import BackupCorrupt, BackupError, RestoreFailed, RestoreRefused
 from deploy_ops.lock_file import OWNER
 from deploy_ops.progress import Progress, Silent
 
@@ -49,8 +49,9 @@ def verify_backup(
 ) -> Verification:
     """Prove a backup up to a level; the kind of database and the scratch one are the alias's.
 
-    Raises BackupCorrupt with everything that was found, and notes that; what cannot be tried
-    (no key, no CREATEDB, no room) raises its own error and says nothing about the backup.
+    Raises BackupCorrupt with everything that was found, and notes that: only what the contents
+    themselves prove. What cannot be tried (no key, no CREATEDB, no space, a server that went away,
+    a program that was killed) raises another error, and the backup stays what it was.
     """
     progress.say(f"Verifying backup {backup.id}: {level}")
     try:
@@ -58,6 +59,11 @@ def verify_backup(
     except BackupCorrupt as error:
         backup.record(level, failed=str(error))
         raise
+    except OSError as error:
+        raise BackupError(
+            f"Backup {backup.id} could not be verified: {error}. That says nothing about its "
+            "contents, and it stays in use. The database was not changed."
+        ) from error
     backup.record(level)
     return Verification(level, pending)
 
@@ -90,6 +96,8 @@ def _read(
             return ()
         with _scratch_database(alias, backup, jobs, progress) as name:
             _compare(backup, _check_rows(database, backup, name))
+            for sentence in database.view_differences(name, backup.manifest):
+                progress.say(sentence)
             return _check_migrations(alias, backup, name)
 
 
@@ -110,7 +118,11 @@ def _scratch_database(alias: str, backup: Backup, jobs: int, progress: Progress)
                 directory / "database", backup.manifest, name=name, jobs=jobs, progress=progress
             )
         except RestoreFailed as error:
-            raise BackupCorrupt(f"It cannot be restored: {error}") from error
+            # Its files were read to their end before this, so it is not they that are damaged.
+            raise RestoreFailed(
+                f"Backup {backup.id} is sound as far as its files can be read, but it could not be "
+                f"restored here, so whether its rows are complete is not known:\n{error}"
+            ) from error
     try:
         yield name
     finally:

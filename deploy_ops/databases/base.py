@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import ClassVar, Protocol
 
@@ -110,8 +110,10 @@ class Database(ABC):  # pylint: disable=too-many-public-methods  # kinds differ 
         """Name of the live database, told without connecting to it."""
         return str(connections[self.alias].settings_dict["NAME"])
 
-    def use_direct_connection(self) -> None:
-        """Point Django's own connection past a pooler, for this process; not all have one."""
+    @contextmanager
+    def connected_directly(self) -> Iterator[None]:
+        """Point Django's connection past a pooler for the block, where there is one."""
+        yield
 
     def guard(self, purpose: str, shared: bool) -> Guard | None:  # pylint: disable=unused-argument
         """Make the part of the deploy lock that every host sees, where the server has one."""
@@ -132,6 +134,14 @@ class Database(ABC):  # pylint: disable=too-many-public-methods  # kinds differ 
     @abstractmethod
     def count_rows(self, name: str) -> tuple[Counts, Counts]:
         """Count every table of database `name`, and read its sequences."""
+
+    def view_differences(self, name: str, manifest: Json) -> list[str]:
+        """Compare what a restore computes anew with the backup's; a sentence for each difference.
+
+        No proof against the backup: what it holds has been restored as it is.
+        """
+        del name, manifest
+        return []
 
     @abstractmethod
     def name_beside(self, suffix: str) -> str:

@@ -14,13 +14,29 @@ from deploy_ops.backup.verification import verify_backup
 from deploy_ops.backup.workspace import sweep
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
-from deploy_ops.errors import BackupCorrupt, ConfigurationError
+from deploy_ops.errors import (
+    BackupCorrupt,
+    BackupError,
+    ConfigurationError,
+    DatabaseUnavailable,
+    ProgramError,
+    RestoreError,
+)
 from deploy_ops.lock import deploy_lock
 from deploy_ops.management.base import Json, OpsCommand, spoken_age
 from deploy_ops.migrate.journal import open_runs, referred_backups
 
 Options = Mapping[str, Any]
 Outcome = tuple[int, Json]
+VERDICTS = ("ok", "not_tried", "corrupt")  # the worst last
+# The others of `verify all` may still be proven.
+CONCERNS_ONE_BACKUP = (
+    BackupError,
+    ConfigurationError,
+    DatabaseUnavailable,
+    ProgramError,
+    RestoreError,
+)
 _TIME = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
 
@@ -55,15 +71,18 @@ def show(command: OpsCommand, options: Options) -> Outcome:
 def verify(command: OpsCommand, options: Options) -> Outcome:
     """prove a backup, or `all` of the database, again"""
     alias, level = options["database"], options["level"]
-    database_for(alias).use_direct_connection()  # a scratch database is not known to a pooler
-    with deploy_lock(alias, purpose="verify", shared=True):
+    # A scratch database is not known to a pooler.
+    with (
+        database_for(alias).connected_directly(),
+        deploy_lock(alias, purpose="verify", shared=True),
+    ):
         if options["id"] == "all":
             backups = catalog.same_database(catalog.complete_backups(), alias)
         else:
             backups = [_find(options)]
         results = [_verify(command, backup, level, alias) for backup in backups]
-    is_sound = all("error" not in result for result in results)
-    return 0 if is_sound else 1, {"status": "ok" if is_sound else "corrupt", "backups": results}
+    status = max((result["status"] for result in results), key=VERDICTS.index, default="ok")
+    return 0 if status == "ok" else 1, {"status": status, "backups": results}
 
 
 def prune(command: OpsCommand, options: Options) -> Outcome:
@@ -132,13 +151,14 @@ def _verify(command: OpsCommand, backup: Backup, level: Level, alias: str) -> Js
     facts = {"backup": backup.id, "level": level}
     try:
         verification = verify_backup(backup, level, alias=alias, progress=command.progress)
-    except (BackupCorrupt, ConfigurationError) as error:  # a missing key, too, concerns one backup
+    except CONCERNS_ONE_BACKUP as error:
         command.stderr.write(str(error))
-        return facts | {"error": str(error)}
+        status = "corrupt" if isinstance(error, BackupCorrupt) else "not_tried"
+        return facts | {"status": status, "error": str(error)}
     command.tell(f"Backup {backup.id} passed level {level}.")
     if verification.pending:
         command.tell(f"    This code has migrations it lacks: {', '.join(verification.pending)}")
-    return facts | {"pending": verification.pending}
+    return facts | {"status": "ok", "pending": verification.pending}
 
 
 def _prune_databases(command: OpsCommand, options: Options) -> Outcome:

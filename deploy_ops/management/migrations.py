@@ -16,9 +16,11 @@ Write = Callable[[str], object]
 
 def show_plan(request: Request, write: Write) -> Json:
     """Print each step of the plan, and return it for programs; nothing is changed."""
-    history, todo = plan_of(request)
-    plan = make_plan(todo, history.state)
-    sizes = database_for(request.alias).table_sizes(plan.tables)
+    database = database_for(request.alias)
+    with database.connected_directly():
+        history, todo = plan_of(request)
+        plan = make_plan(todo, history.state)
+        sizes = database.table_sizes(plan.tables)
     if not plan:
         write("Nothing to do.")
     for step in plan.steps:

@@ -46,6 +46,11 @@ def safe_migrate(request: Request, *, progress: Progress, ask: Ask) -> Result:
     or with exit code 4 where a person or the next run has to find out what was; any other failure
     is a Result that says how it was recovered.
     """
+    with database_for(request.alias).connected_directly():
+        return _safe_migrate(request, progress, ask)
+
+
+def _safe_migrate(request: Request, progress: Progress, ask: Ask) -> Result:
     result = Result(database=request.alias)
     if _has_nothing_to_do(request):
         return result
@@ -64,7 +69,6 @@ def safe_migrate(request: Request, *, progress: Progress, ask: Ask) -> Result:
 
 def plan_of(request: Request) -> tuple[History, DjangoPlan]:
     """What Django would do; raises UsageError, PlanRefused, DatabaseUnavailable."""
-    database_for(request.alias).use_direct_connection()
     connection = connections[request.alias]
     reach(connection)
     executor = load_executor(connection)

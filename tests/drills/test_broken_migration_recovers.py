@@ -51,7 +51,9 @@ def test_half_a_migration_without_transaction_needs_a_person_and_the_message_lea
             result["recovery"]["message"]
         )
         again = project.json("safe_migrate", check=4)
-    assert again["error"] == "PartiallyApplied" and f"--resolved {result['run']}" in again["message"]
+    assert (
+        again["error"] == "PartiallyApplied" and f"--resolved {result['run']}" in again["message"]
+    )
 
     way_out = ("restore", result["backup"], "--noinput", "--confirm", project.database.name)
     project.run(*way_out, check=0)

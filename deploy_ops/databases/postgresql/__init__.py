@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import ClassVar
 
+import psycopg
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -25,6 +26,7 @@ from deploy_ops.databases.base import (
     database_key,
 )
 from deploy_ops.databases.postgresql import (
+    materialized_views,
     names,
     rows,
     schema,
@@ -38,10 +40,10 @@ from deploy_ops.databases.postgresql.tables import count_rows
 from deploy_ops.databases.postgresql.server import (
     Connection,
     Server,
+    direct_connection,
     scalar,
     server_of,
     system_identifier,
-    use_direct_connection,
 )
 from deploy_ops.databases.postgresql.transactions import PostgresqlTransactions
 from deploy_ops.errors import DatabaseUnavailable
@@ -68,9 +70,11 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
     def _server(self) -> Server:
         return server_of(self.alias)
 
-    def use_direct_connection(self) -> None:
-        """Point Django's own connection at the direct server, for this process."""
-        use_direct_connection(self.alias)
+    @contextmanager
+    def connected_directly(self) -> Iterator[None]:
+        """Point Django's connection at DEPLOY_OPS_DATABASE_URL, if that is set, for the block."""
+        with direct_connection(self.alias):
+            yield
 
     def guard(self, purpose: str, shared: bool) -> Guard:
         """Make the advisory lock; raises PoolerRefused, DatabaseUnavailable."""
@@ -114,7 +118,25 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
 
     def count_rows(self, name: str) -> tuple[Counts, Counts]:
         """Count every table of database `name`, and read its sequences."""
-        return count_rows(self._server, name)
+        with self._answering(name):
+            return count_rows(self._server, name)
+
+    def view_differences(self, name: str, manifest: Json) -> list[str]:
+        """Compare the contents of materialized views with those at the backup."""
+        recorded = manifest["extra"]["materialized_views"]
+        with self._answering(name):
+            return materialized_views.differences(self._server, name, recorded) if recorded else []
+
+    @contextmanager
+    def _answering(self, name: str) -> Iterator[None]:
+        """Turn a server that goes away in the middle into DatabaseUnavailable."""
+        try:
+            yield
+        except psycopg.OperationalError as error:
+            raise DatabaseUnavailable(
+                f"The server went away while {name} was read: {error}".rstrip()
+                + "\nWhat is in it is not known."
+            ) from error
 
     def name_beside(self, suffix: str) -> str:
         """Name a database beside the live one, within 63 bytes."""

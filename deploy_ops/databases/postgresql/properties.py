@@ -6,6 +6,7 @@ and locale. A restored database gets them from the live one, else from the manif
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from psycopg import sql
@@ -96,8 +97,24 @@ def carry_over_statements(dbname: str, properties: Json) -> list[sql.Composed]:
             name, sql.Literal(properties["datconnlimit"])
         ),
     ]
-    statements += [_setting(name, item) for item in properties["settings"]]
+    statements += setting_statements(dbname, properties["settings"])
     return statements + _grants(name, properties)
+
+
+def setting_statements(dbname: str, settings: Sequence[Json]) -> list[sql.Composed]:
+    """ALTER DATABASE and ALTER ROLE IN DATABASE for each setting."""
+    return [_setting(sql.Identifier(dbname), item) for item in settings]
+
+
+def reset_statements(dbname: str, settings: Sequence[Json]) -> list[sql.Composed]:
+    """Take all settings of the database away again, and those of these roles in it."""
+    name = sql.Identifier(dbname)
+    roles = sorted({item["role"] for item in settings if item["role"]})
+    reset = sql.SQL("ALTER ROLE {} IN DATABASE {} RESET ALL")
+    return [
+        sql.SQL("ALTER DATABASE {} RESET ALL").format(name),
+        *(reset.format(sql.Identifier(role), name) for role in roles),
+    ]
 
 
 def _setting(database: sql.Identifier, item: Json) -> sql.Composed:

@@ -1,31 +1,24 @@
 """The direct way to a PostgreSQL database: as Django reaches it, or past the pooler.
 
 Connections made here are our own, outside Django's: for the deploy lock, for marks and counts,
-and for the maintenance database. The programs of PostgreSQL get the same parameters through
-libpq's environment variables, and the password through a PGPASSFILE that only lives as long as
-the program.
+and for the maintenance database. The programs of PostgreSQL get the same parameters (libpq.py).
 """
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 from django.db import connections
-from psycopg import pq, sql
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from deploy_ops.conf import conf
-from deploy_ops.databases.postgresql import own_sessions
+from deploy_ops.databases.postgresql import libpq, own_sessions
 from deploy_ops.errors import ConfigurationError, DatabaseUnavailable, PoolerRefused
-from deploy_ops.files import private_directory
-from deploy_ops.lock_file import scratch_directory
 from deploy_ops.redact import Secret, redact
 
 Connection = psycopg.Connection[TupleRow]
@@ -36,10 +29,13 @@ KEEPALIVES = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where a database lives and how to log in; `role` is what Django assumes after login."""
+    """Where a database lives and how to log in; `role` is what Django assumes after login.
+
+    `parameters` are all that libpq connects with but its `secrets`, such as the password.
+    """
 
     parameters: Mapping[str, str]
-    password: Secret
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
     role: str | None = None
 
     @property
@@ -49,13 +45,13 @@ class Server:
 
     @property
     def host(self) -> str:
-        """Host or socket directory, `localhost` if libpq's default is used."""
-        return self.parameters.get("host") or "localhost"
+        """Host or socket directory, libpq's default if not given."""
+        return self.parameters.get("host") or self.parameters["hostaddr"]
 
     @property
     def port(self) -> str:
         """Port, libpq's default if not given."""
-        return self.parameters.get("port") or "5432"
+        return self.parameters["port"]
 
     def connect(self, dbname: str | None = None, *, application_name: str) -> Connection:
         """Open an autocommit connection; raises DatabaseUnavailable without the password in it."""
@@ -63,11 +59,10 @@ class Server:
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             **KEEPALIVES,
             **self.parameters,
+            **{name: secret.reveal() for name, secret in self.secrets.items()},
             "dbname": dbname or self.dbname,
             "application_name": application_name[:63],
         }
-        if self.password:
-            parameters["password"] = self.password.reveal()
         try:
             connection = psycopg.connect(autocommit=True, **parameters)
         except psycopg.Error as error:
@@ -89,24 +84,24 @@ class Server:
         return self.connect(conf.maintenance_database, application_name=application_name)
 
     @contextmanager
-    def environment(self, dbname: str | None = None) -> Iterator[dict[str, str]]:
-        """Yield libpq's environment for a program; the password is in a file that goes again."""
-        values = {**self.parameters, "dbname": dbname or self.dbname}
-        env = {_variables()[name]: value for name, value in values.items() if name in _variables()}
-        if not self.password:
-            yield env
-            return
-        with scratch_directory(private_directory(conf.dir) / "passwords") as directory:
-            env["PGPASSFILE"] = str(_write_passfile(directory, self.password))
+    def environment(
+        self, dbname: str | None = None, *, settings: Mapping[str, str] | None = None
+    ) -> Iterator[dict[str, str]]:
+        """Yield the variables for a program, with `settings` of the server for its sessions."""
+        parameters = {**self.parameters, "dbname": dbname or self.dbname}
+        if settings:
+            words = [f"-c {name}={_escaped(value)}" for name, value in settings.items()]
+            parameters["options"] = " ".join([parameters["options"], *words]).strip()
+        with libpq.environment(parameters, self.secrets) as env:
             yield env
 
     def _unavailable(self, dbname: str, error: psycopg.Error) -> DatabaseUnavailable:
         reason = redact(str(error)).strip()
-        if self.password:
-            reason = reason.replace(self.password.reveal(), str(self.password))
+        for secret in self.secrets.values():
+            reason = reason.replace(secret.reveal(), str(secret))
         return DatabaseUnavailable(
             f"Database {dbname} on {self.host}:{self.port} cannot be reached as "
-            f"{self.parameters.get('user', 'the default user')}:\n{reason}\nNothing was changed."
+            f"{self.parameters['user']}:\n{reason}\nNothing was changed."
         )
 
 
@@ -115,37 +110,60 @@ def server_of(alias: str) -> Server:
 
     Raises ConfigurationError if either does not name a database.
     """
-    if alias == "default" and (url := conf.database_url):
-        try:
-            return _server(dict(conninfo_to_dict(url.reveal())), _role(alias))
-        except psycopg.ProgrammingError:
-            raise ConfigurationError(
-                "DEPLOY_OPS_DATABASE_URL is not a PostgreSQL URL. Nothing was changed. "
-                "It looks like postgresql://user:password@host:5432/name"
-            ) from None
-    return application_server_of(alias)
+    if (url := _direct_url(alias)) is None:
+        return application_server_of(alias)
+    try:
+        given = dict(conninfo_to_dict(url.reveal()))
+    except psycopg.ProgrammingError:
+        raise ConfigurationError(
+            "DEPLOY_OPS_DATABASE_URL is not a PostgreSQL URL. Nothing was changed. "
+            "It looks like postgresql://user:password@host:5432/name"
+        ) from None
+    if not given.get("dbname") and not given.get("service"):
+        raise ConfigurationError(
+            "DEPLOY_OPS_DATABASE_URL names no database, so which one to save or migrate is not "
+            'certain. Nothing was changed. Add its "/name".'
+        )
+    return _server(given, _role(alias))
 
 
 def application_server_of(alias: str) -> Server:
     """Return the server of an alias as the application reaches it, through a pooler if it does."""
-    return _server(connections[alias].get_connection_params(), _role(alias))
+    # A connection of its own: the present one may have been pointed at the direct server.
+    given = connections.create_connection(alias).get_connection_params()
+    return _server(given, _role(alias))
 
 
-def use_direct_connection(alias: str) -> None:
-    """Point Django's own connection of the alias at the direct server, for this process."""
-    if alias != "default" or not conf.database_url:
+def has_direct_url(alias: str) -> bool:
+    """Whether DEPLOY_OPS_DATABASE_URL says where this alias is."""
+    return _direct_url(alias) is not None
+
+
+@contextmanager
+def direct_connection(alias: str) -> Iterator[None]:
+    """Point Django's connection of the alias, in this thread, at the direct server for a while.
+
+    In the end that connection is closed and goes where DATABASES says again.
+    """
+    wrapper = connections[alias]
+    configured = wrapper.settings_dict
+    if not has_direct_url(alias) or configured is not connections.settings[alias]:
+        yield
         return
-    server, connection = server_of(alias), connections[alias]
-    connection.close()
-    options = connection.settings_dict["OPTIONS"]
+    server = server_of(alias)
+    wrapper.close()
     # What only Django knows stays; where to connect comes from the URL alone.
-    kept = {name: value for name, value in options.items() if name not in _variables()}
-    kept.pop("pool", None)
-    where = {name: value for name, value in server.parameters.items() if name != "dbname"}
-    connection.settings_dict.update(
-        NAME=server.dbname, HOST="", PORT="", USER="", PASSWORD=server.password.reveal()
-    )
-    connection.settings_dict["OPTIONS"] = {**kept, **where}
+    options = {n: v for n, v in configured["OPTIONS"].items() if n not in libpq.known_parameters()}
+    options.pop("pool", None)
+    options |= {name: value for name, value in server.parameters.items() if name != "dbname"}
+    options |= {name: secret.reveal() for name, secret in server.secrets.items()}
+    where = {"NAME": server.dbname, "HOST": "", "PORT": "", "USER": "", "PASSWORD": ""}
+    wrapper.settings_dict = {**configured, **where, "OPTIONS": options}
+    try:
+        yield
+    finally:
+        wrapper.close()
+        wrapper.settings_dict = configured
 
 
 def refuse_pooler(server: Server) -> None:
@@ -192,39 +210,27 @@ def scalar(connection: Connection, query: str, params: Any = None) -> Any:
     return row[0] if row else None
 
 
+def _escaped(option: str) -> str:
+    return option.replace("\\", "\\\\").replace(" ", "\\ ")
+
+
+def _direct_url(alias: str) -> Secret | None:
+    return conf.database_url if alias == "default" else None
+
+
 def _role(alias: str) -> str | None:
-    role: str | None = connections[alias].settings_dict["OPTIONS"].get("assume_role")
+    role: str | None = connections.settings[alias]["OPTIONS"].get("assume_role")
     return role
 
 
 def _server(given: Mapping[str, Any], role: str | None) -> Server:
-    known = {name: str(given[name]) for name in _variables() if given.get(name) not in (None, "")}
-    if "dbname" not in known:
-        raise ConfigurationError(
-            "The connection settings name no database, so which one to save or migrate is not "
-            'certain. Nothing was changed. Set NAME in DATABASES, or the "/name" of the URL.'
-        )
-    password = Secret(known.pop("password", ""))
-    return Server(known, password, role)
-
-
-@cache
-def _variables() -> Mapping[str, str]:
-    """libpq's connection parameters and the environment variable of each."""
-    return {
-        option.keyword.decode(): option.envvar.decode()
-        for option in pq.Conninfo.get_defaults()
-        if option.envvar
-    }
-
-
-def _write_passfile(directory: Path, password: Secret) -> Path:
-    path = directory / "pgpass"
-    escaped = password.reveal().replace("\\", "\\\\").replace(":", "\\:")
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(f"*:*:*:*:{escaped}\n")
-    return path
+    known = libpq.known_parameters()
+    resolved = libpq.resolve(
+        {name: str(value) for name, value in given.items() if name in known and value is not None}
+    )
+    names = libpq.secret_parameters()
+    secrets = {name: Secret(resolved.pop(name)) for name in names if resolved.get(name)}
+    return Server(resolved, secrets, role)
 
 
 def _backend_pid(connection: Connection) -> int:

@@ -22,7 +22,7 @@ USER_TABLE = """
         AND objid = relation.oid AND deptype = 'e')
 """
 TABLES = f"""
-    SELECT nspname || '.' || relname, nspname, relname, pg_table_size(relation.oid)
+    SELECT nspname || '.' || relname AS name, nspname, relname, pg_table_size(relation.oid)
     FROM pg_class AS relation JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
     WHERE {USER_TABLE} ORDER BY 4 DESC, 1
 """
@@ -57,6 +57,13 @@ ROLES = """
     SELECT DISTINCT pg_get_userbyid(refobjid) FROM pg_shdepend
     WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND refclassid = 'pg_authid'::regclass ORDER BY 1
+"""
+# What one transaction that creates all of it holds locks on.
+LOCKABLE = """
+    SELECT (SELECT count(*) FROM pg_class WHERE oid >= 16384)
+        + (SELECT count(*) FROM pg_proc WHERE oid >= 16384)
+        + (SELECT count(*) FROM pg_type WHERE oid >= 16384)
+        + (SELECT count(*) FROM pg_largeobject_metadata)
 """
 
 
@@ -128,8 +135,15 @@ def surroundings_of(connection: Connection) -> Json:
         "extensions": {str(name): str(version) for name, version in extensions},
         "owners": owners,
         "roles": sorted({*owners, *roles}),
-        "large_objects": scalar(connection, "SELECT count(*) FROM pg_largeobject_metadata"),
+        "large_objects": large_objects_of(connection),
+        "lockable": scalar(connection, LOCKABLE),
+        "has_public": scalar(connection, "SELECT to_regnamespace('public') IS NOT NULL"),
     }
+
+
+def large_objects_of(connection: Connection) -> int:
+    """How many large objects there are, also those that this role may not read."""
+    return int(scalar(connection, "SELECT count(*) FROM pg_largeobject_metadata"))
 
 
 def without_timeouts(connection: Connection) -> None:

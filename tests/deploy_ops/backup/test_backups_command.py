@@ -96,7 +96,7 @@ def test_a_backup_is_verified_to_a_level(ready, level):
     result = ready.json("backups", "verify", backup_id, "--level", level, check=0)
     assert result == {
         "status": "ok",
-        "backups": [{"backup": backup_id, "level": level, "pending": []}],
+        "backups": [{"backup": backup_id, "level": level, "status": "ok", "pending": []}],
     }
 
 

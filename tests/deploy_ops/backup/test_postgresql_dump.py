@@ -185,7 +185,7 @@ def test_no_password_in_output_arguments_or_environments(project, tcp_cluster):
 def test_a_missing_client_is_named_with_its_package(method, database, tmp_path, settings):
     settings.DEPLOY_OPS_PG_BIN = {15: str(tmp_path)}
 
-    [problem, _] = method.check_backup()
+    [problem, *_] = method.check_backup()
     assert "pg_dump of PostgreSQL 15 is needed" in problem
     assert "apt-get install postgresql-client-15" in problem
     with pytest.raises(ProgramError, match="was not found"):
@@ -196,7 +196,7 @@ def test_a_missing_client_is_named_with_its_package(method, database, tmp_path, 
 def test_a_client_of_another_major_is_not_used(method, pg18_cluster, settings):
     settings.DEPLOY_OPS_PG_BIN = {15: str(pg18_cluster.bindir)}
 
-    [problem, _] = method.check_backup()
+    [problem, *_] = method.check_backup()
 
     assert f"{pg18_cluster.bindir} (18." in problem
 

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from tests.pooler import pooler
+
 POSTGRESQL_15 = pytest.mark.parametrize("database", ["pg15"], indirect=True)
 
 
@@ -125,11 +127,11 @@ def test_rows_that_do_not_come_back_are_noticed(trips):
     code = (
         "from deploy_ops.backup.methods.pg_dump import load\n"
         "carry = load._carry_over\n"
-        "def lose(connection, name, wanted):\n"
+        "def lose(connection, name, *rest):\n"
         "    from deploy_ops.databases.postgresql.server import server_of\n"
         "    server_of('default').connect(name, application_name='x')"
         ".execute('DELETE FROM good_expand_trip WHERE km = 1')\n"
-        "    carry(connection, name, wanted)\n"
+        "    carry(connection, name, *rest)\n"
         "load._carry_over = lose\n"
     )
 
@@ -243,11 +245,13 @@ def test_sigterm_removes_what_was_made_beside(trips):
 
 @POSTGRESQL_15
 def test_the_direct_url_is_used_for_everything(trips):
-    direct = {"DEPLOY_OPS_DATABASE_URL": trips.database.url}
-    pooled = {"DATABASE_URL": "postgresql://app@127.0.0.1:1/pooled"}
-
-    trips.run("backup", env=direct | pooled, check=0)
-    trips.run("restore", "latest", *consent(trips), env=direct | pooled, check=0)
+    with pooler(trips.database.cluster, "transaction", "app") as port:
+        env = {
+            "DEPLOY_OPS_DATABASE_URL": trips.database.url,
+            "DATABASE_URL": f"postgresql://app@127.0.0.1:{port}/{trips.database.name}",
+        }
+        trips.run("backup", env=env, check=0)
+        trips.run("restore", "latest", *consent(trips), env=env, check=0)
 
     assert towns(trips) == ["Berlin", "Bonn", "Köln"]
 

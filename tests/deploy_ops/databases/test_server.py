@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import pytest
 from django.db import connections
 
 from deploy_ops.databases.postgresql.server import (
+    application_server_of,
+    direct_connection,
     refuse_pooler,
     scalar,
     server_of,
-    use_direct_connection,
 )
 from deploy_ops.errors import ConfigurationError, DatabaseUnavailable, PoolerRefused
 from tests.pooler import pooler
@@ -142,13 +144,31 @@ def test_the_direct_url_wins_for_the_default_alias(guarded, aliased, settings):
         f"postgresql://postgres@/guarded?host={guarded.directory}&port={guarded.port}"
     )
 
-    use_direct_connection("default")
+    configured = dict(connections["default"].settings_dict)
 
     with server_of("default").connect(application_name="test") as connection:
         assert scalar(connection, "SELECT current_user") == "postgres"
-    with connections["default"].cursor() as cursor:
-        cursor.execute("SELECT current_user || '@' || current_database()")
-        assert cursor.fetchone() == ("postgres@guarded",)
+    with direct_connection("default"), direct_connection("default"):
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SELECT current_user || '@' || current_database()")
+            assert cursor.fetchone() == ("postgres@guarded",)
+
+    assert connections["default"].connection is None
+    assert connections["default"].settings_dict == configured
+
+
+def test_a_direct_connection_is_one_threads_own(guarded, aliased, settings):
+    aliased("postgresql://nobody@127.0.0.1:1/pooled", "default", connect_timeout=1)
+    settings.DEPLOY_OPS_DATABASE_URL = (
+        f"postgresql://postgres@/guarded?host={guarded.directory}&port={guarded.port}"
+    )
+
+    with direct_connection("default"), ThreadPoolExecutor(1) as pool:
+        seen = pool.submit(lambda: connections["default"].settings_dict["NAME"]).result()
+
+    assert seen == "pooled"
+    assert server_of("default").dbname == "guarded"
+    assert application_server_of("default").dbname == "pooled"
 
 
 @pytest.mark.parametrize("url", ["no url at all", "postgresql://anna:geheim@[::1/x"])
@@ -166,7 +186,7 @@ def test_a_direct_url_without_a_database_is_told(aliased, settings):
     aliased("postgresql://nobody@127.0.0.1:1/pooled", "default")
     settings.DEPLOY_OPS_DATABASE_URL = "postgresql://anna@localhost"
 
-    with pytest.raises(ConfigurationError, match="name no database"):
+    with pytest.raises(ConfigurationError, match="names no database"):
         server_of("default")
 
 

@@ -23,7 +23,7 @@ class PgDump(Method):
         """Look for what would make `dump` fail."""
         name = f"deploy_ops/look/{os.getpid()}"
         with self._server.connect(application_name=name) as connection:
-            return checks.check_backup(connection)
+            return checks.check_backup(self.alias, self._server, connection)
 
     def dump(self, directory: Path, *, jobs: int, progress: Progress) -> Snapshot:
         """Write the database into the empty directory; raises BackupFailed, ProgramError."""
@@ -35,7 +35,7 @@ class PgDump(Method):
 
     def check_restore(self, manifest: Json, *, into: str | None = None) -> list[str]:
         """Look for what would make the restore beside and the exchange fail."""
-        return checks.check_restore(self._server, manifest, into=into)
+        return checks.check_restore(self.alias, self._server, manifest, into=into)
 
     def restore_beside(
         self, directory: Path, manifest: Json, *, name: str, jobs: int, progress: Progress
@@ -47,9 +47,9 @@ class PgDump(Method):
 
     def check_in_place(self, manifest: Json) -> list[str]:
         """Look for what would make the restore in place fail."""
-        return checks.check_in_place(self._server, manifest)
+        return checks.check_in_place(self.alias, self._server, manifest)
 
     def restore_in_place(self, directory: Path, manifest: Json, *, progress: Progress) -> None:
         """Replace the contents of the live database in one transaction; raises RestoreFailed."""
         connections[self.alias].close()
-        in_place.restore_in_place(self._server, directory, progress=progress)
+        in_place.restore_in_place(self._server, directory, manifest, progress=progress)

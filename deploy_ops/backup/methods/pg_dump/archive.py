@@ -18,6 +18,7 @@ from deploy_ops.process import run
 TOC = "toc.dat"
 MAGIC = b"PGDMP"
 GZIP_MAGIC = b"\x1f\x8b"
+FATAL = 1  # how pg_restore itself ends when it cannot go on
 HEAD_BYTES = 4096
 NUMBERS_OF_TIME = 7
 COMPRESSION_BECAME_A_BYTE = (1, 15)  # K_VERS_1_15, PostgreSQL 16
@@ -55,6 +56,8 @@ def read_through(directory: Path) -> None:
     try:
         run([program.path, "--file=/dev/null", str(directory)])
     except ProgramError as error:
+        if error.returncode != FATAL:
+            raise  # killed, or could not run at all: that says nothing about the archive
         raise BackupCorrupt(
             f"The archive cannot be read to its end. The database was not changed.\n{error}"
         ) from error

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import psycopg
 
+from deploy_ops.backup.methods.pg_dump import drops
 from deploy_ops.backup.methods.pg_dump.load import is_same_cluster, wanted_properties
 from deploy_ops.conf import conf
 from deploy_ops.databases.base import Json
-from deploy_ops.databases.postgresql import names, properties
+from deploy_ops.databases.postgresql import names, properties, same
 from deploy_ops.databases.postgresql.disk import free_bytes
 from deploy_ops.databases.postgresql.programs import find_program
 from deploy_ops.databases.postgresql.server import Connection, Server, scalar
@@ -33,20 +34,40 @@ LARGE_OBJECTS = """
         SELECT FROM aclexplode(lomacl) WHERE privilege_type = 'SELECT'
         AND (grantee = 0 OR pg_has_role(grantee, 'USAGE'))) ORDER BY oid
 """
-# pg_dump locks every table at once; the table of locks has room for this many.
-LOCK_SLOTS = """
-    SELECT current_setting('max_locks_per_transaction')::int
-        * (current_setting('max_connections')::int
-           + current_setting('max_prepared_transactions')::int),
-        (SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace NOT IN (
-            SELECT oid FROM pg_namespace WHERE nspname ~ '^(pg_|information_schema$)'))
+# The lock table has room for this many for each unit of max_locks_per_transaction.
+LOCK_UNITS = """
+    SELECT current_setting('max_locks_per_transaction')::int, 1
+        + current_setting('max_connections')::int
+        + current_setting('max_prepared_transactions')::int
+        + current_setting('max_worker_processes')::int + current_setting('max_wal_senders')::int
+        + coalesce(current_setting('autovacuum_worker_slots', true),
+                   current_setting('autovacuum_max_workers'))::int
+"""
+# pg_dump holds locks on tables, views and sequences, and counting the rows on indexes.
+RELATIONS = """
+    SELECT count(*) FROM pg_class WHERE relkind <> 'c' AND relnamespace NOT IN (
+        SELECT oid FROM pg_namespace WHERE nspname ~ '^(pg_|information_schema$)')
+"""
+# DROP locks every object that goes, down to types, constraints and defaults.
+DROPPED = """
+    SELECT (SELECT count(*) FROM pg_class WHERE oid >= 16384)
+        + (SELECT count(*) FROM pg_type WHERE oid >= 16384)
+        + (SELECT count(*) FROM pg_proc WHERE oid >= 16384)
+        + (SELECT count(*) FROM pg_constraint WHERE oid >= 16384)
+        + (SELECT count(*) FROM pg_attrdef) + (SELECT count(*) FROM pg_trigger)
+        + (SELECT count(*) FROM pg_rewrite WHERE oid >= 16384) + (SELECT count(*) FROM pg_policy)
+        + (SELECT count(*) FROM pg_operator WHERE oid >= 16384)
+        + (SELECT count(*) FROM pg_amop WHERE oid >= 16384)
+        + (SELECT count(*) FROM pg_amproc WHERE oid >= 16384)
+        + (SELECT count(*) FROM pg_largeobject_metadata)
 """
 
 
-def check_backup(connection: Connection) -> list[str]:
+def check_backup(alias: str, server: Server, connection: Connection) -> list[str]:
     """Look for what would make `dump` fail; a sentence each, with its remedy."""
     return [
-        *_missing(connection, "pg_dump", "pg_restore"),
+        *_programs(server, connection, "pg_dump", "pg_restore", "psql"),
+        *same.differing_django(alias, server, connection),
         *_listed(connection, UNREADABLE, "Tables that this role may not read", "GRANT SELECT"),
         *_listed(
             connection,
@@ -60,8 +81,13 @@ def check_backup(connection: Connection) -> list[str]:
             "Large objects that this role may not read",
             "GRANT SELECT ON LARGE OBJECT ..., or ALTER LARGE OBJECT ... OWNER TO",
         ),
-        *_locks(connection),
+        *_locks(connection, scalar(connection, RELATIONS), "A dump"),
     ]
+
+
+def _programs(server: Server, connection: Connection, *programs: str) -> list[str]:
+    """Whether the programs are there, and reach what the connection has reached."""
+    return [*_missing(connection, *programs)] or [*same.differing_programs(server, connection)]
 
 
 def _missing(connection: Connection, *programs: str) -> Iterator[str]:
@@ -79,16 +105,17 @@ def _listed(connection: Connection, query: str, what: str, remedy: str) -> Itera
         yield f"{what}: {', '.join(found[:5])}{more}. Let the role do it: {remedy}."
 
 
-def _locks(connection: Connection) -> Iterator[str]:
-    slots, tables = connection.execute(LOCK_SLOTS).fetchall()[0]
-    if tables > slots:
+def _locks(connection: Connection, needed: int, who: str) -> Iterator[str]:
+    setting, units = connection.execute(LOCK_UNITS).fetchall()[0]
+    if needed > setting * units:
         yield (
-            f"pg_dump locks all {tables} tables at once; the server has room for {slots} locks. "
-            "Raise max_locks_per_transaction and restart the server."
+            f"{who} locks about {needed} tables, sequences and other objects at once, and the "
+            f"server has room for {setting * units} locks. Raise it and restart the server:\n"
+            f"    ALTER SYSTEM SET max_locks_per_transaction = {-(-needed // units)}"
         )
 
 
-def check_restore(server: Server, manifest: Json, *, into: str | None) -> list[str]:
+def check_restore(alias: str, server: Server, manifest: Json, *, into: str | None) -> list[str]:
     """Look for what would make the restore beside and the exchange fail."""
     if manifest["database"]["engine"] != "postgresql":
         return [
@@ -96,6 +123,8 @@ def check_restore(server: Server, manifest: Json, *, into: str | None) -> list[s
         ]
     with server.maintenance(application_name="deploy_ops/preflight") as connection:
         problems = [*_versions(connection, manifest), *_creating(connection)]
+        problems += _programs(server, connection, "pg_restore", "psql")
+        problems += _meant(alias, server, connection)
         problems += [*_surroundings(connection, manifest), *_disk(connection, manifest)]
         if into is not None:
             if names.exists(connection, into):
@@ -104,13 +133,33 @@ def check_restore(server: Server, manifest: Json, *, into: str | None) -> list[s
         return problems + _exchange(connection, server, manifest)
 
 
-def check_in_place(server: Server, manifest: Json) -> list[str]:
+def check_in_place(alias: str, server: Server, manifest: Json) -> list[str]:
     """Look for what would make the restore in place fail."""
     with server.maintenance(application_name="deploy_ops/preflight") as connection:
-        problems = [*_versions(connection, manifest), *_missing(connection, "psql")]
+        problems = [*_versions(connection, manifest)]
+        problems += _programs(server, connection, "pg_restore", "psql")
+        problems += _meant(alias, server, connection)
         problems += _surroundings(connection, manifest)
         problems += _same_database(connection, server, manifest)
-        return problems + [*_owned(connection, server.dbname)]
+        problems += _owned(connection, server.dbname)
+        problems += _subscriptions(connection, server.dbname)
+    with server.connect(application_name="deploy_ops/preflight") as live:
+        held = scalar(live, DROPPED) + manifest["extra"]["lockable"]
+        problems += _locks(live, held, "A restore in place")
+        problems += [
+            f"{what}, so this role may not drop it. Restore as one that may: give it in "
+            "DEPLOY_OPS_DATABASE_URL."
+            for what in drops.not_droppable(live)
+        ]
+    return problems
+
+
+def _meant(alias: str, server: Server, connection: Connection) -> list[str]:
+    """Whether Django's database is the live one here, or at least in this cluster."""
+    if not names.exists(connection, server.dbname):
+        return [*same.differing_cluster(alias, server, connection)]
+    with server.connect(application_name="deploy_ops/preflight") as live:
+        return [*same.differing_django(alias, server, live)]
 
 
 def _versions(connection: Connection, manifest: Json) -> Iterator[str]:
@@ -121,7 +170,6 @@ def _versions(connection: Connection, manifest: Json) -> Iterator[str]:
             "PostgreSQL does not restore to an older major version."
         )
         return
-    yield from _missing(connection, "pg_restore")
     dumped_by = int(manifest["versions"]["pg_dump"].split(".")[0])
     if dumped_by > target // 10000:
         yield (
@@ -267,7 +315,8 @@ def _properties(connection: Connection, server: Server, manifest: Json) -> Itera
             except psycopg.DatabaseError as error:
                 yield (
                     f"A property of {server.dbname} cannot be carried over by this role: "
-                    f"{statement.as_string(connection)}: {error}"
+                    f"{statement.as_string(connection)}: {error}".rstrip()
+                    + " Restore as one that may: give it in DEPLOY_OPS_DATABASE_URL."
                 )
 
 

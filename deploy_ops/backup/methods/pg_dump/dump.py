@@ -18,7 +18,8 @@ import psycopg
 from deploy_ops.backup.methods.base import Snapshot
 from deploy_ops.backup.methods.pg_dump import archive
 from deploy_ops.backup.methods.pg_dump.lines import follow_tables
-from deploy_ops.databases.postgresql import own_sessions, properties, tables
+from deploy_ops.databases.base import Json
+from deploy_ops.databases.postgresql import materialized_views, own_sessions, properties, tables
 from deploy_ops.databases.postgresql.mark import take_mark
 from deploy_ops.databases.postgresql.programs import Program, find_program
 from deploy_ops.databases.postgresql.server import Connection, Server, scalar
@@ -27,6 +28,14 @@ from deploy_ops.process import run
 from deploy_ops.progress import Progress
 from deploy_ops.redact import error_text
 
+# array_nulls decides what NULL in an array of the dump means; false conflicts between parallel
+# jobs only come with serializable; jobs idle while others work.
+SAFE = {
+    "default_transaction_read_only": "off",
+    "default_transaction_isolation": "read committed",
+    "array_nulls": "on",
+    "idle_session_timeout": "0",
+}
 LOCK_WAIT_MS = 20_000  # behind a migration that holds a table; then the backup gives up
 
 
@@ -45,10 +54,14 @@ def dump(server: Server, directory: Path, *, jobs: int, progress: Progress) -> S
                 with _counting(connection) as counted, listen as on_line:
                     _pg_dump(server, program, options, on_line)
                 own_sessions.note_program(server.dbname, 1 + jobs)  # a leader and its workers
-                counts = counted()
+                seen = _with_contents(seen, *counted())
         except psycopg.Error as error:
             raise _unreadable(server, error) from error
-    return replace(seen, counts=counts, mark=mark, versions=_versions(directory))
+    return replace(seen, mark=mark, versions=_versions(directory))
+
+
+def _with_contents(seen: Snapshot, counts: dict[str, int], views: dict[str, Json]) -> Snapshot:
+    return replace(seen, counts=counts, extra={**seen.extra, "materialized_views": views})
 
 
 def _unreadable(server: Server, error: psycopg.Error) -> BackupFailed:
@@ -90,12 +103,20 @@ def _look_around(connection: Connection) -> Snapshot:
     )
 
 
+Counted = tuple[dict[str, int], dict[str, Json]]
+
+
 @contextmanager
-def _counting(connection: Connection) -> Iterator[Callable[[], dict[str, int]]]:
+def _counting(connection: Connection) -> Iterator[Callable[[], Counted]]:
     """Count in a second thread; an error of the block stops the counting."""
     stop, user_tables = threading.Event(), tables.tables_of(connection)
+
+    def count() -> Counted:
+        counts = tables.count_tables(connection, user_tables, stop.is_set)
+        return counts, materialized_views.digests_of(connection, stop.is_set)
+
     with ThreadPoolExecutor(1, "counting") as pool:
-        counting = pool.submit(tables.count_tables, connection, user_tables, stop.is_set)
+        counting = pool.submit(count)
         try:
             yield counting.result
         except BaseException:
@@ -110,8 +131,20 @@ def _pg_dump(
 ) -> None:
     argv = [program.path, "--format=directory", "--compress=1", "--no-password", "--verbose"]
     argv += [f"--lock-wait-timeout={LOCK_WAIT_MS}", *options, *as_role(server)]
-    with server.environment() as env:
+    with server.environment(settings=safe_settings(server, server.dbname)) as env:
         run(argv, env=env, on_line=on_line)
+
+
+def safe_settings(server: Server, dbname: str) -> dict[str, str]:
+    """Settings of sessions in a database that would break a dump or a restore: what is needed.
+
+    The programs themselves take care of the others, such as search_path and statement_timeout.
+    """
+    with server.connect(dbname, application_name="deploy_ops/settings") as connection:
+        rows = connection.execute(
+            "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(SAFE)]
+        ).fetchall()
+    return {setting: SAFE[setting] for setting, value in rows if value != SAFE[setting]}
 
 
 def as_role(server: Server) -> list[str]:

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from psycopg import sql
 
-from deploy_ops.backup.methods.pg_dump import load
-from deploy_ops.backup.methods.pg_dump.dump import as_role
+from deploy_ops.backup.methods.pg_dump import drops, guards, load
+from deploy_ops.backup.methods.pg_dump.dump import SAFE, as_role, safe_settings
+from deploy_ops.databases.base import Json
 from deploy_ops.databases.postgresql.programs import find_program
+from deploy_ops.databases.postgresql.same import which_database
 from deploy_ops.databases.postgresql.server import Connection, Server
 from deploy_ops.backup.workspace import OPENED, workspace
 from deploy_ops.conf import conf
@@ -25,13 +27,6 @@ from deploy_ops.files import open_private
 from deploy_ops.process import run
 from deploy_ops.progress import Progress
 
-# Schemas of extensions go with their extension, which is dropped first.
-SCHEMAS = """
-    SELECT nspname FROM pg_namespace WHERE nspname <> 'information_schema' AND nspname !~ '^pg_'
-    AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_namespace'::regclass
-                    AND objid = pg_namespace.oid AND deptype = 'e') ORDER BY 1
-"""
-EXTENSIONS = "SELECT extname FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY 1"
 # As initdb makes it; the script holds only what differs from that.
 PUBLIC = """
     CREATE SCHEMA public AUTHORIZATION pg_database_owner;
@@ -41,36 +36,68 @@ PUBLIC = """
 """
 # Until the drops have their locks, others queue behind them.
 HEAD = "SET client_min_messages = warning; SET LOCAL lock_timeout = '30s';"
-LARGE_OBJECTS = "SELECT lo_unlink(oid) FROM pg_largeobject_metadata;"
+EDGE_BYTES = 4096  # before and after all data there are only comments
+# These are the script's own business, or decide about roles.
+NOT_SET = frozenset({"role", "session_authorization", *SAFE})
 
 
-def restore_in_place(server: Server, directory: Path, *, progress: Progress) -> None:
-    """Replace the contents of the live database in one transaction; raises RestoreFailed."""
+def restore_in_place(
+    server: Server, directory: Path, manifest: Json, *, progress: Progress
+) -> None:
+    """Replace the contents of the live database in one transaction; raises RestoreFailed.
+
+    Compares where psql is before the first drop, and the rows before the COMMIT.
+    """
     with server.connect(application_name=f"deploy_ops/in_place/{os.getpid()}") as connection:
         major = connection.info.server_version // 10000
-        drops = _drops(connection)
+        before = _before(connection, manifest)
     # What a kill leaves is the whole database in plain text: swept, as other remains are.
     name = f"{OPENED}{os.getpid()}-{secrets.token_hex(4)}"
     with workspace(conf.backup_dir, name) as opened:
         scratch = opened.path
         script = Path(scratch, "restore.sql")
-        _write(Path(scratch, "drop.sql"), drops, server)
+        _write(Path(scratch, "before.sql"), before, server)
         progress.say("Writing the script of the restore; nothing is locked yet.")
         reader = find_program("pg_restore", major).path
-        run([reader, f"--file={script}", *as_role(server), str(directory)])
+        # Else the script would commit before and after its large objects.
+        whole = ["--single-transaction", f"--file={script}"]
+        run([reader, *whole, *as_role(server), str(directory)])
+        _leave_the_transaction_open(script)
+        _write(Path(scratch, "after.sql"), guards.contents_guard(manifest), server)
         progress.say(f"Replacing the contents of {server.dbname}; others wait until it is done.")
         _psql(server, find_program("psql", major).path, Path(scratch))
     load.analyse(server, server.dbname)
 
 
-def _drops(connection: Connection) -> str:
-    statements = [HEAD, LARGE_OBJECTS]
-    for query, kind in ((EXTENSIONS, "EXTENSION"), (SCHEMAS, "SCHEMA")):
-        for (name,) in connection.execute(query).fetchall():
-            drop = sql.SQL("DROP {} IF EXISTS {} CASCADE;")
-            composed = drop.format(sql.SQL(kind), sql.Identifier(name))
-            statements.append(composed.as_string(connection))
-    return "\n".join([*statements, PUBLIC, ""])
+def _leave_the_transaction_open(script: Path) -> None:
+    """Blank the first BEGIN and the last COMMIT of pg_restore's script: psql has its own."""
+    with script.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        for offset, word, find in (
+            (0, b"\nBEGIN;\n", bytes.find),
+            (max(0, size - EDGE_BYTES), b"\nCOMMIT;\n", bytes.rfind),
+        ):
+            file.seek(offset)
+            place = find(file.read(EDGE_BYTES), word)
+            if place < 0:
+                raise RestoreFailed(
+                    f"pg_restore's script has no {word.decode().strip()} where it is looked for, "
+                    "so it cannot be made part of one transaction. Nothing was changed."
+                )
+            file.seek(offset + place)
+            file.write(b"\n" + b" " * (len(word) - 2) + b"\n")
+
+
+def _before(connection: Connection, manifest: Json) -> str:
+    statements = [guards.place_guard(which_database(connection)), HEAD]
+    statements += [f"{statement};" for statement in drops.drop_statements(connection)]
+    if manifest["extra"]["has_public"]:
+        statements.append(PUBLIC)
+    for item in load.settings_of(connection, manifest):
+        name, _, value = item["setting"].partition("=")
+        if item["role"] in (None, connection.info.user) and name not in NOT_SET:
+            statements.append(guards.set_locally(name, value))
+    return "\n".join([*statements, ""])
 
 
 def _write(path: Path, text: str, server: Server) -> None:
@@ -82,9 +109,9 @@ def _write(path: Path, text: str, server: Server) -> None:
 def _psql(server: Server, psql: str, scratch: Path) -> None:
     argv = [psql, "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1"]
     argv += ["--no-password", "--output=/dev/null"]
-    argv += [f"--file={scratch / name}" for name in ("drop.sql", "restore.sql")]
+    argv += [f"--file={scratch / name}" for name in ("before.sql", "restore.sql", "after.sql")]
     try:
-        with server.environment() as env:
+        with server.environment(settings=safe_settings(server, server.dbname)) as env:
             run(argv, env=env)
     except ProgramError as error:
         raise RestoreFailed(

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from deploy_ops.backup.methods.pg_dump.dump import as_role
+from deploy_ops.backup.methods.pg_dump.dump import as_role, safe_settings
 from deploy_ops.backup.methods.pg_dump.lines import follow_tables
 from deploy_ops.databases.base import Json
 from deploy_ops.databases.postgresql import names, properties, tables
@@ -39,15 +39,48 @@ def restore_beside(  # pylint: disable=too-many-arguments  # the contract of Eng
             argv = [*_pg_restore(connection, server, manifest), f"--jobs={jobs}", str(directory)]
             if "--no-owner" in argv:
                 progress.say(_what_is_dropped(manifest))
+            settings = settings_of(connection, manifest)
+            for refused in _prepare(connection, server, manifest, name, settings):
+                progress.say(refused)
             with follow_tables("Restore", sizes, jobs, progress) as on_line:
                 _run(server, name, argv, on_line)
-            _carry_over(connection, name, wanted)
+            _carry_over(connection, name, settings, wanted)
             analyse(server, name)
+            check_large_objects(server, name, manifest)
         except BaseException as error:
-            names.drop(connection, server.dbname, name)
+            _drop(connection, server, name, error)
             if isinstance(error, (DeployOpsError, psycopg.Error)):
                 raise _failed(server, name, error) from error
             raise
+
+
+def settings_of(connection: Connection, manifest: Json) -> list[Json]:
+    """Settings that the saved database had, as far as they can apply here."""
+    settings: list[Json] = manifest["extra"]["properties"]["settings"]
+    if not is_same_cluster(connection, manifest):
+        return [item for item in settings if not item["role"]]
+    roles = {role for (role,) in connection.execute("SELECT rolname FROM pg_roles").fetchall()}
+    return [item for item in settings if not item["role"] or item["role"] in roles]
+
+
+def _prepare(
+    connection: Connection, server: Server, manifest: Json, name: str, settings: list[Json]
+) -> list[str]:
+    """Make the empty database what the saved one was before its contents; tell what could not be.
+
+    Settings come first, as pg_restore --create does: materialized views, indexes and defaults are
+    computed with them. One that this role may not set is told, and the comparison decides.
+    """
+    if not manifest["extra"]["has_public"]:
+        with server.connect(name, application_name="deploy_ops/restore") as inside:
+            inside.execute("DROP SCHEMA public")
+    told = []
+    for statement in properties.setting_statements(name, settings):
+        try:
+            connection.execute(statement)
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
+            told.append(f"Loading without {statement.as_string(connection)}: {error}".rstrip())
+    return told
 
 
 def is_same_cluster(connection: Connection, manifest: Json) -> bool:
@@ -101,13 +134,16 @@ def _pg_restore(connection: Connection, server: Server, manifest: Json) -> list[
 
 def _run(server: Server, name: str, argv: list[str], on_line: Callable[[str], None]) -> None:
     # --dbname is taken for a connection string if it looks like one, so it is made one.
-    with server.environment(name) as env:
+    with server.environment(name, settings=safe_settings(server, name)) as env:
         run([*argv, f"--dbname={make_conninfo(dbname=name)}"], env=env, on_line=on_line)
 
 
-def _carry_over(connection: Connection, name: str, wanted: Json) -> None:
+def _carry_over(connection: Connection, name: str, settings: list[Json], wanted: Json) -> None:
     with connection.transaction():
-        for statement in properties.carry_over_statements(name, wanted):
+        for statement in (
+            *properties.reset_statements(name, settings),
+            *properties.carry_over_statements(name, wanted),
+        ):
             connection.execute(statement)
 
 
@@ -116,6 +152,27 @@ def analyse(server: Server, name: str) -> None:
     with server.connect(name, application_name="deploy_ops/analyse") as connection:
         tables.without_timeouts(connection)
         connection.execute("ANALYZE")
+
+
+def check_large_objects(server: Server, name: str, manifest: Json) -> None:
+    """Compare their number, which counts of tables do not see."""
+    with server.connect(name, application_name="deploy_ops/count") as connection:
+        found = tables.large_objects_of(connection)
+    if found != (saved := manifest["extra"]["large_objects"]):
+        raise RestoreFailed(f"{name} has {found} large objects, and the backup {saved}.")
+
+
+def _drop(connection: Connection, server: Server, name: str, error: BaseException) -> None:
+    """Drop what was half made; where the server does not answer, say what stays."""
+    try:
+        names.drop(connection, server.dbname, name)
+    except psycopg.Error as second:
+        raise RestoreFailed(
+            f"The backup could not be restored into {name}:\n{error}".rstrip()
+            + f"\nThe half-made database {name} could not be dropped: {second}".rstrip()
+            + f"\n{server.dbname} was not changed. Once the server answers, this drops it:\n"
+            "    python manage.py backups prune --kept-databases --delete"
+        ) from error
 
 
 def _failed(server: Server, name: str, error: Exception) -> RestoreFailed:

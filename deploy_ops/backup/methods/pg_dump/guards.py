@@ -1,0 +1,76 @@
+"""Questions that a script asks the server itself before it goes on; each stops it on a no.
+
+A restore in place is one transaction of psql: only inside it can be proven where it is, and before
+its COMMIT that everything came back.
+"""
+
+import json
+
+from psycopg import sql
+
+from deploy_ops.databases.base import Json
+from deploy_ops.databases.postgresql.same import IDENTITY, WhichDatabase
+from deploy_ops.databases.postgresql.tables import TABLES
+
+_PLACE = """
+DO $deploy_ops$ BEGIN
+    IF ({identity}) <> {expected} THEN
+        RAISE EXCEPTION 'psql is connected to another database than the one that was looked at';
+    END IF;
+END $deploy_ops$;
+"""
+_CONTENTS = """
+DO $deploy_ops$
+DECLARE
+    expected jsonb := {counts};
+    found jsonb := '{{}}';
+    place record;
+    number bigint;
+BEGIN
+    FOR place IN {tables} LOOP
+        EXECUTE format('SELECT count(*) FROM ONLY %I.%I', place.nspname, place.relname)
+            INTO number;
+        found := found || jsonb_build_object(place.name, number);
+    END LOOP;
+    IF found <> expected THEN
+        RAISE EXCEPTION 'what was restored is not what was backed up; tables with other rows: %', (
+            SELECT string_agg(coalesce(f.key, e.key), ', ') FROM jsonb_each(found) AS f
+            FULL JOIN jsonb_each(expected) AS e USING (key) WHERE f.value IS DISTINCT FROM e.value);
+    END IF;
+    IF (SELECT count(*) FROM pg_largeobject_metadata) <> {large_objects} THEN
+        RAISE EXCEPTION 'not all large objects were restored';
+    END IF;
+END $deploy_ops$;
+"""
+# Where a setting may not be set by this role, the one that the session has stays.
+_SETTING = """
+DO $deploy_ops$ BEGIN
+    PERFORM set_config({name}, {value}, true);
+EXCEPTION WHEN insufficient_privilege OR undefined_object THEN NULL;
+END $deploy_ops$;
+"""
+
+
+def place_guard(where: WhichDatabase) -> str:
+    """Stop unless the session is in this database of this cluster."""
+    expected = f"{where.system_identifier} {where.oid} {where.name}"
+    return _text(_PLACE, identity=sql.SQL(IDENTITY), expected=sql.Literal(expected))
+
+
+def contents_guard(manifest: Json) -> str:
+    """Stop unless every table has the rows that the manifest counts, and no other is there."""
+    return _text(
+        _CONTENTS,
+        counts=sql.Literal(json.dumps(dict(manifest["counts"]))),
+        tables=sql.SQL(TABLES),
+        large_objects=sql.Literal(manifest["extra"]["large_objects"]),
+    )
+
+
+def set_locally(name: str, value: str) -> str:
+    """Give the transaction a setting, if that is allowed."""
+    return _text(_SETTING, name=sql.Literal(name), value=sql.Literal(value))
+
+
+def _text(template: str, **values: sql.Composable) -> str:
+    return sql.SQL(template).format(**values).as_string(None)
