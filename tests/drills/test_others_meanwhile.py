@@ -73,6 +73,7 @@ def test_the_sentence_is_about_the_one_database(deployed, tmp_path, trips):
     assert archive.query("SELECT * FROM exported") == [("Messe",)]
 
 
+@POSTGRESQL  # SQLite has one writer, and at this point it is the run
 def test_a_new_column_with_values_of_others_is_not_dropped(deployed, meanwhile, trips):
     project = deployed("adds_and_fails")
     meanwhile(failing=["UPDATE adds_and_fails_trip SET note = 'of another' WHERE km = 410"])
@@ -93,6 +94,7 @@ def test_a_new_column_with_values_of_others_is_not_dropped(deployed, meanwhile, 
     ]
 
 
+@POSTGRESQL  # SQLite has one writer, and at this point it is the run
 def test_a_new_table_with_rows_of_others_is_kept(deployed, meanwhile, trips):
     project = deployed("adds_and_fails")
     before = portrait(project.database)
@@ -107,6 +109,7 @@ def test_a_new_table_with_rows_of_others_is_kept(deployed, meanwhile, trips):
     assert portrait(project.database) == before
 
 
+@POSTGRESQL  # SQLite has one writer, and at this point it is the run
 def test_rows_of_others_in_tables_from_before_survive_a_reverse(deployed, meanwhile, trips):
     project = deployed("adds_and_fails")
     meanwhile(failing=["INSERT INTO adds_and_fails_trip (purpose, km) VALUES ('of another', 7)"])
@@ -177,6 +180,7 @@ def test_partitions_that_others_filled_too_are_not_dropped(deployed, meanwhile):
     assert project.database.query("SELECT day FROM stage WHERE trip = 77") == [(50,)]
 
 
+@POSTGRESQL
 @pytest.mark.parametrize("price", ["1.2345", "1234.5"])
 def test_digits_that_fit_only_the_wider_column_are_not_rounded(deployed, meanwhile, price):
     project = deployed("widens_a_decimal")

@@ -7,4 +7,4 @@ class Trip(models.Model):
     id = models.BigAutoField(primary_key=True)
     purpose = models.CharField(max_length=200)
     km = models.PositiveIntegerField()
-    price = models.DecimalField(max_digits=8, decimal_places=4, default=0)
+    price = models.DecimalField(max_digits=8, decimal_places=4, null=True)

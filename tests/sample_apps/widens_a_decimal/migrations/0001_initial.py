@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
                 ("purpose", models.CharField(max_length=200)),
                 ("km", models.PositiveIntegerField()),
-                ("price", models.DecimalField(max_digits=6, decimal_places=2, default=0)),
+                ("price", models.DecimalField(max_digits=6, decimal_places=2, null=True)),
             ],
         ),
     ]

@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name="trip",
             name="price",
-            field=models.DecimalField(max_digits=8, decimal_places=4, default=0),
+            field=models.DecimalField(max_digits=8, decimal_places=4, null=True),
         ),
         migrations.RunPython(write, migrations.RunPython.noop),
     ]
