@@ -70,7 +70,8 @@ def look_at_leftovers(database: Database, before: Before) -> Found:
     if writes.answer is not Answer.NOBODY:
         return Found(False, f"it runs without a transaction ({writes.evidence})")
     changed = [
-        name for name, digest in database.catalog_digests().items()
+        name
+        for name, digest in database.catalog_digests().items()
         if before.catalogs.get(name) != digest
     ]
     if changed:

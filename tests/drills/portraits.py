@@ -27,4 +27,13 @@ def _postgresql(database: Database) -> list[str]:
 
 def _sqlite(database: Database) -> list[str]:
     with closing(database.connect()) as connection:
-        return [line for line in connection.iterdump() if KEPT not in line]
+        objects = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+        kept = [each for each in objects if not each[1].startswith(KEPT)]
+        tables = [name for kind, name, _ in kept if kind == "table"]
+        rows = [(name, *row) for name in tables for row in connection.execute(_all_of(name))]
+    return [repr(each) for each in kept + rows]
+
+
+def _all_of(table: str) -> str:
+    quoted = table.replace('"', '""')
+    return f'SELECT * FROM "{quoted}"'

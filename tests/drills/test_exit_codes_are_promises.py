@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from tests.drills.conftest import with_two_of_three_applied
 from tests.drills.portraits import portrait
 
 POSTGRESQL = pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
@@ -73,10 +74,7 @@ def test_a_post_migrate_that_raises_is_sent_again_by_the_next_run(deployed):
 
 
 def test_a_kill_between_the_last_commit_and_post_migrate(project):
-    project.with_apps("squashed_three")
-    for ours in ("auth", "deploy_ops"):
-        project.run("migrate", ours, check=0)
-    project.run("migrate", "squashed_three", "0002", check=0)
+    with_two_of_three_applied(project)
     killed = project.run("safe_migrate", env={"KILL_AT": "journal:migration_applied:after"})
     assert killed.code == -signal.SIGKILL
     assert ("post_migrate", 0) not in project.trips("squashed_three")

@@ -5,6 +5,7 @@ import shlex
 
 import pytest
 
+from tests.drills.conftest import with_two_of_three_applied
 from tests.drills.portraits import portrait
 
 POSTGRESQL = pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
@@ -128,10 +129,7 @@ def test_both_lists_of_a_separate_state_change_the_same(deployed, argv):
 
 
 def test_a_squash_of_three_with_two_applied(project):
-    project.with_apps("squashed_three")
-    for ours in ("auth", "deploy_ops"):
-        project.run("migrate", ours, check=0)
-    project.run("migrate", "squashed_three", "0002", check=0)
+    with_two_of_three_applied(project)
 
     result = project.json("safe_migrate", check=0)
 

@@ -10,7 +10,7 @@ def close_year(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("widens_a_decimal", "0002_widen")]
+    dependencies = [("widens_a_decimal", "0003_write")]
 
     operations = [
         migrations.RunPython(close_year, migrations.RunPython.noop),
