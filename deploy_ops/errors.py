@@ -24,7 +24,8 @@ DeployOpsError                      exit code 1: refused, nothing changed
 │   ├── UnresolvedRun               an earlier run did not end and its session still works
 │   ├── NotLossless                 undoing a migration would lose something
 │   ├── TransactionEnded            a migration ended the transaction it was run in
-│   └── PartiallyApplied            exit code 4: what an earlier run left is not known
+│   ├── PartiallyApplied            exit code 4: what an earlier run left is not known
+│   └── Unfinished                  exit code 4: what comes after the migrations is missing
 ├── FlagError
 │   ├── UnknownFlag                 exit code 2: a flag that is not declared
 │   ├── RulesRefused                rules for a flag that make no sense
@@ -153,6 +154,12 @@ class TransactionEnded(MigrationError):
 
 class PartiallyApplied(MigrationError):
     """An earlier run ended in the middle of a migration. Nothing was changed now."""
+
+    exit_code = 4
+
+
+class Unfinished(MigrationError):
+    """All migrations are committed, and what comes after them is missing."""
 
     exit_code = 4
 

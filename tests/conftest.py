@@ -59,6 +59,8 @@ ALIAS = "scratch"
 
 # `timeout` and CI runners end us with SIGTERM: leave by the same door as Ctrl-C, servers stopped.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
+# A shell starts what runs in its background with SIGINT ignored, and every child would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def running_cluster(major: int, *, make=PostgresCluster, **options):

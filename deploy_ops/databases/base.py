@@ -131,6 +131,11 @@ class Database(ABC):  # pylint: disable=too-many-public-methods  # kinds differ 
     def writes_since(self, mark: Json, *, own_rows: RowCounts | None) -> Writes:
         """Tell what others wrote since the mark; `own_rows` are ours, None if not known."""
 
+    def anybody_wrote(self, mark: Json) -> Writes:
+        """Tell whether anybody at all, this process included, changed a row since the mark."""
+        del mark
+        return Writes(Answer.UNKNOWN, {}, "this kind of database does not count writes")
+
     @abstractmethod
     def count_rows(self, name: str) -> tuple[Counts, Counts]:
         """Count every table of database `name`, and read its sequences."""

@@ -15,6 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from django.db import DEFAULT_DB_ALIAS
+
+from deploy_ops.advice import manage
 from deploy_ops.conf import conf
 from deploy_ops.errors import ConfigurationError, JournalFailed, UnresolvedRun
 from deploy_ops.files import (
@@ -33,20 +36,21 @@ ENDED = frozenset({"finished", "resolved"})
 class Journal:
     """The journal of the run that is going on; the only writer of its file."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int, alias: str) -> None:
         self.path = path
+        self._alias = alias
         self._descriptor = descriptor
 
     @classmethod
-    def start(cls, **facts: Any) -> "Journal":
-        """Open the journal of a new run and record its start."""
+    def start(cls, *, alias: str = DEFAULT_DB_ALIAS, **facts: Any) -> "Journal":
+        """Open the journal of a new run of an alias and record its start."""
         run = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         directory = private_directory(conf.dir / "runs")
         path = directory / f"{run}.jsonl"
-        journal = cls(path, _open(path))
+        journal = cls(path, _open(path), alias)
         try:
             sync_directory(directory)
-            journal.record("started", **facts)
+            journal.record("started", alias=alias, **facts)
         except (JournalFailed, OSError) as error:
             journal.close()
             path.unlink(missing_ok=True)
@@ -60,7 +64,8 @@ class Journal:
     @classmethod
     def reopen(cls, record: "Record") -> "Journal":
         """Go on writing the journal of an earlier run, to resolve it."""
-        return cls(record.path, _open(record.path))
+        alias = str(record.start.get("alias", DEFAULT_DB_ALIAS))
+        return cls(record.path, _open(record.path), alias)
 
     @property
     def run(self) -> str:
@@ -76,7 +81,7 @@ class Journal:
             raise JournalFailed(
                 f"The journal of run {self.run} cannot be written: {error.strerror}. Stopped at "
                 f"'{step}': what was committed until then stays, and nothing else was begun. Make "
-                "room, then go on from there:\n    python manage.py safe_migrate"
+                f"room, then go on from there:\n{manage('safe_migrate', alias=self._alias)}"
             ) from error
 
     def close(self) -> None:

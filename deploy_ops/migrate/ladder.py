@@ -57,7 +57,8 @@ def choose(facts: Facts, policy: OnFailure) -> Rung:
     """Return the cheapest rung that loses nothing; MANUAL where none is left."""
     if not facts.has_lock:
         return Rung.MANUAL  # another deployment may be at work
-    if facts.failed_left_nothing and not facts.has_applied:
+    # After a rung that did not hold something is left to explain, even if no step is applied.
+    if facts.failed_left_nothing and not facts.has_applied and not facts.tried:
         return Rung.ROLLED_BACK
     if _may_reverse(facts, policy):
         return Rung.REVERSED
@@ -68,7 +69,8 @@ def choose(facts: Facts, policy: OnFailure) -> Rung:
 
 def _may_reverse(facts: Facts, policy: OnFailure) -> bool:
     is_allowed = policy in REVERSES and Rung.REVERSED not in facts.tried
-    return is_allowed and facts.failed_left_nothing and not facts.obstacles
+    is_lossless = facts.failed_left_nothing and not facts.obstacles
+    return is_allowed and facts.has_applied and is_lossless
 
 
 def _may_restore(facts: Facts, policy: OnFailure) -> bool:

@@ -3,8 +3,8 @@
 By default that is unknown: an equal schema says nothing about rows. Two facts can say more.
 - A step that only builds or drops indexes concurrently writes no rows; each of its indexes is
   looked at, and an invalid one that nobody is building any more is dropped.
-- Nobody, this run included, has changed a row of any table since the step began, and the catalogs
-  are equal to the last row.
+- Nobody at all, this run included, has changed a row of any table since the step began, and the
+  catalogs are equal to the last row. That nobody else was connected says nothing here.
 """
 
 from dataclasses import asdict, dataclass
@@ -66,9 +66,9 @@ def look_at_leftovers(database: Database, before: Before) -> Found:
         return _look_at_indexes(database, before.indexes)
     if not before.catalogs:
         return Found(False, "it runs without a transaction")
-    writes = database.writes_since(before.mark, own_rows={})
+    writes = database.anybody_wrote(before.mark)
     if writes.answer is not Answer.NOBODY:
-        return Found(False, "it runs without a transaction, and rows were changed meanwhile")
+        return Found(False, f"it runs without a transaction ({writes.evidence})")
     changed = [
         name
         for name, digest in database.catalog_digests().items()

@@ -16,7 +16,8 @@ from django.db.migrations.recorder import MigrationRecorder
 from deploy_ops.advice import manage
 from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Backend, Database, Outcome
-from deploy_ops.errors import PartiallyApplied, UnresolvedRun
+from deploy_ops.errors import PartiallyApplied, Unfinished, UnresolvedRun
+from deploy_ops.migrate.apply import text_of
 from deploy_ops.migrate.finish import remember
 from deploy_ops.migrate.journal import Journal, Json, Record
 from deploy_ops.migrate.leftovers import Before, look_at_leftovers
@@ -102,10 +103,18 @@ def _finish(record: Record, request: Request, applied: set[tuple[str, str]]) -> 
     connection = connections[request.alias]
     history = History(MigrationExecutor(connection))
     todo = [(history.by_key[key], backwards) for key, backwards in plan if key in history.by_key]
-    send_post_migrate(request.alias, history.state, todo)
     backup = record.last("backed_up")
     saved = str(backup["backup"]) if backup else None
-    remember(record.run, request.alias, saved, [key for key, _ in plan])
+    try:
+        send_post_migrate(request.alias, history.state, todo)
+        remember(record.run, request.alias, saved, [key for key, _ in plan])
+    except BaseException as error:  # pylint: disable=broad-exception-caught  # foreign handlers
+        again = manage("safe_migrate", alias=request.alias)
+        raise Unfinished(
+            f"{text_of(error)}\nAll migrations of run {record.run} are committed, and none was "
+            "undone. What comes after them is missing (post_migrate, the record of the release). "
+            f"Once the cause is fixed, this does it:\n{again}"
+        ) from error
     return " post_migrate was sent, and the release is recorded."
 
 

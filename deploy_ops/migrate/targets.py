@@ -6,6 +6,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import AmbiguityError, InconsistentMigrationHistory
 from django.db.migrations.executor import MigrationExecutor
 
+from deploy_ops.advice import manage
 from deploy_ops.errors import DatabaseUnavailable, PlanRefused, UsageError
 from deploy_ops.migrate.run import DjangoPlan
 from deploy_ops.redact import redact
@@ -74,6 +75,5 @@ def _find(executor: MigrationExecutor, app: str, prefix: str) -> str:
         reason = f"App '{app}' has no migration that starts with '{prefix}'."
     except AmbiguityError:
         reason = f"App '{app}' has more than one migration that starts with '{prefix}'."
-    raise UsageError(
-        f"{reason} Nothing was changed. See them:\n    python manage.py showmigrations {app}"
-    )
+    see = manage("showmigrations", app, alias=executor.connection.alias)
+    raise UsageError(f"{reason} Nothing was changed. See them:\n{see}")

@@ -10,6 +10,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
+from deploy_ops.advice import manage
 from deploy_ops.databases.base import Invalid
 from deploy_ops.migrate.run import Run
 
@@ -30,7 +31,7 @@ def _unrecorded(run: Run) -> Iterator[CheckMessage]:
         if (step.key in applied) == step.backwards:
             yield Error(
                 f"{step} is not recorded in django_migrations as planned.",
-                hint="Look at it:\n    python manage.py showmigrations",
+                hint=f"Look at it:\n{manage('showmigrations', alias=run.alias)}",
                 id="deploy_ops.V001",
             )
 

@@ -1,8 +1,9 @@
 """Faults at a named step of the journal, in the real process.
 
 KILL_AT=journal:<step>:before|after[:n] ends the process with SIGKILL right before or right after
-the n-th record (default: the first) of that step; `*` counts every step. RAISE_AT takes the same
-form; from there on the journal's file lies on a full disk (/dev/full).
+the n-th record (default: the first) of that step; `*` counts every step. TERMINATE_AT and RAISE_AT
+take the same form: the one sends SIGTERM, and from the other on the journal's file lies on a full
+disk (/dev/full).
 """
 
 import os
@@ -55,7 +56,7 @@ class Fault:
 
 def arm() -> None:
     """Patch the journal as the environment says."""
-    for variable, strike in (("KILL_AT", _kill), ("RAISE_AT", _fill_disk)):
+    for variable, strike in FAULTS.items():
         if variable in os.environ:
             Fault.parse(os.environ[variable], strike).patch(Journal)
 
@@ -64,5 +65,12 @@ def _kill(journal: Journal) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _terminate(journal: Journal) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _fill_disk(journal: Journal) -> None:
     os.dup2(os.open("/dev/full", os.O_WRONLY), journal._descriptor)
+
+
+FAULTS = {"KILL_AT": _kill, "TERMINATE_AT": _terminate, "RAISE_AT": _fill_disk}

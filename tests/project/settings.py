@@ -22,7 +22,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
     *SAMPLE_APPS,
-    *(["tests.project"] if "KILL_AT" in env.ENVIRON or "RAISE_AT" in env.ENVIRON else []),
+    *(["tests.project"] if {"KILL_AT", "TERMINATE_AT", "RAISE_AT"} & set(env.ENVIRON) else []),
 ]
 
 globals().update(

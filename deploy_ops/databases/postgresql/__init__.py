@@ -107,6 +107,12 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
         with self._looking() as connection:
             return writes.writes_since(self._server, connection, Mark.from_json(mark), own_rows)
 
+    def anybody_wrote(self, mark: Json) -> Writes:
+        """Tell whether anybody at all, this process included, changed a row since the mark."""
+        _report_counters(connections[self.alias])
+        with self._looking() as connection:
+            return writes.anybody_wrote(connection, Mark.from_json(mark))
+
     @contextmanager
     def _looking(self) -> Iterator[Connection]:
         """Yield a connection to the live database: during a swap, the one that is let stay."""

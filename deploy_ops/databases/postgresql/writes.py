@@ -52,6 +52,22 @@ def writes_since(
     return Writes(Answer.WROTE, seen, "write-ahead log") if seen else first
 
 
+def anybody_wrote(connection: Connection, mark: Mark) -> Writes:
+    """Tell whether anybody at all, this process included, changed a row since the mark.
+
+    The counters of another session may still be on their way, so that they prove nothing unless
+    there is none: a migration can open sessions of its own.
+    """
+    now = take_mark(connection)
+    if mark.place != now.place:
+        return Writes(Answer.UNKNOWN, {}, "the mark is of another database")
+    if mark.next_xid == now.next_xid and not mark.open_transactions:
+        return Writes(Answer.NOBODY, {}, "no transaction got a number since")
+    if not (mark.is_alone and now.is_alone):
+        return Writes(Answer.UNKNOWN, {}, "others are connected")
+    return _compare(mark, now, {})
+
+
 def _nobody_connected(mark: Mark, now: Mark) -> bool:
     counted, own = now.sessions - mark.sessions, now.own_sessions - mark.own_sessions
     return mark.is_alone and now.is_alone and mark.epoch == now.epoch and counted == own

@@ -319,12 +319,15 @@ def test_a_failed_restore_leaves_nothing(method, database, saved, tmp_path, dama
     else:
         victim.unlink()
     before = portray(database.cluster, database.name)
+    before.pop("analysed")  # by autovacuum, whenever it gets to it
 
     with pytest.raises(RestoreFailed, match="was dropped"):
         restore(method, tmp_path / "dump", saved)
 
     assert database.databases() == [database.name]
-    assert portray(database.cluster, database.name) == before
+    after = portray(database.cluster, database.name)
+    assert after.pop("analysed")
+    assert after == before
 
 
 @postgresql

@@ -32,9 +32,10 @@ def may_be(policy: OnFailure, facts: Facts) -> list[Rung]:
     if not facts.has_lock:
         return []
     rungs = []
-    if facts.failed_left_nothing and not facts.has_applied:
+    if facts.failed_left_nothing and not facts.has_applied and not facts.tried:
         rungs.append(Rung.ROLLED_BACK)
-    if policy in ("auto", "reverse") and facts.failed_left_nothing and facts.obstacles == ():
+    is_lossless = facts.failed_left_nothing and facts.obstacles == ()
+    if policy in ("auto", "reverse") and facts.has_applied and is_lossless:
         rungs.append(Rung.REVERSED)
     is_lawful = facts.accepts_loss or facts.others_wrote in ("nobody", "unknown")
     if policy in ("auto", "restore") and facts.has_backup and is_lawful:

@@ -1,0 +1,244 @@
+"""A step without a transaction that fails or is killed: nothing is said of it that is not known.
+
+Alone, it is answered by the backup. With anybody else connected a person has to look, and the next
+run does not run it again unasked.
+"""
+
+import signal
+from contextlib import closing
+
+import pytest
+
+from tests.drills.portraits import portrait
+
+POSTGRESQL = pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
+HALF = [("first", 10), ("second", 0), ("third", 30)]
+DOUBLED_ONCE = [("first", 20), ("second", 0), ("third", 30)]
+WAYS_TO_END = ["commit", "rollback", "COMMIT", "ROLLBACK", "END"]
+
+
+@pytest.fixture
+def others(project):
+    """A session of somebody else; SQLite knows of others only when they write."""
+    if project.database.vendor == "sqlite":
+        pytest.skip("SQLite has no sessions")
+    # A restore that is tried ends the sessions of others.
+    with closing(project.database.connect()) as connection:
+        connection.execute("SELECT 1")
+        yield connection
+
+
+def kept(project, result):
+    """The failed database that a restore put aside."""
+    return project.database.beside(result["recovery"]["kept"])
+
+
+def needs_a_person(project, run: str, rows) -> None:
+    """Assert that the next run refuses to run the step again, and says how to go on."""
+    again = project.run("safe_migrate", check=4)
+    assert "what that wrote is not known" in again.stderr
+    assert f"python manage.py safe_migrate --resolved {run}" in again.stderr
+    assert rows() == rows.expected
+
+
+class Rows:
+    """The rows that are expected, and a way to read them."""
+
+    def __init__(self, project, app, expected):
+        self.expected = expected
+        self._read = lambda: project.trips(app)
+
+    def __call__(self):
+        return self._read()
+
+
+def test_failed_half_way_with_nobody_else_there_is_restored(deployed):
+    project = deployed("doubled_in_batches", trips=HALF)
+    before = portrait(project.database)
+
+    result = project.json("safe_migrate", check=3)
+
+    assert result["recovery"]["rung"] == "restored"
+    assert portrait(project.database) == before
+    failed = kept(project, result).query(
+        "SELECT purpose, km FROM doubled_in_batches_trip ORDER BY id"
+    )
+    assert failed == DOUBLED_ONCE
+
+
+def test_failed_half_way_with_others_connected_needs_a_person(deployed, others):
+    project = deployed("doubled_in_batches", trips=HALF)
+
+    result = project.json("safe_migrate", check=4)
+
+    message = result["recovery"]["message"]
+    assert result["recovery"]["rung"] == "manual"
+    assert "What doubled_in_batches.0002_double wrote is not known" in message
+    assert project.trips("doubled_in_batches") == DOUBLED_ONCE
+    needs_a_person(project, result["run"], Rows(project, "doubled_in_batches", DOUBLED_ONCE))
+
+
+def test_rows_of_others_meanwhile_stop_the_restore(deployed):
+    project = deployed("doubled_in_batches", trips=HALF)
+    acknowledged = "INSERT INTO doubled_in_batches_trip (purpose, km) VALUES ('of another', 7)"
+    project.env["MEANWHILE"] = f'{{"failing": ["{acknowledged}"]}}'
+
+    result = project.json("safe_migrate", check=4)
+
+    assert result["recovery"]["rung"] == "manual"
+    assert "others" in result["recovery"]["message"]
+    assert project.trips("doubled_in_batches") == [*DOUBLED_ONCE, ("of another", 7)]
+    project.env["MEANWHILE"] = "{}"
+    expected = [*DOUBLED_ONCE, ("of another", 7)]
+    needs_a_person(project, result["run"], Rows(project, "doubled_in_batches", expected))
+
+
+def test_killed_half_way_is_not_run_again_unasked(deployed):
+    project = deployed("doubled_in_batches", trips=HALF)
+    killed = project.run("safe_migrate", env={"MEANWHILE": '{"failing": ["kill"]}'})
+    assert killed.code == -signal.SIGKILL
+    [run] = [path.stem for path in project.runs()]
+
+    needs_a_person(project, run, Rows(project, "doubled_in_batches", DOUBLED_ONCE))
+    needs_a_person(project, run, Rows(project, "doubled_in_batches", DOUBLED_ONCE))
+
+
+def test_resolved_by_a_person_it_goes_on(deployed):
+    project = deployed("doubled_in_batches", trips=HALF)
+    project.run("safe_migrate", env={"MEANWHILE": '{"failing": ["kill"]}'})
+    [run] = [path.stem for path in project.runs()]
+    project.database.execute("UPDATE doubled_in_batches_trip SET km = 10 WHERE purpose = 'first'")
+    project.database.execute("UPDATE doubled_in_batches_trip SET km = 5 WHERE purpose = 'second'")
+
+    project.run("safe_migrate", "--resolved", run, check=0)
+
+    assert project.trips("doubled_in_batches") == [("first", 20), ("second", 10), ("third", 60)]
+
+
+@pytest.mark.xfail(
+    strict=True, reason="resume knows the restores of its own run only, not one by a person"
+)
+def test_restored_by_a_person_it_goes_on(deployed):
+    project = deployed("doubled_in_batches", trips=HALF)
+    before = portrait(project.database)
+    project.run("safe_migrate", env={"MEANWHILE": '{"failing": ["kill"]}'})
+    refused = project.run("safe_migrate", check=4)
+    [line] = [line for line in refused.stderr.splitlines() if "manage.py restore" in line]
+    backup = line.split()[3]
+
+    project.run("restore", backup, "--noinput", "--confirm", project.database.name, check=0)
+    assert portrait(project.database) == before
+
+    again = project.json("safe_migrate", check=3)
+    assert again["recovery"]["rung"] == "restored"
+    assert portrait(project.database) == before
+
+
+@POSTGRESQL
+def test_a_lost_race_for_a_lock_is_not_run_twice(deployed, others):
+    project = deployed("doubled_in_batches", trips=[("first", 10), ("second", 20)])
+    others.execute(
+        "BEGIN; SELECT * FROM doubled_in_batches_trip WHERE purpose = 'second' FOR UPDATE"
+    )
+
+    result = project.json("safe_migrate", "--lock-timeout", "200ms", check=4)
+
+    assert project.trips("doubled_in_batches") == [("first", 20), ("second", 20)]
+    assert "lock timeout" in result["error"]
+    assert "is not known" in result["recovery"]["message"]
+    once = Rows(project, "doubled_in_batches", [("first", 20), ("second", 20)])
+    needs_a_person(project, result["run"], once)
+
+
+def test_deleted_rows_come_back_where_nobody_else_is_there(deployed):
+    project = deployed("deleted_before_a_check")
+    before = portrait(project.database)
+
+    result = project.json("safe_migrate", check=3)
+
+    assert result["recovery"]["rung"] == "restored"
+    assert portrait(project.database) == before
+
+
+def test_deleted_rows_are_in_the_backup_where_others_are_connected(deployed, others, trips):
+    project = deployed("deleted_before_a_check")
+
+    result = project.json("safe_migrate", check=4)
+
+    assert "What deleted_before_a_check.0002_delete_short_trips wrote is not known" in (
+        result["recovery"]["message"]
+    )
+    assert "as they were" not in result["recovery"]["message"]
+    assert project.trips("deleted_before_a_check") == [("Messe", 410)]
+    others.close()
+    restore = ("restore", result["backup"], "--noinput", "--confirm", project.database.name)
+    project.run(*restore, check=0)
+    assert project.trips("deleted_before_a_check") == trips
+
+
+def test_sql_that_commits_for_itself_counts_as_without_transaction(deployed):
+    project = deployed("begins_and_commits")
+    before = portrait(project.database)
+
+    result = project.json("safe_migrate", check=3)
+
+    assert result["recovery"]["rung"] == "restored"
+    assert portrait(project.database) == before
+
+
+def test_sql_that_commits_for_itself_with_others_connected(deployed, others):
+    project = deployed("begins_and_commits")
+
+    result = project.json("safe_migrate", check=4)
+
+    assert "What begins_and_commits.0002_double wrote is not known" in result["recovery"]["message"]
+    doubled = [("Kundentermin", 240), ("Messe", 820)]
+    assert project.trips("begins_and_commits") == doubled
+    needs_a_person(project, result["run"], Rows(project, "begins_and_commits", doubled))
+
+
+@pytest.mark.parametrize("how", WAYS_TO_END)
+def test_code_that_ends_its_transaction_with_nobody_else_there(deployed, how):
+    project = deployed("ends_its_transaction")
+    before = portrait(project.database)
+
+    result = project.json("safe_migrate", check=3, env={"ENDS_BY": how})
+
+    assert result["recovery"]["rung"] in ("restored", "rolled_back")
+    assert portrait(project.database) == before
+
+
+@pytest.mark.parametrize("how", WAYS_TO_END)
+def test_code_that_ends_its_transaction_with_others_connected(deployed, others, how, trips):
+    project = deployed("ends_its_transaction")
+
+    result = project.json("safe_migrate", check=4, env={"ENDS_BY": how})
+
+    assert "What ends_its_transaction.0002_double wrote is not known" in (
+        result["recovery"]["message"]
+    )
+    emptied = [(purpose, 0) for purpose, _ in trips]
+    rows = trips if how.lower() == "rollback" else emptied
+    assert project.trips("ends_its_transaction") == rows
+    needs_a_person(project, result["run"], Rows(project, "ends_its_transaction", rows))
+
+
+@pytest.mark.parametrize("how", ["commit", "COMMIT", "ROLLBACK"])
+def test_code_that_ends_its_transaction_is_told_even_if_it_then_succeeds(deployed, how):
+    project = deployed("ends_its_transaction")
+    before = portrait(project.database)
+
+    result = project.json("safe_migrate", check=3, env={"ENDS_BY": how, "SUCCEEDS": "1"})
+
+    assert portrait(project.database) == before
+    assert "atomic = False" in result["error"]
+
+
+def test_killed_after_it_ended_its_transaction(deployed, trips):
+    project = deployed("ends_its_transaction")
+    env = {"ENDS_BY": "commit", "MEANWHILE": '{"failing": ["kill"]}'}
+    assert project.run("safe_migrate", env=env).code == -signal.SIGKILL
+    [run] = [path.stem for path in project.runs()]
+    emptied = [(purpose, 0) for purpose, _ in trips]
+    project.env["ENDS_BY"] = "commit"
+    needs_a_person(project, run, Rows(project, "ends_its_transaction", emptied))

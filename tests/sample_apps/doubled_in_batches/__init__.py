@@ -1,0 +1,1 @@
+"""Without a transaction around it, code doubles every trip, one commit each."""

@@ -1,0 +1,1 @@
+"""A column is dropped and committed; then a migration fails."""

@@ -1,0 +1,1 @@
+"""A new partitioned table is filled; then a migration fails."""

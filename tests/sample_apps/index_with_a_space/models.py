@@ -1,0 +1,12 @@
+from django.db import models
+
+
+class Trip(models.Model):
+    """A trip."""
+
+    id = models.BigAutoField(primary_key=True)
+    purpose = models.CharField(max_length=200)
+    km = models.PositiveIntegerField()
+
+    class Meta:
+        indexes = [models.Index(100 / models.F("km"), name="Reise je km")]

@@ -1,0 +1,1 @@
+"""Tables, columns and indexes with spaces, umlauts and quotes in their names."""

@@ -1,0 +1,1 @@
+"""Fields and models that both lists of a SeparateDatabaseAndState change."""

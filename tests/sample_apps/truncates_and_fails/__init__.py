@@ -1,0 +1,1 @@
+"""Code empties a table and writes to it; then a migration fails."""

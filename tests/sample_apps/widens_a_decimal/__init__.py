@@ -1,0 +1,1 @@
+"""A decimal gets more digits; then a migration fails."""

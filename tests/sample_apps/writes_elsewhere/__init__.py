@@ -1,0 +1,1 @@
+"""Code that writes to another database too, and then fails."""
