@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, redi
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from deploy_ops.errors import DeployOpsError, Interrupted
@@ -81,7 +81,7 @@ class OpsCommand(BaseCommand, ABC):
         )
         parser.add_argument("--format", default="text", choices=("text", "json"))
         parser.add_argument(
-            "--noinput", action="store_false", dest="interactive", help="never ask, for scripts"
+            "--noinput", "--no-input", action="store_false", dest="interactive", help="never ask, for scripts"
         )
         return parser
 
@@ -90,7 +90,7 @@ class OpsCommand(BaseCommand, ABC):
         """Do the work; return the exit code and what `--format json` prints."""
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run `operate` and leave with its exit code."""
+        """Run `operate` and leave with its exit code; from code, raise CommandError with it."""
         self.as_json = options["format"] == "json"
         self.progress = TerminalProgress(self.tell, sys.stderr.isatty() and not self.as_json)
         try:
@@ -103,8 +103,10 @@ class OpsCommand(BaseCommand, ABC):
             code, result = self._explain(Interrupted("Stopped by the operator."), False)
         if self.as_json:
             self.stdout.write(json.dumps(result, default=str))
+        if code and getattr(self, "_called_from_command_line", False):  # set by BaseCommand
+            sys.exit(code)  # what there is to say has been said, without "CommandError:" before it
         if code:
-            sys.exit(code)
+            raise CommandError(result.get("message") or result["status"], returncode=code)
 
     def _stdout_for_json(self) -> AbstractContextManager[object]:
         """Keep what foreign code prints (a migration) out of the one object on stdout."""

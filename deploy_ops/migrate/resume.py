@@ -7,6 +7,7 @@ vouch for is said to be unknown, and such a migration is not run again before so
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from enum import StrEnum
 
 from django.db import connections
@@ -14,12 +15,13 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
 from deploy_ops.advice import manage
+from deploy_ops.backup.entry import Backup
 from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Backend, Database, Outcome
 from deploy_ops.errors import PartiallyApplied, Unfinished, UnresolvedRun
 from deploy_ops.migrate.apply import text_of
 from deploy_ops.migrate.finish import remember
-from deploy_ops.migrate.journal import Journal, Json, Record
+from deploy_ops.migrate.journal import Journal, Json, Record, unresolved_runs
 from deploy_ops.migrate.leftovers import Before, look_at_leftovers
 from deploy_ops.migrate.run import History, Request
 from deploy_ops.migrate.session import application_name
@@ -56,6 +58,23 @@ def settle(record: Record, request: Request, *, ask: Ask, progress: Progress) ->
     backup = record.last("backed_up")
     kept = f" Its backup is {backup['backup']}." if backup else ""
     progress.say(f"Run {record.run} is resolved: {outcome}{kept}")
+
+
+def resolve_restored(alias: str, backup: Backup) -> None:
+    """Resolve the runs whose leftovers a restore of this backup has taken away.
+
+    A backup from after the run began holds them still, unless it is the run's own.
+    """
+    for record in unresolved_runs(database_for(alias).key()):
+        saved = record.last("backed_up")
+        began = datetime.fromisoformat(str(record.start["at"])) if record.start else None
+        is_own = saved is not None and saved["backup"] == backup.id
+        if is_own or (began is not None and backup.created_at < began):
+            journal = Journal.reopen(record)
+            try:
+                journal.record("resolved", outcome=f"backup {backup.id} was restored.")
+            finally:
+                journal.close()
 
 
 def _what_happened(record: Record, request: Request) -> str:

@@ -60,8 +60,8 @@ def test_half_a_migration_without_transaction_needs_a_person_and_the_message_lea
 
     assert project.database.schema() == schema
     assert project.trips("bad_nonatomic") == TRIPS
-    told = project.run("safe_migrate", check=3).stdout
-    assert "its backup was restored" in told
+    # The way out leads out: the next run goes on, and meets the same broken migration.
+    assert project.json("safe_migrate", check=3)["recovery"]["rung"] == "restored"
 
 
 @pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)

@@ -53,7 +53,8 @@ from deploy_ops.errors import (
 )
 
 KINDS = "before_restore|restoring|verify|failed"
-# Connections that marks were taken on, by token: held, so that no later one is taken for them.
+# Connections that marks were taken on, by token: held, so that no later one is taken for them, as
+# long as Django works with them.
 _MARKED: dict[str, sqlite3.Connection] = {}
 
 
@@ -99,6 +100,8 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
         It changes when another connection commits, and means nothing to any other connection.
         """
         version, connection = self._data_version()
+        for old in [token for token, each in _MARKED.items() if each is not connection]:
+            del _MARKED[old]
         token = secrets.token_hex(8)
         _MARKED[token] = connection
         return {"data_version": version, "connection": token}

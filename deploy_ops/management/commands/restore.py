@@ -10,6 +10,7 @@ from deploy_ops.backup.restore import restore_backup, resume_interrupted
 from deploy_ops.lock import deploy_lock
 from deploy_ops.management.base import Json, OpsCommand
 from deploy_ops.management.confirmation import Confirmation
+from deploy_ops.migrate.resume import resolve_restored
 
 
 class Command(OpsCommand):
@@ -38,4 +39,6 @@ class Command(OpsCommand):
                 return 0, {"status": "ok" if repaired else "nothing_to_do", "repaired": repaired}
             backup = find_backup(alias, options["id"])
             restored = restore_backup(backup, alias=alias, lock=lock, **chosen)
+            if options["into"] is None:
+                resolve_restored(alias, backup)
         return 0, {"status": "ok", "backup": backup.id, **asdict(restored)}

@@ -22,8 +22,8 @@ def run(*words: str, code: int = 0) -> str:
     out = StringIO()
     try:
         call_command("flags", *words, stdout=out, stderr=out)
-    except SystemExit as end:
-        assert end.code == code, out.getvalue()
+    except CommandError as error:
+        assert error.returncode == code, out.getvalue()
     else:
         assert code == 0, out.getvalue()
     return out.getvalue()
