@@ -30,7 +30,7 @@ from deploy_ops.backup.restore_media import (
 )
 from deploy_ops.backup.verification import verify_backup
 from deploy_ops.databases import Database, database_for
-from deploy_ops.databases.base import Counts, Json, Writes
+from deploy_ops.databases.base import Answer, Counts, Json, Writes
 from deploy_ops.errors import RestoreFailed, RestoreRefused, SwapUnfinished
 from deploy_ops.lock import DeployLock
 from deploy_ops.progress import Progress, Silent
@@ -78,7 +78,7 @@ class Restore:  # pylint: disable=too-many-instance-attributes  # the parameters
     alias: str
     lock: DeployLock
     confirm: Callable[[Loss], None]
-    before_swap: Callable[[Database], None]
+    before_swap: Callable[[Database], None] | None
     on_step: Callable[[str, Json], None]
     progress: Progress
     jobs: int
@@ -115,7 +115,7 @@ def restore_backup(  # pylint: disable=too-many-arguments  # each a different ca
     confirm: Callable[[Loss], None],
     jobs: int = 2,
     progress: Progress = Silent(),
-    before_swap: Callable[[Database], None] = lambda database: None,
+    before_swap: Callable[[Database], None] | None = None,
     into: str | None = None,
     in_place: bool = False,
     on_step: Callable[[str, Json], None] = lambda step, facts: None,
@@ -123,7 +123,8 @@ def restore_backup(  # pylint: disable=too-many-arguments  # each a different ca
     """Put a backup back; the database before it is kept under the name in the result.
 
     `confirm` declines by raising. `before_swap` runs when nobody can write any more and stops the
-    exchange by raising; the database it is given can still be looked at. `on_step` hears
+    exchange by raising; the database it is given can still be looked at. Without it the exchange
+    stops if anybody wrote after what `confirm` was shown. `on_step` hears
     restore_started, restored_beside, swap_started, swapped, each before (or right after) what
     cannot be taken back. `into` names a new database instead of the exchange; `in_place` replaces
     the contents without a second database.
@@ -184,8 +185,9 @@ def _beside_and_exchange(work: Restore, plain: Path) -> Restored:
             _restore_database(work, plain, beside)
             _restore_media(work, plain, media)
             views = _compare_views(work, beside)
+            shown = work.database.mark()  # before the counting, so that nothing falls between
             work.confirm(_compared_loss(work, beside, kept))
-            _exchange(work, trace, beside, kept)
+            _exchange(work, trace, beside, kept, shown)
         except SwapUnfinished:
             raise
         except BaseException:
@@ -263,18 +265,34 @@ def _loss(work: Restore, live: Counts, stays_in: str) -> Loss:
     )
 
 
-def _exchange(work: Restore, trace: Trace, beside: str, kept: str) -> None:
+def _exchange(work: Restore, trace: Trace, beside: str, kept: str, shown: Json) -> None:
     database = work.database
 
     def before() -> None:
         work.lock.check()
-        work.before_swap(database)
+        if work.before_swap is None:
+            _stop_if_more_was_written(database, shown)
+        else:
+            work.before_swap(database)
 
     work.lock.check()
     work.on_step("swap_started", {"beside": beside, "kept": kept})
     trace.write(SWAPPING)
     work.progress.say(f"Exchanging the databases; the old one will be {kept}")
     database.swap(beside, kept, before=before)
+
+
+def _stop_if_more_was_written(database: Database, shown: Json) -> None:
+    """Ask behind the closed door, where the answer is final, whether the confirmed loss is all."""
+    writes = database.writes_since(shown, own_rows={})
+    if writes.answer is not Answer.NOBODY:
+        rows = ", ".join(f"{rows} in {table}" for table, rows in writes.rows.items())
+        more = f" Rows inserted, updated or deleted: {rows}." if rows else ""
+        raise RestoreFailed(
+            "More may have been written after it was shown what would be lost "
+            f"({writes.evidence}).{more} The live database was not exchanged, and is open again. "
+            "Stop what writes to it, then restore again."
+        )
 
 
 def _discard(work: Restore, beside: str, media: MediaPaths | None) -> None:

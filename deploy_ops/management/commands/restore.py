@@ -30,6 +30,8 @@ class Command(OpsCommand):
         confirmation.check_options()
         chosen = {name: options[name] for name in ("jobs", "into", "in_place")}
         chosen |= {"confirm": confirmation.ask, "progress": self.progress}
+        if not options["interactive"]:
+            chosen["before_swap"] = lambda database: None  # agreed to beforehand, whatever it is
         with deploy_lock(alias, purpose="restore") as lock:
             if repaired := resume_interrupted(alias):
                 self.tell(repaired)

@@ -2,6 +2,7 @@
 
 import signal
 import stat
+import subprocess
 import time
 
 import pytest
@@ -67,6 +68,23 @@ def test_name_and_host_have_to_be_typed(trips):
     place = declined.stdout.rpartition("type: ")[2].strip()
     trips.run("restore", "latest", input=f"{place}\n", check=0)
     assert towns(trips) == ["Berlin", "Bonn"]
+
+
+def test_what_is_written_after_the_loss_was_shown_stops_the_swap(trips):
+    restoring = trips.start("restore", "latest", stdin=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while "type:" not in trips.output_of(restoring):
+        assert time.monotonic() < deadline and restoring.poll() is None, trips.output_of(restoring)
+        time.sleep(0.05)
+    place = trips.output_of(restoring).split("type:")[1].strip()
+    trips.insert_trips("good_expand", ("acknowledged", 7))
+
+    result = trips.finish(restoring, input=f"{place}\n")
+
+    assert result.code == 1, result
+    assert "More may have been written after it was shown what would be lost" in result.stderr
+    assert towns(trips) == ["Berlin", "Bonn", "Köln", "acknowledged"]
+    assert trips.database.databases() == [trips.database.name]
 
 
 @pytest.mark.parametrize("confirm", [[], ["--confirm", "another"]])
