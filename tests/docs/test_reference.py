@@ -52,7 +52,7 @@ def options_of(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
 
 
 DJANGOS = set(options_of(load_command_class("django.core", "check").create_parser("", "check")))
-COMMON = {"--database", "--format", "--noinput"}
+COMMON = {"--database", "--format", "--noinput", "--no-input"}
 ALL_PARSERS = {typed: each for name in COMMANDS for typed, each in parsers(name).items()}
 
 
