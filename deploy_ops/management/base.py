@@ -81,7 +81,11 @@ class OpsCommand(BaseCommand, ABC):
         )
         parser.add_argument("--format", default="text", choices=("text", "json"))
         parser.add_argument(
-            "--noinput", "--no-input", action="store_false", dest="interactive", help="never ask, for scripts"
+            "--noinput",
+            "--no-input",
+            action="store_false",
+            dest="interactive",
+            help="never ask, for scripts",
         )
         return parser
 

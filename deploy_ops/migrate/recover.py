@@ -15,7 +15,6 @@ from deploy_ops.errors import (
     JournalFailed,
     NotLossless,
     RestoreFailed,
-    StepFailed,
 )
 from deploy_ops.migrate.apply import keys, names, text_of
 from deploy_ops.migrate.ladder import RESTORES, Facts, Rung, choose
@@ -109,12 +108,14 @@ def rolled_back(case: Case) -> Recovery:
 
 def reversed_(case: Case) -> Recovery:
     """Undo what this run recorded, and compare the whole schema with the one before."""
-    run, steps = case.run, tuple(case.run.applied_steps)
+    run, steps, failure = case.run, tuple(case.run.applied_steps), case.run.failure
     try:
         kept = undo(run)
-    except NotLossless as error:
-        raise NotHeld(f"Not reversed: {error}") from error
-    except (StepFailed, DeployOpsError) as error:
+    except DeployOpsError as error:
+        if run.failure and run.failure.remains is Remains.NOTHING:
+            run.failure = failure  # the reverse is undone, so what failed first is what is told
+        if isinstance(error.__cause__, NotLossless):
+            raise NotHeld(f"Not reversed: {error.__cause__}") from error
         raise NotHeld(f"Reversing stopped: {error}") from error
     if difference := schema_difference(run):
         raise NotHeld("Reversed, but the schema differs:\n" + listed(difference))

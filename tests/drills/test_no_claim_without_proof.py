@@ -115,9 +115,6 @@ def test_resolved_by_a_person_it_goes_on(deployed):
     assert project.trips("doubled_in_batches") == [("first", 20), ("second", 10), ("third", 60)]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="resume knows the restores of its own run only, not one by a person"
-)
 def test_restored_by_a_person_it_goes_on(deployed):
     project = deployed("doubled_in_batches", trips=HALF)
     before = portrait(project.database)

@@ -6,14 +6,17 @@ take the same form: the one sends SIGTERM, and from the other on the journal's f
 disk (/dev/full).
 """
 
+import errno
 import os
 import re
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
+from deploy_ops import history
 from deploy_ops.migrate.journal import Journal
 
 
@@ -55,10 +58,16 @@ class Fault:
 
 
 def arm() -> None:
-    """Patch the journal as the environment says."""
+    """Patch the journal, and the history of releases, as the environment says."""
+    if "FULL_DISK_FOR" in os.environ:
+        history.add_line = _no_space_left
     for variable, strike in FAULTS.items():
         if variable in os.environ:
             Fault.parse(os.environ[variable], strike).patch(Journal)
+
+
+def _no_space_left(path: Path, entry: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _kill(journal: Journal) -> None:

@@ -13,6 +13,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 MEDIA_ROOT = env("MEDIA_ROOT")
 DATABASES = {"default": env.db_url("DATABASE_URL")}
 
+FAULTS = {"KILL_AT", "TERMINATE_AT", "RAISE_AT", "FULL_DISK_FOR"}
 SAMPLE_APPS = [
     name if "." in name else f"tests.sample_apps.{name}"
     for name in env.list("SAMPLE_APPS", default=[])
@@ -22,7 +23,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
     *SAMPLE_APPS,
-    *(["tests.project"] if {"KILL_AT", "TERMINATE_AT", "RAISE_AT"} & set(env.ENVIRON) else []),
+    *(["tests.project"] if FAULTS & set(env.ENVIRON) else []),
 ]
 
 globals().update(
