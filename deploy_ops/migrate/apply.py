@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from deploy_ops.errors import JournalFailed, StepFailed
+from deploy_ops.errors import JournalFailed, StepFailed, TransactionEnded
 from deploy_ops.migrate.leftovers import Before, look_at_leftovers, note_before
 from deploy_ops.migrate.plan import Key, Step
 from deploy_ops.migrate.run import Applied, Failure, Remains, Run
@@ -179,7 +179,8 @@ def _failed(run: Run, failure: Failure, error: BaseException | None) -> StepFail
         remains=failure.remains,
         evidence=failure.evidence,
     )
-    return StepFailed(f"{names(failure.steps)} failed: {text_of(error)}")
+    hint = f"\n{TransactionEnded()}" if failure.ended_transaction else ""
+    return StepFailed(f"{names(failure.steps)} failed: {text_of(error)}{hint}")
 
 
 def keys(group: tuple[Step, ...]) -> list[Key]:

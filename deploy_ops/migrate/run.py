@@ -132,11 +132,15 @@ class Remains(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A group of steps that failed, what it left, and the fact that says so."""
+    """A group of steps that failed, what it left, and the fact that says so.
+
+    `ended_transaction`: it was run in a transaction and ended that itself.
+    """
 
     steps: tuple[Step, ...]
     remains: Remains
     evidence: str
+    ended_transaction: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,8 @@ class StepTransaction:
             return self._failed(Remains.NOTHING, "its transaction had not begun")
         if self._is_left:
             self._run.database.transactions.forget(self._number)
-            return self._failed(Remains.UNKNOWN, "it ended the transaction that it was run in")
+            evidence = "it ended the transaction that it was run in"
+            return Failure(self._steps, Remains.UNKNOWN, evidence, ended_transaction=True)
         outcome = self._outcome()
         if outcome is Outcome.ABORTED:
             return self._failed(
