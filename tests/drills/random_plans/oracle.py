@@ -67,6 +67,7 @@ SENTENCES = {
     "next_reads": r"The next run reads it and says what it finds:",
     "journal": r"Journal: (?P<path>\S+)",
     "ways_out": r"Ways out:",
+    "restore": r"    python manage\.py restore (?P<backup>\S+) .*",
     "command": r"    python manage\.py \S.*|    SELECT pg_terminate_backend\(\d+\);",
     "finished_but": r"All migrations are applied and committed, and none was undone\. What comes"
     r" after them is missing \(verification, post_migrate, the record of the release\)\. Once the"

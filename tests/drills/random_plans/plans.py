@@ -216,6 +216,8 @@ def migrations(draw, models: Models, number: int) -> Migration:
         operation = kind(draw, models, f"m{number}.o{len(operations)}")
         if operation is not None:
             operations.append(operation)
+    if not operations:
+        operations.append(add_field(draw, models, f"m{number}.o0"))
     return Migration(number, models.atomic, tuple(operations))
 
 
@@ -235,7 +237,7 @@ def plans(draw, vendor: str) -> Plan:
     """Everything random of one run."""
     models = Models(vendor)
     steps = [draw(migrations(models, n)) for n in range(2, 2 + draw(st.integers(1, 4)))]
-    points = points_of(steps) or ["journal.migration_started.1.after"]
+    points = points_of(steps)
     journal = st.builds(
         "journal.{}.{}.{}".format,
         st.sampled_from(JOURNAL),

@@ -76,4 +76,22 @@ def _run(world: World) -> None:
             break
         ended = world.safe_migrate()
     note(str(ended))
-    oracle.judge(world, ended)
+    said = oracle.judge(world, ended)
+    if ended.code == 4:
+        _follow_the_advice(world, said)
+
+
+def _follow_the_advice(world: World, said: oracle.Said) -> None:
+    """A command that the message names works, or refuses with a sentence."""
+    backups = {match["backup"] for match in said.sentences.get("restore", [])}
+    if world.plan.way_out == "safe_migrate" or not backups:
+        again = world.safe_migrate()
+        is_known = not {"unknown", "partially"} & said.sentences.keys()
+        oracle.judge(world, again) if is_known else oracle.parse(again)
+        return
+    [backup] = backups
+    if world.plan.way_out == "restore":
+        again = world.manage("restore", backup, "--noinput", "--confirm", world.database)
+    else:
+        again = world.manage("backups", "show", backup)
+    assert again.code in (0, 1, 4) and "Traceback" not in again.stdout + again.stderr, again

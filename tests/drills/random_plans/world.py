@@ -33,6 +33,11 @@ def environment(directory: Path, url: str, script: Path | None = None) -> dict[s
     return env | ({"RANDOM_SCRIPT": str(script)} if script else {})
 
 
+def _lines(script: Path) -> list[dict]:
+    path = script.with_suffix(".trace")
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
 @dataclass
 class World:
     """Where a plan is run."""
@@ -80,8 +85,7 @@ class World:
 
     def trace(self) -> list[dict]:
         """What happened, in order."""
-        path = self._script.with_suffix(".trace")
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return _lines(self._script)
 
     @property
     def acknowledged(self) -> list[Deed]:
@@ -121,8 +125,7 @@ class World:
             env = environment(self.directory, self.places.url(twin), script)
             ended = self.commands.run("migrate", "plan", max(committed), "-v", "0", env=env)
             assert ended.code == 0, f"The plan itself does not work: {ended}"
-            lines = script.with_suffix(".trace").read_text().splitlines()
-            failed = {x["deed"] for x in map(json.loads, lines) if x.get("ok") is False}
+            failed = {line["deed"] for line in _lines(script) if line.get("ok") is False}
             homeless += [deed for deed in at_points if deed.number in failed]
         place = self.places.place(twin)
         return homeless + [d for d in rest if not do(d, self.places.vendor, place)]
