@@ -160,7 +160,9 @@ def multiply(point: str, factor: int, in_blocks: bool = False) -> Any:
             for start in range(0, len(ids), BATCH):
                 batch = ids[start : start + BATCH]
                 low, high = batch[0], batch[-1]
-                update = f"UPDATE plan_trip SET km = km * {factor} WHERE id BETWEEN {low} AND {high}"
+                update = (
+                    f"UPDATE plan_trip SET km = km * {factor} WHERE id BETWEEN {low} AND {high}"
+                )
                 if in_blocks:
                     with transaction.atomic(editor.connection.alias):
                         cursor.execute(update)

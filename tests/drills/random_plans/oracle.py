@@ -26,7 +26,7 @@ EVIDENCE = (
 )
 DOUBT = (
     r"(?:it ended the transaction that it was run in|its transaction is \w[\w ]*"
-    r"|it runs without a transaction(?:, and rows were changed meanwhile|, and [\w, ]+ changed)?"
+    r"|it runs without a transaction(?: \(.+\)|, and [\w, ]+ changed)?"
     r"|index \w+ is not as it was before)"
 )
 UNSEEN = (
@@ -72,6 +72,9 @@ SENTENCES = {
     "finished_but": r"All migrations are applied and committed, and none was undone\. What comes"
     r" after them is missing \(verification, post_migrate, the record of the release\)\. Once the"
     r" cause is fixed, this does it:",
+    "finish_again": rf"All migrations of run {RUN} are committed, and none was undone\. What comes"
+    r" after them is missing \(post_migrate, the record of the release\)\. Once the cause is fixed,"
+    r" this does it:",
     "partially": rf"Run {RUN} ended in the middle of {STEPS}, and what that wrote is not known\."
     r" Running it again could do it twice\. Nothing was changed now\.",
     "stopped": r"Stopped by the operator\.",
@@ -96,7 +99,7 @@ PROGRESS = {
     "did_not_end": rf"Run {RUN} did not end \(last step: \w+\)\.",
     "at_work": r"Its session is still at work: .+",
     "resolved": rf"Run {RUN} is resolved: (?P<outcome>it ended before the first migration was begun\."
-    rf"|its backup was restored\.|somebody has looked at what it left\."
+    rf"|its backup was restored\.|backup \S+ was restored\.|somebody has looked at what it left\."
     rf"|{STEPS} is recorded\.(?: post_migrate was sent, and the release is recorded\.)?"
     rf"|{STEPS} has left nothing behind: {EVIDENCE}\.)(?: Its backup is \S+\.)?",
     "exchanging": rf"Exchanging the databases; the old one will be {NAME}",
@@ -164,7 +167,13 @@ def _match(said: Said, text: str, known: dict[str, str]) -> None:
         if names:
             name, match = names[0]
             said.sentences.setdefault(name, []).append(match)
-            is_foreign = name in ("not_reversed", "not_restored", "lost", "stopped_looking", "retried")
+            is_foreign = name in (
+                "not_reversed",
+                "not_restored",
+                "lost",
+                "stopped_looking",
+                "retried",
+            )
 
 
 def judge(world: World, ended: Ended) -> Said:
@@ -200,7 +209,11 @@ def _judge_manual(world: World, said: Said, everything: set[str]) -> None:
     if "schema_equal" in said:
         schema, _ = world.expected(world.before)
         now = world.portrait()
-        made = [line for line in now.differences(schema, ignore=world.failed_deeds) if " in " not in line]
+        made = [
+            line
+            for line in now.differences(schema, ignore=world.failed_deeds)
+            if " in " not in line
+        ]
         assert not made, f"{made}\n{said.ended}"
 
 
@@ -221,7 +234,9 @@ def _compare(world: World, said: Said, committed: set[str], without_signals: boo
     for deed in homeless:
         if deed.token:
             assert deed.token in kept, f"{deed} was acknowledged and is lost\n{said.ended}"
-            assert "reversed" in said and said["reversed"]["kept"], f"{deed}: not told\n{said.ended}"
+            assert (
+                "reversed" in said and said["reversed"]["kept"]
+            ), f"{deed}: not told\n{said.ended}"
     _check_kept(world, said, now)
 
 

@@ -122,7 +122,12 @@ class Postgres:
     def portrait(self, name: str) -> Portrait:
         """All of it."""
         program = self.cluster.bindir / "pg_dump"
-        argv = [program, "--schema-only", f"--exclude-schema={KEPT}", self.cluster.url(name, "postgres")]
+        argv = [
+            program,
+            "--schema-only",
+            f"--exclude-schema={KEPT}",
+            self.cluster.url(name, "postgres"),
+        ]
         text = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30).stdout
         lines = [x for x in text.splitlines() if x and not x.startswith(("--", "\\"))]
         with closing(self.cluster.connect(name)) as session:
@@ -194,12 +199,15 @@ class Sqlite:
     def portrait(self, name: str) -> Portrait:
         """All of it."""
         with closing(sqlite3.connect(name)) as session:
-            query = "SELECT name, tbl_name, coalesce(sql, '') FROM sqlite_master ORDER BY type, name"
+            query = (
+                "SELECT name, tbl_name, coalesce(sql, '') FROM sqlite_master ORDER BY type, name"
+            )
             objects = session.execute(query).fetchall()
             tables = [name for name, table, text in objects if text.startswith("CREATE TABLE")]
             rows = {table: self._rows(session, table) for table in tables}
         schema = [
-            f"{name}: {text}" for name, table, text in objects
+            f"{name}: {text}"
+            for name, table, text in objects
             if not table.startswith(KEPT) and table != "sqlite_sequence"
         ]
         kept = {table: found for table, found in rows.items() if table.startswith(KEPT)}

@@ -49,9 +49,7 @@ def places(request, commands, tmp_path_factory):
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("chunk", [f"seed{number}" for number in CHUNKS])
-def test_nothing_acknowledged_is_lost_and_nothing_said_is_false(
-    chunk, places, commands, tmp_path
-):
+def test_nothing_acknowledged_is_lost_and_nothing_said_is_false(chunk, places, commands, tmp_path):
     @seed(int(chunk.removeprefix("seed")))
     @settings(
         max_examples=A_CHUNK,

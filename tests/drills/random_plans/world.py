@@ -139,7 +139,8 @@ class World:
         last = {line["point"]: n for n, line in enumerate(trace) if "point" in line}
         numbers = {f"m{int(name[:4])}." for name in committed}
         points = {
-            n: point for point, n in last.items()
+            n: point
+            for point, n in last.items()
             if point.startswith(tuple(numbers)) and "back_" not in point
         }
         at_points, rest = [], []

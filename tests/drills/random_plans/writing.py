@@ -66,6 +66,4 @@ def source(migration: Migration, previous: str) -> str:
     lines = [f"        {operation.source},\n" for operation in migration.operations]
     text = "".join(lines)
     imports = "from django.contrib.postgres import operations\n" if "operations.Add" in text else ""
-    return STEP.format(
-        imports=imports, atomic=migration.atomic, previous=previous, operations=text
-    )
+    return STEP.format(imports=imports, atomic=migration.atomic, previous=previous, operations=text)
