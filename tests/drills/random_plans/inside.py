@@ -9,11 +9,13 @@ line, so that it is known after a kill.
 import json
 import os
 import signal
+import sqlite3
 import sys
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from django.db import connections
 
 from deploy_ops.migrate.journal import Journal
@@ -66,13 +68,18 @@ class Script:
             self.note(deed=deed.number, ok=do(deed, self.vendor, self.place))
 
     def _begin(self, deed: Deed) -> None:
-        """Leave the transaction open; the next point but two commits it."""
+        """Leave the transaction open; the end of the migration commits it."""
         try:
             session = connect(self.vendor, self.place)
+        except psycopg.Error:  # the door is closed for a swap
+            self.note(deed=deed.number, ok=False)
+            return
+        try:
             session.autocommit = False
             session.execute(deed.statement(self.vendor))
             self.open[deed.number] = session
-        except Exception:
+        except psycopg.Error:
+            session.close()
             self.note(deed=deed.number, ok=False)
 
     def commit_open(self) -> None:
@@ -80,10 +87,10 @@ class Script:
         for number, session in self.open.items():
             try:
                 session.commit()
-                session.close()
                 self.note(deed=number, ok=True)
-            except Exception:
+            except psycopg.Error:  # ended by a swap
                 self.note(deed=number, ok=False)
+            session.close()
         self.open.clear()
 
     def release(self) -> None:
@@ -109,13 +116,14 @@ class Script:
                 cursor.execute(STRIKES[kind])
 
     def _lock(self) -> None:
+        session = connect(self.vendor, self.place)
         try:
-            session = connect(self.vendor, self.place)
             session.execute("BEGIN IMMEDIATE" if self.vendor == "sqlite" else "BEGIN")
             session.execute(LOCKED[self.vendor])
             self.locks.append(session)
             self.note(locked=True)
-        except Exception:
+        except (psycopg.Error, sqlite3.Error):
+            session.close()
             self.note(locked=False)
 
 
@@ -194,12 +202,12 @@ def _record_with_points(record: Any) -> Any:
     @wraps(record)
     def recorded(journal: Journal, step: str, **facts: Any) -> None:
         seen[step] = seen.get(step, 0) + 1
-        if step in ("migration_retried", "migration_failed"):
+        if step in ("migration_retried", "migration_failed", "migration_applied"):
             SCRIPT.release()
         SCRIPT.pass_by(f"journal.{step}.{seen[step]}.before")
         record(journal, step, **facts)
         SCRIPT.pass_by(f"journal.{step}.{seen[step]}.after")
-        if step in ("migration_failed", "migration_applied"):
+        if step in ("migration_failed", "migration_applied", "recovered", "finished"):
             SCRIPT.commit_open()
 
     return recorded
