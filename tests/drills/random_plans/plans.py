@@ -16,7 +16,6 @@ class Operation:
     source: str
     destroys: tuple[str, ...] = ()
     batches: int = 0
-    needs_no_transaction: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def add_index(draw, models: Models, point: str) -> Operation:
     index = f'models.Index(fields=["km"], name="plan_ix_{number}")'
     if models.vendor == "postgresql" and not models.atomic and draw(st.booleans()):
         source = f'operations.AddIndexConcurrently("trip", {index})'
-        return Operation(source, needs_no_transaction=True)
+        return Operation(source)
     return Operation(f'migrations.AddIndex("trip", {index})')
 
 
