@@ -1,0 +1,95 @@
+"""Random migrations, failures, kills and strangers: no acknowledged row lost, no false sentence.
+
+RANDOM_RUNS is the number of runs over all three databases (300), RANDOM_SEED where they begin (0);
+both are in the id of a test that fails, and hypothesis prints the plan and a blob that repeats it.
+"""
+
+import os
+import signal
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, note, seed, settings
+
+from tests.drills.random_plans import oracle
+from tests.drills.random_plans.commands import CommandServer
+from tests.drills.random_plans.places import Postgres, Sqlite, prepare
+from tests.drills.random_plans.plans import plans
+from tests.drills.random_plans.world import World, environment
+from tests.drills.random_plans.writing import write_app
+
+RUNS = int(os.environ.get("RANDOM_RUNS", "300"))
+SEED = int(os.environ.get("RANDOM_SEED", "0"))
+KINDS = ["sqlite", "pg15", "pg18"]
+A_CHUNK = 25
+CHUNKS = range(SEED, SEED + -(-RUNS // (A_CHUNK * len(KINDS))))
+MOST_KILLS = 4
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory):
+    server = CommandServer(tmp_path_factory.mktemp("commands"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def places(request, commands, tmp_path_factory):
+    """The first release, deployed once, with rows; runs get copies."""
+    directory = tmp_path_factory.mktemp("first_release")
+    if request.param == "sqlite":
+        found = Sqlite(directory)
+    else:
+        found = Postgres(request.getfixturevalue(f"{request.param}_cluster"))
+    write_app(directory)
+    ended = commands.run("migrate", env=environment(directory, found.url(found.base)))
+    assert ended.code == 0, ended
+    prepare(found)
+    return found
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("chunk", [f"seed{number}" for number in CHUNKS])
+def test_nothing_acknowledged_is_lost_and_nothing_said_is_false(chunk, places, commands, tmp_path):
+    @seed(int(chunk.removeprefix("seed")))
+    @settings(
+        max_examples=A_CHUNK,
+        database=None,
+        deadline=None,
+        print_blob=True,
+        phases=[Phase.generate, *([Phase.shrink] if os.environ.get("RANDOM_SHRINK") else [])],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(plan=plans(places.vendor))
+    def run(plan):
+        with World(plan, places, commands, tmp_path / "project") as world:
+            _run(world)
+
+    run()
+
+
+def _run(world: World) -> None:
+    ended = world.safe_migrate()
+    for _ in range(MOST_KILLS):
+        if ended.code != -signal.SIGKILL:
+            break
+        ended = world.safe_migrate()
+    note(str(ended))
+    said = oracle.judge(world, ended)
+    if ended.code == 4:
+        _follow_the_advice(world, said)
+
+
+def _follow_the_advice(world: World, said: oracle.Said) -> None:
+    """A command that the message names works, or refuses with a sentence."""
+    backups = {match["backup"] for match in said.sentences.get("restore", [])}
+    if world.plan.way_out == "safe_migrate" or not backups:
+        again = world.safe_migrate()
+        is_known = not {"unknown", "partially"} & said.sentences.keys()
+        oracle.judge(world, again) if is_known else oracle.parse(again)
+        return
+    [backup] = backups
+    if world.plan.way_out == "restore":
+        again = world.manage("restore", backup, "--noinput", "--confirm", world.database)
+    else:
+        again = world.manage("backups", "show", backup)
+    assert again.code in (0, 1, 4) and "Traceback" not in again.stdout + again.stderr, again
