@@ -84,6 +84,8 @@ def _follow_the_advice(world: World, said: oracle.Said) -> None:
     backups = {match["backup"] for match in said.sentences.get("restore", [])}
     if world.plan.way_out == "safe_migrate" or not backups:
         again = world.safe_migrate()
+        if again.code == -signal.SIGKILL:
+            return  # killed by the plan before it could say anything
         is_known = not {"unknown", "partially"} & said.sentences.keys()
         oracle.judge(world, again) if is_known else oracle.parse(again)
         return
