@@ -21,6 +21,7 @@ from deploy_ops.backup.interrupted import (
     resume_interrupted,
     traced,
 )
+from deploy_ops.backup.manifest import Manifest
 from deploy_ops.backup.restore_media import (
     MediaPaths,
     check_media,
@@ -92,7 +93,7 @@ class Restore:  # pylint: disable=too-many-instance-attributes  # the parameters
         return engine_for(self.alias)
 
     @property
-    def manifest(self) -> Json:
+    def manifest(self) -> Manifest:
         """The manifest of the backup."""
         return self.backup.manifest
 
@@ -118,7 +119,7 @@ def restore_backup(  # pylint: disable=too-many-arguments  # each a different ca
     cannot be taken back. `into` names a new database instead of the exchange; `in_place` replaces
     the contents without a second database.
 
-    Raises RestoreRefused, BackupCorrupt, RestoreFailed; SwapUnfinished if a person must look.
+    Raises RestoreRefused, BackupCorrupt, BackupUntrusted, RestoreFailed; SwapUnfinished if a person must look.
     """
     work = Restore(backup, alias, lock, confirm, before_swap, on_step, progress, jobs)
     _verify(work)
@@ -156,7 +157,7 @@ def _into(work: Restore, plain: Path, into: str) -> Restored:
     _restore_database(work, plain, into)
     _compare(work, work.engine.count_rows(into), into)
     work.on_step("restored_beside", {"beside": into})
-    uploads = " The uploads in it are left out." if work.manifest["media"] else ""
+    uploads = " The uploads in it are left out." if work.manifest.media else ""
     work.progress.say(
         f"Backup {work.backup.id} is restored into {into}; nothing was exchanged.{uploads}"
     )
@@ -166,7 +167,7 @@ def _into(work: Restore, plain: Path, into: str) -> Restored:
 def _beside_and_exchange(work: Restore, plain: Path) -> Restored:
     beside = work.engine.name_beside(f"restoring_{work.stamp}")
     kept = work.engine.name_beside(f"before_restore_{work.stamp}")
-    media = media_paths(work.stamp) if work.manifest["media"] else None
+    media = media_paths(work.stamp) if work.manifest.media else None
     with traced(work.alias, work.backup.id, beside, kept, media) as trace:
         work.on_step("restore_started", {"backup": work.backup.id, "beside": beside})
         try:
@@ -212,12 +213,12 @@ def _compare(work: Restore, found: tuple[Counts, Counts], name: str) -> None:
     counts, sequences = found
     differences = [
         f"{table}: {counts.get(table, 'no table')} rows, {rows} in the backup"
-        for table, rows in work.manifest["counts"].items()
+        for table, rows in work.manifest.counts.items()
         if counts.get(table) != rows
     ]
     differences += [
         f"{sequence}: at {sequences.get(sequence, 'no sequence')}, {position} in the backup"
-        for sequence, position in work.manifest["sequences"].items()
+        for sequence, position in work.manifest.sequences.items()
         if sequences.get(sequence, position - 1) < position
     ]
     if differences:
@@ -229,8 +230,8 @@ def _compare(work: Restore, found: tuple[Counts, Counts], name: str) -> None:
 
 
 def _loss(work: Restore, live: Counts, stays_in: str) -> Loss:
-    then, identity = work.manifest["mark"], work.engine.identify()
-    counts = work.manifest["counts"]
+    then, identity = work.manifest.mark, work.engine.identify()
+    counts = work.manifest.counts
     rows = {name: live.get(name, 0) - counts.get(name, 0) for name in {*live, *counts}}
     return Loss(
         place=identity.place,
@@ -288,7 +289,7 @@ def _in_place(work: Restore, plain: Path) -> Restored:
     engine.restore_in_place(plain / "database", work.manifest, progress=work.progress)
     work.on_step("swapped", {"kept": None})
     _compare(work, engine.count_rows(identity.name), identity.name)
-    uploads = ", without the uploads in it" if work.manifest["media"] else ""
+    uploads = ", without the uploads in it" if work.manifest.media else ""
     work.progress.say(
         f"{identity.place} is now backup {work.backup.id}{uploads}. What was there before:\n"
         f"    python manage.py restore {safety.id} --in-place"

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
-from deploy_ops.backup.catalog import opened
+from deploy_ops.backup.catalog import opened, require_usable
 from deploy_ops.backup.engines import engine_for
 from deploy_ops.backup.engines.base import Counts, Engine
 from deploy_ops.backup.entry import PINNED, VERIFIED, Backup, Level
@@ -49,8 +50,10 @@ def verify_backup(
     """Prove a backup up to a level; the engine and scratch database are those of the alias.
 
     Raises BackupCorrupt with everything that was found, and notes that; what cannot be tried
-    (no key, no CREATEDB, no room) raises its own error and says nothing about the backup.
+    (no key, no CREATEDB, no room) raises its own error and says nothing about the backup. One
+    that is not proven to be ours is not touched: BackupUntrusted.
     """
+    require_usable(backup, alias)
     progress.say(f"Verifying backup {backup.id}: {level}")
     try:
         pending = _verify(backup, level, alias, jobs, progress)
@@ -66,7 +69,8 @@ def _verify(
 ) -> tuple[str, ...]:
     if backup.is_here:
         _compare(backup, _check_sizes(backup))
-    if level.rank >= Level.HASH.rank:
+    is_fetched = level.rank >= Level.READ.rank and not backup.is_here  # and hashed on the way
+    if level.rank >= Level.HASH.rank and not is_fetched:
         _compare(backup, _check_hashes(backup))
     if level.rank >= Level.READ.rank:
         return _read(backup, level, alias, jobs, progress)
@@ -86,14 +90,14 @@ def _read(
         engine.read_through(directory / "database")
         if level is not Level.RESTORE:
             return ()
-        with _scratch_database(engine, backup, jobs, progress) as name:
+        with _scratch_database(engine, backup, directory, jobs, progress) as name:
             _compare(backup, _check_rows(engine, backup, name))
             return _check_migrations(alias, backup, name)
 
 
 @contextmanager
 def _scratch_database(
-    engine: Engine, backup: Backup, jobs: int, progress: Progress
+    engine: Engine, backup: Backup, directory: Path, jobs: int, progress: Progress
 ) -> Iterator[str]:
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}_{secrets.token_hex(2)}"
     name = engine.name_beside(f"verify_{stamp}")
@@ -103,13 +107,12 @@ def _scratch_database(
             + "\n".join(problems)
             + "\nNothing was changed."
         )
-    with opened(backup) as directory:
-        try:
-            engine.restore_beside(
-                directory / "database", backup.manifest, name=name, jobs=jobs, progress=progress
-            )
-        except RestoreFailed as error:
-            raise BackupCorrupt(f"It cannot be restored: {error}") from error
+    try:
+        engine.restore_beside(
+            directory / "database", backup.manifest, name=name, jobs=jobs, progress=progress
+        )
+    except RestoreFailed as error:
+        raise BackupCorrupt(f"It cannot be restored: {error}") from error
     try:
         yield name
     finally:
@@ -117,7 +120,7 @@ def _scratch_database(
 
 
 def _check_sizes(backup: Backup) -> list[str]:
-    files, directory = backup.manifest["files"], backup.directory
+    files, directory = backup.manifest.files, backup.directory
     found = set(paths_in(directory))
     marks = {path.name for path in directory.iterdir() if path.is_file()}
     problems = [f"{path} is missing" for path in sorted(files.keys() - found)]
@@ -125,16 +128,16 @@ def _check_sizes(backup: Backup) -> list[str]:
     problems += [f"{name} is not in the manifest" for name in sorted(marks - MARKS)]
     for path in sorted(files.keys() & found):
         size = (directory / path).lstat().st_size
-        if (directory / path).is_symlink() or size != files[path]["size"]:
-            problems.append(f"{path} has {size} bytes, recorded are {files[path]['size']}")
+        if (directory / path).is_symlink() or size != files[path].size:
+            problems.append(f"{path} has {size} bytes, recorded are {files[path].size}")
     return problems
 
 
 def _check_hashes(backup: Backup) -> list[str]:
-    recorded = {path: facts["sha256"] for path, facts in backup.manifest["files"].items()}
+    recorded = {path: saved.sha256 for path, saved in backup.manifest.files.items()}
     problems = []
     if backup.is_here:
-        found = {path: facts["sha256"] for path, facts in describe_files(backup.directory).items()}
+        found = {path: saved.sha256 for path, saved in describe_files(backup.directory).items()}
         problems += [f"{path} was changed" for path in recorded if found[path] != recorded[path]]
     if backup.is_copied and (remote := remote_storage()):
         for path, sha256 in recorded.items():
@@ -146,9 +149,9 @@ def _check_hashes(backup: Backup) -> list[str]:
 def _check_rows(engine: Engine, backup: Backup, name: str) -> list[str]:
     counts, sequences = engine.count_rows(name)
     return [
-        *_differences("rows", counts, backup.manifest["counts"], at_least=False),
+        *_differences("rows", counts, backup.manifest.counts, at_least=False),
         # Sequences are not part of the snapshot, so they may be ahead of it.
-        *_differences("sequence value", sequences, backup.manifest["sequences"], at_least=True),
+        *_differences("sequence value", sequences, backup.manifest.sequences, at_least=True),
     ]
 
 
@@ -165,7 +168,7 @@ def _differences(what: str, found: Counts, recorded: Counts, *, at_least: bool) 
 
 def _check_migrations(alias: str, backup: Backup, name: str) -> tuple[str, ...]:
     """Compare the recorded migrations; return those of this code that would be pending."""
-    recorded = {tuple(key) for key in backup.manifest["migrations"]}
+    recorded = set(backup.manifest.migrations)
     with _temporary_alias(alias, name) as scratch:
         recorder = MigrationRecorder(connections[scratch])
         found = set(recorder.applied_migrations())

@@ -197,7 +197,7 @@ def _prove_nobody_wrote(case: Case, engine: Engine) -> None:
 def _writes(case: Case, backup: Backup, engine: Engine) -> Writes:
     """Ask who wrote; the counters of a session that has just ended arrive a moment later."""
     for _ in range(COUNTERS_TRIES):
-        writes = engine.writes_since(backup.manifest["mark"], own_rows=case.run.own_rows)
+        writes = engine.writes_since(backup.manifest.mark, own_rows=case.run.own_rows)
         if writes.answer is not Answer.UNKNOWN:
             break
         time.sleep(COUNTERS_PAUSE_SECONDS)

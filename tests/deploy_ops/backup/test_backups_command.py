@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deploy_ops.backup.manifest import open_sealed, seal
+from tests.deploy_ops.backup.manifests import forged
 
 
 @pytest.fixture
@@ -24,10 +24,8 @@ def backup(project, *argv) -> str:
 def age(project, backup_id, days):
     """Date a backup back, in a manifest that is sound."""
     path = project.backups_dir / backup_id / "manifest.json"
-    fields = open_sealed(path.read_bytes())
-    del fields["checksum"]
-    moment = datetime.now(UTC) - timedelta(days=days)
-    path.write_bytes(seal(fields | {"started_at": moment.isoformat(timespec="seconds")}))
+    moment = (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="seconds")
+    path.write_bytes(forged(path.read_bytes(), started_at=moment))
 
 
 def listed(project):

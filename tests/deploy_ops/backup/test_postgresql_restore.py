@@ -1,5 +1,7 @@
 """Restores beside: everything comes back, what cannot work is refused before anything is touched."""
 
+from dataclasses import replace
+
 import pytest
 
 from deploy_ops.backup.engines import engine_for
@@ -54,7 +56,7 @@ def test_everything_comes_back_field_by_field(engine, database, saved, tmp_path)
     for part in before:
         assert restored[part] == before[part], part
     assert restored.keys() == before.keys()
-    assert engine.count_rows(name) == (saved["counts"], saved["sequences"])
+    assert engine.count_rows(name) == (saved.counts, saved.sequences)
 
 
 @postgresql
@@ -133,7 +135,7 @@ def test_to_a_newer_major_the_backup_fits_and_owners_are_left_out(
         listener = Silent()
         listener.say = said.append
         engine.restore_beside(tmp_path / "dump", saved, name="newcomer", jobs=2, progress=listener)
-        assert engine.count_rows("newcomer") == (saved["counts"], saved["sequences"])
+        assert engine.count_rows("newcomer") == (saved.counts, saved.sequences)
         assert any("roles there: app, reader" in line for line in said)
     finally:
         pg18_cluster.drop_databases("newcomer")
@@ -168,7 +170,7 @@ def test_nothing_stands_in_the_way_of_an_ordinary_restore(engine, saved):
 
 @postgresql_15
 def test_a_backup_of_another_database_needs_into(engine, saved):
-    other = saved | {"database": saved["database"] | {"name": "other"}}
+    other = replace(saved, database=replace(saved.database, name="other"))
 
     [problem] = engine.check_restore(other)
 
@@ -178,7 +180,7 @@ def test_a_backup_of_another_database_needs_into(engine, saved):
 
 @postgresql_15
 def test_a_backup_of_another_server_needs_into(engine, saved):
-    other = saved | {"database": saved["database"] | {"system_identifier": "1"}}
+    other = replace(saved, database=replace(saved.database, system_identifier="1"))
 
     [problem] = engine.check_restore(other)
 
@@ -194,7 +196,7 @@ def test_a_name_that_is_taken_is_refused(engine, saved):
 
 @postgresql_15
 def test_a_backup_of_sqlite_is_refused(engine, saved):
-    sqlite = saved | {"database": saved["database"] | {"engine": "sqlite"}}
+    sqlite = replace(saved, database=replace(saved.database, engine="sqlite"))
 
     [problem] = engine.check_restore(sqlite)
 
@@ -246,7 +248,7 @@ def test_a_subscription_is_named(engine, database, saved):
 
 @postgresql_15
 def test_a_role_that_is_gone_is_named(engine, saved):
-    saved["extra"]["roles"].append("left_the_company")
+    saved.extra["roles"].append("left_the_company")
 
     [problem] = engine.check_restore(saved)
 
@@ -256,7 +258,7 @@ def test_a_role_that_is_gone_is_named(engine, saved):
 @postgresql_15
 def test_owners_we_cannot_give_back_are_named(engine, database, saved):
     some_role(database.cluster, "accounting")
-    saved["extra"]["owners"].append("accounting")
+    saved.extra["owners"].append("accounting")
 
     [problem] = engine.check_restore(saved)
 
@@ -269,7 +271,7 @@ def test_owners_we_cannot_give_back_are_named(engine, database, saved):
     [("no_such_thing", "is not installed on the server"), ("pg_stat_statements", "superuser")],
 )
 def test_extensions_that_cannot_be_created_are_named(engine, saved, extension, words):
-    saved["extra"]["extensions"][extension] = "1.10"
+    saved.extra["extensions"][extension] = "1.10"
 
     [problem] = engine.check_restore(saved)
 
@@ -295,7 +297,7 @@ def test_a_superusers_session_in_the_way_is_named(engine, database, saved):
 
 @postgresql_15
 def test_a_disk_too_small_is_told(engine, database, saved, as_role):
-    saved["database"]["size_bytes"] = 10**15
+    saved = replace(saved, database=replace(saved.database, size_bytes=10**15))
     as_role("postgres")  # may ask where the server keeps its data
 
     [problem] = engine.check_restore(saved)

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from django.db import connections
@@ -21,6 +22,7 @@ from deploy_ops.errors import (
     RestoreRefused,
 )
 from deploy_ops.progress import Silent
+from tests.deploy_ops.backup.manifests import manifest_of
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 STAMP = "20260131T020000Z"
@@ -43,8 +45,7 @@ def dumped(engine, tmp_path):
     directory = tmp_path / "dumped"
     directory.mkdir(mode=0o700)
     snapshot = engine.dump(directory, jobs=1, progress=Silent())
-    identity = {"engine": "sqlite", "size_bytes": 10_000}
-    return directory, {"database": identity, "extra": snapshot.extra}, snapshot
+    return directory, manifest_of(engine.identify(), snapshot), snapshot
 
 
 def restore(engine, dumped, kind="restoring"):
@@ -399,10 +400,10 @@ def test_a_swap_after_which_somebody_wrote_keeps_all_three(engine, trips, dumped
 
 def test_what_stands_in_the_way_is_told_before(engine, trips, dumped, monkeypatch):
     directory, manifest, _ = dumped
-    foreign = manifest | {"database": {"engine": "postgresql", "size_bytes": 1}}
+    foreign = replace(manifest, database=replace(manifest.database, engine="postgresql"))
     assert engine.check_restore(manifest) == []
     assert "is of postgresql" in engine.check_restore(foreign)[0]
     taken = engine.check_restore(manifest, into=trips.path.name)
     assert taken == [f"{trips.path} exists; choose another name."]
-    huge = manifest | {"database": manifest["database"] | {"size_bytes": 10**18}}
+    huge = replace(manifest, database=replace(manifest.database, size_bytes=10**18))
     assert "MB free, and the restore needs" in engine.check_restore(huge)[0]

@@ -20,6 +20,7 @@ from deploy_ops.backup.engines.postgresql import (
     swap,
     writes,
 )
+from deploy_ops.backup.manifest import Manifest
 from deploy_ops.postgresql import Connection, Server, scalar, server_of, system_identifier
 from deploy_ops.progress import Progress
 
@@ -91,12 +92,12 @@ class PostgresqlEngine(Engine):
         """Read a dump to its last byte as a restore would; raises BackupCorrupt."""
         archive.read_through(directory)
 
-    def check_restore(self, manifest: Json, *, into: str | None = None) -> list[str]:
+    def check_restore(self, manifest: Manifest, *, into: str | None = None) -> list[str]:
         """Look for what would make the restore beside and the exchange fail."""
         return checks.check_restore(self._server, manifest, into=into)
 
     def restore_beside(
-        self, directory: Path, manifest: Json, *, name: str, jobs: int, progress: Progress
+        self, directory: Path, manifest: Manifest, *, name: str, jobs: int, progress: Progress
     ) -> None:
         """Create database `name` from the dump; raises RestoreFailed, and then it is gone again."""
         load.restore_beside(
@@ -142,11 +143,11 @@ class PostgresqlEngine(Engine):
         with self._server.maintenance(application_name="deploy_ops/list") as connection:
             return names.databases_beside(connection, self._server.dbname)
 
-    def check_in_place(self, manifest: Json) -> list[str]:
+    def check_in_place(self, manifest: Manifest) -> list[str]:
         """Look for what would make the restore in place fail."""
         return checks.check_in_place(self._server, manifest)
 
-    def restore_in_place(self, directory: Path, manifest: Json, *, progress: Progress) -> None:
+    def restore_in_place(self, directory: Path, manifest: Manifest, *, progress: Progress) -> None:
         """Replace the contents of the live database in one transaction; raises RestoreFailed."""
         connections[self.alias].close()
         in_place.restore_in_place(self._server, directory, progress=progress)

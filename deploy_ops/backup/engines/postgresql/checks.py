@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import psycopg
 
-from deploy_ops.backup.engines.base import Json
 from deploy_ops.backup.engines.postgresql import names, properties
 from deploy_ops.backup.engines.postgresql.disk import free_bytes
 from deploy_ops.backup.engines.postgresql.facts import USER_TABLE
 from deploy_ops.backup.engines.postgresql.load import is_same_cluster, wanted_properties
 from deploy_ops.backup.engines.postgresql.programs import find_program
+from deploy_ops.backup.manifest import Manifest
 from deploy_ops.conf import conf
 from deploy_ops.errors import ProgramError
 from deploy_ops.postgresql import Connection, Server, scalar
@@ -88,12 +88,10 @@ def _locks(connection: Connection) -> Iterator[str]:
         )
 
 
-def check_restore(server: Server, manifest: Json, *, into: str | None) -> list[str]:
+def check_restore(server: Server, manifest: Manifest, *, into: str | None) -> list[str]:
     """Look for what would make the restore beside and the exchange fail."""
-    if manifest["database"]["engine"] != "postgresql":
-        return [
-            f"The backup is of {manifest['database']['engine']}, and the database is PostgreSQL."
-        ]
+    if manifest.database.engine != "postgresql":
+        return [f"The backup is of {manifest.database.engine}, and the database is PostgreSQL."]
     with server.maintenance(application_name="deploy_ops/preflight") as connection:
         problems = [*_versions(connection, manifest), *_creating(connection)]
         problems += [*_surroundings(connection, manifest), *_disk(connection, manifest)]
@@ -104,7 +102,7 @@ def check_restore(server: Server, manifest: Json, *, into: str | None) -> list[s
         return problems + _exchange(connection, server, manifest)
 
 
-def check_in_place(server: Server, manifest: Json) -> list[str]:
+def check_in_place(server: Server, manifest: Manifest) -> list[str]:
     """Look for what would make the restore in place fail."""
     with server.maintenance(application_name="deploy_ops/preflight") as connection:
         problems = [*_versions(connection, manifest), *_missing(connection, "psql")]
@@ -113,8 +111,8 @@ def check_in_place(server: Server, manifest: Json) -> list[str]:
         return problems + [*_owned(connection, server.dbname)]
 
 
-def _versions(connection: Connection, manifest: Json) -> Iterator[str]:
-    source, target = manifest["database"]["server_version"], connection.info.server_version
+def _versions(connection: Connection, manifest: Manifest) -> Iterator[str]:
+    source, target = manifest.database.server_version, connection.info.server_version
     if target // 10000 < source // 10000:
         yield (
             f"The backup is of PostgreSQL {source // 10000}, the server is {target // 10000}, and "
@@ -122,7 +120,7 @@ def _versions(connection: Connection, manifest: Json) -> Iterator[str]:
         )
         return
     yield from _missing(connection, "pg_restore")
-    dumped_by = int(manifest["versions"]["pg_dump"].split(".")[0])
+    dumped_by = int(manifest.versions["pg_dump"].split(".")[0])
     if dumped_by > target // 10000:
         yield (
             f"The backup was written by pg_dump {dumped_by}, which pg_restore {target // 10000} of "
@@ -141,8 +139,8 @@ def _creating(connection: Connection) -> Iterator[str]:
         )
 
 
-def _surroundings(connection: Connection, manifest: Json) -> Iterator[str]:
-    extra = manifest["extra"]
+def _surroundings(connection: Connection, manifest: Manifest) -> Iterator[str]:
+    extra = manifest.extra
     is_super = scalar(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
     for name, version in extra["extensions"].items():
         yield from _extension(connection, name, version, bool(is_super))
@@ -178,9 +176,9 @@ def _extension(connection: Connection, name: str, version: str, is_super: bool) 
         )
 
 
-def _disk(connection: Connection, manifest: Json) -> Iterator[str]:
+def _disk(connection: Connection, manifest: Manifest) -> Iterator[str]:
     free = free_bytes(connection)
-    needed = int(manifest["database"]["size_bytes"] * SPACE)
+    needed = int(manifest.database.size_bytes * SPACE)
     if free is not None and free < needed:
         yield (
             f"The restored database needs about {needed / 1e6:.0f} MB beside the live one, and "
@@ -188,7 +186,7 @@ def _disk(connection: Connection, manifest: Json) -> Iterator[str]:
         )
 
 
-def _exchange(connection: Connection, server: Server, manifest: Json) -> list[str]:
+def _exchange(connection: Connection, server: Server, manifest: Manifest) -> list[str]:
     live = server.dbname
     if live == conf.maintenance_database:
         return [
@@ -207,13 +205,13 @@ def _exchange(connection: Connection, server: Server, manifest: Json) -> list[st
     ]
 
 
-def _same_database(connection: Connection, server: Server, manifest: Json) -> Iterator[str]:
-    source = manifest["database"]
-    if source["name"] == server.dbname and is_same_cluster(connection, manifest):
+def _same_database(connection: Connection, server: Server, manifest: Manifest) -> Iterator[str]:
+    source = manifest.database
+    if source.name == server.dbname and is_same_cluster(connection, manifest):
         return
-    where = "another server" if source["name"] == server.dbname else f"database {source['name']}"
+    where = "another server" if source.name == server.dbname else f"database {source.name}"
     yield (
-        f"The backup is of {where} ({source['name']} on {source['host']}), not of this "
+        f"The backup is of {where} ({source.name} on {source.host}), not of this "
         f"{server.dbname}. Restore it beside: --into NAME"
     )
 
@@ -254,7 +252,7 @@ def _sessions(connection: Connection, live: str) -> Iterator[str]:
         )
 
 
-def _properties(connection: Connection, server: Server, manifest: Json) -> Iterator[str]:
+def _properties(connection: Connection, server: Server, manifest: Manifest) -> Iterator[str]:
     """Try on the live database itself, in a transaction that is rolled back."""
     if not names.exists(connection, server.dbname):
         return

@@ -19,6 +19,7 @@ from deploy_ops.backup.engines.postgresql.disk import free_bytes
 from deploy_ops.backup.engines.postgresql.dump import as_role
 from deploy_ops.backup.engines.postgresql.lines import follow_tables
 from deploy_ops.backup.engines.postgresql.programs import find_program
+from deploy_ops.backup.manifest import Manifest
 from deploy_ops.errors import DeployOpsError, RestoreFailed
 from deploy_ops.postgresql import Connection, Server, system_identifier
 from deploy_ops.process import run
@@ -28,7 +29,7 @@ COUNTING_CONNECTIONS = 2
 
 
 def restore_beside(  # pylint: disable=too-many-arguments  # the contract of Engine
-    server: Server, directory: Path, manifest: Json, *, name: str, jobs: int, progress: Progress
+    server: Server, directory: Path, manifest: Manifest, *, name: str, jobs: int, progress: Progress
 ) -> None:
     """Create database `name` from the dump; raises RestoreFailed, and then it is gone again."""
     with server.maintenance(application_name=f"deploy_ops/restore/{os.getpid()}") as connection:
@@ -37,7 +38,7 @@ def restore_beside(  # pylint: disable=too-many-arguments  # the contract of Eng
             progress.say("Free space on the server's disk cannot be told from here.")
         wanted = wanted_properties(connection, server, manifest)
         _create(connection, name, wanted)
-        sizes = manifest["extra"]["table_bytes"]
+        sizes = manifest.extra["table_bytes"]
         try:
             argv = [*_pg_restore(connection, server, manifest), f"--jobs={jobs}", str(directory)]
             if "--no-owner" in argv:
@@ -53,12 +54,12 @@ def restore_beside(  # pylint: disable=too-many-arguments  # the contract of Eng
             raise
 
 
-def is_same_cluster(connection: Connection, manifest: Json) -> bool:
+def is_same_cluster(connection: Connection, manifest: Manifest) -> bool:
     """Was the backup taken in the cluster that it is restored to?"""
-    return bool(manifest["database"]["system_identifier"] == system_identifier(connection))
+    return bool(manifest.database.system_identifier == system_identifier(connection))
 
 
-def wanted_properties(connection: Connection, server: Server, manifest: Json) -> Json:
+def wanted_properties(connection: Connection, server: Server, manifest: Manifest) -> Json:
     """Properties for the new database: the live one's, else the manifest's.
 
     In another cluster, owner, ACL and settings of roles name roles that may not exist there.
@@ -66,7 +67,7 @@ def wanted_properties(connection: Connection, server: Server, manifest: Json) ->
     live = properties.properties_of(connection, server.dbname)
     if live is not None and is_same_cluster(connection, manifest):
         return live
-    wanted: Json = live or manifest["extra"]["properties"]
+    wanted: Json = live or manifest.extra["properties"]
     if is_same_cluster(connection, manifest):
         return wanted
     if live is None:
@@ -76,8 +77,8 @@ def wanted_properties(connection: Connection, server: Server, manifest: Json) ->
     return wanted
 
 
-def _what_is_dropped(manifest: Json) -> str:
-    roles = ", ".join(manifest["extra"]["roles"]) or "none"
+def _what_is_dropped(manifest: Manifest) -> str:
+    roles = ", ".join(manifest.extra["roles"]) or "none"
     return (
         "The backup comes from another server: owners and privileges in it are not restored "
         f"(roles there: {roles}); all objects belong to the restoring role."
@@ -94,7 +95,7 @@ def _create(connection: Connection, name: str, wanted: Json) -> None:
         ) from error
 
 
-def _pg_restore(connection: Connection, server: Server, manifest: Json) -> list[str]:
+def _pg_restore(connection: Connection, server: Server, manifest: Manifest) -> list[str]:
     program = find_program("pg_restore", connection.info.server_version // 10000)
     argv = [program.path, "--exit-on-error", "--no-password", "--verbose", *as_role(server)]
     if not is_same_cluster(connection, manifest):

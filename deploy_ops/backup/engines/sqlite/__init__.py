@@ -45,6 +45,7 @@ from deploy_ops.backup.engines.sqlite.copying import (
     reading,
     remove,
 )
+from deploy_ops.backup.manifest import Manifest
 from deploy_ops.errors import (
     BackupCorrupt,
     BackupFailed,
@@ -145,11 +146,11 @@ class SqliteEngine(Engine):
         """Let SQLite check every page and index of the copy."""
         check_integrity(directory / FILE)
 
-    def check_restore(self, manifest: Json, *, into: str | None = None) -> list[str]:
+    def check_restore(self, manifest: Manifest, *, into: str | None = None) -> list[str]:
         """Look for another engine, a directory without room or rights, a name that is taken."""
         problems = []
-        if manifest["database"]["engine"] != self.vendor:
-            engine = manifest["database"]["engine"]
+        if manifest.database.engine != self.vendor:
+            engine = manifest.database.engine
             problems.append(f"The backup is of {engine}; database '{self.alias}' is SQLite.")
         if not os.access(self.path.parent, os.W_OK):
             problems.append(f"{self.path.parent} cannot be written; give this user the right to.")
@@ -159,7 +160,7 @@ class SqliteEngine(Engine):
         return problems
 
     def restore_beside(
-        self, directory: Path, manifest: Json, *, name: str, jobs: int, progress: Progress
+        self, directory: Path, manifest: Manifest, *, name: str, jobs: int, progress: Progress
     ) -> None:
         """Copy the backup to a new file beside the live one, and check it."""
         try:
@@ -257,15 +258,15 @@ class SqliteEngine(Engine):
         gained = {t: now.get(t, 0) - before.get(t, 0) - own.get(t, 0) for t in tables}
         return {table: rows for table, rows in sorted(gained.items()) if rows}
 
-    def _check_orphans(self, target: Path, manifest: Json) -> None:
+    def _check_orphans(self, target: Path, manifest: Manifest) -> None:
         with frozen(target) as copy:
             found = len(find_orphans(copy))
-        if found != manifest["extra"]["foreign_key_violations"]:
+        if found != manifest.extra["foreign_key_violations"]:
             raise BackupCorrupt(f"{found} rows refer to rows that are not there.")
 
-    def _check_room(self, manifest: Json) -> list[str]:
+    def _check_room(self, manifest: Manifest) -> list[str]:
         """A restore writes the new file, the kept one, and as much again while it exchanges."""
-        size = manifest["database"]["size_bytes"] + 2 * self.path.stat().st_size
+        size = manifest.database.size_bytes + 2 * self.path.stat().st_size
         free = shutil.disk_usage(self.path.parent).free
         if free >= size:
             return []
