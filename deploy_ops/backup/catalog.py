@@ -123,7 +123,7 @@ def usable(
     if backup is not None:
         if trust_unauthenticated and _may_be_accepted(backup):
             backup = replace(backup, verdict=Verdict(Trust.ACCEPTED))
-        require_usable(backup, alias)
+        require_usable(backup, alias, entry.reason)
         if not backup.failure:
             return backup
     raise BackupCorrupt(
@@ -132,14 +132,14 @@ def usable(
     )
 
 
-def require_usable(backup: Backup, alias: str = DEFAULT_DB_ALIAS) -> None:
+def require_usable(backup: Backup, alias: str = DEFAULT_DB_ALIAS, reason: str = "") -> None:
     """Raise unless the backup is proven to be ours, or trusted without: whoever reads one asks.
 
     Raises ConfigurationError where a key is missing, else BackupUntrusted.
     """
     if backup.verdict.is_usable:
         return
-    reason = backup.verdict.reason
+    reason = reason or backup.verdict.reason
     if backup.verdict.trust is Trust.KEY_MISSING:
         raise ConfigurationError(
             f"Backup {backup.id} cannot be used here: {reason} Nothing was changed."
@@ -248,18 +248,23 @@ def _latest(alias: str) -> Backup:
     _warn_of_newer(entries, backups)
     if not backups:
         raise BackupNotFound(
-            f"There is no backup of database '{alias}' in {conf.backup_dir}. Nothing was changed. "
-            f"Make one:\n    python manage.py backup --database {alias}"
+            f"There is no usable backup of database '{alias}' in {conf.backup_dir}. Nothing was "
+            f"changed. Make one:\n    python manage.py backup --database {alias}"
         )
     return backups[-1]
 
 
 def _warn_of_newer(entries: list[Entry], backups: list[Backup]) -> None:
     """Say what `latest` passes over, or a lost key would silently bring back old rows."""
-    newest = backups[-1].id if backups else ""
+    newest = _second_of(backups[-1].id) if backups else ""
     for entry in entries:
-        if entry.state in (State.NOT_OURS, State.KEY_MISSING) and entry.id > newest:
+        is_unproven = entry.state in (State.NOT_OURS, State.KEY_MISSING)
+        if is_unproven and _second_of(entry.id) >= newest:
             logger.warning("Backup %s is passed over: %s", entry.id, entry.reason)
+
+
+def _second_of(backup_id: str) -> str:
+    return backup_id[:16]
 
 
 def _read_entry(directory: Path, remote_names: frozenset[str], keys: HostKeys) -> Entry:
@@ -267,7 +272,12 @@ def _read_entry(directory: Path, remote_names: frozenset[str], keys: HostKeys) -
         content = (directory / NAME).read_bytes()
     except OSError as error:
         return Entry(directory.name, State.INCOMPLETE, _why_incomplete(directory, error))
-    return _entry(directory, content, remote_names, keys)
+    entry = _entry(directory, content, remote_names, keys)
+    if NAME in remote_names and entry.state in (State.CORRUPT, State.NOT_OURS):
+        # What lies here hides the copy: nobody must be able to take that away so easily.
+        hint = f" A copy is in the storage; to use it, move {shlex.quote(str(directory))} away."
+        return replace(entry, reason=entry.reason + hint)
+    return entry
 
 
 def _read_remote(directory: Path, remote_names: frozenset[str], keys: HostKeys) -> Entry:

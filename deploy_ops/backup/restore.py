@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from deploy_ops.backup.catalog import opened
+from deploy_ops.backup.catalog import opened, require_usable
 from deploy_ops.backup.create import take_backup
 from deploy_ops.backup.engines import engine_for
 from deploy_ops.backup.engines.base import Counts, Engine, Json, Writes
@@ -133,7 +133,10 @@ def restore_backup(  # pylint: disable=too-many-arguments  # each a different ca
 
 
 def _verify(work: Restore) -> None:
-    verify_backup(work.backup, Level.HASH, alias=work.alias, progress=work.progress)
+    """Compare every byte that is here; what is not is compared as it is fetched."""
+    require_usable(work.backup, work.alias)
+    if work.backup.is_here:
+        verify_backup(work.backup, Level.HASH, alias=work.alias, progress=work.progress)
 
 
 def _look_ahead(work: Restore, into: str | None, in_place: bool) -> None:

@@ -2,12 +2,15 @@
 
 import gzip
 import os
+import shutil
 from dataclasses import replace
 
 import pytest
+from django.core.files.storage import FileSystemStorage
 
 from deploy_ops.backup import verification
 from deploy_ops.backup.catalog import Level, find_entry
+from deploy_ops.backup.encryption import Keyring
 from deploy_ops.backup.engines import engine_for
 from deploy_ops.backup.manifest import describe_files
 from deploy_ops.backup.verification import verify_backup
@@ -199,3 +202,33 @@ class TestEncrypted:
         verify_backup(backup, Level.HASH, alias=django_alias)
         with pytest.raises(BackupCorrupt, match="exchanged"):
             verify_backup(backup, Level.READ, alias=django_alias)
+
+    @pytest.mark.parametrize("is_here", [True, False], ids=["here", "only in the storage"])
+    @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+    def test_a_drill_fetches_and_decrypts_each_file_once(
+        self, take, django_alias, settings, tmp_path, monkeypatch, is_here
+    ):
+        backend = "django.core.files.storage.FileSystemStorage"
+        options = {"location": str(tmp_path / "copies")}
+        copies = {"backups": {"BACKEND": backend, "OPTIONS": options}}
+        settings.STORAGES = settings.STORAGES | copies
+        backup = take()
+        if not is_here:
+            shutil.rmtree(backup.directory)
+        done = []
+        follow(monkeypatch, FileSystemStorage, "open", lambda name: ("fetch", name), done)
+        follow(monkeypatch, Keyring, "decrypt", lambda path, name: ("decrypt", name), done)
+        verify_backup(backup, Level.RESTORE, alias=django_alias)
+        file = f"{backup.id}/database/database.sqlite3"
+        assert done == [("fetch", file), ("decrypt", file)]
+
+
+def follow(monkeypatch, kind, method, entry, done):
+    """Note each call and let it happen."""
+    real = getattr(kind, method)
+
+    def noting(self, *args):
+        done.append(entry(*args))
+        return real(self, *args)
+
+    monkeypatch.setattr(kind, method, noting)
