@@ -20,22 +20,16 @@ from pathlib import Path
 
 from django.db import DEFAULT_DB_ALIAS
 
-from deploy_ops.backup.authenticity import HostKeys, Trust, Verdict, host_keys
+from deploy_ops.backup.authenticity import HostKeys, Trust, host_keys
 from deploy_ops.backup.encryption import keyring_for
 from deploy_ops.backup.engines import engine_for
 from deploy_ops.backup.entry import PINNED, Backup, Entry, Level, State
 from deploy_ops.backup.manifest import NAME, BackupId, is_id, load_manifest, parse_id
 from deploy_ops.backup.storage import remote_storage
+from deploy_ops.backup.trust import accepted, require_usable
 from deploy_ops.backup.workspace import OPENED, make_parents, owner_of, remove_tree, workspace
 from deploy_ops.conf import conf
-from deploy_ops.errors import (
-    BackupCorrupt,
-    BackupError,
-    BackupNotFound,
-    BackupUntrusted,
-    ConfigurationError,
-    UsageError,
-)
+from deploy_ops.errors import BackupCorrupt, BackupError, BackupNotFound, UsageError
 from deploy_ops.files import open_private, private_directory, sync_directory
 
 __all__ = [
@@ -50,7 +44,6 @@ __all__ = [
     "list_entries",
     "opened",
     "pin",
-    "require_usable",
     "same_database",
     "sweep_storage",
     "unpin",
@@ -121,48 +114,14 @@ def usable(
     """Return the backup of an entry; raises BackupCorrupt, BackupUntrusted, ConfigurationError."""
     backup = entry.backup
     if backup is not None:
-        if trust_unauthenticated and _may_be_accepted(backup):
-            backup = replace(backup, verdict=Verdict(Trust.ACCEPTED))
+        if trust_unauthenticated:
+            backup = accepted(backup)
         require_usable(backup, alias, entry.reason)
         if not backup.failure:
             return backup
     raise BackupCorrupt(
         f"Backup {entry.id} is {entry.state} and cannot be used: {entry.reason} "
         "Nothing was changed. See the others:\n    python manage.py backups list"
-    )
-
-
-def require_usable(backup: Backup, alias: str = DEFAULT_DB_ALIAS, reason: str = "") -> None:
-    """Raise unless the backup is proven to be ours, or trusted without: whoever reads one asks.
-
-    Raises ConfigurationError where a key is missing, else BackupUntrusted.
-    """
-    if backup.verdict.is_usable:
-        return
-    reason = reason or backup.verdict.reason
-    if backup.verdict.trust is Trust.KEY_MISSING:
-        raise ConfigurationError(
-            f"Backup {backup.id} cannot be used here: {reason} Nothing was changed."
-        )
-    raise BackupUntrusted(
-        f"Backup {backup.id} is not ours: {reason} A backup holds code that runs with all rights "
-        f"of the role that restores it. Nothing was changed.{_way_out(backup, alias)}"
-    )
-
-
-def _may_be_accepted(backup: Backup) -> bool:
-    """An operator can answer for what nothing proves, never for what a key disproves."""
-    is_open = backup.verdict.trust in (Trust.UNPROVEN, Trust.KEY_MISSING)
-    return is_open and not backup.is_encrypted
-
-
-def _way_out(backup: Backup, alias: str) -> str:
-    if not _may_be_accepted(backup):
-        return " See the others:\n    python manage.py backups list"
-    database = "" if alias == DEFAULT_DB_ALIAS else f" --database {shlex.quote(alias)}"
-    return (
-        " If you know where it comes from:\n"
-        f"    python manage.py restore {backup.id} --trust-unauthenticated{database}"
     )
 
 

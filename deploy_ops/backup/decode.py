@@ -17,7 +17,7 @@ class Undecodable(ValueError):
     """A field is of another kind than the annotation says; the text begins with its name."""
 
 
-def decode(kind: Any, value: Any, name: str) -> Any:
+def decode(kind: Any, value: Any, name: str) -> Any:  # pylint: disable=too-many-return-statements
     """Return the value as `kind` (a dataclass, Mapping, tuple, plain type); raises Undecodable."""
     kind = getattr(kind, "__supertype__", kind)  # a NewType is its type
     if is_dataclass(kind):
@@ -76,6 +76,7 @@ def _decode_word(kind: type[StrEnum], text: str, name: str) -> StrEnum:
 
 
 def _expect(kind: type, value: Any, name: str) -> Any:
-    if type(value) is not kind:  # isinstance would take true for a number
+    # isinstance would take true for a number
+    if type(value) is not kind:  # pylint: disable=unidiomatic-typecheck
         raise Undecodable(f"{name} is {type(value).__name__}, not {kind.__name__}")
     return value

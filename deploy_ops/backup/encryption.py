@@ -36,7 +36,7 @@ _MAKE_KEY = 'echo "2026:$(openssl rand -base64 32)" > {path} && chmod 600 {path}
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """The keys of DEPLOY_OPS_BACKUP_KEY_FILE: the first encrypts and proves, all read and check."""
+    """The keys of DEPLOY_OPS_BACKUP_KEY_FILE: the first makes, every one reads and checks."""
 
     keys: Mapping[str, Secret]
 
@@ -68,7 +68,7 @@ class Keyring:
                     raise _damaged(name, key_id, nonce) from None
 
     def mac(self, key_id: str, message: bytes) -> str:
-        """HMAC-SHA256 of a message, in hexadecimal, under a key that is derived for nothing else."""
+        """HMAC-SHA256 of a message in hexadecimal, under a key that is derived for this alone."""
         secret = base64.b64decode(self.keys[key_id].reveal())
         library = cryptography_library(SETTING)
         derived = library.HKDF(library.SHA256(), 32, None, MAC_INFO).derive(secret)

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NewType
 
 from deploy_ops.backup.decode import Undecodable, decode
+from deploy_ops.backup.engines.base import Identity
 from deploy_ops.errors import BackupCorrupt, UsageError
 
 FORMAT = 2
@@ -48,23 +49,10 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SavedDatabase:  # pylint: disable=too-many-instance-attributes  # one identity
-    """Which database was saved, as `Identity` says it, and under which alias."""
+class SavedDatabase(Identity):
+    """Which database was saved, and under which alias."""
 
     alias: str
-    engine: str
-    name: str
-    host: str
-    port: str
-    system_identifier: str
-    oid: int
-    server_version: int
-    size_bytes: int
-
-    @property
-    def place(self) -> str:
-        """Name and host as people read them."""
-        return f"{self.name} on {self.host}" if self.host else self.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from deploy_ops.backup.catalog import opened, require_usable
+from deploy_ops.backup.catalog import opened
 from deploy_ops.backup.create import take_backup
 from deploy_ops.backup.engines import engine_for
 from deploy_ops.backup.engines.base import Counts, Engine, Json, Writes
@@ -30,6 +30,7 @@ from deploy_ops.backup.restore_media import (
     exchange,
     media_paths,
 )
+from deploy_ops.backup.trust import require_usable
 from deploy_ops.backup.verification import verify_backup
 from deploy_ops.errors import RestoreFailed, RestoreRefused, SwapUnfinished
 from deploy_ops.lock import DeployLock
@@ -119,7 +120,8 @@ def restore_backup(  # pylint: disable=too-many-arguments  # each a different ca
     cannot be taken back. `into` names a new database instead of the exchange; `in_place` replaces
     the contents without a second database.
 
-    Raises RestoreRefused, BackupCorrupt, BackupUntrusted, RestoreFailed; SwapUnfinished if a person must look.
+    Raises RestoreRefused, BackupCorrupt, BackupUntrusted, RestoreFailed; SwapUnfinished if a
+    person must look.
     """
     work = Restore(backup, alias, lock, confirm, before_swap, on_step, progress, jobs)
     _verify(work)

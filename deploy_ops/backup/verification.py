@@ -17,12 +17,13 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
-from deploy_ops.backup.catalog import opened, require_usable
+from deploy_ops.backup.catalog import opened
 from deploy_ops.backup.engines import engine_for
 from deploy_ops.backup.engines.base import Counts, Engine
 from deploy_ops.backup.entry import PINNED, VERIFIED, Backup, Level
 from deploy_ops.backup.manifest import NAME, describe_files, paths_in
 from deploy_ops.backup.storage import remote_storage
+from deploy_ops.backup.trust import require_usable
 from deploy_ops.backup.workspace import OWNER
 from deploy_ops.errors import BackupCorrupt, RestoreFailed, RestoreRefused
 from deploy_ops.progress import Progress, Silent

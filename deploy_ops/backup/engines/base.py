@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import connections
 
-from deploy_ops.backup.manifest import Manifest
 from deploy_ops.errors import RestoreRefused
 from deploy_ops.progress import Progress
+
+if TYPE_CHECKING:  # a manifest names the identity that is defined here
+    from deploy_ops.backup.manifest import Manifest
 
 Json = dict[str, Any]
 Counts = Mapping[str, int]
@@ -115,12 +117,12 @@ class Engine(ABC):
         """Read a dump to its last byte as a restore would (level L2); raises BackupCorrupt."""
 
     @abstractmethod
-    def check_restore(self, manifest: Manifest, *, into: str | None = None) -> list[str]:
+    def check_restore(self, manifest: "Manifest", *, into: str | None = None) -> list[str]:
         """Look for what would make the restore fail; a sentence each, with its remedy."""
 
     @abstractmethod
     def restore_beside(
-        self, directory: Path, manifest: Manifest, *, name: str, jobs: int, progress: Progress
+        self, directory: Path, manifest: "Manifest", *, name: str, jobs: int, progress: Progress
     ) -> None:
         """Create database `name` from the dump, analysed, with the live one's settings and ACL.
 
@@ -155,13 +157,15 @@ class Engine(ABC):
     def databases_beside(self) -> list[str]:
         """Names of the databases beside the live one that restores left or made, oldest first."""
 
-    def check_in_place(self, manifest: Manifest) -> list[str]:
+    def check_in_place(self, manifest: "Manifest") -> list[str]:
         """Look for what would make `restore_in_place` fail; engines without it say so."""
         return [
             f"Databases of {self.vendor} are not restored in place. Leave out --in-place: the "
             f"backup of {manifest.database.name} is restored beside, then exchanged."
         ]
 
-    def restore_in_place(self, directory: Path, manifest: Manifest, *, progress: Progress) -> None:
+    def restore_in_place(
+        self, directory: Path, manifest: "Manifest", *, progress: Progress
+    ) -> None:
         """Replace the contents of the live database in one transaction; raises RestoreFailed."""
         raise RestoreRefused("\n".join(Engine.check_in_place(self, manifest)))

@@ -21,7 +21,9 @@ THEN = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
 
 
 def some_database(**changes) -> SavedDatabase:
-    return replace(SavedDatabase("default", "sqlite", "trips", "", "", "", 0, 3, 10_000), **changes)
+    return replace(
+        SavedDatabase("sqlite", "trips", "", "", "", 0, 3, 10_000, alias="default"), **changes
+    )
 
 
 def some_manifest(**changes) -> Manifest:
