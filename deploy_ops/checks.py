@@ -13,7 +13,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as Caution
 from django.db import Error as DatabaseFailure
 
-from deploy_ops.backup.encryption import keyring
+from deploy_ops.backup.authenticity import host_keys
 from deploy_ops.backup.storage import ALIAS
 from deploy_ops.conf import PREFIX, conf, known_names
 from deploy_ops.errors import ConfigurationError
@@ -70,7 +70,7 @@ def check_settings(**_options: Any) -> list[CheckMessage]:
 def check_key_file(**_options: Any) -> list[CheckMessage]:
     """C004: a key file that cannot be used, found now and not at night."""
     try:
-        keyring()
+        host_keys()
     except ConfigurationError as error:
         return [Error(str(error), id="deploy_ops.C004")]
     return []

@@ -45,8 +45,20 @@ class Conf:
 
     @property
     def backup_key_file(self) -> Path | None:
-        """DEPLOY_OPS_BACKUP_KEY_FILE: keys that encrypt backups; default none, not encrypted."""
+        """DEPLOY_OPS_BACKUP_KEY_FILE: keys that encrypt and authenticate backups; default none."""
         path = _read("BACKUP_KEY_FILE", str | Path | None, None)
+        return Path(path) if path else None
+
+    @property
+    def backup_signing_key_file(self) -> Path | None:
+        """DEPLOY_OPS_BACKUP_SIGNING_KEY_FILE: the Ed25519 key that signs backups; default none."""
+        path = _read("BACKUP_SIGNING_KEY_FILE", str | Path | None, None)
+        return Path(path) if path else None
+
+    @property
+    def backup_verify_key_file(self) -> Path | None:
+        """DEPLOY_OPS_BACKUP_VERIFY_KEY_FILE: public keys that check signatures; default none."""
+        path = _read("BACKUP_VERIFY_KEY_FILE", str | Path | None, None)
         return Path(path) if path else None
 
     @property

@@ -13,7 +13,8 @@ DeployOpsError                      exit code 1: refused, nothing changed
 ├── BackupError
 │   ├── BackupNotFound
 │   ├── BackupFailed                no backup was made
-│   └── BackupCorrupt               a backup is not what its manifest says
+│   ├── BackupCorrupt               a backup is not what its manifest says
+│   └── BackupUntrusted             no key of this host proves that a backup is ours
 ├── RestoreError
 │   ├── RestoreRefused              a check before the restore failed
 │   ├── RestoreFailed               the restore failed; the live database is untouched
@@ -108,6 +109,10 @@ class BackupFailed(BackupError):
 
 class BackupCorrupt(BackupError):
     """The backup is not what its manifest says. The database was not changed."""
+
+
+class BackupUntrusted(BackupError):
+    """No key of this host proves that the backup is ours. Nothing was changed."""
 
 
 class RestoreError(DeployOpsError):

@@ -4,21 +4,28 @@
     <id>/media/         uploads, with --media       <id>/verified.jsonl  later verifications
     <id>/pinned         empty: never pruned
 
-A directory without a valid manifest is shown and never used. Where STORAGES["backups"] is set,
-backups that are only there are listed too, and fetched when they are opened.
+A directory without a valid manifest is shown and never used, and so is one that the keys of this
+host do not prove to be ours. Where STORAGES["backups"] is set, backups that are only there are
+listed too, and fetched when they are opened.
 """
 
 import logging
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from django.db import DEFAULT_DB_ALIAS
+
+from deploy_ops.backup.authenticity import HostKeys, Trust, host_keys
 from deploy_ops.backup.encryption import keyring_for
 from deploy_ops.backup.entry import PINNED, Backup, Entry, Level, State
-from deploy_ops.backup.manifest import NAME, BackupId, is_id, open_sealed, parse_id
+from deploy_ops.backup.manifest import NAME, BackupId, is_id, load_manifest, parse_id
 from deploy_ops.backup.storage import remote_storage
+from deploy_ops.backup.trust import accepted, require_usable
 from deploy_ops.backup.workspace import OPENED, make_parents, owner_of, remove_tree, workspace
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
@@ -52,12 +59,14 @@ def list_entries(*, must_reach_storage: bool = False) -> list[Entry]:
     A storage that cannot be reached is logged, since what is here can be used without it; with
     `must_reach_storage` it raises BackupError.
     """
-    vault = private_directory(conf.backup_dir)
+    vault, keys = private_directory(conf.backup_dir), host_keys()
     remote_names = _remote_names(must_reach_storage)
     names = {path.name for path in vault.iterdir() if path.is_dir() and path.name[0] != "."}
-    entries = [_read_entry(vault / name, remote_names.get(name, frozenset())) for name in names]
+    entries = [
+        _read_entry(vault / name, remote_names.get(name, frozenset()), keys) for name in names
+    ]
     entries += [
-        _read_remote(vault / name, remote_names[name]) for name in remote_names.keys() - names
+        _read_remote(vault / name, remote_names[name], keys) for name in remote_names.keys() - names
     ]
     return sorted(entries, key=_order)
 
@@ -68,39 +77,52 @@ def complete_backups(*, must_reach_storage: bool = False) -> list[Backup]:
     return [entry.backup for entry in entries if entry.backup and entry.state is State.COMPLETE]
 
 
-def find_backup(alias: str, text: str) -> Backup:
+def find_backup(alias: str, text: str, *, trust_unauthenticated: bool = False) -> Backup:
     """Return the backup of this id, or the `latest` one of this alias's database.
 
-    Raises UsageError, BackupNotFound, BackupCorrupt.
+    With `trust_unauthenticated`, only by id: also one that no key of this host proves, unless a
+    key disproves it. Raises UsageError, BackupNotFound, BackupCorrupt, BackupUntrusted.
     """
-    if text == "latest":
-        return _latest(alias)
-    return usable(find_entry(text))
+    if text != "latest":
+        return usable(find_entry(text), alias, trust_unauthenticated=trust_unauthenticated)
+    if trust_unauthenticated:
+        raise UsageError(
+            "--trust-unauthenticated wants the id of one backup, since `latest` could be anybody's."
+            " Nothing was changed. See them:\n    python manage.py backups list"
+        )
+    return _latest(alias)
 
 
 def find_entry(text: str) -> Entry:
     """Return what is known under an id, usable or not; raises UsageError, BackupNotFound."""
-    backup_id = parse_id(text)
+    backup_id, keys = parse_id(text), host_keys()
     directory = private_directory(conf.backup_dir) / backup_id
     names = _names_in_storage(backup_id, is_needed=not directory.exists())
     if directory.exists():
-        return _read_entry(directory, names)
+        return _read_entry(directory, names, keys)
     if NAME in names:
-        return _read_remote(directory, names)
+        return _read_remote(directory, names, keys)
     raise BackupNotFound(
         f"There is no backup {backup_id}. Nothing was changed. See those there are:\n"
         "    python manage.py backups list"
     )
 
 
-def usable(entry: Entry) -> Backup:
-    """Return the backup of an entry; raises BackupCorrupt if it must not be used."""
-    if entry.backup is None or entry.state is not State.COMPLETE:
-        raise BackupCorrupt(
-            f"Backup {entry.id} is {entry.state} and cannot be used: {entry.reason} "
-            "Nothing was changed. See the others:\n    python manage.py backups list"
-        )
-    return entry.backup
+def usable(
+    entry: Entry, alias: str = DEFAULT_DB_ALIAS, *, trust_unauthenticated: bool = False
+) -> Backup:
+    """Return the backup of an entry; raises BackupCorrupt, BackupUntrusted, ConfigurationError."""
+    backup = entry.backup
+    if backup is not None:
+        if trust_unauthenticated:
+            backup = accepted(backup)
+        require_usable(backup, alias, entry.reason)
+        if not backup.failure:
+            return backup
+    raise BackupCorrupt(
+        f"Backup {entry.id} is {entry.state} and cannot be used: {entry.reason} "
+        "Nothing was changed. See the others:\n    python manage.py backups list"
+    )
 
 
 def pin(backup: Backup) -> None:
@@ -145,8 +167,10 @@ def opened(backup: Backup) -> Iterator[Path]:
     """Lend a directory with the plain `database/` and `media/` of a backup.
 
     It is the backup's own where its files are here and not encrypted; else a private one that is
-    removed afterwards. Raises BackupCorrupt, BackupError, ConfigurationError without the key.
+    removed afterwards. Raises BackupCorrupt, BackupError, BackupUntrusted, and ConfigurationError
+    without the key.
     """
+    require_usable(backup)
     with ExitStack() as stack:
         directory = backup.directory
         if not backup.is_here:
@@ -161,8 +185,9 @@ def opened(backup: Backup) -> Iterator[Path]:
 
 def decrypt_backup(backup: Backup, source: Path, target: Path) -> None:
     """Decrypt all files of a backup from one directory into another."""
-    keys = keyring_for(backup.manifest["encryption"]["key"])
-    for path in backup.manifest["files"]:
+    assert backup.manifest.encryption is not None
+    keys = keyring_for(backup.manifest.encryption.key)
+    for path in backup.manifest.files:
         make_parents(target, path)
         with open(open_private(target / path), "wb") as file:
             for chunk in keys.decrypt(source / path, f"{backup.id}/{path}"):
@@ -176,44 +201,70 @@ def same_database(backups: list[Backup], alias: str) -> list[Backup]:
 
 
 def _latest(alias: str) -> Backup:
-    backups = same_database(complete_backups(), alias)
+    entries = list_entries()
+    complete = [entry.backup for entry in entries if entry.state is State.COMPLETE]
+    backups = same_database([backup for backup in complete if backup], alias)
+    _warn_of_newer(entries, backups)
     if not backups:
         raise BackupNotFound(
-            f"There is no backup of database '{alias}' in {conf.backup_dir}. Nothing was changed. "
-            f"Make one:\n    python manage.py backup --database {alias}"
+            f"There is no usable backup of database '{alias}' in {conf.backup_dir}. Nothing was "
+            f"changed. Make one:\n    python manage.py backup --database {alias}"
         )
     return backups[-1]
 
 
-def _read_entry(directory: Path, remote_names: frozenset[str]) -> Entry:
+def _warn_of_newer(entries: list[Entry], backups: list[Backup]) -> None:
+    """Say what `latest` passes over, or a lost key would silently bring back old rows."""
+    newest = _second_of(backups[-1].id) if backups else ""
+    for entry in entries:
+        is_unproven = entry.state in (State.NOT_OURS, State.KEY_MISSING)
+        if is_unproven and _second_of(entry.id) >= newest:
+            logger.warning("Backup %s is passed over: %s", entry.id, entry.reason)
+
+
+def _second_of(backup_id: str) -> str:
+    return backup_id[:16]
+
+
+def _read_entry(directory: Path, remote_names: frozenset[str], keys: HostKeys) -> Entry:
     if directory.is_symlink():
         return Entry(directory.name, State.INCOMPLETE, "It is a symbolic link: none is followed.")
     try:
         content = read_private(directory / NAME)
     except OSError as error:
         return Entry(directory.name, State.INCOMPLETE, _why_incomplete(directory, error))
-    return _entry(directory, content, remote_names)
+    entry = _entry(directory, content, remote_names, keys)
+    if NAME in remote_names and entry.state in (State.CORRUPT, State.NOT_OURS):
+        # What lies here hides the copy: nobody must be able to take that away so easily.
+        hint = f" A copy is in the storage; to use it, move {shlex.quote(str(directory))} away."
+        return replace(entry, reason=entry.reason + hint)
+    return entry
 
 
-def _read_remote(directory: Path, remote_names: frozenset[str]) -> Entry:
+def _read_remote(directory: Path, remote_names: frozenset[str], keys: HostKeys) -> Entry:
     remote = remote_storage()
     assert remote is not None
     try:
         content = remote.read_manifest(directory.name)
     except BackupError as error:
         return Entry(directory.name, State.INCOMPLETE, str(error))
-    return _entry(directory, content, remote_names)
+    return _entry(directory, content, remote_names, keys)
 
 
-def _entry(directory: Path, content: bytes, remote_names: frozenset[str]) -> Entry:
+def _entry(directory: Path, content: bytes, remote_names: frozenset[str], keys: HostKeys) -> Entry:
     name = directory.name
     try:
-        manifest = open_sealed(content)
-        if manifest["id"] != parse_id(name):
-            raise BackupCorrupt(f"The manifest belongs to backup {manifest['id']}.")
-        backup = Backup(BackupId(name), directory, manifest, remote_names)
+        manifest = load_manifest(content)
+        if manifest.id != parse_id(name):
+            raise BackupCorrupt(f"The manifest belongs to backup {manifest.id}.")
     except (BackupCorrupt, UsageError) as error:
         return Entry(name, State.CORRUPT, str(error))
+    verdict = keys.judge(manifest)
+    backup = Backup(BackupId(name), directory, manifest, verdict, remote_names)
+    if not verdict.is_usable:
+        is_missing = verdict.trust is Trust.KEY_MISSING
+        state = State.KEY_MISSING if is_missing else State.NOT_OURS
+        return Entry(name, state, verdict.reason, backup)
     if backup.failure:
         return Entry(name, State.CORRUPT, f"Verification failed: {backup.failure}", backup)
     return Entry(name, State.COMPLETE, "", backup)
@@ -258,7 +309,7 @@ def _fetch(backup: Backup, target: Path) -> None:
             f'The files of backup {backup.id} are not here and STORAGES["backups"] is not set. '
             "Nothing was changed."
         )
-    remote.fetch(backup.id, backup.manifest["files"], target)
+    remote.fetch(backup.id, backup.manifest.files, target)
 
 
 @contextmanager
@@ -269,4 +320,6 @@ def _private_copy() -> Iterator[Path]:
 
 
 def _order(entry: Entry) -> tuple[int, str]:
-    return (entry.backup.sequence if entry.backup else 0, entry.id)
+    """By number where that is proven; what only claims one comes first."""
+    backup = entry.backup
+    return (backup.sequence if backup and backup.verdict.is_usable else 0, entry.id)

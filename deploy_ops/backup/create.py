@@ -4,28 +4,35 @@ import os
 import platform
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import django
 
 import deploy_ops
+from deploy_ops.backup.authenticity import HostKeys, host_keys
 from deploy_ops.backup.catalog import complete_backups
-from deploy_ops.backup.encryption import ALGORITHM, Keyring, keyring
+from deploy_ops.backup.encryption import ALGORITHM, Keyring
 from deploy_ops.backup.entry import Backup, Level
 from deploy_ops.backup.manifest import (
     FORMAT,
     NAME,
     BackupId,
+    Encryption,
+    Manifest,
+    SavedDatabase,
+    SavedFile,
+    SavedMedia,
+    Verified,
     describe_files,
+    dump_manifest,
+    load_manifest,
     new_id,
-    open_sealed,
     paths_in,
-    seal,
 )
 from deploy_ops.backup.media import copy_media, media_bytes
 from deploy_ops.backup.methods import Method, Snapshot, method_for
@@ -48,6 +55,8 @@ from deploy_ops.lock import DeployLock
 from deploy_ops.progress import Progress, Silent
 from deploy_ops.version import code_version
 
+Fields = dict[str, Any]  # of the manifest, as they become known
+
 
 class Notes(TypedDict, total=False):
     """What the manifest says besides: the operator's label, and the run that needs the backup."""
@@ -62,6 +71,7 @@ class Making:
 
     id: BackupId
     method: Method
+    keys: HostKeys
     room: Workspace
     progress: Progress
     seconds: "Seconds"
@@ -87,36 +97,39 @@ def take_backup(
     Raises BackupFailed, ConfigurationError, DatabaseUnavailable, LockLost, Interrupted; nothing
     is left behind then, except that a backup whose copy to the storage failed is kept.
     """
-    method, started = method_for(alias), datetime.now(UTC)
+    method, keys, started = method_for(alias), host_keys(), datetime.now(UTC)
+    keys.check_can_prove()
     source = database_for(alias).identify()
     needed = _check_before(method, source, conf.backup_dir, media)
-    facts: Json = {"database": asdict(source) | {"alias": alias}, "started_at": _text(started)}
-    facts |= {"label": "", "run": None} | notes
-    with _making(method, started, needed, progress) as making:
-        facts |= _make(making, jobs, media)
-        failure = _upload(making, facts["files"])
+    fields: Fields = {"database": SavedDatabase(alias=alias, **asdict(source))}
+    fields |= {"started_at": started, "label": "", "run": None} | notes
+    with _making(method, keys, started, needed, progress) as making:
+        fields |= _make(making, jobs, media)
+        failure = _upload(making, fields["files"])
         lock.check()
-        backup = _write_manifest(making, facts)
+        backup = _write_manifest(making, fields)
     return _finish(backup, failure)
 
 
 @contextmanager
-def _making(method: Method, started: datetime, needed: int, progress: Progress) -> Iterator[Making]:
+def _making(
+    method: Method, keys: HostKeys, started: datetime, needed: int, progress: Progress
+) -> Iterator[Making]:
     """Begin a backup in a directory that vanishes unless it is finished."""
     backup_id, vault = new_id(started), conf.backup_dir
     with workspace(vault, PARTIAL + backup_id) as room, explained(vault, needed):
-        yield Making(backup_id, method, room, progress, Seconds())
+        yield Making(backup_id, method, keys, room, progress, Seconds())
 
 
-def _make(making: Making, jobs: int, media: bool) -> Json:
+def _make(making: Making, jobs: int, media: bool) -> Fields:
     """Bring the backup under its own name, all but the manifest; return what that will say."""
     sequence, snapshot = _next_sequence(conf.backup_dir), _dump(making, jobs)
-    facts: Json = {"sequence": sequence, **asdict(snapshot)}
-    facts["media"] = _copy_media(making) if media else None
+    fields: Fields = {"sequence": sequence, **asdict(snapshot)}
+    fields["media"] = _copy_media(making) if media else None
     _verify(making)
-    facts["encryption"] = _encrypt(making)
-    facts["files"] = _settle(making)
-    return facts
+    fields["encryption"] = _encrypt(making)
+    fields["files"] = _settle(making)
+    return fields
 
 
 class Seconds:
@@ -136,7 +149,6 @@ class Seconds:
 def _check_before(method: Method, source: Identity, vault: Path, media: bool) -> int:
     """Refuse what would fail later; return the bytes that the backup is expected to need."""
     private_directory(vault)
-    keyring()
     if problems := method.check_backup():
         raise BackupFailed(
             "\n".join(problems) + "\nNo backup was made and the database was not changed."
@@ -179,7 +191,7 @@ def _dump(making: Making, jobs: int) -> Snapshot:
         return making.method.dump(directory, jobs=jobs, progress=making.progress)
 
 
-def _copy_media(making: Making) -> Json:
+def _copy_media(making: Making) -> SavedMedia:
     directory = making.path("media")
     with making.seconds.measure("media"):
         return copy_media(directory, making.progress)
@@ -198,9 +210,9 @@ def _verify(making: Making) -> None:
             ) from error
 
 
-def _encrypt(making: Making) -> Json | None:
+def _encrypt(making: Making) -> Encryption | None:
     """Seal every file, and open it again: a backup that its key does not open is none."""
-    if (keys := keyring()) is None:
+    if (keys := making.keys.keyring) is None:
         return None
     room = making.room.path
     sizes = {path: (room / path).stat().st_size for path in paths_in(room)}
@@ -211,7 +223,7 @@ def _encrypt(making: Making) -> Json | None:
                 _encrypt_file(keys, room / path, f"{making.id}/{path}")
                 done += size
                 report(done)
-    return {"algorithm": ALGORITHM, "key": keys.current}
+    return Encryption(ALGORITHM, keys.current)
 
 
 def _encrypt_file(keys: Keyring, plain: Path, name: str) -> None:
@@ -225,7 +237,7 @@ def _encrypt_file(keys: Keyring, plain: Path, name: str) -> None:
     os.replace(sealed, plain)
 
 
-def _settle(making: Making) -> Json:
+def _settle(making: Making) -> dict[str, SavedFile]:
     """Hash every file as it lies on disk, make all of it durable, and give it its name."""
     with making.seconds.measure("hash"):
         files = describe_files(making.room.path)
@@ -234,7 +246,7 @@ def _settle(making: Making) -> Json:
     return files
 
 
-def _upload(making: Making, files: Json) -> BackupError | None:
+def _upload(making: Making, files: Mapping[str, SavedFile]) -> BackupError | None:
     """Copy the files where STORAGES["backups"] is set; return why that failed, if it did.
 
     It is told at the end, since the backup here is as good without a copy.
@@ -248,24 +260,22 @@ def _upload(making: Making, files: Json) -> BackupError | None:
     return None
 
 
-def _write_manifest(making: Making, facts: Json) -> Backup:
-    now = _text(datetime.now(UTC))
-    content = seal(
-        facts
-        | {
-            "format": FORMAT,
-            "id": making.id,
-            "finished_at": now,
-            "code": code_version(),
-            "seconds": making.seconds.phases,
-            "verified": {"level": Level.READ, "at": now},
-            "versions": facts["versions"] | _our_versions(),
-        }
-    )
-    manifest = open_sealed(content)
+def _write_manifest(making: Making, fields: Fields) -> Backup:
+    now = datetime.now(UTC)
+    written = fields | {
+        "format": FORMAT,
+        "id": making.id,
+        "finished_at": now,
+        "code": code_version(),
+        "seconds": making.seconds.phases,
+        "verified": Verified(Level.READ, now),
+        "versions": fields["versions"] | _our_versions(),
+    }
+    content = dump_manifest(making.keys.prove(Manifest(**written)))
+    manifest = load_manifest(content)
     write_atomically(making.room.path / NAME, content)
     making.room.keep()
-    return Backup(making.id, making.room.path, manifest)
+    return Backup(making.id, making.room.path, manifest, making.keys.judge(manifest))
 
 
 def _our_versions() -> dict[str, str]:
@@ -283,7 +293,7 @@ def _finish(backup: Backup, failure: BackupError | None) -> Backup:
             raise failure
         if remote := remote_storage():
             remote.put_bytes(f"{backup.id}/{NAME}", (backup.directory / NAME).read_bytes())
-            return Backup(backup.id, backup.directory, backup.manifest, frozenset({NAME}))
+            return replace(backup, remote_names=frozenset({NAME}))
     except BackupError as error:
         raise BackupFailed(
             f"Backup {backup.id} is complete in {backup.directory}, and its copy is not: {error}\n"
@@ -291,7 +301,3 @@ def _finish(backup: Backup, failure: BackupError | None) -> Backup:
             "    python manage.py backup"
         ) from error
     return backup
-
-
-def _text(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds")

@@ -10,16 +10,15 @@ added, a file cut at a chunk's border, and two files exchanged all fail to decry
 
 import base64
 import binascii
-import re
+import hmac
 import secrets
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from django.conf import settings
-
+from deploy_ops.backup.key_files import KeyFile, cryptography_library
+from deploy_ops.backup.manifest import KEY_ID
 from deploy_ops.conf import conf
 from deploy_ops.errors import BackupCorrupt, ConfigurationError
 from deploy_ops.redact import Secret
@@ -30,13 +29,14 @@ CHUNK_BYTES = 1024 * 1024
 TAG_BYTES = 16
 SALT_BYTES = 32
 PREFIX_BYTES = 7
-_KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+SETTING = "DEPLOY_OPS_BACKUP_KEY_FILE"
+MAC_INFO = b"deploy_ops manifest HMAC-SHA256"  # another key than any file's, from the same secret
 _MAKE_KEY = 'echo "2026:$(openssl rand -base64 32)" > {path} && chmod 600 {path}'
 
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """The keys of DEPLOY_OPS_BACKUP_KEY_FILE: the first encrypts, every one decrypts."""
+    """The keys of DEPLOY_OPS_BACKUP_KEY_FILE: the first makes, every one reads and checks."""
 
     keys: Mapping[str, Secret]
 
@@ -64,11 +64,18 @@ class Keyring:
             for nonce, chunk in _numbered(file, CHUNK_BYTES + TAG_BYTES, prefix):
                 try:
                     yield cipher.decrypt(nonce, chunk, header + name.encode())
-                except _library().InvalidTag:
+                except cryptography_library(SETTING).InvalidTag:
                     raise _damaged(name, key_id, nonce) from None
 
+    def mac(self, key_id: str, message: bytes) -> str:
+        """HMAC-SHA256 of a message in hexadecimal, under a key that is derived for this alone."""
+        secret = base64.b64decode(self.keys[key_id].reveal())
+        library = cryptography_library(SETTING)
+        derived = library.HKDF(library.SHA256(), 32, None, MAC_INFO).derive(secret)
+        return hmac.new(derived, message, "sha256").hexdigest()
+
     def _cipher(self, key_id: str, salt: bytes) -> Any:
-        library = _library()
+        library = cryptography_library(SETTING)
         if key_id not in self.keys:
             raise ConfigurationError(
                 f"The backup is encrypted with key '{key_id}', which DEPLOY_OPS_BACKUP_KEY_FILE "
@@ -84,18 +91,9 @@ def keyring() -> Keyring | None:
     path = conf.backup_key_file
     if path is None:
         return None
-    _library()
-    _check_place(path)
-    try:
-        mode, text = path.stat().st_mode, path.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unfit(path, f"cannot be read: {type(error).__name__}") from None
-    if stat.S_IMODE(mode) & 0o077:
-        raise ConfigurationError(
-            f"DEPLOY_OPS_BACKUP_KEY_FILE {path} is open to other users "
-            f"(mode {stat.S_IMODE(mode):04o}). Nothing was changed. Close it:\n    chmod 600 {path}"
-        )
-    return Keyring(_parse(path, text))
+    cryptography_library(SETTING)
+    file = KeyFile(SETTING, path, _MAKE_KEY)
+    return Keyring(_parse(file, file.read_private()))
 
 
 def keyring_for(key_id: str) -> Keyring:
@@ -109,19 +107,19 @@ def keyring_for(key_id: str) -> Keyring:
     return keys
 
 
-def _parse(path: Path, text: str) -> Mapping[str, Secret]:
+def _parse(file: KeyFile, text: str) -> Mapping[str, Secret]:
     keys: dict[str, Secret] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         key_id, _, encoded = line.strip().partition(":")
-        if not _KEY_ID.fullmatch(key_id) or not _is_key(encoded):
-            raise _unfit(path, f"line {number} is not `key-id:base64 of 32 bytes`")
+        if not KEY_ID.fullmatch(key_id) or not _is_key(encoded):
+            raise file.invalid(f"line {number} is not `key-id:base64 of 32 bytes`")
         if key_id in keys:
-            raise _unfit(path, f"line {number} repeats key id '{key_id}'")
+            raise file.invalid(f"line {number} repeats key id '{key_id}'")
         keys[key_id] = Secret(encoded)
     if not keys:
-        raise _unfit(path, "holds no key")
+        raise file.invalid("holds no key")
     return keys
 
 
@@ -132,28 +130,13 @@ def _is_key(encoded: str) -> bool:
         return False
 
 
-def _check_place(path: Path) -> None:
-    """A key beside what it locks, or on the web, locks nothing."""
-    media = getattr(settings, "MEDIA_ROOT", "")
-    for place in [conf.backup_dir, *([Path(media)] if media else [])]:
-        if path.resolve().is_relative_to(place.resolve()):
-            raise _unfit(path, f"lies inside {place}, beside what it protects")
-
-
-def _unfit(path: Path, reason: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"DEPLOY_OPS_BACKUP_KEY_FILE {path} {reason}. Nothing was changed. "
-        f"A key file is made so:\n    {_MAKE_KEY.format(path=path)}"
-    )
-
-
 def _read_header(file: IO[bytes], name: str) -> tuple[str, bytes, bytes, bytes]:
     start = file.read(len(MAGIC) + 1)
     rest = file.read(start[-1] + SALT_BYTES + PREFIX_BYTES) if start[:-1] == MAGIC else b""
     if not rest or len(rest) != start[-1] + SALT_BYTES + PREFIX_BYTES:
         raise BackupCorrupt(f"{name} does not begin as an encrypted file of a backup does.")
     key_id, salt = rest[: start[-1]], rest[start[-1] : -PREFIX_BYTES]
-    if not _KEY_ID.fullmatch(key_id.decode("ascii", "replace")):
+    if not KEY_ID.fullmatch(key_id.decode("ascii", "replace")):
         raise BackupCorrupt(f"{name} names a key that cannot be one.")
     return key_id.decode(), salt, rest[-PREFIX_BYTES:], start + rest
 
@@ -175,15 +158,3 @@ def _damaged(name: str, key_id: str, nonce: bytes) -> BackupCorrupt:
         f"{name} does not decrypt with key '{key_id}' at chunk {chunk}: it was changed, cut off "
         "or exchanged, or the key file holds another key under this id."
     )
-
-
-def _library() -> Any:
-    """Import cryptography, which only those who encrypt need."""
-    try:
-        from deploy_ops.backup import ciphers  # pylint: disable=import-outside-toplevel
-    except ImportError as error:
-        raise ConfigurationError(
-            "DEPLOY_OPS_BACKUP_KEY_FILE is set, and the package cryptography is missing. "
-            "Nothing was changed. Install it:\n    pip install 'deploy-ops[encryption]'"
-        ) from error
-    return ciphers

@@ -6,28 +6,18 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from deploy_ops.backup.manifest import NAME, BackupId, total_bytes
+from deploy_ops.backup.authenticity import Verdict
+from deploy_ops.backup.manifest import NAME, BackupId, Level, Manifest
 from deploy_ops.databases.base import Identity, Json, database_key
 from deploy_ops.files import add_line, read_lines
 
 logger = logging.getLogger(__name__)
+
+__all__ = ["PINNED", "VERIFIED", "Backup", "Entry", "Level", "State"]
+
 PINNED = "pinned"
 VERIFIED = "verified.jsonl"
 CLOCK_TOLERANCE = timedelta(minutes=5)
-
-
-class Level(StrEnum):
-    """How far a backup was verified; each level includes those before it."""
-
-    MANIFEST = "manifest"
-    HASH = "hash"
-    READ = "read"
-    RESTORE = "restore"
-
-    @property
-    def rank(self) -> int:
-        """Position on the ladder, from 0."""
-        return list(Level).index(self)
 
 
 class State(StrEnum):
@@ -36,60 +26,65 @@ class State(StrEnum):
     COMPLETE = "complete"
     INCOMPLETE = "incomplete"
     CORRUPT = "corrupt"
+    NOT_OURS = "not ours"
+    KEY_MISSING = "key missing"
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
     """A backup with a valid manifest, here, in STORAGES["backups"], or both.
 
-    `remote_names` are the files at the top of its folder in the storage, empty without a copy.
+    `verdict` says whether the keys of this host prove that it is ours; without it the manifest is
+    only what somebody claims. `remote_names` are the files at the top of its folder in the
+    storage, empty without a copy. What lies beside the manifest (`pinned`, `verified.jsonl`) is
+    proven by nothing: it can take a backup out of use or keep it, never bring it into use.
     """
 
     id: BackupId
     directory: Path
-    manifest: Json
+    manifest: Manifest
+    verdict: Verdict
     remote_names: frozenset[str] = frozenset()
 
     @property
     def created_at(self) -> datetime:
         """When it was begun: no row written after that can be relied on to be in it."""
-        return datetime.fromisoformat(self.manifest["started_at"])
+        return self.manifest.started_at
 
     @property
     def sequence(self) -> int:
         """Number that grows with each backup, whatever the clock does."""
-        return int(self.manifest["sequence"])
+        return self.manifest.sequence
 
     @property
     def engine(self) -> str:
         """Vendor of the database: `postgresql` or `sqlite`."""
-        return str(self.manifest["database"]["engine"])
+        return self.manifest.database.engine
 
     @property
     def database(self) -> str:
         """Name of the database that was saved."""
-        return str(self.manifest["database"]["name"])
+        return self.manifest.database.name
 
     @property
     def place(self) -> str:
         """Name and host of the database as people read them."""
-        host = self.manifest["database"]["host"]
-        return f"{self.database} on {host}" if host else self.database
+        return self.manifest.database.place
 
     @property
     def label(self) -> str:
         """What the operator called it."""
-        return str(self.manifest["label"])
+        return self.manifest.label
 
     @property
     def size_bytes(self) -> int:
         """Size of all its files."""
-        return total_bytes(self.manifest["files"])
+        return self.manifest.size_bytes
 
     @property
     def is_encrypted(self) -> bool:
         """Whether a key is needed to read it."""
-        return self.manifest["encryption"] is not None
+        return self.manifest.encryption is not None
 
     @property
     def is_here(self) -> bool:
@@ -113,7 +108,9 @@ class Backup:
             later = read_lines(self.directory / VERIFIED).entries
         except FileNotFoundError:
             later = []
-        return [self.manifest["verified"], *filter(_is_verification, later)]
+        first = self.manifest.verified
+        made = {"level": first.level, "at": first.at.isoformat(timespec="seconds")}
+        return [made, *filter(_is_verification, later)]
 
     @property
     def level(self) -> Level:
@@ -136,10 +133,8 @@ class Backup:
 
     def belongs_to(self, identity: Identity) -> bool:
         """Whether it was taken of this database (a restore changes the oid, not the name)."""
-        saved = self.manifest["database"]
-        return identity.key == database_key(
-            saved["engine"], saved["system_identifier"], saved["name"]
-        )
+        saved = self.manifest.database
+        return identity.key == database_key(saved.engine, saved.system_identifier, saved.name)
 
     def record(self, level: Level, failed: str | None = None) -> None:
         """Note a verification beside the manifest, durably; only where its files are here."""
@@ -158,7 +153,7 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the catalog; `backup` is None where there is no valid manifest."""
+    """One line of the catalog; `backup` is None where there is no manifest that can be read."""
 
     id: str
     state: State

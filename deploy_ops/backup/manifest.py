@@ -1,34 +1,145 @@
-"""The manifest: what a backup is, in one JSON file that is written last and carries its checksum.
+"""The manifest: what a backup is, in one JSON file that is written last.
 
 `files` names every file below `database/` and `media/` with its size and SHA-256 as it lies on
-disk (encrypted, if the backup is). The JSON is canonical (sorted keys, no spaces) so that the
-checksum can be recomputed by anybody: SHA-256 over that form without the field `checksum`.
+disk (encrypted, if the backup is), so whoever proves the manifest proves them. The JSON is
+canonical (sorted keys, no spaces), and anything else is refused, so that what was parsed is what
+was proven. `checksum` is SHA-256 over that form of all other fields: it finds damage, not forgery.
+`mac` and `signature` prove where the manifest comes from (authenticity.py).
 """
 
 import hashlib
-import hmac
 import json
 import re
 import secrets
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Any, NewType
 
+from deploy_ops.backup.decode import Undecodable, decode
+from deploy_ops.databases.base import Identity
 from deploy_ops.errors import BackupCorrupt, UsageError
 
-FORMAT = 1
+FORMAT = 2
 NAME = "manifest.json"
 BackupId = NewType("BackupId", str)
+KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
-REQUIRED = frozenset(
-    "format id sequence label run started_at finished_at database versions code migrations"
-    " counts sequences mark extra files media encryption seconds verified checksum".split()
-)
-DATABASE = frozenset({"engine", "name", "host", "system_identifier", "size_bytes"})
+PROOFS = ("mac", "signature", "checksum")
+LAST_SEQUENCE = 2**63 - 1
 ROOTS = ("database", "media")
 HASH_THREADS = 2
+
+
+class Level(StrEnum):
+    """How far a backup was verified; each level includes those before it."""
+
+    MANIFEST = "manifest"
+    HASH = "hash"
+    READ = "read"
+    RESTORE = "restore"
+
+    @property
+    def rank(self) -> int:
+        """Position on the ladder, from 0."""
+        return list(Level).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedDatabase(Identity):
+    """Which database was saved, and under which alias."""
+
+    alias: str
+
+
+@dataclass(frozen=True, slots=True)
+class SavedFile:
+    """One file as it lies on disk: bytes and SHA-256."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class SavedMedia:
+    """How many uploads and bytes were saved, and how many links, sockets and so on left out."""
+
+    files: int
+    bytes: int
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encryption:
+    """How the files are encrypted, and the id of the key."""
+
+    algorithm: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The first verification: how far, and when."""
+
+    level: Level
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A MAC or a signature over the manifest in hexadecimal, and the id of the key that made it."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:  # pylint: disable=too-many-instance-attributes  # one file, docs/reference
+    """What `manifest.json` says (docs/reference/manifest.md has the meaning of each field).
+
+    `mark` and `extra` are the engine's own JSON. `checksum` is empty until it is written.
+    """
+
+    format: int
+    id: BackupId
+    sequence: int
+    label: str
+    run: str | None
+    started_at: datetime
+    finished_at: datetime
+    database: SavedDatabase
+    versions: Mapping[str, str]
+    code: str
+    migrations: tuple[tuple[str, str], ...]
+    counts: Mapping[str, int]
+    sequences: Mapping[str, int]
+    mark: dict[str, Any]
+    extra: dict[str, Any]
+    files: Mapping[str, SavedFile]
+    media: SavedMedia | None
+    encryption: Encryption | None
+    seconds: Mapping[str, float]
+    verified: Verified
+    mac: Proof | None = None
+    signature: Proof | None = None
+    checksum: str = ""
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all its files."""
+        return total_bytes(self.files)
+
+    def body(self) -> bytes:
+        """What the proofs are about: the canonical form of every field but the proofs."""
+        return _canonical(
+            {name: value for name, value in _plain(self).items() if name not in PROOFS}
+        )
+
+
+REQUIRED = frozenset(field.name for field in fields(Manifest))
 
 
 def new_id(now: datetime) -> BackupId:
@@ -51,41 +162,51 @@ def parse_id(text: str) -> BackupId:
     return BackupId(text)
 
 
-def seal(fields: dict[str, Any]) -> bytes:
-    """Return the manifest file of these fields, with its checksum."""
-    return _canonical({**fields, "checksum": _checksum(fields)}) + b"\n"
+def dump_manifest(manifest: Manifest) -> bytes:
+    """Return the manifest as its file has it, with its checksum."""
+    checksum = _checksum(_plain(manifest))
+    return _canonical(replace(manifest, checksum=checksum)) + b"\n"
 
 
-def open_sealed(content: bytes) -> dict[str, Any]:
-    """Read a manifest file; raises BackupCorrupt if it was edited, cut off, or is unknown."""
+def load_manifest(content: bytes) -> Manifest:
+    """Read a manifest file; raises BackupCorrupt if it was edited, cut off, or is unknown.
+
+    Says nothing about where it comes from: that is asked of authenticity.
+    """
     try:
-        fields = json.loads(content)
+        found = json.loads(content)
+        checksum = _checksum(found) if isinstance(found, dict) else ""
     except (ValueError, RecursionError) as error:
         raise BackupCorrupt(f"The manifest is not JSON: {error}.") from error
-    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise BackupCorrupt(f"The manifest is not of format {FORMAT}.")
-    if missing := REQUIRED - set(fields):
+    if missing := REQUIRED - set(found):
         raise BackupCorrupt(f"The manifest lacks {', '.join(sorted(missing))}.")
-    if not hmac.compare_digest(str(fields["checksum"]), _checksum(fields)):
+    if found["checksum"] != checksum:
         raise BackupCorrupt("The manifest does not match its checksum: it was edited or damaged.")
     try:
-        _check_shape(fields)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BackupCorrupt(f"The manifest has a field of another kind: {error}.") from error
-    return fields
+        manifest: Manifest = decode(Manifest, found, "manifest")
+        _check_values(manifest)
+    except Undecodable as error:
+        shown = str(error).encode("unicode_escape").decode()  # names of fields are foreign text
+        raise BackupCorrupt(f"The manifest has a field of another kind: {shown}.") from error
+    if dump_manifest(manifest) != content:
+        raise BackupCorrupt("The manifest is not in canonical form: it was edited or damaged.")
+    return manifest
 
 
-def _check_shape(fields: dict[str, Any]) -> None:
-    """Look at what the catalog relies on, so that one odd manifest does not hide the others."""
-    if datetime.fromisoformat(fields["started_at"]).tzinfo is None:
-        raise ValueError("started_at has no time zone")
-    if missing := DATABASE - set(fields["database"]):
-        raise ValueError(f"database lacks {', '.join(sorted(missing))}")
-    for path, facts in fields["files"].items():
-        if not _is_inside(path) or not isinstance(facts["size"], int):
-            raise ValueError(f"{path!r} is not a file of a backup")
-    if not isinstance(fields["sequence"], int) or not isinstance(fields["verified"], dict):
-        raise TypeError("sequence or verified")
+def _check_values(manifest: Manifest) -> None:
+    """Refuse what has the right kind and still would mislead the catalog."""
+    if not is_id(manifest.id):
+        raise Undecodable("id is none")
+    for path, file in manifest.files.items():
+        if not _is_inside(path) or file.size < 0:
+            raise Undecodable(f"{path!r} is not a file of a backup")
+    if not 0 < manifest.sequence <= LAST_SEQUENCE:
+        raise Undecodable("sequence is out of range")
+    for name in ("encryption", "mac", "signature"):
+        if (named := getattr(manifest, name)) and not KEY_ID.fullmatch(named.key):
+            raise Undecodable(f"{name} names a key that cannot be one")
 
 
 def paths_in(directory: Path) -> Iterator[str]:
@@ -96,7 +217,7 @@ def paths_in(directory: Path) -> Iterator[str]:
                 yield path.relative_to(directory).as_posix()
 
 
-def describe_files(directory: Path) -> dict[str, dict[str, Any]]:
+def describe_files(directory: Path) -> dict[str, SavedFile]:
     """Measure every file of a backup: size in bytes and SHA-256.
 
     Two threads, since hashlib releases the GIL: hashing must not cost as much as dumping.
@@ -105,7 +226,7 @@ def describe_files(directory: Path) -> dict[str, dict[str, Any]]:
     with ThreadPoolExecutor(HASH_THREADS) as pool:
         hashes = pool.map(lambda path: sha256_of(directory / path), paths)
         return {
-            path: {"size": (directory / path).stat().st_size, "sha256": digest}
+            path: SavedFile((directory / path).stat().st_size, digest)
             for path, digest in zip(paths, hashes, strict=True)
         }
 
@@ -116,9 +237,9 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def total_bytes(files: Mapping[str, Any], root: str = "") -> int:
+def total_bytes(files: Mapping[str, SavedFile], root: str = "") -> int:
     """Add up the sizes that a manifest records, all or those below one root."""
-    return sum(int(facts["size"]) for path, facts in files.items() if path.startswith(root))
+    return sum(file.size for path, file in files.items() if path.startswith(root))
 
 
 def _is_inside(path: str) -> bool:
@@ -127,10 +248,22 @@ def _is_inside(path: str) -> bool:
     return is_plain and len(parts) > 1 and parts[0] in ROOTS
 
 
-def _checksum(fields: dict[str, Any]) -> str:
-    body = {name: value for name, value in fields.items() if name != "checksum"}
+def _checksum(found: Mapping[str, Any]) -> str:
+    body = {name: value for name, value in found.items() if name != "checksum"}
     return hashlib.sha256(_canonical(body)).hexdigest()
 
 
-def _canonical(fields: dict[str, Any]) -> bytes:
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+def _canonical(value: object) -> bytes:
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain
+    )
+    return text.encode()
+
+
+def _plain(value: object) -> Any:
+    """One level of a value as JSON has it."""
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    raise TypeError(f"{type(value).__name__} has no form in a manifest")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from deploy_ops.backup.manifest import SavedMedia
 from deploy_ops.backup.workspace import make_parents
 from deploy_ops.databases.base import Json
 from deploy_ops.errors import BackupFailed, ConfigurationError
@@ -34,7 +35,7 @@ def media_bytes() -> int:
     return sum((root / path).lstat().st_size for path in _regular_files(root))
 
 
-def copy_media(target: Path, progress: Progress) -> Json:
+def copy_media(target: Path, progress: Progress) -> SavedMedia:
     """Copy MEDIA_ROOT below the target; return how many files, bytes, and entries left out.
 
     Links, sockets and the like are left out and counted. A file deleted meanwhile is as if it had
@@ -48,7 +49,7 @@ def copy_media(target: Path, progress: Progress) -> Json:
             size = _copy_unchanged(root / path, target / path)
             files, done = files + (size is not None), done + (size or 0)
             report(done)
-    return {"files": files, "bytes": done, "left_out": sum(1 for _ in _irregular(root))}
+    return SavedMedia(files, done, left_out=sum(1 for _ in _irregular(root)))
 
 
 def _copy_unchanged(source: Path, target: Path) -> int | None:

@@ -20,6 +20,7 @@ from deploy_ops.backup.interrupted import (
     traced,
 )
 from deploy_ops.backup.methods import Method, method_for
+from deploy_ops.backup.manifest import Manifest
 from deploy_ops.backup.restore_media import (
     MediaPaths,
     check_media,
@@ -28,6 +29,7 @@ from deploy_ops.backup.restore_media import (
     exchange,
     media_paths,
 )
+from deploy_ops.backup.trust import require_usable
 from deploy_ops.backup.verification import verify_backup
 from deploy_ops.databases import Database, database_for
 from deploy_ops.databases.base import Answer, Counts, Json, Writes
@@ -102,7 +104,7 @@ class Restore:  # pylint: disable=too-many-instance-attributes  # the parameters
         return method_for(self.alias)
 
     @property
-    def manifest(self) -> Json:
+    def manifest(self) -> Manifest:
         """The manifest of the backup."""
         return self.backup.manifest
 
@@ -129,7 +131,8 @@ def restore_backup(  # pylint: disable=too-many-arguments  # each a different ca
     cannot be taken back. `into` names a new database instead of the exchange; `in_place` replaces
     the contents without a second database.
 
-    Raises RestoreRefused, BackupCorrupt, RestoreFailed; SwapUnfinished if a person must look.
+    Raises RestoreRefused, BackupCorrupt, BackupUntrusted, RestoreFailed; SwapUnfinished if a
+    person must look.
     """
     work = Restore(backup, alias, lock, confirm, before_swap, on_step, progress, jobs)
     _verify(work)
@@ -143,7 +146,10 @@ def restore_backup(  # pylint: disable=too-many-arguments  # each a different ca
 
 
 def _verify(work: Restore) -> None:
-    verify_backup(work.backup, Level.HASH, alias=work.alias, progress=work.progress)
+    """Compare every byte that is here; what is not is compared as it is fetched."""
+    require_usable(work.backup, work.alias)
+    if work.backup.is_here:
+        verify_backup(work.backup, Level.HASH, alias=work.alias, progress=work.progress)
 
 
 def _look_ahead(work: Restore, into: str | None, in_place: bool) -> None:
@@ -168,7 +174,7 @@ def _into(work: Restore, plain: Path, into: str) -> Restored:
     _compare(work, work.database.count_rows(into), into)
     views = _compare_views(work, into)
     work.on_step("restored_beside", {"beside": into})
-    uploads = " The uploads in it are left out." if work.manifest["media"] else ""
+    uploads = " The uploads in it are left out." if work.manifest.media else ""
     work.progress.say(
         f"Backup {work.backup.id} is restored into {into}; nothing was exchanged.{uploads}"
     )
@@ -178,7 +184,7 @@ def _into(work: Restore, plain: Path, into: str) -> Restored:
 def _beside_and_exchange(work: Restore, plain: Path) -> Restored:
     beside = work.database.name_beside(f"restoring_{work.stamp}")
     kept = work.database.name_beside(f"before_restore_{work.stamp}")
-    media = media_paths(work.stamp) if work.manifest["media"] else None
+    media = media_paths(work.stamp) if work.manifest.media else None
     with traced(work.database, work.backup.id, beside, kept, media) as trace:
         work.on_step("restore_started", {"backup": work.backup.id, "beside": beside})
         try:
@@ -226,12 +232,12 @@ def _compare(work: Restore, found: tuple[Counts, Counts], name: str) -> None:
     counts, sequences = found
     differences = [
         f"{table}: {counts.get(table, 'no table')} rows, {rows} in the backup"
-        for table, rows in work.manifest["counts"].items()
+        for table, rows in work.manifest.counts.items()
         if counts.get(table) != rows
     ]
     differences += [
         f"{sequence}: at {sequences.get(sequence, 'no sequence')}, {position} in the backup"
-        for sequence, position in work.manifest["sequences"].items()
+        for sequence, position in work.manifest.sequences.items()
         if sequences.get(sequence, position - 1) < position
     ]
     if differences:
@@ -244,15 +250,17 @@ def _compare(work: Restore, found: tuple[Counts, Counts], name: str) -> None:
 
 def _compare_views(work: Restore, name: str) -> tuple[str, ...]:
     """Tell which materialized views came out otherwise; whether that is right a person decides."""
-    differences = tuple(work.database.view_differences(name, work.manifest))
+    differences = tuple(
+        work.database.view_differences(name, work.manifest.extra.get("materialized_views", {}))
+    )
     for sentence in differences:
         work.progress.say(sentence)
     return differences
 
 
 def _loss(work: Restore, live: Counts, stays_in: str) -> Loss:
-    then, identity = work.manifest["mark"], work.database.identify()
-    counts = work.manifest["counts"]
+    then, identity = work.manifest.mark, work.database.identify()
+    counts = work.manifest.counts
     rows = {name: live.get(name, 0) - counts.get(name, 0) for name in {*live, *counts}}
     return Loss(
         place=identity.place,
@@ -327,7 +335,7 @@ def _in_place(work: Restore, plain: Path) -> Restored:
     work.on_step("swapped", {"kept": None})
     _compare(work, database.count_rows(identity.name), identity.name)
     views = _compare_views(work, identity.name)
-    uploads = ", without the uploads in it" if work.manifest["media"] else ""
+    uploads = ", without the uploads in it" if work.manifest.media else ""
     work.progress.say(
         f"{identity.place} is now backup {work.backup.id}{uploads}. What was there before:\n"
         f"    python manage.py restore {safety.id} --in-place"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from deploy_ops.backup.manifest import Manifest
 from deploy_ops.databases.base import Json
 from deploy_ops.files import sync_directory, sync_tree
 from deploy_ops.progress import Progress
@@ -63,9 +64,9 @@ def _siblings(path: Path) -> list[Path]:
     return list(path.parent.iterdir()) if path.parent.is_dir() else []
 
 
-def check_media(manifest: Json) -> list[str]:
+def check_media(manifest: Manifest) -> list[str]:
     """Look for what would make restoring the uploads fail; a sentence each, with its remedy."""
-    if not manifest["media"]:
+    if manifest.media is None:
         return []
     if not getattr(settings, "MEDIA_ROOT", ""):
         return ["The backup has uploads and MEDIA_ROOT is not set. Set it."]
@@ -78,7 +79,7 @@ def check_media(manifest: Json) -> list[str]:
     parent = live.parent
     if not os.access(parent, os.W_OK | os.X_OK):
         return [f"{parent} cannot be written, so MEDIA_ROOT cannot be exchanged. Allow it."]
-    free, needed = shutil.disk_usage(parent).free, int(manifest["media"]["bytes"])
+    free, needed = shutil.disk_usage(parent).free, manifest.media.bytes
     if free < needed:
         return [f"{parent} has {free / 1e6:.0f} MB free, the uploads need {needed / 1e6:.0f} MB."]
     return []

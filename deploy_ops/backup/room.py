@@ -22,7 +22,7 @@ def expected_bytes(source: Identity) -> int:
     """Guess the size of a database's next dump: from its last one, else from its own size."""
     previous = [backup for backup in complete_backups() if backup.belongs_to(source)]
     if previous:
-        return int(GROWTH * total_bytes(previous[-1].manifest["files"], "database/"))
+        return int(GROWTH * total_bytes(previous[-1].manifest.files, "database/"))
     return int(FIRST_DUMP[source.engine] * source.size_bytes)
 
 

@@ -10,13 +10,12 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from django.core.files import File
 from django.core.files.base import ContentFile
 from django.core.files.storage import InvalidStorageError, Storage, storages
 
-from deploy_ops.backup.manifest import NAME, BackupId, sha256_of
+from deploy_ops.backup.manifest import NAME, BackupId, SavedFile, sha256_of
 from deploy_ops.backup.workspace import make_parents
 from deploy_ops.errors import BackupCorrupt, BackupError, DeployOpsError
 from deploy_ops.files import open_private
@@ -68,17 +67,21 @@ class Remote:
                 return bytes(file.read())
 
     def upload(
-        self, backup_id: BackupId, directory: Path, files: Mapping[str, Any], progress: Progress
+        self,
+        backup_id: BackupId,
+        directory: Path,
+        files: Mapping[str, SavedFile],
+        progress: Progress,
     ) -> None:
         """Copy every file and read it back; raises BackupError if one arrives changed."""
-        total = sum(facts["size"] for facts in files.values())
+        total = sum(saved.size for saved in files.values())
         with progress.track("Copy to storage", total) as report:
             done = 0
-            for path, facts in files.items():
+            for path, saved in files.items():
                 with (directory / path).open("rb") as file:
                     self.put(f"{backup_id}/{path}", File(file))
-                self._compare(backup_id, path, facts["sha256"])
-                done += facts["size"]
+                self._compare(backup_id, path, saved.sha256)
+                done += saved.size
                 report(done)
 
     def put(self, name: str, content: "File[bytes]") -> None:
@@ -106,15 +109,15 @@ class Remote:
                     sha256.update(chunk)
         return sha256.hexdigest()
 
-    def fetch(self, backup_id: str, files: Mapping[str, Any], target: Path) -> None:
+    def fetch(self, backup_id: str, files: Mapping[str, SavedFile], target: Path) -> None:
         """Bring every file below a directory; raises BackupCorrupt if one is not as recorded."""
-        for path, facts in files.items():
+        for path, saved in files.items():
             make_parents(target, path)
             with _translated(f"read {path} of {backup_id}"):
                 with self._storage.open(f"{backup_id}/{path}") as source:
                     with open(open_private(target / path), "wb") as file:
                         shutil.copyfileobj(source, file, CHUNK_BYTES)
-            if sha256_of(target / path) != facts["sha256"]:
+            if sha256_of(target / path) != saved.sha256:
                 raise _changed(backup_id, path)
 
     def remove(self, name: str) -> None:

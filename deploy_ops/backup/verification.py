@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
@@ -21,6 +22,7 @@ from deploy_ops.backup.entry import PINNED, VERIFIED, Backup, Level
 from deploy_ops.backup.manifest import NAME, describe_files, paths_in
 from deploy_ops.backup.methods import method_for
 from deploy_ops.backup.storage import remote_storage
+from deploy_ops.backup.trust import require_usable
 from deploy_ops.databases import Database, database_for
 from deploy_ops.databases.base import Counts
 from deploy_ops.errors import BackupCorrupt, BackupError, RestoreFailed, RestoreRefused
@@ -51,8 +53,10 @@ def verify_backup(
 
     Raises BackupCorrupt with everything that was found, and notes that: only what the contents
     themselves prove. What cannot be tried (no key, no CREATEDB, no space, a server that went away,
-    a program that was killed) raises another error, and the backup stays what it was.
+    a program that was killed) raises another error, and the backup stays what it was. One that is
+    not proven to be ours is not touched: BackupUntrusted.
     """
+    require_usable(backup, alias)
     progress.say(f"Verifying backup {backup.id}: {level}")
     try:
         pending = _verify(backup, level, alias, jobs, progress)
@@ -73,7 +77,8 @@ def _verify(
 ) -> tuple[str, ...]:
     if backup.is_here:
         _compare(backup, _check_sizes(backup))
-    if level.rank >= Level.HASH.rank:
+    is_fetched = level.rank >= Level.READ.rank and not backup.is_here  # and hashed on the way
+    if level.rank >= Level.HASH.rank and not is_fetched:
         _compare(backup, _check_hashes(backup))
     if level.rank >= Level.READ.rank:
         return _read(backup, level, alias, jobs, progress)
@@ -94,15 +99,19 @@ def _read(
         method.read_through(directory / "database")
         if level is not Level.RESTORE:
             return ()
-        with _scratch_database(alias, backup, jobs, progress) as name:
+        with _scratch_database(alias, backup, directory, jobs, progress) as name:
             _compare(backup, _check_rows(database, backup, name))
-            for sentence in database.view_differences(name, backup.manifest):
+            for sentence in database.view_differences(
+                name, backup.manifest.extra.get("materialized_views", {})
+            ):
                 progress.say(sentence)
             return _check_migrations(alias, backup, name)
 
 
 @contextmanager
-def _scratch_database(alias: str, backup: Backup, jobs: int, progress: Progress) -> Iterator[str]:
+def _scratch_database(
+    alias: str, backup: Backup, directory: Path, jobs: int, progress: Progress
+) -> Iterator[str]:
     database, method = database_for(alias), method_for(alias)
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}_{secrets.token_hex(2)}"
     name = database.name_beside(f"verify_{stamp}")
@@ -112,17 +121,16 @@ def _scratch_database(alias: str, backup: Backup, jobs: int, progress: Progress)
             + "\n".join(problems)
             + "\nNothing was changed."
         )
-    with opened(backup) as directory:
-        try:
-            method.restore_beside(
-                directory / "database", backup.manifest, name=name, jobs=jobs, progress=progress
-            )
-        except RestoreFailed as error:
-            # Its files were read to their end before this, so it is not they that are damaged.
-            raise RestoreFailed(
-                f"Backup {backup.id} is sound as far as its files can be read, but it could not be "
-                f"restored here, so whether its rows are complete is not known:\n{error}"
-            ) from error
+    try:
+        method.restore_beside(
+            directory / "database", backup.manifest, name=name, jobs=jobs, progress=progress
+        )
+    except RestoreFailed as error:
+        # Its files were read to their end before this, so it is not they that are damaged.
+        raise RestoreFailed(
+            f"Backup {backup.id} is sound as far as its files can be read, but it could not be "
+            f"restored here, so whether its rows are complete is not known:\n{error}"
+        ) from error
     try:
         yield name
     finally:
@@ -130,7 +138,7 @@ def _scratch_database(alias: str, backup: Backup, jobs: int, progress: Progress)
 
 
 def _check_sizes(backup: Backup) -> list[str]:
-    files, directory = backup.manifest["files"], backup.directory
+    files, directory = backup.manifest.files, backup.directory
     found = set(paths_in(directory))
     marks = {path.name for path in directory.iterdir() if path.is_file()}
     problems = [f"{path} is missing" for path in sorted(files.keys() - found)]
@@ -139,16 +147,16 @@ def _check_sizes(backup: Backup) -> list[str]:
     problems += [f"{name} is not in the manifest" for name in sorted(strange)]
     for path in sorted(files.keys() & found):
         size = (directory / path).lstat().st_size
-        if (directory / path).is_symlink() or size != files[path]["size"]:
-            problems.append(f"{path} has {size} bytes, recorded are {files[path]['size']}")
+        if (directory / path).is_symlink() or size != files[path].size:
+            problems.append(f"{path} has {size} bytes, recorded are {files[path].size}")
     return problems
 
 
 def _check_hashes(backup: Backup) -> list[str]:
-    recorded = {path: facts["sha256"] for path, facts in backup.manifest["files"].items()}
+    recorded = {path: saved.sha256 for path, saved in backup.manifest.files.items()}
     problems = []
     if backup.is_here:
-        found = {path: facts["sha256"] for path, facts in describe_files(backup.directory).items()}
+        found = {path: saved.sha256 for path, saved in describe_files(backup.directory).items()}
         problems += [f"{path} was changed" for path in recorded if found[path] != recorded[path]]
     if backup.is_copied and (remote := remote_storage()):
         for path, sha256 in recorded.items():
@@ -160,9 +168,9 @@ def _check_hashes(backup: Backup) -> list[str]:
 def _check_rows(database: Database, backup: Backup, name: str) -> list[str]:
     counts, sequences = database.count_rows(name)
     return [
-        *_differences("rows", counts, backup.manifest["counts"], at_least=False),
+        *_differences("rows", counts, backup.manifest.counts, at_least=False),
         # Sequences are not part of the snapshot, so they may be ahead of it.
-        *_differences("sequence value", sequences, backup.manifest["sequences"], at_least=True),
+        *_differences("sequence value", sequences, backup.manifest.sequences, at_least=True),
     ]
 
 
@@ -179,7 +187,7 @@ def _differences(what: str, found: Counts, recorded: Counts, *, at_least: bool) 
 
 def _check_migrations(alias: str, backup: Backup, name: str) -> tuple[str, ...]:
     """Compare the recorded migrations; return those of this code that would be pending."""
-    recorded = {tuple(key) for key in backup.manifest["migrations"]}
+    recorded = set(backup.manifest.migrations)
     with _temporary_alias(alias, name) as scratch:
         recorder = MigrationRecorder(connections[scratch])
         found = set(recorder.applied_migrations())

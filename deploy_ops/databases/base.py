@@ -140,12 +140,12 @@ class Database(ABC):  # pylint: disable=too-many-public-methods  # kinds differ 
     def count_rows(self, name: str) -> tuple[Counts, Counts]:
         """Count every table of database `name`, and read its sequences."""
 
-    def view_differences(self, name: str, manifest: Json) -> list[str]:
-        """Compare what a restore computes anew with the backup's; a sentence for each difference.
+    def view_differences(self, name: str, recorded: Json) -> list[str]:
+        """Compare what a restore computes anew with what was recorded; a sentence a difference.
 
         No proof against the backup: what it holds has been restored as it is.
         """
-        del name, manifest
+        del name, recorded
         return []
 
     @abstractmethod

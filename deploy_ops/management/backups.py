@@ -1,5 +1,6 @@
 """The actions of `manage.py backups`: options in, exit code and JSON out, text on the way."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -8,7 +9,8 @@ from typing import Any
 
 
 from deploy_ops.backup import catalog, retention
-from deploy_ops.backup.entry import Backup, Entry, Level
+from deploy_ops.backup.entry import Backup, Entry, Level, State
+from deploy_ops.backup.manifest import dump_manifest
 from deploy_ops.backup.restore_media import media_beside
 from deploy_ops.backup.verification import verify_backup
 from deploy_ops.backup.workspace import sweep
@@ -37,6 +39,7 @@ CONCERNS_ONE_BACKUP = (
     ProgramError,
     RestoreError,
 )
+UNPROVEN = (State.NOT_OURS, State.KEY_MISSING)
 _TIME = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
 
@@ -44,7 +47,7 @@ def list_backups(command: OpsCommand, options: Options) -> Outcome:
     """list all backups, and the directories that are none with the reason"""
     now, entries = datetime.now(UTC), catalog.list_entries()
     for entry in entries:
-        command.tell(_line(entry, now))
+        command.tell(_printable(_line(entry, now)))
     if not entries:
         command.tell(f"No backups in {conf.backup_dir}.")
     result: Json = {"status": "ok", "backups": [_facts(entry, now) for entry in entries]}
@@ -60,12 +63,16 @@ def list_backups(command: OpsCommand, options: Options) -> Outcome:
 def show(command: OpsCommand, options: Options) -> Outcome:
     """show everything the manifest says"""
     backup = _find(options)
-    command.tell(_line(catalog.find_entry(backup.id), datetime.now(UTC)))
-    for name, value in sorted(backup.manifest.items()):
+    command.tell(_printable(_line(catalog.find_entry(backup.id), datetime.now(UTC))))
+    if not backup.verdict.is_usable:
+        command.tell("What follows is what it claims; nothing here proves it.")
+    manifest = json.loads(dump_manifest(backup.manifest))
+    for name, value in sorted(manifest.items()):
         command.tell(f"{name}: {_shown(value)}")
     for entry in backup.verifications:
         command.tell(f"verified: {_shown(entry)}")
-    return 0, {"status": "ok", "manifest": backup.manifest, "verified": backup.verifications}
+    facts = {"trust": backup.verdict.trust, "verified": backup.verifications}
+    return 0, {"status": "ok", "manifest": manifest, **facts}
 
 
 def verify(command: OpsCommand, options: Options) -> Outcome:
@@ -77,7 +84,7 @@ def verify(command: OpsCommand, options: Options) -> Outcome:
         deploy_lock(alias, purpose="verify", shared=True),
     ):
         if options["id"] == "all":
-            backups = catalog.same_database(catalog.complete_backups(), alias)
+            backups = catalog.same_database(_not_disproved(), alias)
         else:
             backups = [_find(options)]
         results = [_verify(command, backup, level, alias) for backup in backups]
@@ -91,14 +98,15 @@ def prune(command: OpsCommand, options: Options) -> Outcome:
         return _prune_databases(command, options)
     alias = options["database"]
     with deploy_lock(alias, purpose="prune"):
-        found = catalog.complete_backups(must_reach_storage=True)
+        entries = catalog.list_entries(must_reach_storage=True)
+        found = [each.backup for each in entries if each.backup and each.state is State.COMPLETE]
         backups = {backup.id: backup for backup in catalog.same_database(found, alias)}
         runs = open_runs()
         choice = retention.choose(
             retention.candidates(backups.values()),
             conf.backup_keep,
             datetime.now(UTC),
-            referred_backups() | {b.id for b in backups.values() if b.manifest["run"] in runs},
+            referred_backups() | {b.id for b in backups.values() if b.manifest.run in runs},
         )
         for backup_id, reasons in choice.keep.items():
             command.tell(f"keep    {backup_id}  {', '.join(reasons)}")
@@ -107,9 +115,10 @@ def prune(command: OpsCommand, options: Options) -> Outcome:
                 command.tell(f"{_verb(options)}  {backup_id}  {backup.size_bytes / 1e6:.1f} MB")
                 if options["delete"]:
                     catalog.delete_backup(backup)
+        left = _tell_left(command, entries)
         swept = [*sweep(conf.backup_dir), *catalog.sweep_storage()] if options["delete"] else []
     _remind(command, options, bool(choice.drop))
-    result = {"deleted": options["delete"], "keep": choice.keep, "drop": choice.drop}
+    result = {"deleted": options["delete"], "keep": choice.keep, "drop": choice.drop, "left": left}
     return 0, {"status": "ok", **result, "swept": swept}
 
 
@@ -145,6 +154,20 @@ def _find(options: Options) -> Backup:
         return catalog.find_backup(options["database"], "latest")
     entry = catalog.find_entry(options["id"])
     return entry.backup or catalog.usable(entry)
+
+
+def _not_disproved() -> list[Backup]:
+    """The backups that `verify all` must answer for: usable here, or only for want of a key."""
+    states = (State.COMPLETE, State.KEY_MISSING)
+    return [each.backup for each in catalog.list_entries() if each.backup and each.state in states]
+
+
+def _tell_left(command: OpsCommand, entries: list[Entry]) -> dict[str, str]:
+    """Name what is neither counted nor deleted because nothing here proves that it is ours."""
+    left = {each.id: each.reason for each in entries if each.state in UNPROVEN}
+    for backup_id, reason in left.items():
+        command.tell(_printable(f"left    {backup_id}  {reason}"))
+    return left
 
 
 def _verify(command: OpsCommand, backup: Backup, level: Level, alias: str) -> Json:
@@ -203,7 +226,7 @@ def _is_fresh(alias: str, now: datetime, max_age: timedelta) -> bool:
 
 def _line(entry: Entry, now: datetime) -> str:
     backup = entry.backup
-    if backup is None:
+    if backup is None or entry.state in UNPROVEN:  # what it claims to be is nothing to go by
         return f"{entry.id}  {entry.state}: {entry.reason}"
     marks = {
         "pinned": backup.is_pinned,
@@ -222,7 +245,8 @@ def _line(entry: Entry, now: datetime) -> str:
 
 def _facts(entry: Entry, now: datetime) -> Json:
     facts: Json = {"id": entry.id, "state": entry.state, "reason": entry.reason}
-    if (backup := entry.backup) is None:
+    backup = entry.backup
+    if backup is None or entry.state in UNPROVEN:
         return facts
     return facts | {
         "created_at": backup.created_at,
@@ -230,7 +254,7 @@ def _facts(entry: Entry, now: datetime) -> Json:
         "engine": backup.engine,
         "database": backup.place,
         "label": backup.label,
-        "run": backup.manifest["run"],
+        "run": backup.manifest.run,
         "size_bytes": backup.size_bytes,
         "level": backup.level,
         "pinned": backup.is_pinned,
@@ -245,4 +269,9 @@ def _shown(value: object) -> str:
     """A value on one line, long lists and tables by their number."""
     if isinstance(value, (dict, list)) and len(value) > 12:
         return f"{len(value)} entries (see --format json)"
-    return str(value)
+    return _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    """The text with controls escaped: what lies in a storage must not steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)

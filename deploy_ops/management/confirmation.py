@@ -28,10 +28,11 @@ class Confirmation:
         name = database_for(options["database"]).database_name
         if options["confirm"] not in {name, PurePath(name).name}:  # SQLite's name is a path
             given = options["confirm"] or "nothing"
+            trust = " --trust-unauthenticated" if options["trust_unauthenticated"] else ""
             raise RestoreRefused(
                 f"--noinput needs --confirm with the name of the live database; given was {given}. "
                 f"Nothing was changed. To exchange {name}:\n"
-                f"    python manage.py restore {options['id']} --noinput --confirm {name}"
+                f"    python manage.py restore {options['id']} --noinput --confirm {name}{trust}"
             )
 
     def ask(self, loss: Loss) -> None:

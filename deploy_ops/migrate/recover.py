@@ -191,7 +191,7 @@ def _writes(run: Run, database: Database) -> Writes:
     """Ask who wrote; the counters of a session that has just ended arrive a moment later."""
     assert run.backup is not None
     for _ in range(COUNTERS_TRIES):
-        writes = database.writes_since(run.backup.manifest["mark"], own_rows=run.own_rows)
+        writes = database.writes_since(run.backup.manifest.mark, own_rows=run.own_rows)
         if writes.answer is not Answer.UNKNOWN:
             break
         time.sleep(COUNTERS_PAUSE_SECONDS)

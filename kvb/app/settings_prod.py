@@ -37,9 +37,11 @@ DEPLOY_OPS_BACKUP_DIR = Path(os.environ.get("DEPLOY_OPS_BACKUP_DIR") or DEPLOY_O
 FILE_UPLOAD_PERMISSIONS = 0o600
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
 
-# A connection past a pooler, and the keys that encrypt backups.
+# A connection past a pooler, the keys that encrypt backups, and those that sign and check them.
 DEPLOY_OPS_DATABASE_URL = os.environ.get("DEPLOY_OPS_DATABASE_URL") or None
 DEPLOY_OPS_BACKUP_KEY_FILE = os.environ.get("DEPLOY_OPS_BACKUP_KEY_FILE") or None
+DEPLOY_OPS_BACKUP_SIGNING_KEY_FILE = os.environ.get("DEPLOY_OPS_BACKUP_SIGNING_KEY_FILE") or None
+DEPLOY_OPS_BACKUP_VERIFY_KEY_FILE = os.environ.get("DEPLOY_OPS_BACKUP_VERIFY_KEY_FILE") or None
 
 STATIC_ROOT = Path(os.environ.get("STATIC_ROOT") or DATA_DIR / "static")
 STORAGES: dict[str, dict[str, Any]] = {

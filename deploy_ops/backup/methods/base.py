@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deploy_ops.backup.manifest import Manifest
 from deploy_ops.databases.base import Counts, Json
 from deploy_ops.progress import Progress
 
@@ -49,12 +50,12 @@ class Method(ABC):
         """Read a dump to its last byte as a restore would (level L2); raises BackupCorrupt."""
 
     @abstractmethod
-    def check_restore(self, manifest: Json, *, into: str | None = None) -> list[str]:
+    def check_restore(self, manifest: Manifest, *, into: str | None = None) -> list[str]:
         """Look for what would make the restore fail; a sentence each, with its remedy."""
 
     @abstractmethod
     def restore_beside(
-        self, directory: Path, manifest: Json, *, name: str, jobs: int, progress: Progress
+        self, directory: Path, manifest: Manifest, *, name: str, jobs: int, progress: Progress
     ) -> None:
         """Create database `name` from the dump, analysed, with the live one's settings and ACL.
 
@@ -62,11 +63,11 @@ class Method(ABC):
         """
 
     @abstractmethod
-    def check_in_place(self, manifest: Json) -> list[str]:
+    def check_in_place(self, manifest: Manifest) -> list[str]:
         """Look for what would make `restore_in_place` fail; a method without it says so."""
 
     @abstractmethod
-    def restore_in_place(self, directory: Path, manifest: Json, *, progress: Progress) -> None:
+    def restore_in_place(self, directory: Path, manifest: Manifest, *, progress: Progress) -> None:
         """Replace the contents of the live database in one transaction.
 
         Raises RestoreFailed; RestoreRefused from a method without it.

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+from deploy_ops.backup.manifest import Manifest
 from deploy_ops.backup.methods.base import Method, Snapshot
 from deploy_ops.databases.base import Json
 from deploy_ops.databases.sqlite import SqliteDatabase
@@ -74,11 +75,11 @@ class SqliteCopy(Method):
         """Let SQLite check every page and index of the copy."""
         check_integrity(directory / FILE)
 
-    def check_restore(self, manifest: Json, *, into: str | None = None) -> list[str]:
+    def check_restore(self, manifest: Manifest, *, into: str | None = None) -> list[str]:
         """Look for another engine, a directory without room or rights, a name that is taken."""
         problems = []
-        if manifest["database"]["engine"] != self.database.vendor:
-            engine = manifest["database"]["engine"]
+        if manifest.database.engine != self.database.vendor:
+            engine = manifest.database.engine
             problems.append(f"The backup is of {engine}; database '{self.alias}' is SQLite.")
         if not os.access(self.database.path.parent, os.W_OK):
             problems.append(
@@ -90,7 +91,7 @@ class SqliteCopy(Method):
         return problems
 
     def restore_beside(
-        self, directory: Path, manifest: Json, *, name: str, jobs: int, progress: Progress
+        self, directory: Path, manifest: Manifest, *, name: str, jobs: int, progress: Progress
     ) -> None:
         """Copy the backup to a new file beside the live one, and check it."""
         try:
@@ -112,26 +113,26 @@ class SqliteCopy(Method):
             ) from error
         sync_directory(target.parent)
 
-    def check_in_place(self, manifest: Json) -> list[str]:
+    def check_in_place(self, manifest: Manifest) -> list[str]:
         """Say that there is no such thing."""
         return [
             "Databases of sqlite are not restored in place. Leave out --in-place: the "
-            f"backup of {manifest['database']['name']} is restored beside, then exchanged."
+            f"backup of {manifest.database.name} is restored beside, then exchanged."
         ]
 
-    def restore_in_place(self, directory: Path, manifest: Json, *, progress: Progress) -> None:
+    def restore_in_place(self, directory: Path, manifest: Manifest, *, progress: Progress) -> None:
         """Refuse: raises RestoreRefused."""
         raise RestoreRefused("\n".join(self.check_in_place(manifest)))
 
-    def _check_orphans(self, target: Path, manifest: Json) -> None:
+    def _check_orphans(self, target: Path, manifest: Manifest) -> None:
         with frozen(target) as copy:
             found = len(find_orphans(copy))
-        if found != manifest["extra"]["foreign_key_violations"]:
+        if found != manifest.extra["foreign_key_violations"]:
             raise BackupCorrupt(f"{found} rows refer to rows that are not there.")
 
-    def _check_room(self, manifest: Json) -> list[str]:
+    def _check_room(self, manifest: Manifest) -> list[str]:
         """A restore writes the new file, the kept one, and as much again while it exchanges."""
-        size = manifest["database"]["size_bytes"] + 2 * self.database.path.stat().st_size
+        size = manifest.database.size_bytes + 2 * self.database.path.stat().st_size
         free = shutil.disk_usage(self.database.path.parent).free
         if free >= size:
             return []

@@ -127,9 +127,8 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
         with self._answering(name):
             return count_rows(self._server, name)
 
-    def view_differences(self, name: str, manifest: Json) -> list[str]:
+    def view_differences(self, name: str, recorded: Json) -> list[str]:
         """Compare the contents of materialized views with those at the backup."""
-        recorded = manifest["extra"]["materialized_views"]
         with self._answering(name):
             return materialized_views.differences(self._server, name, recorded) if recorded else []
 

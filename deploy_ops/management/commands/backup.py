@@ -32,5 +32,5 @@ class Command(OpsCommand):
             )
         self.tell(f"Backup {backup.id}: {backup.size_bytes / 1e6:.1f} MB in {backup.directory}")
         facts = {"directory": str(backup.directory), "size_bytes": backup.size_bytes}
-        seconds = backup.manifest["seconds"]
+        seconds = backup.manifest.seconds
         return 0, {"status": "ok", "backup": backup.id, **facts, "seconds": seconds}

@@ -5,12 +5,19 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from deploy_ops.backup.authenticity import Trust
 from deploy_ops.backup.catalog import find_backup
 from deploy_ops.backup.restore import restore_backup, resume_interrupted
 from deploy_ops.lock import deploy_lock
 from deploy_ops.management.base import Json, OpsCommand
 from deploy_ops.management.confirmation import Confirmation
 from deploy_ops.migrate.resume import resolve_restored
+
+ON_YOUR_WORD = (
+    "No key of this host proves who made it, nor that it is unchanged. The code in it (SQL, "
+    "functions, triggers) runs with all rights of the restoring role; a superuser's reach the "
+    "server's files and programs."
+)
 
 
 class Command(OpsCommand):
@@ -23,6 +30,11 @@ class Command(OpsCommand):
         parser.add_argument("--in-place", action="store_true", help="without a second database")
         parser.add_argument("--jobs", type=int, default=2, help="tables restored at a time; 2")
         parser.add_argument("--confirm", metavar="NAME", help="the live database, with --noinput")
+        parser.add_argument(
+            "--trust-unauthenticated",
+            action="store_true",
+            help="restore a backup that no key of this host proves, and run the code in it",
+        )
 
     def operate(self, options: dict[str, Any]) -> tuple[int, Json]:
         """Refuse without consent, repair what was cut off, restore."""
@@ -39,7 +51,10 @@ class Command(OpsCommand):
                 if not repaired:
                     self.tell("No restore was cut off: there is nothing to repair.")
                 return 0, {"status": "ok" if repaired else "nothing_to_do", "repaired": repaired}
-            backup = find_backup(alias, options["id"])
+            is_trusted = options["trust_unauthenticated"]
+            backup = find_backup(alias, options["id"], trust_unauthenticated=is_trusted)
+            if backup.verdict.trust is Trust.ACCEPTED:
+                self.tell(f"Backup {backup.id} is restored on your word. {ON_YOUR_WORD}")
             restored = restore_backup(backup, alias=alias, lock=lock, **chosen)
             if options["into"] is None:
                 resolve_restored(alias, backup)

@@ -1,13 +1,13 @@
 """Everything about a PostgreSQL database that a restore must bring back, as comparable values."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 from psycopg import sql
 
+from deploy_ops.backup.manifest import Manifest
 from deploy_ops.databases import database_for
 from deploy_ops.progress import Silent
+from tests.deploy_ops.backup.manifests import manifest_of
 
 USER = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_'"
 QUERIES = {
@@ -96,15 +96,17 @@ def furnish(database) -> None:
             connection.execute(sql.SQL(statement).format(name))
 
 
-def save(method, directory: Path) -> dict:
+def save(method, directory: Path) -> Manifest:
     """Dump into a directory; the part of the manifest that the method reads back."""
     directory.mkdir(mode=0o700, exist_ok=True)
     identity = database_for(method.alias).identify()
     snapshot = method.dump(directory, jobs=2, progress=Silent())
-    return json.loads(json.dumps({"database": asdict(identity), **asdict(snapshot)}))
+    return manifest_of(identity, snapshot)
 
 
-def restore(method, directory: Path, manifest: dict, suffix: str = "restoring_20260131T020000Z"):
+def restore(
+    method, directory: Path, manifest: Manifest, suffix: str = "restoring_20260131T020000Z"
+):
     """Restore beside; the name."""
     name = database_for(method.alias).name_beside(suffix)
     method.restore_beside(directory, manifest, name=name, jobs=2, progress=Silent())

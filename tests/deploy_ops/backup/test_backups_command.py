@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deploy_ops.backup.manifest import open_sealed, seal
+from tests.deploy_ops.backup.manifests import forged
 
 
 @pytest.fixture
@@ -24,10 +24,8 @@ def backup(project, *argv) -> str:
 def age(project, backup_id, days):
     """Date a backup back, in a manifest that is sound."""
     path = project.backups_dir / backup_id / "manifest.json"
-    fields = open_sealed(path.read_bytes())
-    del fields["checksum"]
-    moment = datetime.now(UTC) - timedelta(days=days)
-    path.write_bytes(seal(fields | {"started_at": moment.isoformat(timespec="seconds")}))
+    moment = (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="seconds")
+    path.write_bytes(forged(path.read_bytes(), started_at=moment))
 
 
 def listed(project):
@@ -117,7 +115,7 @@ def test_all_backups_are_verified_and_the_bad_one_is_named(ready):
     [
         ("../../../etc", 2, "is not a backup id"),
         ("20200101T000000Z-00000000", 1, "There is no backup 20200101T000000Z-00000000"),
-        ("latest", 1, "There is no backup of database 'default'"),
+        ("latest", 1, "There is no usable backup of database 'default'"),
     ],
 )
 def test_a_backup_that_is_not_there(ready, action, text, code, message):
@@ -131,6 +129,79 @@ def test_a_backup_that_is_not_there(ready, action, text, code, message):
 )
 def test_wrong_usage_is_exit_code_two(ready, argv):
     ready.run(*argv, check=2)
+
+
+class TestNotOurs:
+    """With a key: what somebody without it put there, or we made before we had it."""
+
+    @pytest.fixture
+    def plain(self, ready, tmp_path):
+        """A plain backup, and then a key."""
+        ready.run("backup", "--label", "theirs", check=0)
+        [plain] = listed(ready)
+        path = tmp_path / "backup.keys"
+        path.write_text("2026:" + 43 * "A" + "=\n")
+        path.chmod(0o600)
+        ready.env["DEPLOY_OPS_BACKUP_KEY_FILE"] = str(path)
+        return plain
+
+    def test_is_listed_with_nothing_of_what_it_claims(self, ready, plain):
+        manifest = ready.backups_dir / plain / "manifest.json"
+        manifest.write_bytes(forged(manifest.read_bytes(), label="\x1b[2J trust me"))
+        line = ready.run("backups", "list", check=0).stdout
+        assert line.startswith(f"{plain}  not ours: It carries no proof of origin")
+        assert "trust me" not in line
+        assert listed(ready)[plain].keys() == {"id", "state", "reason"}
+        shown = ready.run("backups", "show", plain, check=0).stdout
+        assert "nothing here proves it" in shown and r"label: \x1b[2J trust me" in shown
+        assert "\x1b" not in shown
+
+    def test_does_not_calm_the_alarm(self, ready, plain):
+        ready.run("backups", "list", "--max-age", "26h", check=1)
+        backup(ready)
+        ready.run("backups", "list", "--max-age", "26h", check=0)
+
+    def test_is_not_touched_by_a_drill(self, ready, plain):
+        ours = backup(ready)
+        result = ready.json("backups", "verify", "all", "--level", "restore", check=0)
+        assert [each["backup"] for each in result["backups"]] == [ours]
+        for level in ("manifest", "restore"):
+            result = ready.run("backups", "verify", plain, "--level", level, check=1)
+            assert f"Backup {plain} is not ours" in result.stderr
+        assert not (ready.backups_dir / plain / "verified.jsonl").exists()
+
+    def test_one_whose_key_is_away_fails_a_verification_of_all(self, ready, plain):
+        backup(ready)
+        path = ready.directory / "other.keys"
+        path.write_text("2027:" + 43 * "B" + "=\n")
+        path.chmod(0o600)
+        ready.env["DEPLOY_OPS_BACKUP_KEY_FILE"] = str(path)
+        result = ready.run("backups", "verify", "all", check=1)
+        assert "made with key '2026', which this host does not have" in result.stderr
+
+    def test_neither_counts_nor_is_deleted_by_prune(self, ready, plain):
+        ready.settings(DEPLOY_OPS_BACKUP_KEEP={"last": 1})
+        path = ready.backups_dir / plain / "manifest.json"
+        path.write_bytes(forged(path.read_bytes(), sequence=10**12))
+        older, ours = backup(ready), backup(ready)
+        result = ready.json("backups", "prune", "--delete", check=0)
+        assert (list(result["keep"]), result["drop"]) == ([ours], [older])
+        assert "carries no proof of origin" in result["left"][plain]
+        assert set(listed(ready)) == {plain, ours}
+        assert f"left    {plain}" in ready.run("backups", "prune", check=0).stdout
+
+    def test_is_restored_by_its_id_on_the_operators_word_only(self, ready, plain):
+        refused = ready.run("restore", plain, "--into", "beside.sqlite3", check=1)
+        assert f"python manage.py restore {plain} --trust-unauthenticated" in refused.stderr
+        assert "runs with all rights of the role that restores it" in refused.stderr
+        trust = "--trust-unauthenticated"
+        ready.run("restore", "latest", trust, "--into", "beside.sqlite3", check=2)
+        done = ready.run("restore", plain, trust, "--into", "beside.sqlite3", check=0)
+        assert f"Backup {plain} is restored on your word. No key of this host" in done.stdout
+
+    def test_the_command_to_type_keeps_what_was_said(self, ready, plain):
+        refused = ready.run("restore", plain, "--trust-unauthenticated", "--noinput", check=1)
+        assert "--trust-unauthenticated" in refused.stderr.splitlines()[-1]
 
 
 class TestPrune:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,16 +18,11 @@ from deploy_ops.backup.catalog import (
     pin,
     unpin,
 )
-from deploy_ops.backup.manifest import new_id, seal
+from deploy_ops.backup.manifest import new_id
 from deploy_ops.errors import BackupCorrupt, BackupNotFound, UsageError
+from tests.deploy_ops.backup.manifests import forged, rewrite
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-
-
-def edit(backup, **changes):
-    """Change fields and seal the manifest anew, as if it had been written so."""
-    fields = {name: value for name, value in backup.manifest.items() if name != "checksum"}
-    (backup.directory / "manifest.json").write_bytes(seal(fields | changes))
 
 
 def states():
@@ -35,14 +31,14 @@ def states():
 
 def test_latest_is_the_newest_by_sequence_not_by_clock(take, django_alias):
     first, second = take(), take()
-    edit(first, started_at=(datetime.now(UTC) + timedelta(days=2)).isoformat())
+    rewrite(first, started_at=datetime.now(UTC) + timedelta(days=2))
     assert find_backup(django_alias, "latest").id == second.id
     assert [entry.is_future(datetime.now(UTC)) for entry in list_entries()] == [True, False]
 
 
 def test_latest_is_of_this_database_only(take, django_alias):
     mine, other = take(), take()
-    edit(other, database=other.manifest["database"] | {"name": "/srv/other.sqlite3"})
+    rewrite(other, database=replace(other.manifest.database, name="/srv/other.sqlite3"))
     assert find_backup(django_alias, "latest").id == mine.id
     assert find_backup(django_alias, other.id).database == "/srv/other.sqlite3"
 
@@ -93,9 +89,9 @@ def test_a_directory_without_a_manifest_is_incomplete(take, django_alias):
         (lambda text: text.replace('"size":', '"size":1'), "does not match its checksum"),
         (lambda text: text[: len(text) // 2], "is not JSON"),
         (lambda text: "", "is not JSON"),
-        (lambda text: "[]", "not of format 1"),
-        (lambda text: text.replace('"format":1', '"format":2'), "not of format 1"),
-        (lambda text: '{"format":1}', "lacks"),
+        (lambda text: "[]", "not of format 2"),
+        (lambda text: text.replace('"format":2', '"format":3'), "not of format 2"),
+        (lambda text: '{"format":2}', "lacks"),
     ],
     ids=["label edited", "size edited", "cut", "empty", "a list", "newer format", "nothing in it"],
 )
@@ -123,7 +119,8 @@ def test_an_edited_manifest_is_corrupt(take, django_alias, content, reason):
 )
 def test_a_manifest_that_names_a_file_elsewhere_is_corrupt(take, path):
     backup = take()
-    edit(backup, files={path: {"size": 1, "sha256": ""}})
+    manifest = backup.directory / "manifest.json"
+    manifest.write_bytes(forged(manifest.read_bytes(), files={path: {"size": 1, "sha256": ""}}))
     [(state, why)] = states()
     assert state is State.CORRUPT and "not a file of a backup" in why
 

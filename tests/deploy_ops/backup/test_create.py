@@ -12,7 +12,7 @@ import pytest
 from deploy_ops.backup import create, room
 from deploy_ops.backup.catalog import Level, find_backup, list_entries
 from deploy_ops.backup.create import take_backup
-from deploy_ops.backup.manifest import open_sealed
+from deploy_ops.backup.manifest import SavedMedia, load_manifest
 from deploy_ops.backup.methods import method_for
 from deploy_ops.databases import database_for
 from deploy_ops.errors import (
@@ -43,12 +43,12 @@ def test_a_backup_is_a_private_directory_with_a_manifest(take, vault):
     backup = take(label="before the move")
     assert traces(vault) == [backup.id]
     assert modes(vault) == ({0o700}, {0o600})
-    manifest = open_sealed((backup.directory / "manifest.json").read_bytes())
+    manifest = load_manifest((backup.directory / "manifest.json").read_bytes())
     assert manifest == backup.manifest
-    assert manifest["label"] == "before the move"
-    assert sum(rows for table, rows in manifest["counts"].items() if "trip" in table) == 3
-    assert manifest["verified"]["level"] == "read"
-    assert {"dump", "verify", "hash", "upload"} <= manifest["seconds"].keys()
+    assert manifest.label == "before the move"
+    assert sum(rows for table, rows in manifest.counts.items() if "trip" in table) == 3
+    assert manifest.verified.level == "read"
+    assert {"dump", "verify", "hash", "upload"} <= manifest.seconds.keys()
     assert not (backup.directory / "owner").exists()
 
 
@@ -62,7 +62,7 @@ def test_times_are_utc_and_the_id_begins_with_them(take):
 def test_the_backup_remembers_which_database_it_is_of(take, django_alias):
     backup = take()
     assert backup.belongs_to(database_for(django_alias).identify())
-    assert backup.manifest["database"]["alias"] == django_alias
+    assert backup.manifest.database.alias == django_alias
 
 
 @sqlite_only
@@ -84,8 +84,8 @@ def test_uploads_are_saved_in_the_same_manifest(take, settings, tmp_path):
     (tmp_path / "uploads" / "2026" / "Beleg größer.pdf").write_bytes(b"receipt")
     backup = take(media=True)
     assert (backup.directory / "media/2026/Beleg größer.pdf").read_bytes() == b"receipt"
-    assert backup.manifest["files"]["media/2026/Beleg größer.pdf"]["size"] == 7
-    assert backup.manifest["media"] == {"files": 1, "bytes": 7, "left_out": 0}
+    assert backup.manifest.files["media/2026/Beleg größer.pdf"].size == 7
+    assert backup.manifest.media == SavedMedia(files=1, bytes=7, left_out=0)
 
 
 @sqlite_only
@@ -190,10 +190,10 @@ class TestEncrypted:
 
     def test_nothing_of_the_database_is_readable(self, take):
         backup = take()
-        for path in backup.manifest["files"]:
+        for path in backup.manifest.files:
             content = (backup.directory / path).read_bytes()
             assert b"Hamburg" not in content and b"SQLite" not in content
-        assert backup.manifest["encryption"]["key"] == "2026"
+        assert backup.manifest.encryption.key == "2026"
         assert list(backup.directory.rglob("*.sealed")) == []
         assert modes(backup.directory)[1] == {0o600}
 
@@ -237,5 +237,5 @@ def test_three_at_once_make_three_backups(project):
 def test_a_backup_of_an_empty_database_is_one(take, database, trips, django_alias, vault):
     trips.execute("DROP TABLE trip")
     assert take().level is Level.READ
-    assert find_backup(django_alias, "latest").manifest["counts"] == {}
+    assert find_backup(django_alias, "latest").manifest.counts == {}
     assert len(list_entries()) == 1

@@ -1,4 +1,4 @@
-"""The manifest's file: sealed, opened, and the ids that are never paths."""
+"""The manifest's file: written, read, and the ids that are never paths."""
 
 import hashlib
 import json
@@ -7,25 +7,24 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from deploy_ops.backup.manifest import (
+    PROOFS,
     REQUIRED,
+    SavedFile,
     describe_files,
+    dump_manifest,
     is_id,
+    load_manifest,
     new_id,
-    open_sealed,
     parse_id,
     paths_in,
-    seal,
     total_bytes,
 )
 from deploy_ops.errors import BackupCorrupt, UsageError
+from tests.deploy_ops.backup.manifests import canonical, forged, sealed, some_manifest
 
-DATABASE = dict.fromkeys(("engine", "name", "host", "system_identifier", "size_bytes"), "")
-SHAPE = {"format": 1, "files": {}, "started_at": "2026-01-31T02:00:00+00:00", "sequence": 1}
-
-
-def fields(**changes):
-    any_fields = dict.fromkeys(REQUIRED - {"checksum"}, 0)
-    return any_fields | SHAPE | {"database": DATABASE, "verified": {"level": "read"}} | changes
+DATABASE = {"engine": "sqlite", "name": "x"}
+VERIFIED = {"level": "read", "at": "2026-01-31T02:00:00+00:00"}
+FILE = {"size": 1, "sha256": ""}
 
 
 @pytest.mark.parametrize(
@@ -34,60 +33,112 @@ def fields(**changes):
         {"files": []},
         {"files": {"database/a": 7}},
         {"files": {"database/a": {"sha256": ""}}},
+        {"files": {"database/a": FILE | {"mode": 7}}},
+        {"files": {"database/a": FILE | {"size": -1}}},
+        {"files": {"database/a": FILE | {"size": True}}},
+        {"files": {"database/a": FILE | {"size": 1.0}}},
+        {"files": {"database/\x1b[2J": 7}},
         {"started_at": "yesterday"},
         {"started_at": "2026-01-31T02:00:00"},
         {"started_at": None},
         {"sequence": "7"},
-        {"database": {"name": "x"}},
+        {"sequence": 0},
+        {"sequence": 2**63},
+        {"id": "../x"},
+        {"database": DATABASE},
         {"database": None},
         {"verified": "read"},
+        {"verified": VERIFIED | {"level": "believed"}},
+        {"migrations": [["app"]]},
+        {"counts": {"trip": None}},
+        {"mark": []},
+        {"mac": "00"},
+        {"mac": {"key": "a\x1b[2J", "value": "00"}},
+        {"encryption": {"algorithm": "x", "key": "a/b"}},
+        {"more": 1},
     ],
     ids=str,
 )
 def test_fields_of_another_kind_are_corrupt_whatever_the_checksum_says(odd):
-    with pytest.raises(BackupCorrupt, match="field of another kind"):
-        open_sealed(seal(fields(**odd)))
+    with pytest.raises(BackupCorrupt, match="field of another kind") as caught:
+        load_manifest(forged(dump_manifest(some_manifest()), **odd))
+    assert str(caught.value).isprintable()
 
 
-def test_what_was_sealed_is_opened():
-    opened = open_sealed(seal(fields(label="größer\n\u2028")))
-    assert opened.pop("checksum") and opened == fields(label="größer\n\u2028")
+@pytest.mark.parametrize(
+    "foreign",
+    [b'{"format":2,"x":"\\ud800"}', b'{"format":2,"x":1e999}', b'{"format":2,"x":' + b"9" * 5000],
+    ids=["half a surrogate", "infinity", "too many digits"],
+)
+def test_json_that_python_cannot_write_again_is_corrupt(foreign):
+    with pytest.raises(BackupCorrupt):
+        load_manifest(foreign)
+
+
+@pytest.mark.parametrize(
+    "respell",
+    [
+        lambda content: content.replace(b'"label"', b'"label":"first","label"', 1),
+        lambda content: content.replace(b",", b", ", 1),
+        lambda content: content.rstrip(),
+        lambda content: content + b"\n",
+        lambda content: content.replace(b"trips", b"\\u0074rips", 1),
+    ],
+    ids=["a field twice", "a space", "no end", "an end too many", "an escape"],
+)
+def test_what_says_the_same_in_another_form_is_corrupt(respell):
+    """Else what was proven and what was read could be made to differ."""
+    content = dump_manifest(some_manifest())
+    assert respell(content) != content
+    with pytest.raises(BackupCorrupt, match="not in canonical form"):
+        load_manifest(respell(content))
+
+
+def test_what_was_written_is_read():
+    manifest = some_manifest(label="größer\n\u2028", files={"media/ä": SavedFile(7, "00")})
+    content = dump_manifest(manifest)
+    read = load_manifest(content)
+    assert read.checksum and read.body() == manifest.body()
+    assert dump_manifest(read) == content and read.started_at == manifest.started_at
 
 
 def test_anybody_can_recompute_the_checksum():
-    body = json.loads(seal(fields()))
+    body = json.loads(dump_manifest(some_manifest()))
     checksum = body.pop("checksum")
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    assert hashlib.sha256(canonical.encode()).hexdigest() == checksum
+    assert hashlib.sha256(canonical(body)).hexdigest() == checksum
+
+
+def test_the_proofs_are_about_every_other_field():
+    assert set(json.loads(some_manifest().body())) == REQUIRED - set(PROOFS)
 
 
 def test_every_changed_byte_is_noticed():
-    content = seal(fields(label="x"))
-    for at in range(len(content) - 1):
+    content = dump_manifest(some_manifest())
+    for at in range(len(content)):
         changed = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
         with pytest.raises(BackupCorrupt):
-            open_sealed(changed)
+            load_manifest(changed)
 
 
 def test_every_cut_is_noticed():
-    content = seal(fields(label="x")).rstrip()
+    content = dump_manifest(some_manifest())
     for length in range(len(content)):
         with pytest.raises(BackupCorrupt):
-            open_sealed(content[:length])
+            load_manifest(content[:length])
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"null", b"[1]", b'"text"', b"{}", b"[" * 10_000])
 def test_what_was_never_a_manifest_is_corrupt(content):
     with pytest.raises(BackupCorrupt):
-        open_sealed(content)
+        load_manifest(content)
 
 
 @pytest.mark.parametrize("missing", sorted(REQUIRED - {"format", "checksum"}))
 def test_every_field_is_required(missing):
-    incomplete = fields()
+    incomplete = json.loads(dump_manifest(some_manifest()))
     del incomplete[missing]
     with pytest.raises(BackupCorrupt, match=f"lacks {missing}"):
-        open_sealed(seal(incomplete))
+        load_manifest(sealed(incomplete))
 
 
 def test_ids_are_utc_and_differ_within_a_second():
@@ -114,8 +165,6 @@ def test_only_files_of_a_backup_are_described(tmp_path):
     assert list(paths_in(tmp_path)) == ["database/toc.dat", "media/2026/a", "media/link"]
     (tmp_path / "media/link").unlink()
     files = describe_files(tmp_path)
-    assert files["media/2026/a"] == {
-        "size": 12,
-        "sha256": hashlib.sha256(b"media/2026/a").hexdigest(),
-    }
+    digest = hashlib.sha256(b"media/2026/a").hexdigest()
+    assert files["media/2026/a"] == SavedFile(12, digest)
     assert total_bytes(files) == 28 and total_bytes(files, "media/") == 12

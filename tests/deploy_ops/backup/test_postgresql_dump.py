@@ -33,28 +33,28 @@ def test_says_what_is_in_it(method, database, tmp_path):
 
     manifest = save(method, tmp_path / "dump")
 
-    assert manifest["counts"] == {
+    assert manifest.counts == {
         "public.person": 50,
         "public.trip": 2000,
         "public.Odd Table": 2,
         "archive.trip_2024": 15,
         "archive.trip_2025": 15,
     }
-    assert manifest["sequences"] == {
+    assert manifest.sequences == {
         "public.person_id_seq": 50,
         "public.trip_id_seq": 2000,
         "public.invoice": 37,  # from 5 in steps of 2 to 77
         "public.never_called": 0,
         "public.downwards": 2,
     }
-    extra = manifest["extra"]
+    extra = manifest.extra
     assert list(extra["extensions"]) == ["citext", "pg_trgm"]
     assert extra["roles"] == ["app", "reader"] and extra["owners"] == ["app"]
     assert extra["large_objects"] == 2
     assert extra["properties"]["datconnlimit"] == 23
     major = str(database.cluster.major)
-    assert manifest["versions"]["server"].split(".")[0] == major
-    assert manifest["versions"]["pg_dump"].split(".")[0] == major
+    assert manifest.versions["server"].split(".")[0] == major
+    assert manifest.versions["pg_dump"].split(".")[0] == major
 
 
 @postgresql
@@ -81,7 +81,7 @@ def test_counts_are_of_the_dump_while_others_write(method, database, tmp_path):
     restore = database.cluster.bindir / "pg_restore"
     subprocess.run([restore, "--data-only", "-f", script, tmp_path / "dump"], check=True)
     rows = sum("\t" in line for line in script.read_text().splitlines())
-    assert manifest["counts"]["public.trip"] == rows > 90000
+    assert manifest.counts["public.trip"] == rows > 90000
     assert database.query("SELECT count(*) FROM trip")[0][0] > rows
 
 
@@ -241,7 +241,7 @@ def test_a_prepared_transaction_is_no_obstacle_for_a_dump(method, database, tmp_
         connection.execute("BEGIN; INSERT INTO trip VALUES (1); PREPARE TRANSACTION 'booked'")
 
     assert method.check_backup() == []
-    assert save(method, tmp_path / "dump")["counts"] == {"public.trip": 0}
+    assert save(method, tmp_path / "dump").counts == {"public.trip": 0}
 
 
 @pytest.fixture(scope="module", params=["pg15_cluster", "pg18_cluster"])

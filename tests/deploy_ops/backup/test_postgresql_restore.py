@@ -1,5 +1,7 @@
 """Restores beside: everything comes back, what cannot work is refused before anything is touched."""
 
+from dataclasses import replace
+
 import pytest
 
 from deploy_ops.backup.methods import method_for
@@ -60,7 +62,7 @@ def test_everything_comes_back_field_by_field(method, live, database, saved, tmp
     for part in before:
         assert restored[part] == before[part], part
     assert restored.keys() == before.keys()
-    assert live.count_rows(name) == (saved["counts"], saved["sequences"])
+    assert live.count_rows(name) == (saved.counts, saved.sequences)
 
 
 @postgresql
@@ -139,7 +141,7 @@ def test_to_a_newer_major_the_backup_fits_and_owners_are_left_out(
         listener = Silent()
         listener.say = said.append
         method.restore_beside(tmp_path / "dump", saved, name="newcomer", jobs=2, progress=listener)
-        assert live.count_rows("newcomer") == (saved["counts"], saved["sequences"])
+        assert live.count_rows("newcomer") == (saved.counts, saved.sequences)
         assert any("roles there: app, reader" in line for line in said)
     finally:
         pg18_cluster.drop_databases("newcomer")
@@ -174,7 +176,7 @@ def test_nothing_stands_in_the_way_of_an_ordinary_restore(method, saved):
 
 @postgresql_15
 def test_a_backup_of_another_database_needs_into(method, saved):
-    other = saved | {"database": saved["database"] | {"name": "other"}}
+    other = replace(saved, database=replace(saved.database, name="other"))
 
     [problem] = method.check_restore(other)
 
@@ -184,7 +186,7 @@ def test_a_backup_of_another_database_needs_into(method, saved):
 
 @postgresql_15
 def test_a_backup_of_another_server_needs_into(method, saved):
-    other = saved | {"database": saved["database"] | {"system_identifier": "1"}}
+    other = replace(saved, database=replace(saved.database, system_identifier="1"))
 
     [problem] = method.check_restore(other)
 
@@ -200,7 +202,7 @@ def test_a_name_that_is_taken_is_refused(method, saved):
 
 @postgresql_15
 def test_a_backup_of_sqlite_is_refused(method, saved):
-    sqlite = saved | {"database": saved["database"] | {"engine": "sqlite"}}
+    sqlite = replace(saved, database=replace(saved.database, engine="sqlite"))
 
     [problem] = method.check_restore(sqlite)
 
@@ -252,7 +254,7 @@ def test_a_subscription_is_named(method, database, saved):
 
 @postgresql_15
 def test_a_role_that_is_gone_is_named(method, saved):
-    saved["extra"]["roles"].append("left_the_company")
+    saved.extra["roles"].append("left_the_company")
 
     [problem] = method.check_restore(saved)
 
@@ -262,7 +264,7 @@ def test_a_role_that_is_gone_is_named(method, saved):
 @postgresql_15
 def test_owners_we_cannot_give_back_are_named(method, database, saved):
     some_role(database.cluster, "accounting")
-    saved["extra"]["owners"].append("accounting")
+    saved.extra["owners"].append("accounting")
 
     [problem] = method.check_restore(saved)
 
@@ -275,7 +277,7 @@ def test_owners_we_cannot_give_back_are_named(method, database, saved):
     [("no_such_thing", "is not installed on the server"), ("pg_stat_statements", "superuser")],
 )
 def test_extensions_that_cannot_be_created_are_named(method, saved, extension, words):
-    saved["extra"]["extensions"][extension] = "1.10"
+    saved.extra["extensions"][extension] = "1.10"
 
     [problem] = method.check_restore(saved)
 
@@ -301,7 +303,7 @@ def test_a_superusers_session_in_the_way_is_named(method, database, saved):
 
 @postgresql_15
 def test_a_disk_too_small_is_told(method, database, saved, as_role):
-    saved["database"]["size_bytes"] = 10**15
+    saved = replace(saved, database=replace(saved.database, size_bytes=10**15))
     as_role("postgres")  # may ask where the server keeps its data
 
     [problem] = method.check_restore(saved)

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from django.db import connections
@@ -22,6 +23,7 @@ from deploy_ops.errors import (
     RestoreRefused,
 )
 from deploy_ops.progress import Silent
+from tests.deploy_ops.backup.manifests import manifest_of
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 STAMP = "20260131T020000Z"
@@ -49,8 +51,7 @@ def dumped(method, tmp_path):
     directory = tmp_path / "dumped"
     directory.mkdir(mode=0o700)
     snapshot = method.dump(directory, jobs=1, progress=Silent())
-    identity = {"engine": "sqlite", "size_bytes": 10_000}
-    return directory, {"database": identity, "extra": snapshot.extra}, snapshot
+    return directory, manifest_of(live.identify(), snapshot), snapshot
 
 
 def restore(method, dumped, kind="restoring"):
@@ -408,10 +409,10 @@ def test_a_swap_after_which_somebody_wrote_keeps_all_three(
 
 def test_what_stands_in_the_way_is_told_before(method, trips, dumped, monkeypatch):
     directory, manifest, _ = dumped
-    foreign = manifest | {"database": {"engine": "postgresql", "size_bytes": 1}}
+    foreign = replace(manifest, database=replace(manifest.database, engine="postgresql"))
     assert method.check_restore(manifest) == []
     assert "is of postgresql" in method.check_restore(foreign)[0]
     taken = method.check_restore(manifest, into=trips.path.name)
     assert taken == [f"{trips.path} exists; choose another name."]
-    huge = manifest | {"database": manifest["database"] | {"size_bytes": 10**18}}
+    huge = replace(manifest, database=replace(manifest.database, size_bytes=10**18))
     assert "MB free, and the restore needs" in method.check_restore(huge)[0]

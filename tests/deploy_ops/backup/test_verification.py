@@ -2,29 +2,27 @@
 
 import gzip
 import os
+import shutil
+from dataclasses import replace
 
 import pytest
+from django.core.files.storage import FileSystemStorage
 
 from deploy_ops.backup import verification
 from deploy_ops.backup.catalog import Level, find_entry
-from deploy_ops.backup.manifest import describe_files, seal
+from deploy_ops.backup.encryption import Keyring
+from deploy_ops.backup.manifest import describe_files
 from deploy_ops.backup.methods import method_for
 from deploy_ops.backup.verification import verify_backup
 from deploy_ops.errors import BackupCorrupt, ConfigurationError, RestoreRefused
+from tests.deploy_ops.backup.manifests import rewrite
 
 LEVELS = list(Level)
 
 
 def biggest(backup):
-    files = backup.manifest["files"]
-    return backup.directory / max(files, key=lambda path: files[path]["size"])
-
-
-def reseal(backup, **changes):
-    """A manifest that was wrong from the beginning: its checksum is right."""
-    fields = {name: value for name, value in backup.manifest.items() if name != "checksum"}
-    (backup.directory / "manifest.json").write_bytes(seal(fields | changes))
-    return find_entry(backup.id).backup
+    files = backup.manifest.files
+    return backup.directory / max(files, key=lambda path: files[path].size)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -98,7 +96,7 @@ def test_reading_finds_damage_that_was_hashed(take, django_alias):
     data = next(backup.directory.glob("database/*.gz"))
     content = gzip.decompress(data.read_bytes())
     data.write_bytes(gzip.compress(content)[:-6])
-    backup = reseal(backup, files=describe_files(backup.directory))
+    backup = rewrite(backup, files=describe_files(backup.directory))
     verify_backup(backup, Level.HASH, alias=django_alias)
     with pytest.raises(BackupCorrupt):
         verify_backup(backup, Level.READ, alias=django_alias)
@@ -107,13 +105,13 @@ def test_reading_finds_damage_that_was_hashed(take, django_alias):
 @pytest.mark.parametrize("change", ["counts", "migrations", "sequences"])
 def test_restoring_finds_what_was_recorded_wrongly(take, django_alias, database, change):
     backup = take()
-    counts = {name: 4 for name in backup.manifest["counts"]}
+    counts = {name: 4 for name in backup.manifest.counts}
     wrong = {
         "counts": (counts, "rows of .*trip: 3 restored, 4 recorded"),
-        "migrations": ([["app", "0001_initial"]], "migration app.0001_initial differs"),
+        "migrations": ((("app", "0001_initial"),), "migration app.0001_initial differs"),
         "sequences": ({"some_sequence": 7}, "some_sequence: None restored, 7 recorded"),
     }[change]
-    backup = reseal(backup, **{change: wrong[0]})
+    backup = rewrite(backup, **{change: wrong[0]})
     verify_backup(backup, Level.READ, alias=django_alias)
     with pytest.raises(BackupCorrupt, match=wrong[1]):
         verify_backup(backup, Level.RESTORE, alias=django_alias)
@@ -150,7 +148,7 @@ def test_what_cannot_be_tried_says_nothing_about_the_backup(take, django_alias, 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_backup_of_another_kind_of_database_is_not_read_with_this_one(take, django_alias):
     backup = take()
-    backup = reseal(backup, database=backup.manifest["database"] | {"engine": "postgresql"})
+    backup = rewrite(backup, database=replace(backup.manifest.database, engine="postgresql"))
     with pytest.raises(RestoreRefused, match="--database ALIAS"):
         verify_backup(backup, Level.READ, alias=django_alias)
 
@@ -176,7 +174,7 @@ class TestEncrypted:
         old = take()
         key_file.write_text("2027:" + 43 * "B" + "=\n" + key_file.read_text())
         new = take()
-        assert [b.manifest["encryption"]["key"] for b in (old, new)] == ["2026", "2027"]
+        assert [b.manifest.encryption.key for b in (old, new)] == ["2026", "2027"]
         for backup in (old, new):
             verify_backup(backup, Level.RESTORE, alias=django_alias)
 
@@ -200,7 +198,37 @@ class TestEncrypted:
         backup = take(media=True)
         a, b = backup.directory / "media/a", backup.directory / "media/b"
         a.rename(tmp_path / "a"), b.rename(a), (tmp_path / "a").rename(b)
-        backup = reseal(backup, files=describe_files(backup.directory))
+        backup = rewrite(backup, files=describe_files(backup.directory))
         verify_backup(backup, Level.HASH, alias=django_alias)
         with pytest.raises(BackupCorrupt, match="exchanged"):
             verify_backup(backup, Level.READ, alias=django_alias)
+
+    @pytest.mark.parametrize("is_here", [True, False], ids=["here", "only in the storage"])
+    @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+    def test_a_drill_fetches_and_decrypts_each_file_once(
+        self, take, django_alias, settings, tmp_path, monkeypatch, is_here
+    ):
+        backend = "django.core.files.storage.FileSystemStorage"
+        options = {"location": str(tmp_path / "copies")}
+        copies = {"backups": {"BACKEND": backend, "OPTIONS": options}}
+        settings.STORAGES = settings.STORAGES | copies
+        backup = take()
+        if not is_here:
+            shutil.rmtree(backup.directory)
+        done = []
+        follow(monkeypatch, FileSystemStorage, "open", lambda name: ("fetch", name), done)
+        follow(monkeypatch, Keyring, "decrypt", lambda path, name: ("decrypt", name), done)
+        verify_backup(backup, Level.RESTORE, alias=django_alias)
+        file = f"{backup.id}/database/database.sqlite3"
+        assert done == [("fetch", file), ("decrypt", file)]
+
+
+def follow(monkeypatch, kind, method, entry, done):
+    """Note each call and let it happen."""
+    real = getattr(kind, method)
+
+    def noting(self, *args):
+        done.append(entry(*args))
+        return real(self, *args)
+
+    monkeypatch.setattr(kind, method, noting)

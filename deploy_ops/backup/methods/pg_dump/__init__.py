@@ -5,6 +5,7 @@ from pathlib import Path
 
 from django.db import connections
 
+from deploy_ops.backup.manifest import Manifest
 from deploy_ops.backup.methods.base import Method, Snapshot
 from deploy_ops.backup.methods.pg_dump import archive, checks, dump, in_place, load
 from deploy_ops.databases.base import Json
@@ -33,23 +34,23 @@ class PgDump(Method):
         """Read a dump to its last byte as a restore would; raises BackupCorrupt."""
         archive.read_through(directory)
 
-    def check_restore(self, manifest: Json, *, into: str | None = None) -> list[str]:
+    def check_restore(self, manifest: Manifest, *, into: str | None = None) -> list[str]:
         """Look for what would make the restore beside and the exchange fail."""
         return checks.check_restore(self.alias, self._server, manifest, into=into)
 
     def restore_beside(
-        self, directory: Path, manifest: Json, *, name: str, jobs: int, progress: Progress
+        self, directory: Path, manifest: Manifest, *, name: str, jobs: int, progress: Progress
     ) -> None:
         """Create database `name` from the dump; raises RestoreFailed, and then it is gone again."""
         load.restore_beside(
             self._server, directory, manifest, name=name, jobs=jobs, progress=progress
         )
 
-    def check_in_place(self, manifest: Json) -> list[str]:
+    def check_in_place(self, manifest: Manifest) -> list[str]:
         """Look for what would make the restore in place fail."""
         return checks.check_in_place(self.alias, self._server, manifest)
 
-    def restore_in_place(self, directory: Path, manifest: Json, *, progress: Progress) -> None:
+    def restore_in_place(self, directory: Path, manifest: Manifest, *, progress: Progress) -> None:
         """Replace the contents of the live database in one transaction; raises RestoreFailed."""
         connections[self.alias].close()
         in_place.restore_in_place(self._server, directory, manifest, progress=progress)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import psycopg
 
+from deploy_ops.backup.manifest import Manifest
 from deploy_ops.backup.methods.pg_dump import drops
 from deploy_ops.backup.methods.pg_dump.load import is_same_cluster, wanted_properties
 from deploy_ops.conf import conf
@@ -115,12 +116,10 @@ def _locks(connection: Connection, needed: int, who: str) -> Iterator[str]:
         )
 
 
-def check_restore(alias: str, server: Server, manifest: Json, *, into: str | None) -> list[str]:
+def check_restore(alias: str, server: Server, manifest: Manifest, *, into: str | None) -> list[str]:
     """Look for what would make the restore beside and the exchange fail."""
-    if manifest["database"]["engine"] != "postgresql":
-        return [
-            f"The backup is of {manifest['database']['engine']}, and the database is PostgreSQL."
-        ]
+    if manifest.database.engine != "postgresql":
+        return [f"The backup is of {manifest.database.engine}, and the database is PostgreSQL."]
     with server.maintenance(application_name="deploy_ops/preflight") as connection:
         problems = [*_versions(connection, manifest), *_creating(connection)]
         problems += _programs(server, connection, "pg_restore", "psql")
@@ -133,7 +132,7 @@ def check_restore(alias: str, server: Server, manifest: Json, *, into: str | Non
         return problems + _exchange(connection, server, manifest)
 
 
-def check_in_place(alias: str, server: Server, manifest: Json) -> list[str]:
+def check_in_place(alias: str, server: Server, manifest: Manifest) -> list[str]:
     """Look for what would make the restore in place fail."""
     with server.maintenance(application_name="deploy_ops/preflight") as connection:
         problems = [*_versions(connection, manifest)]
@@ -144,7 +143,7 @@ def check_in_place(alias: str, server: Server, manifest: Json) -> list[str]:
         problems += _owned(connection, server.dbname)
         problems += _subscriptions(connection, server.dbname)
     with server.connect(application_name="deploy_ops/preflight") as live:
-        held = scalar(live, DROPPED) + manifest["extra"]["lockable"]
+        held = scalar(live, DROPPED) + manifest.extra["lockable"]
         problems += _locks(live, held, "A restore in place")
         problems += [
             f"{what}, so this role may not drop it. Restore as one that may: give it in "
@@ -162,15 +161,15 @@ def _meant(alias: str, server: Server, connection: Connection) -> list[str]:
         return [*same.differing_django(alias, server, live)]
 
 
-def _versions(connection: Connection, manifest: Json) -> Iterator[str]:
-    source, target = manifest["database"]["server_version"], connection.info.server_version
+def _versions(connection: Connection, manifest: Manifest) -> Iterator[str]:
+    source, target = manifest.database.server_version, connection.info.server_version
     if target // 10000 < source // 10000:
         yield (
             f"The backup is of PostgreSQL {source // 10000}, the server is {target // 10000}, and "
             "PostgreSQL does not restore to an older major version."
         )
         return
-    dumped_by = int(manifest["versions"]["pg_dump"].split(".")[0])
+    dumped_by = int(manifest.versions["pg_dump"].split(".")[0])
     if dumped_by > target // 10000:
         yield (
             f"The backup was written by pg_dump {dumped_by}, which pg_restore {target // 10000} of "
@@ -189,8 +188,8 @@ def _creating(connection: Connection) -> Iterator[str]:
         )
 
 
-def _surroundings(connection: Connection, manifest: Json) -> Iterator[str]:
-    extra = manifest["extra"]
+def _surroundings(connection: Connection, manifest: Manifest) -> Iterator[str]:
+    extra = manifest.extra
     is_super = scalar(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
     for name, version in extra["extensions"].items():
         yield from _extension(connection, name, version, bool(is_super))
@@ -226,9 +225,9 @@ def _extension(connection: Connection, name: str, version: str, is_super: bool) 
         )
 
 
-def _disk(connection: Connection, manifest: Json) -> Iterator[str]:
+def _disk(connection: Connection, manifest: Manifest) -> Iterator[str]:
     free = free_bytes(connection)
-    needed = int(manifest["database"]["size_bytes"] * SPACE)
+    needed = int(manifest.database.size_bytes * SPACE)
     if free is not None and free < needed:
         yield (
             f"The restored database needs about {needed / 1e6:.0f} MB beside the live one, and "
@@ -236,7 +235,7 @@ def _disk(connection: Connection, manifest: Json) -> Iterator[str]:
         )
 
 
-def _exchange(connection: Connection, server: Server, manifest: Json) -> list[str]:
+def _exchange(connection: Connection, server: Server, manifest: Manifest) -> list[str]:
     live = server.dbname
     if live == conf.maintenance_database:
         return [
@@ -255,13 +254,13 @@ def _exchange(connection: Connection, server: Server, manifest: Json) -> list[st
     ]
 
 
-def _same_database(connection: Connection, server: Server, manifest: Json) -> Iterator[str]:
-    source = manifest["database"]
-    if source["name"] == server.dbname and is_same_cluster(connection, manifest):
+def _same_database(connection: Connection, server: Server, manifest: Manifest) -> Iterator[str]:
+    source = manifest.database
+    if source.name == server.dbname and is_same_cluster(connection, manifest):
         return
-    where = "another server" if source["name"] == server.dbname else f"database {source['name']}"
+    where = "another server" if source.name == server.dbname else f"database {source.name}"
     yield (
-        f"The backup is of {where} ({source['name']} on {source['host']}), not of this "
+        f"The backup is of {where} ({source.name} on {source.host}), not of this "
         f"{server.dbname}. Restore it beside: --into NAME"
     )
 
@@ -302,7 +301,7 @@ def _sessions(connection: Connection, live: str) -> Iterator[str]:
         )
 
 
-def _properties(connection: Connection, server: Server, manifest: Json) -> Iterator[str]:
+def _properties(connection: Connection, server: Server, manifest: Manifest) -> Iterator[str]:
     """Try on the live database itself, in a transaction that is rolled back."""
     if not names.exists(connection, server.dbname):
         return

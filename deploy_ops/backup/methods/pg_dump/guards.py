@@ -8,6 +8,7 @@ import json
 
 from psycopg import sql
 
+from deploy_ops.backup.manifest import Manifest
 from deploy_ops.databases.base import Json
 from deploy_ops.databases.postgresql.same import IDENTITY, WhichDatabase
 from deploy_ops.databases.postgresql.tables import TABLES
@@ -57,13 +58,13 @@ def place_guard(where: WhichDatabase) -> str:
     return _text(_PLACE, identity=sql.SQL(IDENTITY), expected=sql.Literal(expected))
 
 
-def contents_guard(manifest: Json) -> str:
+def contents_guard(manifest: Manifest) -> str:
     """Stop unless every table has the rows that the manifest counts, and no other is there."""
     return _text(
         _CONTENTS,
-        counts=sql.Literal(json.dumps(dict(manifest["counts"]))),
+        counts=sql.Literal(json.dumps(dict(manifest.counts))),
         tables=sql.SQL(TABLES),
-        large_objects=sql.Literal(manifest["extra"]["large_objects"]),
+        large_objects=sql.Literal(manifest.extra["large_objects"]),
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from psycopg import sql
 
+from deploy_ops.backup.manifest import Manifest
 from deploy_ops.backup.methods.pg_dump import drops, guards, load
 from deploy_ops.backup.methods.pg_dump.dump import SAFE, as_role, safe_settings
 from deploy_ops.databases.base import Json
@@ -42,7 +43,7 @@ NOT_SET = frozenset({"role", "session_authorization", *SAFE})
 
 
 def restore_in_place(
-    server: Server, directory: Path, manifest: Json, *, progress: Progress
+    server: Server, directory: Path, manifest: Manifest, *, progress: Progress
 ) -> None:
     """Replace the contents of the live database in one transaction; raises RestoreFailed.
 
@@ -88,10 +89,10 @@ def _leave_the_transaction_open(script: Path) -> None:
             file.write(b"\n" + b" " * (len(word) - 2) + b"\n")
 
 
-def _before(connection: Connection, manifest: Json) -> str:
+def _before(connection: Connection, manifest: Manifest) -> str:
     statements = [guards.place_guard(which_database(connection)), HEAD]
     statements += [f"{statement};" for statement in drops.drop_statements(connection)]
-    if manifest["extra"]["has_public"]:
+    if manifest.extra["has_public"]:
         statements.append(PUBLIC)
     for item in load.settings_of(connection, manifest):
         name, _, value = item["setting"].partition("=")

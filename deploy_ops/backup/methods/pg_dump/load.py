@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from deploy_ops.backup.manifest import Manifest
 from deploy_ops.backup.methods.pg_dump.dump import as_role, safe_settings
 from deploy_ops.backup.methods.pg_dump.lines import follow_tables
 from deploy_ops.databases.base import Json
@@ -25,7 +26,7 @@ from deploy_ops.redact import error_text
 
 
 def restore_beside(  # pylint: disable=too-many-arguments  # the contract of Engine
-    server: Server, directory: Path, manifest: Json, *, name: str, jobs: int, progress: Progress
+    server: Server, directory: Path, manifest: Manifest, *, name: str, jobs: int, progress: Progress
 ) -> None:
     """Create database `name` from the dump; raises RestoreFailed, and then it is gone again."""
     with server.maintenance(application_name=f"deploy_ops/restore/{os.getpid()}") as connection:
@@ -34,7 +35,7 @@ def restore_beside(  # pylint: disable=too-many-arguments  # the contract of Eng
             progress.say("Free space on the server's disk cannot be told from here.")
         wanted = wanted_properties(connection, server, manifest)
         _create(connection, name, wanted)
-        sizes = manifest["extra"]["table_bytes"]
+        sizes = manifest.extra["table_bytes"]
         try:
             argv = [*_pg_restore(connection, server, manifest), f"--jobs={jobs}", str(directory)]
             if "--no-owner" in argv:
@@ -54,9 +55,9 @@ def restore_beside(  # pylint: disable=too-many-arguments  # the contract of Eng
             raise
 
 
-def settings_of(connection: Connection, manifest: Json) -> list[Json]:
+def settings_of(connection: Connection, manifest: Manifest) -> list[Json]:
     """Settings that the saved database had, as far as they can apply here."""
-    settings: list[Json] = manifest["extra"]["properties"]["settings"]
+    settings: list[Json] = manifest.extra["properties"]["settings"]
     if not is_same_cluster(connection, manifest):
         return [item for item in settings if not item["role"]]
     roles = {role for (role,) in connection.execute("SELECT rolname FROM pg_roles").fetchall()}
@@ -64,14 +65,14 @@ def settings_of(connection: Connection, manifest: Json) -> list[Json]:
 
 
 def _prepare(
-    connection: Connection, server: Server, manifest: Json, name: str, settings: list[Json]
+    connection: Connection, server: Server, manifest: Manifest, name: str, settings: list[Json]
 ) -> list[str]:
     """Make the empty database what the saved one was before its contents; tell what could not be.
 
     Settings come first, as pg_restore --create does: materialized views, indexes and defaults are
     computed with them. One that this role may not set is told, and the comparison decides.
     """
-    if not manifest["extra"]["has_public"]:
+    if not manifest.extra["has_public"]:
         with server.connect(name, application_name="deploy_ops/restore") as inside:
             inside.execute("DROP SCHEMA public")
     told = []
@@ -83,12 +84,12 @@ def _prepare(
     return told
 
 
-def is_same_cluster(connection: Connection, manifest: Json) -> bool:
+def is_same_cluster(connection: Connection, manifest: Manifest) -> bool:
     """Was the backup taken in the cluster that it is restored to?"""
-    return bool(manifest["database"]["system_identifier"] == system_identifier(connection))
+    return bool(manifest.database.system_identifier == system_identifier(connection))
 
 
-def wanted_properties(connection: Connection, server: Server, manifest: Json) -> Json:
+def wanted_properties(connection: Connection, server: Server, manifest: Manifest) -> Json:
     """Properties for the new database: the live one's, else the manifest's.
 
     In another cluster, owner, ACL and settings of roles name roles that may not exist there.
@@ -96,7 +97,7 @@ def wanted_properties(connection: Connection, server: Server, manifest: Json) ->
     live = properties.properties_of(connection, server.dbname)
     if live is not None and is_same_cluster(connection, manifest):
         return live
-    wanted: Json = live or manifest["extra"]["properties"]
+    wanted: Json = live or manifest.extra["properties"]
     if is_same_cluster(connection, manifest):
         return wanted
     if live is None:
@@ -106,8 +107,8 @@ def wanted_properties(connection: Connection, server: Server, manifest: Json) ->
     return wanted
 
 
-def _what_is_dropped(manifest: Json) -> str:
-    roles = ", ".join(manifest["extra"]["roles"]) or "none"
+def _what_is_dropped(manifest: Manifest) -> str:
+    roles = ", ".join(manifest.extra["roles"]) or "none"
     return (
         "The backup comes from another server: owners and privileges in it are not restored "
         f"(roles there: {roles}); all objects belong to the restoring role."
@@ -124,7 +125,7 @@ def _create(connection: Connection, name: str, wanted: Json) -> None:
         ) from error
 
 
-def _pg_restore(connection: Connection, server: Server, manifest: Json) -> list[str]:
+def _pg_restore(connection: Connection, server: Server, manifest: Manifest) -> list[str]:
     program = find_program("pg_restore", connection.info.server_version // 10000)
     argv = [program.path, "--exit-on-error", "--no-password", "--verbose", *as_role(server)]
     if not is_same_cluster(connection, manifest):
@@ -154,11 +155,11 @@ def analyse(server: Server, name: str) -> None:
         connection.execute("ANALYZE")
 
 
-def check_large_objects(server: Server, name: str, manifest: Json) -> None:
+def check_large_objects(server: Server, name: str, manifest: Manifest) -> None:
     """Compare their number, which counts of tables do not see."""
     with server.connect(name, application_name="deploy_ops/count") as connection:
         found = tables.large_objects_of(connection)
-    if found != (saved := manifest["extra"]["large_objects"]):
+    if found != (saved := manifest.extra["large_objects"]):
         raise RestoreFailed(f"{name} has {found} large objects, and the backup {saved}.")
 
 
