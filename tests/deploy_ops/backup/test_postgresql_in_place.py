@@ -7,7 +7,8 @@ import environ
 import psycopg
 import pytest
 
-from deploy_ops.backup.engines import engine_for
+from deploy_ops.backup.methods import method_for
+from deploy_ops.databases import database_for
 from deploy_ops.errors import RestoreFailed
 from deploy_ops.progress import Silent
 from tests.clusters import PostgresCluster
@@ -18,15 +19,20 @@ postgresql_15 = pytest.mark.parametrize("database", ["pg15"], indirect=True)
 
 
 @pytest.fixture
-def engine(django_alias):
-    return engine_for(django_alias)
+def method(django_alias):
+    return method_for(django_alias)
 
 
 @pytest.fixture
-def as_superuser(engine):
+def live(django_alias):
+    return database_for(django_alias)
+
+
+@pytest.fixture
+def as_superuser(method):
     from django.db import connections
 
-    connections[engine.alias].settings_dict["USER"] = "postgres"
+    connections[method.alias].settings_dict["USER"] = "postgres"
 
 
 OUTSIDE = """
@@ -108,25 +114,25 @@ def dumped(database) -> str:
 
 
 @postgresql
-def test_pg_dump_says_the_same_before_and_after(engine, database, tmp_path, as_superuser):
+def test_pg_dump_says_the_same_before_and_after(method, database, tmp_path, as_superuser):
     furnish(database)
     database.cluster.execute(OUTSIDE, dbname=database.name)
-    before, manifest = dumped(database), save(engine, tmp_path / "dump")
+    before, manifest = dumped(database), save(method, tmp_path / "dump")
     database.cluster.execute(SINCE, dbname=database.name)
-    assert engine.check_in_place(manifest) == []
+    assert method.check_in_place(manifest) == []
 
-    engine.restore_in_place(tmp_path / "dump", manifest, progress=Silent())
+    method.restore_in_place(tmp_path / "dump", manifest, progress=Silent())
 
     assert dumped(database).splitlines() == before.splitlines()
 
 
 @postgresql
-def test_what_was_granted_by_default_since_is_not_readable(engine, database, tmp_path):
+def test_what_was_granted_by_default_since_is_not_readable(method, database, tmp_path):
     furnish(database)
-    manifest = save(engine, tmp_path / "dump")
+    manifest = save(method, tmp_path / "dump")
     database.execute("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO reader")
 
-    engine.restore_in_place(tmp_path / "dump", manifest, progress=Silent())
+    method.restore_in_place(tmp_path / "dump", manifest, progress=Silent())
 
     query = "SELECT relname FROM pg_class WHERE relkind = 'r' AND oid >= 16384 AND"
     readable = f"{query} has_table_privilege('reader', oid, 'SELECT') ORDER BY 1"
@@ -134,12 +140,12 @@ def test_what_was_granted_by_default_since_is_not_readable(engine, database, tmp
 
 
 @postgresql
-def test_a_dropped_public_stays_dropped_in_place(engine, database, tmp_path):
+def test_a_dropped_public_stays_dropped_in_place(method, database, tmp_path):
     database.execute("DROP SCHEMA public; CREATE SCHEMA trips; CREATE TABLE trips.trip (id int)")
-    manifest = save(engine, tmp_path / "dump")
+    manifest = save(method, tmp_path / "dump")
     database.execute("CREATE SCHEMA public")
 
-    engine.restore_in_place(tmp_path / "dump", manifest, progress=Silent())
+    method.restore_in_place(tmp_path / "dump", manifest, progress=Silent())
 
     query = "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' ORDER BY 1"
     assert database.query(query) == [("information_schema",), ("trips",)]
@@ -147,27 +153,27 @@ def test_a_dropped_public_stays_dropped_in_place(engine, database, tmp_path):
 
 @postgresql
 @pytest.mark.parametrize("wrong", ["counts", "large_objects"])
-def test_what_is_not_as_it_was_saved_is_rolled_back(engine, database, tmp_path, wrong):
+def test_what_is_not_as_it_was_saved_is_rolled_back(method, database, tmp_path, wrong):
     """With large objects too, around whose contents pg_restore would commit."""
     furnish(database)
-    manifest = save(engine, tmp_path / "dump")
+    manifest = save(method, tmp_path / "dump")
     if wrong == "counts":
-        manifest["counts"]["public.trip"] += 1
+        manifest.counts["public.trip"] += 1
     else:
-        manifest["extra"]["large_objects"] += 1
+        manifest.extra["large_objects"] += 1
     database.execute("INSERT INTO trip (person_id, purpose, km) VALUES (1, 'since', 1)")
     database.execute("CREATE TABLE since (id int); SELECT lo_from_bytea(7, 'since')")
     before = dumped(database)
 
     with pytest.raises(RestoreFailed, match="everything was rolled back"):
-        engine.restore_in_place(tmp_path / "dump", manifest, progress=Silent())
+        method.restore_in_place(tmp_path / "dump", manifest, progress=Silent())
 
     assert dumped(database) == before
 
 
 @postgresql_15
-def test_what_others_own_is_named_before(engine, database, tmp_path):
-    manifest = save(engine, tmp_path / "dump")
+def test_what_others_own_is_named_before(method, database, tmp_path):
+    manifest = save(method, tmp_path / "dump")
     cluster, name = database.cluster, database.name
     cluster.execute("CREATE SCHEMA theirs; CREATE EXTENSION pg_stat_statements", dbname=name)
     cluster.execute("SELECT lo_create(7)", dbname=name)
@@ -175,7 +181,7 @@ def test_what_others_own_is_named_before(engine, database, tmp_path):
     grant = "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO app"
     cluster.execute(grant, dbname=name)
 
-    problems = engine.check_in_place(manifest)
+    problems = method.check_in_place(manifest)
 
     assert [problem.split(",")[0] for problem in problems] == [
         "Publication feed belongs to postgres",
@@ -189,28 +195,28 @@ def test_what_others_own_is_named_before(engine, database, tmp_path):
 
 @postgresql_15
 @pytest.mark.parametrize("setting", ["default_transaction_read_only = on", "array_nulls = off"])
-def test_settings_of_the_live_database_do_not_break_it(engine, database, tmp_path, setting):
+def test_settings_of_the_live_database_do_not_break_it(method, database, tmp_path, setting):
     database.execute("CREATE TABLE trip AS SELECT ARRAY['x', NULL] AS tags")
     database.execute(f"ALTER DATABASE {database.name} SET {setting}")
-    manifest = save(engine, tmp_path / "dump")
+    manifest = save(method, tmp_path / "dump")
 
-    engine.restore_in_place(tmp_path / "dump", manifest, progress=Silent())
+    method.restore_in_place(tmp_path / "dump", manifest, progress=Silent())
 
     assert database.query("SELECT tags FROM trip") == [(["x", None],)]
 
 
 @postgresql_15
-def test_a_view_is_computed_with_the_settings_of_the_backup(engine, database, tmp_path):
+def test_a_view_is_computed_with_the_settings_of_the_backup(method, live, database, tmp_path):
     database.execute(f"ALTER DATABASE {database.name} SET timezone TO 'Pacific/Auckland'")
     database.execute(
         "CREATE MATERIALIZED VIEW day AS SELECT '2026-01-01 12:00+00'::timestamptz::date"
     )
-    manifest = save(engine, tmp_path / "dump")
+    manifest = save(method, tmp_path / "dump")
     database.execute(f"ALTER DATABASE {database.name} SET timezone TO 'UTC'")
 
-    engine.restore_in_place(tmp_path / "dump", manifest, progress=Silent())
+    method.restore_in_place(tmp_path / "dump", manifest, progress=Silent())
 
-    assert engine.view_differences(database.name, manifest) == []
+    assert live.view_differences(database.name, manifest.extra["materialized_views"]) == []
 
 
 FEW_LOCKS = """
@@ -254,12 +260,12 @@ def in_a_cluster(locks: int, directory, django_db_blocker) -> list[str]:
                     f"CREATE TABLE t{number} (id serial PRIMARY KEY, name text UNIQUE DEFAULT 'x')"
                 )
         with django_db_blocker.unblock():
-            engine = engine_for(alias)
-            if problems := engine.check_backup():
+            method = method_for(alias)
+            if problems := method.check_backup():
                 return problems
-            manifest = save(engine, directory)
-            if not (problems := engine.check_in_place(manifest)):
-                engine.restore_in_place(directory, manifest, progress=Silent())
+            manifest = save(method, directory)
+            if not (problems := method.check_in_place(manifest)):
+                method.restore_in_place(directory, manifest, progress=Silent())
             return problems
     finally:
         if hasattr(connections._connections, alias):

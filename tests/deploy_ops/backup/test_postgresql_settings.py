@@ -5,7 +5,8 @@ import json
 import pytest
 from psycopg import sql
 
-from deploy_ops.backup.engines import engine_for
+from deploy_ops.backup.methods import method_for
+from deploy_ops.databases import database_for
 from deploy_ops.databases.postgresql import materialized_views
 from deploy_ops.errors import RestoreFailed
 from deploy_ops.progress import Silent
@@ -17,8 +18,13 @@ DAYS = "SELECT day, trips FROM daily ORDER BY day"
 
 
 @pytest.fixture
-def engine(django_alias):
-    return engine_for(django_alias)
+def method(django_alias):
+    return method_for(django_alias)
+
+
+@pytest.fixture
+def live(django_alias):
+    return database_for(django_alias)
 
 
 def set_for(database, setting: str, value: str, who: str = "DATABASE") -> None:
@@ -44,19 +50,19 @@ def daily(database):
 
 
 @postgresql
-def test_a_view_by_the_day_comes_back_with_its_rows(engine, daily, tmp_path):
+def test_a_view_by_the_day_comes_back_with_its_rows(method, live, daily, tmp_path):
     before = daily.query(DAYS)
-    manifest = save(engine, tmp_path / "dump")
+    manifest = save(method, tmp_path / "dump")
 
-    name = restore(engine, tmp_path / "dump", manifest)
+    name = restore(method, tmp_path / "dump", manifest)
 
     assert daily.beside(name).query(DAYS) == before
-    assert engine.view_differences(name, manifest) == []
+    assert live.view_differences(name, manifest.extra["materialized_views"]) == []
 
 
 @postgresql
 @pytest.mark.parametrize("who", ["DATABASE", "ROLE app IN DATABASE"])
-def test_what_depends_on_a_setting_without_a_default_is_restored(engine, database, tmp_path, who):
+def test_what_depends_on_a_setting_without_a_default_is_restored(method, database, tmp_path, who):
     set_for(database, "app.tenant", "north, and 'south'", who)
     database.execute("CREATE TABLE trip (tenant text DEFAULT current_setting('app.tenant'))")
     database.execute("INSERT INTO trip DEFAULT VALUES")
@@ -64,22 +70,22 @@ def test_what_depends_on_a_setting_without_a_default_is_restored(engine, databas
         "CREATE MATERIALIZED VIEW mine AS SELECT * FROM trip"
         " WHERE tenant = current_setting('app.tenant')"
     )
-    manifest = save(engine, tmp_path / "dump")
+    manifest = save(method, tmp_path / "dump")
 
-    restored = database.beside(restore(engine, tmp_path / "dump", manifest))
+    restored = database.beside(restore(method, tmp_path / "dump", manifest))
 
     assert restored.query("SELECT tenant FROM mine") == [("north, and 'south'",)]
     restored.execute("INSERT INTO trip DEFAULT VALUES")
 
 
 @postgresql
-def test_loading_uses_the_backups_settings_and_leaves_the_live_ones(engine, daily, tmp_path):
+def test_loading_uses_the_backups_settings_and_leaves_the_live_ones(method, daily, tmp_path):
     before = daily.query(DAYS)
-    manifest = save(engine, tmp_path / "dump")
+    manifest = save(method, tmp_path / "dump")
     set_for(daily, "timezone", "UTC")
     set_for(daily, "app.later", "1")
 
-    name = restore(engine, tmp_path / "dump", manifest)
+    name = restore(method, tmp_path / "dump", manifest)
 
     assert daily.beside(name).query(DAYS) == before
     assert daily.beside(name).query("SHOW timezone") == [("UTC",)]
@@ -142,24 +148,24 @@ def odd(database):
 
 @postgresql
 @pytest.mark.parametrize("setting", BREAKING)
-def test_no_setting_breaks_or_changes_a_restore(engine, odd, tmp_path, setting):
+def test_no_setting_breaks_or_changes_a_restore(method, live, odd, tmp_path, setting):
     from django.db import connections
 
     if setting in ("event_triggers", "transaction_timeout") and odd.cluster.major < 17:
         pytest.skip("not known to this server")
     if setting in ("role", "session_replication_role", "event_triggers", "plpgsql.extra_errors"):
-        connections[engine.alias].settings_dict["USER"] = "postgres"
+        connections[method.alias].settings_dict["USER"] = "postgres"
     with odd.cluster.connect(odd.name) as plain:
         before = plain.execute(CONTENTS).fetchall()
         value = sql.Literal(BREAKING[setting])
         statement = sql.SQL(f"ALTER DATABASE {{}} SET {setting} TO {{}}")
         plain.execute(statement.format(sql.Identifier(odd.name), value))
 
-        manifest = save(engine, tmp_path / "dump")
-        name = restore(engine, tmp_path / "dump", manifest)
+        manifest = save(method, tmp_path / "dump")
+        name = restore(method, tmp_path / "dump", manifest)
 
-        assert engine.count_rows(name)[0] == manifest["counts"]
-        assert engine.view_differences(name, manifest) == []
+        assert live.count_rows(name)[0] == manifest.counts
+        assert live.view_differences(name, manifest.extra["materialized_views"]) == []
         odd.cluster.execute(f'ALTER DATABASE "{name}" RESET ALL')
         with odd.cluster.connect(name) as restored:
             assert restored.execute(CONTENTS).fetchall() == before
@@ -173,17 +179,19 @@ def test_no_setting_breaks_or_changes_a_restore(engine, odd, tmp_path, setting):
 
 
 @postgresql_15
-def test_a_setting_this_role_may_not_set_is_told_and_its_effect_compared(engine, odd, tmp_path):
+def test_a_setting_this_role_may_not_set_is_told_and_its_effect_compared(
+    method, live, odd, tmp_path
+):
     odd.cluster.execute(f"ALTER DATABASE {odd.name} SET log_statement TO 'ddl'")
-    manifest = save(engine, tmp_path / "dump")
+    manifest = save(method, tmp_path / "dump")
     odd.cluster.execute(f"ALTER DATABASE {odd.name} RESET log_statement")
     said, listener = [], Silent()
     listener.say = said.append
 
-    engine.restore_beside(
+    method.restore_beside(
         tmp_path / "dump",
         manifest,
-        name=engine.name_beside("restoring_20260131T020000Z"),
+        name=live.name_beside("restoring_20260131T020000Z"),
         jobs=1,
         progress=listener,
     )
@@ -192,21 +200,21 @@ def test_a_setting_this_role_may_not_set_is_told_and_its_effect_compared(engine,
 
 
 @postgresql
-def test_a_view_that_was_not_refreshed_is_told(engine, daily, tmp_path):
+def test_a_view_that_was_not_refreshed_is_told(method, live, daily, tmp_path):
     daily.execute("INSERT INTO trip VALUES ('2026-05-01 00:00+00')")
     daily.execute('CREATE MATERIALIZED VIEW "r, of" AS SELECT 1 AS r, at FROM trip')
     daily.execute("UPDATE trip SET at = at + interval '1 day' WHERE at > '2026-04-01'")
-    manifest = save(engine, tmp_path / "dump")
+    manifest = save(method, tmp_path / "dump")
 
-    name = restore(engine, tmp_path / "dump", manifest)
+    name = restore(method, tmp_path / "dump", manifest)
 
-    stale, of = engine.view_differences(name, manifest)
+    stale, of = live.view_differences(name, manifest.extra["materialized_views"])
     assert "public.daily has other rows than at the backup (2 then, 3 now)" in stale
     assert "public.r, of has other rows than at the backup (7 then, 7 now)" in of
 
 
 @postgresql_15
-def test_a_view_being_refreshed_is_left_out(engine, daily):
+def test_a_view_being_refreshed_is_left_out(method, daily):
     with daily.connect() as refreshing, refreshing.transaction():
         refreshing.execute("REFRESH MATERIALIZED VIEW daily")
         with daily.connect() as connection, connection.transaction():
@@ -215,11 +223,11 @@ def test_a_view_being_refreshed_is_left_out(engine, daily):
 
 
 @postgresql_15
-def test_a_view_that_others_own_does_not_stop_a_backup(engine, database, tmp_path):
+def test_a_view_that_others_own_does_not_stop_a_backup(method, database, tmp_path):
     name = database.name
     database.cluster.execute("CREATE MATERIALIZED VIEW public.theirs AS SELECT 1", dbname=name)
 
-    assert save(engine, tmp_path / "dump")["extra"]["materialized_views"] == {}
+    assert save(method, tmp_path / "dump").extra["materialized_views"] == {}
 
 
 @postgresql_15
@@ -245,7 +253,7 @@ def test_people_and_programs_are_told_of_a_view_that_differs(project):
 
 @postgresql
 @pytest.mark.parametrize("again", [False, True], ids=["dropped", "made again"])
-def test_a_dropped_public_stays_dropped(engine, database, tmp_path, again):
+def test_a_dropped_public_stays_dropped(method, database, tmp_path, again):
     database.execute("DROP SCHEMA public")
     database.execute("CREATE SCHEMA trips; CREATE TABLE trips.trip (id int)")
     if again:
@@ -255,20 +263,20 @@ def test_a_dropped_public_stays_dropped(engine, database, tmp_path, again):
         " WHERE nspname !~ '^pg_' ORDER BY 1"
     )
     before = database.query(query)
-    manifest = save(engine, tmp_path / "dump")
+    manifest = save(method, tmp_path / "dump")
 
-    name = restore(engine, tmp_path / "dump", manifest)
+    name = restore(method, tmp_path / "dump", manifest)
 
     assert database.beside(name).query(query) == before
 
 
 @postgresql_15
-def test_large_objects_that_are_missing_fail_a_restore(engine, database, tmp_path):
+def test_large_objects_that_are_missing_fail_a_restore(method, database, tmp_path):
     database.execute("SELECT lo_from_bytea(42, 'receipt')")
-    manifest = save(engine, tmp_path / "dump")
-    manifest["extra"]["large_objects"] = 2
+    manifest = save(method, tmp_path / "dump")
+    manifest.extra["large_objects"] = 2
 
     with pytest.raises(RestoreFailed, match="has 1 large objects, and the backup 2"):
-        restore(engine, tmp_path / "dump", manifest)
+        restore(method, tmp_path / "dump", manifest)
 
     assert database.databases() == [database.name]

@@ -46,7 +46,7 @@ def live(trips, django_alias):
 
 
 @pytest.fixture
-def dumped(method, tmp_path):
+def dumped(method, live, tmp_path):
     """A dump of three trips, and its manifest as far as the method needs it."""
     directory = tmp_path / "dumped"
     directory.mkdir(mode=0o700)
