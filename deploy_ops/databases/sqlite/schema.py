@@ -5,14 +5,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from deploy_ops.databases.base import Schema
 
 KEPT_PREFIX = "deploy_ops_kept_"
-SCHEMA = """
+SCHEMA = f"""
     SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_master
-    WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND tbl_name NOT LIKE %s ESCAPE '\\' ORDER BY 1
+    WHERE substr(name, 1, 7) <> 'sqlite_'
+      AND substr(tbl_name, 1, {len(KEPT_PREFIX)}) <> '{KEPT_PREFIX}' ORDER BY 1
 """
 
 
 def read_schema(connection: BaseDatabaseWrapper) -> Schema:
     """Every statement that made an object, without the tables that a recovery has kept."""
     with connection.cursor() as cursor:
-        cursor.execute(SCHEMA, [KEPT_PREFIX.replace("_", "\\_") + "%"])
+        cursor.execute(SCHEMA)
         return Schema(tuple(line for (line,) in cursor.fetchall()))
