@@ -19,6 +19,7 @@ DeployOpsError                      exit code 1: refused, nothing changed
 │   ├── RestoreRefused              a check before the restore failed
 │   ├── RestoreFailed               the restore failed; the live database is untouched
 │   └── SwapUnfinished              exit code 4: killed or cut off between the two names
+│       └── RestoreUnfinished       exit code 4: exchanged, and what comes after is missing
 ├── MigrationError
 │   ├── PlanRefused                 the plan cannot be run as it is
 │   ├── StepFailed                  one migration failed
@@ -131,6 +132,14 @@ class SwapUnfinished(RestoreError):
     """The exchange of the two databases did not finish. Both are kept."""
 
     exit_code = 4
+
+
+class RestoreUnfinished(SwapUnfinished):
+    """The restored database is live, and what comes after the exchange was not finished."""
+
+    def __init__(self, message: str | None = None, *, kept: str = "") -> None:
+        super().__init__(message)
+        self.kept = kept
 
 
 class MigrationError(DeployOpsError):

@@ -41,7 +41,7 @@ from deploy_ops.backup.storage import remote_storage
 from deploy_ops.backup.workspace import PARTIAL, Workspace, guarded, workspace
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
-from deploy_ops.databases.base import Identity, Json
+from deploy_ops.databases.base import Identity
 from deploy_ops.errors import BackupCorrupt, BackupError, BackupFailed
 from deploy_ops.files import (
     open_private,

@@ -10,7 +10,6 @@ from django.conf import settings
 
 from deploy_ops.backup.manifest import SavedMedia
 from deploy_ops.backup.workspace import make_parents
-from deploy_ops.databases.base import Json
 from deploy_ops.errors import BackupFailed, ConfigurationError
 from deploy_ops.files import open_private
 from deploy_ops.progress import Progress

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from deploy_ops.advice import manage
 from deploy_ops.backup.catalog import opened
 from deploy_ops.backup.create import take_backup
 from deploy_ops.backup.entry import Backup, Level
@@ -33,9 +34,10 @@ from deploy_ops.backup.trust import require_usable
 from deploy_ops.backup.verification import verify_backup
 from deploy_ops.databases import Database, database_for
 from deploy_ops.databases.base import Answer, Counts, Json, Writes
-from deploy_ops.errors import RestoreFailed, RestoreRefused, SwapUnfinished
+from deploy_ops.errors import RestoreFailed, RestoreRefused, RestoreUnfinished, SwapUnfinished
 from deploy_ops.lock import DeployLock
 from deploy_ops.progress import Progress, Silent
+from deploy_ops.redact import error_text
 
 __all__ = ["Loss", "Restored", "has_interrupted", "restore_backup", "resume_interrupted"]
 
@@ -196,13 +198,36 @@ def _beside_and_exchange(work: Restore, plain: Path) -> Restored:
             _exchange(work, trace, beside, kept, shown)
         except SwapUnfinished:
             raise
-        except BaseException:
+        except BaseException as error:
+            if _is_swapped(work, beside, kept):
+                raise _unfinished(work, kept, error) from error
             _discard(work, beside, media)
             raise
-        if media:
-            exchange(media)
-        work.on_step("swapped", {"kept": kept})
-    return replace(_told(work, kept, media), view_differences=views)
+        try:
+            if media:
+                exchange(media)
+            work.on_step("swapped", {"kept": kept})
+            restored = _told(work, kept, media)
+        except BaseException as error:
+            raise _unfinished(work, kept, error) from error
+    return replace(restored, view_differences=views)
+
+
+def _is_swapped(work: Restore, beside: str, kept: str) -> bool:
+    """Ask the server, since an error can come up after its COMMIT."""
+    there = work.database.databases_beside()
+    return kept in there and beside not in there
+
+
+def _unfinished(work: Restore, kept: str, error: BaseException) -> RestoreUnfinished:
+    stopped = isinstance(error, KeyboardInterrupt)
+    reason = "it was stopped by the operator" if stopped else error_text(error)
+    return RestoreUnfinished(
+        f"Backup {work.backup.id} is live, and the database before it is kept as {kept}. What "
+        f"comes after the exchange was not finished: {reason}\nThis finishes it:\n"
+        f"{manage('restore', alias=work.alias)}",
+        kept=kept,
+    )
 
 
 def _restore_database(work: Restore, plain: Path, name: str) -> None:

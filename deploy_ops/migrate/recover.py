@@ -15,6 +15,7 @@ from deploy_ops.errors import (
     JournalFailed,
     NotLossless,
     RestoreFailed,
+    RestoreUnfinished,
 )
 from deploy_ops.migrate.apply import keys, names, text_of
 from deploy_ops.migrate.ladder import RESTORES, Facts, Rung, choose
@@ -33,14 +34,13 @@ class NotHeld(Exception):
 
 @dataclass
 class Case:
-    """A failed run, why the rungs so far did not hold, and what a restore has done so far."""
+    """A failed run, and why the rungs so far did not hold."""
 
     run: Run
     has_lock: bool
     writes: Writes | None = None
     reasons: list[str] = field(default_factory=list)
     tried: set[Rung] = field(default_factory=set)
-    swapped_to: str | None = None
 
 
 def recover(run: Run, *, has_lock: bool) -> Recovery:
@@ -140,13 +140,13 @@ def restored(case: Case) -> Recovery:
             lock=run.lock,
             confirm=lambda loss: None,  # proven, or accepted on the command line
             before_swap=lambda database: _prove_nobody_wrote(run, database),
-            on_step=lambda step, facts: _follow(case, step, facts),
+            on_step=lambda step, facts: run.journal.record(step, **facts),
             progress=run.progress,
         )
+    except RestoreUnfinished as error:
+        kept = error.kept
     except BaseException as error:  # pylint: disable=broad-exception-caught
-        if case.swapped_to is None:
-            raise NotHeld(f"Not restored: {_why(error)}") from error
-        kept = case.swapped_to
+        raise NotHeld(f"Not restored: {_why(error)}") from error
     else:
         kept = str(done.kept)
     text = (
@@ -159,12 +159,6 @@ def restored(case: Case) -> Recovery:
         lines = "The schema differs from before the run in:\n" + listed(difference)
         raise NotHeld(f"{text} {lines}")
     return Recovery(Rung.RESTORED, f"{text} The schema is as it was.{unseen}", {"kept": kept})
-
-
-def _follow(case: Case, step: str, facts: dict[str, Any]) -> None:
-    if step == "swapped":
-        case.swapped_to = facts["kept"]
-    case.run.journal.record(step, **facts)
 
 
 def _why(error: BaseException) -> str:

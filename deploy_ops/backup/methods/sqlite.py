@@ -7,7 +7,6 @@ from pathlib import Path
 
 from deploy_ops.backup.manifest import Manifest
 from deploy_ops.backup.methods.base import Method, Snapshot
-from deploy_ops.databases.base import Json
 from deploy_ops.databases.sqlite import SqliteDatabase
 from deploy_ops.databases.sqlite.contents import (
     check_integrity,

@@ -6,7 +6,7 @@ and for the maintenance database. The programs of PostgreSQL get the same parame
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,17 +83,15 @@ class Server:
         """Connect to the maintenance database of the same server."""
         return self.connect(conf.maintenance_database, application_name=application_name)
 
-    @contextmanager
     def environment(
         self, dbname: str | None = None, *, settings: Mapping[str, str] | None = None
-    ) -> Iterator[dict[str, str]]:
-        """Yield the variables for a program, with `settings` of the server for its sessions."""
+    ) -> AbstractContextManager[dict[str, str]]:
+        """Lend the variables for a program, with `settings` of the server for its sessions."""
         parameters = {**self.parameters, "dbname": dbname or self.dbname}
         if settings:
             words = [f"-c {name}={_escaped(value)}" for name, value in settings.items()]
             parameters["options"] = " ".join([parameters["options"], *words]).strip()
-        with libpq.environment(parameters, self.secrets) as env:
-            yield env
+        return libpq.environment(parameters, self.secrets)
 
     def _unavailable(self, dbname: str, error: psycopg.Error) -> DatabaseUnavailable:
         reason = redact(str(error)).strip()

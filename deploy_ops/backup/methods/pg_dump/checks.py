@@ -8,7 +8,6 @@ from deploy_ops.backup.manifest import Manifest
 from deploy_ops.backup.methods.pg_dump import drops
 from deploy_ops.backup.methods.pg_dump.load import is_same_cluster, wanted_properties
 from deploy_ops.conf import conf
-from deploy_ops.databases.base import Json
 from deploy_ops.databases.postgresql import names, properties, same
 from deploy_ops.databases.postgresql.disk import free_bytes
 from deploy_ops.databases.postgresql.programs import find_program

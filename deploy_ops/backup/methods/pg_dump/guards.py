@@ -9,7 +9,6 @@ import json
 from psycopg import sql
 
 from deploy_ops.backup.manifest import Manifest
-from deploy_ops.databases.base import Json
 from deploy_ops.databases.postgresql.same import IDENTITY, WhichDatabase
 from deploy_ops.databases.postgresql.tables import TABLES
 

@@ -17,7 +17,6 @@ from psycopg import sql
 from deploy_ops.backup.manifest import Manifest
 from deploy_ops.backup.methods.pg_dump import drops, guards, load
 from deploy_ops.backup.methods.pg_dump.dump import SAFE, as_role, safe_settings
-from deploy_ops.databases.base import Json
 from deploy_ops.databases.postgresql.programs import find_program
 from deploy_ops.databases.postgresql.same import which_database
 from deploy_ops.databases.postgresql.server import Connection, Server
