@@ -106,16 +106,16 @@ def test_a_latin_database_stays_one(method, pg15_cluster, tmp_path):
     locale(method, pg15_cluster, tmp_path, "ENCODING 'LATIN1' LOCALE 'C'")
 
 
-def locale(method, live, cluster, tmp_path, options: str) -> None:
+def locale(method, cluster, tmp_path, options: str) -> None:
     from django.db import connections
 
-    live = database_for(method.alias).database_name + "_locale"
-    cluster.execute(f"CREATE DATABASE {live} OWNER app TEMPLATE template0 {options}")
-    connections[method.alias].settings_dict["NAME"] = live
+    source = database_for(method.alias).database_name + "_locale"
+    cluster.execute(f"CREATE DATABASE {source} OWNER app TEMPLATE template0 {options}")
+    connections[method.alias].settings_dict["NAME"] = source
     cluster.execute(
-        "CREATE TABLE public.ort (name text); ALTER TABLE ort OWNER TO app", dbname=live
+        "CREATE TABLE public.ort (name text); ALTER TABLE ort OWNER TO app", dbname=source
     )
-    cluster.execute("INSERT INTO ort VALUES ('Köln')", dbname=live)
+    cluster.execute("INSERT INTO ort VALUES ('Köln')", dbname=source)
     manifest = save(method, tmp_path / "dump")
 
     name = restore(method, tmp_path / "dump", manifest)
@@ -124,7 +124,7 @@ def locale(method, live, cluster, tmp_path, options: str) -> None:
         "SELECT to_jsonb(d) - '{oid,datname,datfrozenxid,datminmxid}'::text[] FROM pg_database d"
     )
     live_row, restored_row = (
-        cluster.execute(f"{query} WHERE datname = %s", [database]) for database in (live, name)
+        cluster.execute(f"{query} WHERE datname = %s", [database]) for database in (source, name)
     )
     assert restored_row == live_row
     assert cluster.execute("SELECT name FROM ort", dbname=name) == [("Köln",)]
@@ -395,8 +395,8 @@ def test_names_beside_stay_within_63_bytes_and_apart(method, live, database):
 
     settings = connections[method.alias].settings_dict
     names = []
-    for live in ("t" * 63, "t" * 62 + "u", "ü" * 31):
-        settings["NAME"] = live
+    for name in ("t" * 63, "t" * 62 + "u", "ü" * 31):
+        settings["NAME"] = name
         names.append(live.name_beside("before_restore_20260131T020000Z"))
 
     assert len(set(names)) == 3
@@ -405,12 +405,12 @@ def test_names_beside_stay_within_63_bytes_and_apart(method, live, database):
 
 @postgresql_15
 def test_only_names_that_restores_give_are_beside(live, database):
-    live = database.name
-    mine = [f"{live}_failed_20260131T020000Z", f"{live}_before_restore_20260131T020001Z"]
-    others = [f"{live}_before_restore", f"{live}_verify_me", f"{live}x_failed_20260131T020000Z"]
-    for name in mine + others:
-        database.cluster.execute(f'CREATE DATABASE "{name}" OWNER app')
+    name = database.name
+    mine = [f"{name}_failed_20260131T020000Z", f"{name}_before_restore_20260131T020001Z"]
+    others = [f"{name}_before_restore", f"{name}_verify_me", f"{name}x_failed_20260131T020000Z"]
+    for each in mine + others:
+        database.cluster.execute(f'CREATE DATABASE "{each}" OWNER app')
     try:
         assert live.databases_beside() == mine
     finally:
-        database.cluster.drop_databases(f"{live}x_failed_20260131T020000Z")
+        database.cluster.drop_databases(f"{name}x_failed_20260131T020000Z")
