@@ -8,12 +8,9 @@ By default that is unknown: an equal schema says nothing about rows. Two facts c
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
-from deploy_ops.databases.base import Answer, Database, IndexState
+from deploy_ops.databases.base import Answer, Database, IndexState, Json
 from deploy_ops.migrate.plan import Index, Step
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

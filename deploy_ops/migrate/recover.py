@@ -150,7 +150,7 @@ def restored(case: Case) -> Recovery:
     else:
         kept = str(done.kept)
     text = (
-        f"Backup {backup.id} is live again: every table has the rows that were backed up. The "
+        f"Backup {backup.id} is live again: every table has as many rows as were backed up. The "
         f"failed database is kept as {kept}."
     )
     unseen = _unseen(run)

@@ -7,6 +7,7 @@ vouch for is said to be unknown, and such a migration is not run again before so
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from enum import StrEnum
 
@@ -50,11 +51,7 @@ def settle(record: Record, request: Request, *, ask: Ask, progress: Progress) ->
     _wait_for_backends(record, request, ask, progress)
     record.check_readable()
     outcome = _what_happened(record, request)
-    journal = Journal.reopen(record)
-    try:
-        journal.record("resolved", outcome=outcome)
-    finally:
-        journal.close()
+    _resolve(record, outcome)
     backup = record.last("backed_up")
     kept = f" Its backup is {backup['backup']}." if backup else ""
     progress.say(f"Run {record.run} is resolved: {outcome}{kept}")
@@ -70,11 +67,12 @@ def resolve_restored(alias: str, backup: Backup) -> None:
         began = datetime.fromisoformat(str(record.start["at"])) if record.start else None
         is_own = saved is not None and saved["backup"] == backup.id
         if is_own or (began is not None and backup.created_at < began):
-            journal = Journal.reopen(record)
-            try:
-                journal.record("resolved", outcome=f"backup {backup.id} was restored.")
-            finally:
-                journal.close()
+            _resolve(record, f"backup {backup.id} was restored.")
+
+
+def _resolve(record: Record, outcome: str) -> None:
+    with closing(Journal.reopen(record)) as journal:
+        journal.record("resolved", outcome=outcome)
 
 
 def _what_happened(record: Record, request: Request) -> str:

@@ -41,9 +41,9 @@ SENTENCES = {
     "reversed": rf"Reversed {STEPS}\. The schema is as it was, compared as a whole, and no row of a"
     r" table that was there before was touched by it\."
     rf"(?: Rows of the tables that are gone again are kept in (?P<kept>.+?)\.)?{UNSEEN}",
-    "restored": r"Backup (?P<backup>\S+) is live again: every table has the rows that were backed"
+    "restored": r"Backup (?P<backup>\S+) is live again: every table has as many rows as were backed"
     rf" up\. The failed database is kept as (?P<kept>{NAME}?)\. The schema is as it was\.{UNSEEN}",
-    "restored_but": r"Backup (?P<backup>\S+) is live again: every table has the rows that were"
+    "restored_but": r"Backup (?P<backup>\S+) is live again: every table has as many rows as were"
     rf" backed up\. The failed database is kept as (?P<kept>{NAME}?)\. The schema differs from"
     r" before the run in:",
     "person": r"A person is needed\.",
