@@ -34,6 +34,7 @@ VARYING = {
     r"\b[0-9A-F]+/[0-9A-F]+\b": "LSN",
     r"[ (]+\d+(\.\d+)? (s|min|minutes|MB|kB|trips)\b": " AMOUNT",
     r"^\d+ trips\b": "AMOUNT",
+    r'"seconds": \d+(\.\d+)?': "SECONDS",
     r"\b[0-9a-f]{64}\b": "SHA256",
 }
 

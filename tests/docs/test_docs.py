@@ -79,6 +79,7 @@ def test_another_output_is_noticed(shown, output):
     ("shown", "output"),
     [
         ("Applied a.0001 (0.1 s)", "Applied a.0001 (12.345 s)\n\n"),
+        ('{"step": "applied", "seconds": 0.009}', '{"step": "applied", "seconds": 3}'),
         ("Done.\n...\nEnd.", "Done.\nOne.\nTwo.\nEnd."),
         ("Backup 20261123T071439Z-d8c81347", "Backup 20270101T000000Z-00000000"),
         ("", "whatever"),

@@ -201,14 +201,12 @@ def test_a_client_of_another_major_is_not_used(method, pg18_cluster, settings):
     assert f"{pg18_cluster.bindir} (18." in problem
 
 
-@postgresql_15
-def test_the_wheel_is_found_though_path_has_an_older_client(
-    pg18_cluster,
-):
+def test_the_wheel_is_found_though_path_has_an_older_client(pg15_cluster, pg18_cluster):
     from deploy_ops.databases.postgresql.programs import find_program
 
-    assert find_program("pg_dump", 18).major == 18
-    assert find_program("pg_dump", 15).major == 15
+    majors = [cluster.major for cluster in (pg15_cluster, pg18_cluster)]
+
+    assert [find_program("pg_dump", major).major for major in majors] == [15, 18]
 
 
 @postgresql
