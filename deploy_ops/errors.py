@@ -22,6 +22,7 @@ DeployOpsError                      exit code 1: refused, nothing changed
 │       └── RestoreUnfinished       exit code 4: exchanged, and what comes after is missing
 ├── MigrationError
 │   ├── PlanRefused                 the plan cannot be run as it is
+│   ├── NotExclusive                the database cannot be closed to others
 │   ├── StepFailed                  one migration failed
 │   ├── UnresolvedRun               an earlier run did not end and its session still works
 │   ├── NotLossless                 undoing a migration would lose something
@@ -148,6 +149,10 @@ class MigrationError(DeployOpsError):
 
 class PlanRefused(MigrationError):
     """The plan cannot be run as it is. Nothing was changed."""
+
+
+class NotExclusive(MigrationError):
+    """The database cannot be closed to others. Nothing was changed."""
 
 
 class StepFailed(MigrationError):

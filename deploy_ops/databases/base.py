@@ -25,6 +25,7 @@ from deploy_ops.databases.values import (
     Writes,
     database_key,
 )
+from deploy_ops.errors import NotExclusive
 
 __all__ = [
     "Database",
@@ -114,6 +115,17 @@ class Database(ABC):  # pylint: disable=too-many-public-methods  # kinds differ 
     def connected_directly(self) -> Iterator[None]:
         """Point Django's connection past a pooler for the block, where there is one."""
         yield
+
+    def closed_to_others(self) -> AbstractContextManager[None]:
+        """End all sessions and let only this process in for the block; raises NotExclusive.
+
+        Open again in the end, or by `repair_marked` after a kill; SwapUnfinished if it cannot be.
+        """
+        raise NotExclusive(
+            f"{self.database_name} is SQLite, which is not closed to others (--exclusive): a file "
+            "has no sessions to end, and whether anybody else wrote to it is known all the same. "
+            "Nothing was changed. Stop what uses it, and leave --exclusive out."
+        )
 
     def guard(self, purpose: str, shared: bool) -> Guard | None:  # pylint: disable=unused-argument
         """Make the part of the deploy lock that every host sees, where the server has one."""

@@ -38,6 +38,7 @@ class Request:
     on_failure: OnFailure = OnFailure.AUTO
     accept_data_loss: bool = False
     resolved: str | None = None
+    exclusive: bool = False
     single_transaction: bool = False
     lock_timeout: timedelta = timedelta(seconds=2)
     lock_retries: int = 10

@@ -2,7 +2,8 @@
 
 import os
 import socket
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 
 from django.db import connections
@@ -63,8 +64,22 @@ def _safe_migrate(request: Request, progress: Progress, ask: Ask) -> Result:
         _settle_the_past(request, progress, ask)
         history, todo = plan_of(request)
         if todo:
-            _migrate(request, result, progress, lock, history, todo)
+            with _closed_if_asked(request, progress):
+                _migrate(request, result, progress, lock, history, todo)
     return result
+
+
+@contextmanager
+def _closed_if_asked(request: Request, progress: Progress) -> Iterator[None]:
+    """Close the database to others for the run (--exclusive), so that a restore loses nothing."""
+    if not request.exclusive:
+        yield
+        return
+    name = database_for(request.alias).database_name
+    with database_for(request.alias).closed_to_others():
+        progress.say(f"{name} is closed to others; their sessions were ended")
+        yield
+    progress.say(f"{name} is open again")
 
 
 def plan_of(request: Request) -> tuple[History, DjangoPlan]:

@@ -26,6 +26,8 @@ from deploy_ops.databases.base import (
     database_key,
 )
 from deploy_ops.databases.postgresql import (
+    closing,
+    exclusive,
     materialized_views,
     names,
     rows,
@@ -41,6 +43,7 @@ from deploy_ops.databases.postgresql.server import (
     Connection,
     Server,
     direct_connection,
+    renamed,
     scalar,
     server_of,
     system_identifier,
@@ -64,7 +67,7 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
     @property
     def database_name(self) -> str:
         """Name of the live database."""
-        return self._server.dbname
+        return self._server.live_name
 
     @property
     def _server(self) -> Server:
@@ -75,6 +78,18 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
         """Point Django's connection at DEPLOY_OPS_DATABASE_URL, if that is set, for the block."""
         with direct_connection(self.alias):
             yield
+
+    @contextmanager
+    def closed_to_others(self) -> Iterator[None]:
+        """End all sessions and let only this process in for the block; raises NotExclusive."""
+        self.connection.close()
+        server = self._server
+        mark = exclusive.close(server)
+        try:
+            with renamed(self.alias, mark.kept):
+                yield
+        finally:
+            exclusive.reopen(server, mark)
 
     def guard(self, purpose: str, shared: bool) -> Guard:
         """Make the advisory lock; raises PoolerRefused, DatabaseUnavailable."""
@@ -87,7 +102,7 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
             query = "SELECT oid::bigint FROM pg_database WHERE datname = current_database()"
             return Identity(
                 engine=self.vendor,
-                name=server.dbname,
+                name=server.live_name,
                 host=server.host,
                 port=server.port,
                 system_identifier=system_identifier(connection),
@@ -145,7 +160,7 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
 
     def name_beside(self, suffix: str) -> str:
         """Name a database beside the live one, within 63 bytes."""
-        return names.name_beside(self._server.dbname, suffix)
+        return names.name_beside(self._server.live_name, suffix)
 
     def swap(self, beside: str, kept: str, *, before: Callable[[], None]) -> None:
         """Exchange the two; `writes_since` called by `before` gives proof."""
@@ -166,40 +181,43 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
 
     def repair_swap(self, beside: str, kept: str) -> str:
         """Finish or undo a swap that was killed; say in one sentence what was found and done."""
-        return swap.repair(self._server, beside, kept)
+        reopened = exclusive.reopen(self._server)
+        return "\n".join(filter(None, [reopened, swap.repair(self._server, beside, kept)]))
 
     def local_place(self) -> tuple[str, ...]:
         """Name it by host, port and name; two host names of one server are two places."""
         server = self._server
         host = "" if server.host in LOOPBACK or server.host.startswith("/") else server.host
-        return self.vendor, host, server.port, server.dbname
+        return self.vendor, host, server.port, server.live_name
 
     def key(self) -> str:
         """Key it by cluster and name, over the maintenance database."""
         server = self._server
         with server.maintenance(application_name="deploy_ops/identify") as connection:
-            return database_key(self.vendor, system_identifier(connection), server.dbname)
+            return database_key(self.vendor, system_identifier(connection), server.live_name)
 
     def is_left_closed(self) -> bool:
-        """Whether a killed swap of any host left its mark; not if the whole server is away."""
+        """Whether a killed command of any host left its mark; not if the whole server is away."""
         try:
-            return swap.is_marked(self._server)
+            with self._server.maintenance(application_name="deploy_ops/repair") as connection:
+                return closing.is_marked(connection, self._server.live_name)
         except DatabaseUnavailable:
             return False
 
     def repair_marked(self) -> str:
-        """Repair what killed swaps of any host left, by their marks in the server."""
-        return swap.repair_marked(self._server)
+        """Repair what killed commands of any host left, by their marks in the server."""
+        told = [exclusive.reopen(self._server), swap.repair_marked(self._server)]
+        return "\n".join(filter(None, told))
 
     def drop(self, name: str) -> None:
         """Drop a database beside the live one; raises RestoreRefused for the live one."""
         with self._server.maintenance(application_name="deploy_ops/drop") as connection:
-            names.drop(connection, self._server.dbname, name)
+            names.drop(connection, self._server, name)
 
     def databases_beside(self) -> list[str]:
         """Names of the databases that restores left or made, oldest first."""
         with self._server.maintenance(application_name="deploy_ops/list") as connection:
-            return names.databases_beside(connection, self._server.dbname)
+            return names.databases_beside(connection, self._server.live_name)
 
     # The session that migrates.
 

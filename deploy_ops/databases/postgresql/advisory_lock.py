@@ -54,7 +54,7 @@ class AdvisoryGuard:
             "SET idle_session_timeout = 0; SET tcp_keepalives_idle = 30;"
             " SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
         )
-        self._key = lock_key("deploy_ops", server.dbname)
+        self._key = lock_key("deploy_ops", server.live_name)
         self._function = "pg_try_advisory_lock_shared" if shared else "pg_try_advisory_lock"
 
     def try_acquire(self) -> str | None:

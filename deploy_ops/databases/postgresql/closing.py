@@ -1,7 +1,8 @@
 """Closing a database to everybody, so that whoever comes later can tell that we did.
 
 A swap that is killed leaves the database closed (ALLOW_CONNECTIONS false), and its host may be
-gone. So the transaction that closes it also writes a mark behind its comment. Any host finds that
+gone; so does a run that had it for itself (exclusive.py). So the transaction that closes it also
+writes a mark behind its comment. Any host finds that
 in the server's shared catalogs, which need no connection to the closed database. The two rows
 carry the number of the same transaction for as long as nobody alters the database: one that an
 administrator has closed since is not ours to open (docs/decisions/0014).
@@ -12,6 +13,7 @@ import os
 import socket
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from psycopg import sql
 
@@ -28,13 +30,21 @@ MARKED = """
 COMMENT = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
 
 
+class Purpose(StrEnum):
+    """What a database is closed for."""
+
+    SWAP = "swap"
+    EXCLUSIVE = "exclusive"
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Why a database was closed: a swap of the `live` name, with the names of the other two.
+    """Why a database was closed: for a change of the `live` name, with the names of the other two.
 
-    `session` is the server process that swaps.
+    `session` is the server process that closed it.
     """
 
+    purpose: str
     live: str
     beside: str
     kept: str
@@ -43,11 +53,14 @@ class Mark:
     at: str
 
     @classmethod
-    def of(cls, connection: Connection, live: str, beside: str, kept: str) -> "Mark":
-        """Sign it with the session and the process that swap."""
+    def of(
+        cls, connection: Connection, purpose: Purpose, live: str, beside: str, kept: str
+    ) -> "Mark":
+        """Sign it with the session and the process that close it."""
         session = str(connection.info.backend_pid)
         by = f"process {os.getpid()} on {socket.gethostname()}"
-        return cls(live, beside, kept, session, by, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+        at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return cls(purpose, live, beside, kept, session, by, at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +96,45 @@ def open_again(connection: Connection, name: str) -> None:
         _allow(connection, name, True)
 
 
-def marked_databases(connection: Connection, live: str) -> list[Marked]:
-    """Databases that were closed for a swap of the live name, whichever name they have now."""
+def marked_databases(connection: Connection, live: str, purpose: Purpose) -> list[Marked]:
+    """Databases that were closed for that, whichever name they have now."""
     rows = connection.execute(MARKED, [HEAD]).fetchall()
     found = [
         Marked(name, mark, is_open, is_untouched)
         for name, is_open, comment, is_untouched in rows
         if (mark := _read_mark(comment))
     ]
-    return [each for each in found if each.mark.live == live]
+    return [each for each in found if (each.mark.live, each.mark.purpose) == (live, purpose)]
+
+
+def reopen(
+    connection: Connection, live: str, purpose: Purpose, *, is_ours: bool = False
+) -> list[str]:
+    """Open what was closed for that; return the names of what was closed.
+
+    What somebody has altered since may be closed on purpose, and stays so unless it `is_ours`.
+    """
+    found = marked_databases(connection, live, purpose)
+    lawful = [each for each in found if each.is_open or each.is_untouched or is_ours]
+    for each in lawful:
+        open_again(connection, each.name)
+    return [each.name for each in lawful if not each.is_open]
+
+
+def left_closed(connection: Connection, live: str, purpose: Purpose) -> str:
+    """What `reopen` left closed, each as a sentence with the statement that opens it."""
+    left = [each for each in marked_databases(connection, live, purpose) if not each.is_open]
+    return "".join(
+        f" {each.name} is closed, and somebody has altered it since deploy_ops closed it, so it "
+        "was not opened. If nobody wants it closed:\n    ALTER DATABASE "
+        f"{sql.Identifier(each.name).as_string(connection)} ALLOW_CONNECTIONS true;"
+        for each in left
+    )
+
+
+def is_marked(connection: Connection, live: str) -> bool:
+    """Whether anything was closed for a change of the live name, and is marked so still."""
+    return any(marked_databases(connection, live, purpose) for purpose in Purpose)
 
 
 def _read_mark(comment: str) -> Mark | None:

@@ -6,12 +6,12 @@ import re
 from psycopg import sql
 
 from deploy_ops.conf import conf
-from deploy_ops.databases.postgresql.server import Connection
+from deploy_ops.databases.postgresql.server import Connection, Server
 from deploy_ops.errors import RestoreRefused
 
 LIMIT_BYTES = 63  # NAMEDATALEN - 1; PostgreSQL cuts longer names without a word
 SUFFIX_BYTES = 31  # before_restore_20260131T020000Z
-KINDS = "before_restore|restoring|verify|failed"
+KINDS = "before_restore|restoring|verify|failed|closed"
 
 
 def name_beside(live: str, suffix: str) -> str:
@@ -35,9 +35,10 @@ def exists(connection: Connection, name: str) -> bool:
     return row is not None
 
 
-def drop(connection: Connection, live: str, name: str) -> None:
+def drop(connection: Connection, server: Server, name: str) -> None:
     """Drop a database beside the live one, with the sessions in it; raises RestoreRefused."""
-    if name in (live, conf.maintenance_database, "template0", "template1"):
+    live = (server.live_name, server.dbname)
+    if name in (*live, conf.maintenance_database, "template0", "template1"):
         raise RestoreRefused(
             f"{name} is the live database or one that the server needs. Nothing was dropped."
         )

@@ -7,7 +7,7 @@ and for the maintenance database. The programs of PostgreSQL get the same parame
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -24,6 +24,7 @@ from deploy_ops.redact import Secret, redact
 Connection = psycopg.Connection[TupleRow]
 CONNECT_TIMEOUT_SECONDS = "10"
 POOLER_ROUNDS = 8  # a pooler that hands out sessions in turn comes around within these
+_renamed: dict[str, str] = {}  # alias to the name its database has for this process alone
 KEEPALIVES = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
 
 
@@ -32,16 +33,24 @@ class Server:
     """Where a database lives and how to log in; `role` is what Django assumes after login.
 
     `parameters` are all that libpq connects with but its `secrets`, such as the password.
+    `public_name` is what the database is called while this process has it under another name
+    (exclusive.py).
     """
 
     parameters: Mapping[str, str]
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     role: str | None = None
+    public_name: str | None = None
 
     @property
     def dbname(self) -> str:
-        """Name of the database of the alias."""
+        """Name of the database of the alias in the server's catalog."""
         return self.parameters["dbname"]
+
+    @property
+    def live_name(self) -> str:
+        """Name of the database of the alias as everybody knows it."""
+        return self.public_name or self.dbname
 
     @property
     def host(self) -> str:
@@ -60,7 +69,7 @@ class Server:
             **KEEPALIVES,
             **self.parameters,
             **{name: secret.reveal() for name, secret in self.secrets.items()},
-            "dbname": dbname or self.dbname,
+            "dbname": self._in_catalog(dbname),
             "application_name": application_name[:63],
         }
         try:
@@ -71,6 +80,9 @@ class Server:
         if self.role:
             self._assume_role(connection, parameters["dbname"], self.role)
         return connection
+
+    def _in_catalog(self, dbname: str | None) -> str:
+        return self.dbname if dbname in (None, self.live_name) else str(dbname)
 
     def _assume_role(self, connection: Connection, dbname: str, role: str) -> None:
         try:
@@ -87,7 +99,7 @@ class Server:
         self, dbname: str | None = None, *, settings: Mapping[str, str] | None = None
     ) -> AbstractContextManager[dict[str, str]]:
         """Lend the variables for a program, with `settings` of the server for its sessions."""
-        parameters = {**self.parameters, "dbname": dbname or self.dbname}
+        parameters = {**self.parameters, "dbname": self._in_catalog(dbname)}
         if settings:
             words = [f"-c {name}={_escaped(value)}" for name, value in settings.items()]
             parameters["options"] = " ".join([parameters["options"], *words]).strip()
@@ -108,6 +120,34 @@ def server_of(alias: str) -> Server:
 
     Raises ConfigurationError if either does not name a database.
     """
+    server = _configured_server(alias)
+    if alias not in _renamed:
+        return server
+    parameters = {**server.parameters, "dbname": _renamed[alias]}
+    return replace(server, parameters=parameters, public_name=server.dbname)
+
+
+@contextmanager
+def renamed(alias: str, dbname: str) -> Iterator[None]:
+    """Reach the database of the alias under another name for the block, with Django too.
+
+    In the end Django's connection is closed and goes where it went before.
+    """
+    wrapper = connections[alias]
+    wrapper.close()
+    before = wrapper.settings_dict
+    options = {name: value for name, value in before["OPTIONS"].items() if name != "dbname"}
+    wrapper.settings_dict = {**before, "NAME": dbname, "OPTIONS": options}
+    _renamed[alias] = dbname
+    try:
+        yield
+    finally:
+        del _renamed[alias]
+        wrapper.close()
+        wrapper.settings_dict = before
+
+
+def _configured_server(alias: str) -> Server:
     if (url := _direct_url(alias)) is None:
         return application_server_of(alias)
     try:

@@ -8,7 +8,7 @@ mark that whoever closes it leaves in the server (closing.py).
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -16,39 +16,21 @@ import psycopg
 from psycopg import sql
 
 from deploy_ops.databases.postgresql import closing, names
-from deploy_ops.databases.postgresql.closing import Mark
+from deploy_ops.databases.postgresql.closing import Mark, Purpose
 from deploy_ops.databases.postgresql.server import Connection, Server
+from deploy_ops.databases.postgresql.sessions import POLL_SECONDS, end_sessions, refuse_prepared
 from deploy_ops.errors import DeployOpsError, RestoreFailed, SwapUnfinished
 from deploy_ops.redact import error_text
 
-POLL_SECONDS = 0.003
 # For all of it: ending sessions, the proof that nobody wrote, renaming. RENAME itself waits up to
 # 5 s for what it finds in the database, each time.
 DOOR = timedelta(seconds=10)
 LOCK_TIMEOUT_MS = 200
 
-# A session that is still starting is not in pg_stat_activity, but holds this lock until it is.
-# So the locks are read first, then the activity. Autovacuum is ended by RENAME itself, and not
-# every role may do it; it is known by having no user, since only some may see more of it.
-STARTING = """
-    SELECT pid, 'a session that is starting' FROM pg_locks
-    WHERE locktype = 'object' AND classid = 'pg_database'::regclass AND mode = 'RowExclusiveLock'
-      AND objid = (SELECT oid FROM pg_database WHERE datname = %s) AND pid <> pg_backend_pid()
-"""
-CONNECTED = """
-    SELECT pid, coalesce(nullif(application_name, ''), 'a session') || ' of role '
-        || coalesce(usename, 'unknown')
-    FROM pg_stat_activity WHERE datname = %s AND usesysid IS NOT NULL
-"""
-PREPARED = """
-    SELECT gid, owner, prepared AT TIME ZONE 'UTC' FROM pg_prepared_xacts
-    WHERE database = %s ORDER BY prepared
-"""
 SWAPPING = """
     SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
     WHERE pid::text = %s AND application_name LIKE 'deploy_ops/swap/%%'
 """
-Sessions = dict[int, str]
 
 
 def swap(
@@ -62,20 +44,22 @@ def swap(
     live = server.dbname
     try:
         with server.maintenance(application_name=f"deploy_ops/swap/{os.getpid()}") as connection:
-            _empty(connection, beside, _deadline())
-            _refuse_prepared(connection, live)  # first without keeping anybody out
-            with _closed(connection, Mark.of(connection, live, beside, kept)) as mark:
-                deadline = _deadline()
-                _empty(connection, live, deadline, spare_pid)
+            end_sessions(connection, beside, door_deadline())
+            refuse_prepared(connection, live)  # first without keeping anybody out
+            with _closed(connection, Mark.of(connection, Purpose.SWAP, live, beside, kept)) as mark:
+                deadline = door_deadline()
+                end_sessions(connection, live, deadline, spare_pid)
                 before()
                 # Our own session has just ended; the server may take a moment to see it.
-                _empty(connection, live, max(deadline, time.monotonic() + 1))
-                _rename(connection, mark, deadline)
+                end_sessions(connection, live, max(deadline, time.monotonic() + 1))
+                pairs = ((live, kept), (beside, live))
+                rename(connection, pairs, mark, deadline, marked=[kept])
     except psycopg.OperationalError as error:
         _look_again(server, beside, kept, error)
 
 
-def _deadline() -> float:
+def door_deadline() -> float:
+    """When a door that is closed now has to be open again, on the monotonic clock."""
     return time.monotonic() + DOOR.total_seconds()
 
 
@@ -88,7 +72,7 @@ def _closed(connection: Connection, mark: Mark) -> Iterator[Mark]:
     try:
         yield mark
     finally:
-        _reopen(connection, mark.live, is_ours=True)
+        closing.reopen(connection, mark.live, Purpose.SWAP, is_ours=True)
         connection.execute("SET synchronous_commit = on")
         connection.execute("SELECT pg_logical_emit_message(true, 'deploy_ops', '')")
 
@@ -110,84 +94,28 @@ def _look_again(server: Server, beside: str, kept: str, error: Exception) -> Non
         raise RestoreFailed(f"The connection was lost during the exchange. {found}") from error
 
 
-def _reopen(connection: Connection, live: str, *, is_ours: bool = False) -> list[str]:
-    """Open what a swap of this name has closed; return the names of what was closed.
-
-    What somebody has altered since may be closed on purpose, and stays so unless it `is_ours`.
-    """
-    found = closing.marked_databases(connection, live)
-    lawful = [each for each in found if each.is_open or each.is_untouched or is_ours]
-    for each in lawful:
-        closing.open_again(connection, each.name)
-    return [each.name for each in lawful if not each.is_open]
-
-
-def _empty(
-    connection: Connection, name: str, deadline: float, spare_pid: int | None = None
+def rename(
+    connection: Connection,
+    pairs: Iterable[tuple[str, str]],
+    mark: Mark,
+    deadline: float,
+    *,
+    marked: Iterable[str],
 ) -> None:
-    """End every session in a database; raises RestoreFailed naming those that do not end."""
-    asked: set[int] = set()
-    while sessions := _sessions(connection, name, spare_pid):
-        for pid in set(sessions) - asked:
-            _terminate(connection, name, pid, sessions[pid])
-            asked.add(pid)
-        if time.monotonic() > deadline:
-            raise RestoreFailed(_still_there(name, sessions))
-        time.sleep(POLL_SECONDS)
-    _refuse_prepared(connection, name)
+    """Rename databases, old and new name, in one transaction, and mark those of the names `marked`.
 
-
-def _refuse_prepared(connection: Connection, name: str) -> None:
-    """Raise RestoreFailed at once for what RENAME would wait for, though nobody ends it."""
-    rows = connection.execute(PREPARED, [name]).fetchall()
-    if not rows:
-        return
-    listed = ", ".join(
-        f"{gid!r} of {owner}, {since:%Y-%m-%d %H:%M} UTC" for gid, owner, since in rows
-    )
-    gid = sql.Literal(rows[0][0]).as_string(connection)
-    raise RestoreFailed(
-        f"{name} has prepared transactions: {listed}. They belong to the database and would be in "
-        f"the one that is kept, and a database with them cannot be renamed. {name} is open and "
-        "was not changed. Let who prepared them finish them, or do so in psql, each by one of:\n"
-        f"    COMMIT PREPARED {gid};\n    ROLLBACK PREPARED {gid};"
-    )
-
-
-def _sessions(connection: Connection, name: str, spare_pid: int | None) -> Sessions:
-    rows = connection.execute(STARTING, [name]).fetchall()
-    rows += connection.execute(CONNECTED, [name]).fetchall()
-    return {pid: session for pid, session in rows if pid != spare_pid}
-
-
-def _terminate(connection: Connection, name: str, pid: int, session: str) -> None:
-    try:
-        connection.execute("SELECT pg_terminate_backend(%s)", [pid])
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise RestoreFailed(_still_there(name, {pid: session})) from error
-
-
-def _still_there(name: str, sessions: Sessions) -> str:
-    listed = ", ".join(f"{session} (server process {pid})" for pid, session in sessions.items())
-    return (
-        f"These sessions in {name} could not be ended: {listed}. A database in use cannot be "
-        f"renamed. {name} is open again and was not changed. End them, or let the restoring role:\n"
-        "    GRANT pg_signal_backend TO CURRENT_ROLE"
-    )
-
-
-def _rename(connection: Connection, mark: Mark, deadline: float) -> None:
-    """Exchange the names in one transaction; raises RestoreFailed if that is not done in time."""
+    Raises RestoreFailed if that is not done in time.
+    """
     error: Exception | None = None
     while (left := deadline - time.monotonic()) > 0:
         try:
             with connection.transaction():
                 connection.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
                 connection.execute(f"SET LOCAL statement_timeout = {1 + int(left * 1000)}")
-                for old, new in ((mark.live, mark.kept), (mark.beside, mark.live)):
-                    statement = sql.SQL("ALTER DATABASE {} RENAME TO {}")
-                    connection.execute(statement.format(sql.Identifier(old), sql.Identifier(new)))
-                closing.write_mark(connection, mark.kept, mark)
+                for old, new in pairs:
+                    _rename_one(connection, old, new)
+                for name in marked:
+                    closing.write_mark(connection, name, mark)
             return
         except (
             psycopg.errors.LockNotAvailable,
@@ -216,13 +144,13 @@ def repair(server: Server, beside: str, kept: str) -> str:
     with server.maintenance(application_name=f"deploy_ops/repair/{os.getpid()}") as connection:
         there = [names.exists(connection, name) for name in (live, beside, kept)]
         if there == [False, True, True]:
-            _rename_back(connection, beside, live)
+            _rename_one(connection, beside, live)
             there = [True, False, True]
         elif not there[0]:
             raise SwapUnfinished(_lost(live, beside, kept))
         _end_swaps(connection, live)
-        opened = _reopen(connection, live)
-        still_closed = _closed_by_others(connection, live)
+        opened = closing.reopen(connection, live, Purpose.SWAP)
+        still_closed = closing.left_closed(connection, live, Purpose.SWAP)
     told = _found(live, beside if there[1] else None, kept if there[2] else None)
     if opened:
         told += f" {' and '.join(opened)} had stayed closed and is open again."
@@ -231,25 +159,21 @@ def repair(server: Server, beside: str, kept: str) -> str:
 
 def _end_swaps(connection: Connection, live: str) -> None:
     """End the session of a swap that still goes on: its process has lost the deploy lock to us."""
-    for each in closing.marked_databases(connection, live):
+    for each in closing.marked_databases(connection, live, Purpose.SWAP):
         connection.execute(SWAPPING, [each.mark.session])
 
 
 def repair_marked(server: Server) -> str:
     """The same for swaps of any host, by the marks that they left in the server; "" for none."""
     with server.maintenance(application_name=f"deploy_ops/repair/{os.getpid()}") as connection:
-        marks = {each.mark for each in closing.marked_databases(connection, server.dbname)}
+        marks = {
+            each.mark for each in closing.marked_databases(connection, server.dbname, Purpose.SWAP)
+        }
     return "\n".join(
         f"A restore by {mark.by}, begun {mark.at}, had been cut off. "
         + repair(server, mark.beside, mark.kept)
         for mark in sorted(marks, key=lambda mark: mark.at)
     )
-
-
-def is_marked(server: Server) -> bool:
-    """Whether a killed swap of any host left its mark on this database."""
-    with server.maintenance(application_name=f"deploy_ops/repair/{os.getpid()}") as connection:
-        return bool(closing.marked_databases(connection, server.dbname))
 
 
 def _found(live: str, beside: str | None, kept: str | None) -> str:
@@ -268,19 +192,9 @@ def _found(live: str, beside: str | None, kept: str | None) -> str:
     return f"{live} is there, and nothing beside it any more: somebody has dropped that since."
 
 
-def _closed_by_others(connection: Connection, live: str) -> str:
-    left = [each.name for each in closing.marked_databases(connection, live) if not each.is_open]
-    return "".join(
-        f" {name} is closed, and somebody has altered it since the restore closed it, so it was "
-        "not opened. If nobody wants it closed:\n    ALTER DATABASE "
-        f"{sql.Identifier(name).as_string(connection)} ALLOW_CONNECTIONS true;"
-        for name in left
-    )
-
-
-def _rename_back(connection: Connection, beside: str, live: str) -> None:
+def _rename_one(connection: Connection, old: str, new: str) -> None:
     statement = sql.SQL("ALTER DATABASE {} RENAME TO {}")
-    connection.execute(statement.format(sql.Identifier(beside), sql.Identifier(live)))
+    connection.execute(statement.format(sql.Identifier(old), sql.Identifier(new)))
 
 
 def _lost(live: str, beside: str, kept: str) -> str:

@@ -32,6 +32,9 @@ class Command(OpsCommand):
         parser.add_argument(
             "--resolved", metavar="RUN", help="you have looked at what this unresolved run left"
         )
+        parser.add_argument(
+            "--exclusive", action="store_true", help="planned downtime: end and refuse all sessions"
+        )
         parser.add_argument("--single-transaction", action="store_true", help="all or nothing")
         parser.add_argument("--lock-timeout", type=duration, default="2s", help="per attempt; 2s")
         parser.add_argument(

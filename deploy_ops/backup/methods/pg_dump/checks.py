@@ -255,12 +255,12 @@ def _exchange(connection: Connection, server: Server, manifest: Manifest) -> lis
 
 def _same_database(connection: Connection, server: Server, manifest: Manifest) -> Iterator[str]:
     source = manifest.database
-    if source.name == server.dbname and is_same_cluster(connection, manifest):
+    if source.name == server.live_name and is_same_cluster(connection, manifest):
         return
-    where = "another server" if source.name == server.dbname else f"database {source.name}"
+    where = "another server" if source.name == server.live_name else f"database {source.name}"
     yield (
         f"The backup is of {where} ({source.name} on {source.host}), not of this "
-        f"{server.dbname}. Restore it beside: --into NAME"
+        f"{server.live_name}. Restore it beside: --into NAME"
     )
 
 

@@ -166,7 +166,7 @@ def check_large_objects(server: Server, name: str, manifest: Manifest) -> None:
 def _drop(connection: Connection, server: Server, name: str, error: BaseException) -> None:
     """Drop what was half made; where the server does not answer, say what stays."""
     try:
-        names.drop(connection, server.dbname, name)
+        names.drop(connection, server, name)
     except psycopg.Error as second:
         raise RestoreFailed(
             f"The backup could not be restored into {name}:\n{error}".rstrip()

@@ -1,0 +1,148 @@
+"""A database for one process alone, for a while: planned downtime.
+
+A closed database (ALLOW_CONNECTIONS false) would keep our own programs out too. So the database
+gets another name, known to this process only, and an empty one that is closed takes the live name,
+both in one transaction. Clients are told `database "kvb" is not currently accepting connections`.
+At any kill there is a database of the live name, and the mark on it (closing.py) tells any host
+where the data is; `reopen` gives it its name back.
+"""
+
+import os
+from datetime import UTC, datetime
+
+import psycopg
+from psycopg import sql
+
+from deploy_ops.databases.postgresql import closing, names, swap
+from deploy_ops.databases.postgresql.closing import Mark, Purpose
+from deploy_ops.databases.postgresql.server import Connection, Server
+from deploy_ops.databases.postgresql.sessions import end_sessions, refuse_prepared
+from deploy_ops.errors import DeployOpsError, NotExclusive, RestoreFailed, SwapUnfinished
+from deploy_ops.redact import error_text
+
+SUBSCRIPTIONS = """
+    SELECT subname FROM pg_subscription
+    WHERE subenabled AND subdbid = (SELECT oid FROM pg_database WHERE datname = %s) ORDER BY 1
+"""
+
+
+def close(server: Server) -> Mark:
+    """End all sessions and let nobody in; the mark's `kept` is the name the database has now.
+
+    Raises NotExclusive, with the database open under its own name.
+    """
+    live, stamp = server.dbname, f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    aside, empty = (names.name_beside(live, f"{word}_{stamp}") for word in ("exclusive", "closed"))
+    with _maintenance(server) as connection:
+        mark = Mark.of(connection, Purpose.EXCLUSIVE, live, empty, aside)
+        try:
+            refuse_prepared(connection, live)
+            _refuse_subscriptions(connection, live)
+            _create_closed(connection, mark)
+            closing.close(connection, live, mark)
+            deadline = swap.door_deadline()
+            end_sessions(connection, live, deadline)
+            pairs = ((live, aside), (empty, live))
+            swap.rename(connection, pairs, mark, deadline, marked=[live, aside])
+            closing.open_again(connection, aside)
+        except BaseException as error:
+            reopen(server, mark)
+            if isinstance(error, psycopg.Error | RestoreFailed):
+                raise NotExclusive(
+                    f"{live} could not be closed to others: {error_text(error)}\n"
+                    "No migration was begun."
+                ) from error
+            raise
+    return mark
+
+
+def reopen(server: Server, only: Mark | None = None) -> str:
+    """Give databases that were closed to others their name back; say what was done, "" if nothing.
+
+    Finishes and undoes whatever a kill has left, at any moment of `close` or of itself. With
+    `only` that one alone. Raises SwapUnfinished where the live name cannot be given back.
+    """
+    live = server.live_name
+    try:
+        with _maintenance(server) as connection:
+            found = closing.marked_databases(connection, live, Purpose.EXCLUSIVE)
+            marks = {each.mark for each in found if only in (None, each.mark)}
+            return "\n".join(
+                _reopen(connection, server, mark)
+                for mark in sorted(marks, key=lambda mark: mark.at)
+            )
+    except SwapUnfinished:
+        raise
+    except (psycopg.Error, DeployOpsError) as error:
+        raise SwapUnfinished(
+            f"{live} may still be closed to others: {error_text(error)}\nNothing in it is lost. "
+            "The next command gives it its name back and opens it, on any host:\n"
+            "    python manage.py restore"
+        ) from error
+
+
+def _maintenance(server: Server) -> Connection:
+    return server.maintenance(application_name=f"deploy_ops/exclusive/{os.getpid()}")
+
+
+def _refuse_subscriptions(connection: Connection, live: str) -> None:
+    """Raise for what would go on writing: its workers know the database by its number."""
+    subscribed = [name for (name,) in connection.execute(SUBSCRIPTIONS, [live]).fetchall()]
+    if subscribed:
+        disable = sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(sql.Identifier(subscribed[0]))
+        raise RestoreFailed(
+            f"it has subscriptions, which go on writing: {', '.join(subscribed)}. {live} is open "
+            f"and was not changed. Disable each:\n    {disable.as_string(connection)};"
+        )
+
+
+def _create_closed(connection: Connection, mark: Mark) -> None:
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(mark.beside))
+    connection.execute(statement)
+    closing.close(connection, mark.beside, mark)
+
+
+def _reopen(connection: Connection, server: Server, mark: Mark) -> str:
+    if names.exists(connection, mark.kept):
+        _give_name_back(connection, mark)
+    _drop_empty(connection, server, mark)
+    closing.reopen(connection, mark.live, Purpose.EXCLUSIVE)
+    return (
+        f"{mark.by} had closed {mark.live} to others on {mark.at}, and was cut off. It is open "
+        "again, and holds what was in it."
+        + closing.left_closed(connection, mark.live, Purpose.EXCLUSIVE)
+    )
+
+
+def _give_name_back(connection: Connection, mark: Mark) -> None:
+    live, empty, aside = mark.live, mark.beside, mark.kept
+    pairs = [(aside, live)]
+    if names.exists(connection, live):
+        if not _is_marked(connection, live):
+            raise SwapUnfinished(
+                f"{live} is not the empty database that stood for it any more: somebody has "
+                f"altered or made it since. The data are in {aside}. Neither was changed. Look at "
+                f"{live}, rename or drop it, and then give the other its name back in psql:\n"
+                f"    ALTER DATABASE {sql.Identifier(aside).as_string(connection)} "
+                f"RENAME TO {sql.Identifier(live).as_string(connection)};"
+            )
+        pairs = [(live, empty), *pairs]
+    closing.reopen(connection, aside, Purpose.SWAP)  # of a restore that was killed in between
+    closing.close(connection, aside, mark)
+    deadline = swap.door_deadline()
+    end_sessions(connection, aside, deadline)
+    marked = [new for _, new in pairs]
+    swap.rename(connection, pairs, mark, deadline, marked=marked)
+
+
+def _drop_empty(connection: Connection, server: Server, mark: Mark) -> None:
+    """Drop the empty database; one that somebody may have opened meanwhile stays."""
+    found = closing.marked_databases(connection, mark.live, Purpose.EXCLUSIVE)
+    for each in found:
+        if each.name == mark.beside and each.is_untouched and not each.is_open:
+            names.drop(connection, server, each.name)
+
+
+def _is_marked(connection: Connection, name: str) -> bool:
+    found = closing.marked_databases(connection, name, Purpose.EXCLUSIVE)
+    return any(each.name == name and each.is_untouched for each in found)
