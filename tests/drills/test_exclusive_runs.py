@@ -79,6 +79,9 @@ def test_killed_it_is_opened_by_the_next_run_and_nothing_is_lost(half, moment):
     killed = half.run("safe_migrate", "--exclusive", env={"KILL_AT": f"journal:{moment}"})
     assert killed.code == -signal.SIGKILL and left_closed(half)
 
+    told = half.run("backup", check=1).stderr
+    assert "was closed by process" in told and "python manage.py restore" in told
+
     again = half.run("safe_migrate")
 
     assert "had closed" in again.stdout and "open again" in again.stdout

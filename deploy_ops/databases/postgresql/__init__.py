@@ -10,6 +10,7 @@ import psycopg
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from deploy_ops.advice import manage
 from deploy_ops.databases.base import (
     Backend,
     Counts,
@@ -53,6 +54,8 @@ from deploy_ops.errors import DatabaseUnavailable
 
 # Also "", libpq's default, and every socket directory.
 LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
+
+IDENTIFY = "deploy_ops/identify"
 
 
 class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
@@ -98,7 +101,7 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
     def identify(self) -> Identity:
         """Say which database this is; raises DatabaseUnavailable."""
         server = self._server
-        with server.connect(application_name="deploy_ops/identify") as connection:
+        with self._told_if_closed(), server.connect(application_name=IDENTIFY) as connection:
             query = "SELECT oid::bigint FROM pg_database WHERE datname = current_database()"
             return Identity(
                 engine=self.vendor,
@@ -110,6 +113,27 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
                 server_version=connection.info.server_version,
                 size_bytes=scalar(connection, "SELECT pg_database_size(current_database())"),
             )
+
+    @contextmanager
+    def _told_if_closed(self) -> Iterator[None]:
+        """Add to the error that there is a command of ours which closed the database."""
+        try:
+            yield
+        except DatabaseUnavailable as error:
+            if not (closed := self._closed_by()):
+                raise
+            raise DatabaseUnavailable(
+                f"{error}\n{self.database_name} was closed by {' and '.join(closed)}. If that is "
+                f"not at work any more, this opens it:\n{manage('restore', alias=self.alias)}"
+            ) from error
+
+    def _closed_by(self) -> list[str]:
+        """Who closed the live database and marked that; nobody, if the whole server is away."""
+        try:
+            with self._server.maintenance(application_name=IDENTIFY) as connection:
+                return closing.closed_by(connection, self._server.live_name)
+        except DatabaseUnavailable:
+            return []
 
     def mark(self) -> Json:
         """Take the present position of writes."""
@@ -193,16 +217,12 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
     def key(self) -> str:
         """Key it by cluster and name, over the maintenance database."""
         server = self._server
-        with server.maintenance(application_name="deploy_ops/identify") as connection:
+        with server.maintenance(application_name=IDENTIFY) as connection:
             return database_key(self.vendor, system_identifier(connection), server.live_name)
 
     def is_left_closed(self) -> bool:
         """Whether a killed command of any host left its mark; not if the whole server is away."""
-        try:
-            with self._server.maintenance(application_name="deploy_ops/repair") as connection:
-                return closing.is_marked(connection, self._server.live_name)
-        except DatabaseUnavailable:
-            return False
+        return bool(self._closed_by())
 
     def repair_marked(self) -> str:
         """Repair what killed commands of any host left, by their marks in the server."""

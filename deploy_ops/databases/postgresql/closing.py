@@ -132,9 +132,12 @@ def left_closed(connection: Connection, live: str, purpose: Purpose) -> str:
     )
 
 
-def is_marked(connection: Connection, live: str) -> bool:
-    """Whether anything was closed for a change of the live name, and is marked so still."""
-    return any(marked_databases(connection, live, purpose) for purpose in Purpose)
+def closed_by(connection: Connection, live: str) -> list[str]:
+    """Who has closed databases for a change of the live name, and has not opened them again."""
+    marks = {
+        each.mark for purpose in Purpose for each in marked_databases(connection, live, purpose)
+    }
+    return sorted(f"{mark.by} ({mark.at})" for mark in marks)
 
 
 def _read_mark(comment: str) -> Mark | None:
