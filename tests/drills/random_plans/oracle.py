@@ -38,8 +38,8 @@ SENTENCES = {
     "no_migration": r"No migration was begun, so none has to be undone\.",
     "rolled_back": rf"{STEPS} left nothing behind in database {NAME}: {EVIDENCE}\."
     rf" This run committed nothing else there\.{UNSEEN}",
-    "reversed": rf"Reversed {STEPS}\. The schema is as it was, compared as a whole, and no row of a"
-    r" table that was there before was touched by it\."
+    "reversed": rf"Reversed {STEPS}\. The schema is as it was, compared as a whole\."
+    r"(?: No row of a table that was there before was changed by it\.)?"
     rf"(?: Rows of the tables that are gone again are kept in (?P<kept>.+?)\.)?{UNSEEN}",
     "restored": r"Backup (?P<backup>\S+) is live again: every table has as many rows as were backed"
     rf" up\. The failed database is kept as (?P<kept>{NAME}?)\. The schema is as it was\.{UNSEEN}",
