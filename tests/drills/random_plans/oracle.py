@@ -92,6 +92,7 @@ PROGRESS = {
     "applied": rf"Applied {STEPS} \([\d.]+ s\)",
     "undone": rf"Reversed {STEPS} \([\d.]+ s\)",
     "no_backup": r"No backup is taken \(--no-backup\): a failure cannot be restored\.",
+    "closed": rf"{NAME} is closed to others; their sessions were ended|{NAME} is open again",
     "verifying": r"Verifying (?:the backup: reading it to its end|backup \S+: hash)",
     "backup": r"Backup \S+ is verified",
     "dropped": r"Dropped the invalid index \w+ that the failed build left",

@@ -246,6 +246,7 @@ def plans(draw, vendor: str) -> Plan:
     back = st.sampled_from(points).map(lambda point: point.replace(".before", ".back_before"))
     anywhere = st.one_of(st.sampled_from(points), st.sampled_from(points), journal, back)
     options = [(), (), (), (), ("--no-backup",)]
+    options += [("--exclusive",)] * (vendor == "postgresql")
     if all(step.atomic for step in steps):
         options.append(("--single-transaction",))
     return Plan(

@@ -72,6 +72,7 @@ def _run(world: World) -> None:
     for _ in range(MOST_KILLS):
         if ended.code != -signal.SIGKILL:
             break
+        world.open()
         ended = world.safe_migrate()
     note(str(ended))
     said = oracle.judge(world, ended)
@@ -85,6 +86,7 @@ def _follow_the_advice(world: World, said: oracle.Said) -> None:
     if world.plan.way_out == "safe_migrate" or not backups:
         again = world.safe_migrate()
         if again.code == -signal.SIGKILL:
+            world.open()
             return  # killed by the plan before it could say anything
         is_known = not {"unknown", "partially"} & said.sentences.keys()
         oracle.judge(world, again) if is_known else oracle.parse(again)

@@ -83,6 +83,13 @@ class World:
         """Run the command that all of this is about."""
         return self.manage("safe_migrate", *FAST, *self.plan.options, "--format", "json")
 
+    def open(self) -> None:
+        """Let the next command find a database that a killed run had for itself, and open it."""
+        if "--exclusive" in self.plan.options:
+            env = environment(self.directory, self.places.url(self.database))
+            ended = self.commands.run("restore", "--noinput", env=env)
+            assert ended.code == 0, ended
+
     def trace(self) -> list[dict]:
         """What happened, in order."""
         return _lines(self._script)
