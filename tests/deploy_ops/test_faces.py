@@ -8,8 +8,8 @@ from importlib import import_module
 import pytest
 
 from tests.docs.console import ROOT
+from tests.faces import FACES
 
-FACES = ["backup", "flags", "health", "metrics", "migrate"]
 MODULES = {
     "deploy_ops.lock",
     "deploy_ops.errors",

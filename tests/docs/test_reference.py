@@ -15,11 +15,14 @@ from deploy_ops import errors
 from deploy_ops.backup.manifest import REQUIRED
 from deploy_ops.conf import Conf, conf, known_names
 from tests.docs.console import ROOT
+from tests.faces import FACES
 
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
 COMMANDS = ("backup", "backups", "flags", "health", "restore", "safe_migrate")
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+MODULE_ROW = re.compile(r"^\| `([\w.]+)` \| (.*) \|$", re.M)
+PYTHON_IMPORT = re.compile(r"from (deploy_ops[\w.]*) import ([\w, ]+)")
 OPTION = re.compile(r"^\| `(--[a-z-]+)`", re.M)
 
 
@@ -155,10 +158,6 @@ def test_architecture_names_every_module():
     assert {name for name in modules if not re.search(rf"\b{name}\b", tree)} == set()
 
 
-FACES = ("flags", "backup", "migrate", "health", "metrics")
-PYTHON_IMPORT = re.compile(r"from (deploy_ops[\w.]*) import ([\w, ]+)")
-
-
 def test_every_exported_name_is_in_the_reference():
     for package in FACES:
         rows = re.findall(
@@ -169,7 +168,7 @@ def test_every_exported_name_is_in_the_reference():
 
 
 def test_modules_in_the_reference_have_the_names_that_it_lists():
-    rows = re.findall(r"^\| `([\w.]+)` \| (.*) \|$", section(page("python.md"), "Modules"), re.M)
+    rows = MODULE_ROW.findall(section(page("python.md"), "Modules"))
     assert rows
     for module, names in rows:
         for name in re.findall(r"`(\w+)`", names):
@@ -186,7 +185,7 @@ def test_paths_in_the_reference_lead_somewhere():
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_pages_import_only_what_is_exported(path):
-    listed = dict(re.findall(r"^\| `([\w.]+)` \| (.*) \|$", page("python.md"), re.M))
+    listed = dict(MODULE_ROW.findall(section(page("python.md"), "Modules")))
     for module, names in PYTHON_IMPORT.findall(path.read_text(encoding="utf-8")):
         is_face = module in {f"deploy_ops.{package}" for package in FACES}
         for name in re.findall(r"\w+", names):
