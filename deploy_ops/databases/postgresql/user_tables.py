@@ -1,7 +1,7 @@
 """Which tables are the user's, as conditions in SQL; every query that asks so has them from here.
 
-They read `pg_class AS relation` and `pg_namespace AS namespace`. What is asked about writes (mark.py)
-is wider on purpose: catalogs and the tables of extensions, such as cron.job, are written to as well.
+They read `pg_class AS relation` and `pg_namespace AS namespace`. What mark.py watches for writes
+is more on purpose: catalogs and tables of extensions, such as cron.job, are written to as well.
 """
 
 
@@ -11,7 +11,7 @@ def not_of_extension(catalog: str, oid: str) -> str:
         SELECT FROM pg_depend WHERE classid = {catalog} AND objid = {oid} AND deptype = 'e')"""
 
 
-# The server refuses schemas of others that begin with pg_: so are catalogs, TOAST and temporary ones.
+# The server keeps names with pg_ for itself: catalogs, TOAST, temporary tables.
 IN_USER_SCHEMA = "namespace.nspname !~ '^(pg_|information_schema$)'"
 # A user's relation of any kind that is no part of an extension.
 USER_RELATION = f"""{IN_USER_SCHEMA}
