@@ -13,8 +13,13 @@ class DeployOpsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks; refuse to start with an unfit ENABLE_ variable."""
-        # Imported here: both need the models, which are loaded by now.
-        from deploy_ops import checks  # pylint: disable=unused-import
+        # Imported here, since they need the models, which are loaded by now.
+        # pylint: disable=unused-import  # importing them registers the checks
+        import deploy_ops.backup.checks
+        import deploy_ops.checks
+        import deploy_ops.databases.checks
+        import deploy_ops.flags.checks
+        import deploy_ops.health.checks
         from deploy_ops.flags.declaration import forced_flags
 
         # gunicorn runs no checks, and a kill switch that was typed wrong must not be overlooked.

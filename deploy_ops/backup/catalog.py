@@ -22,7 +22,7 @@ from django.db import DEFAULT_DB_ALIAS
 
 from deploy_ops.backup.authenticity import HostKeys, Trust, host_keys
 from deploy_ops.backup.encryption import keyring_for
-from deploy_ops.backup.entry import PINNED, Backup, Entry, Level, State
+from deploy_ops.backup.entry import PINNED, Backup, Entry, State
 from deploy_ops.backup.manifest import NAME, BackupId, is_id, load_manifest, parse_id
 from deploy_ops.backup.storage import remote_storage
 from deploy_ops.backup.trust import accepted, require_usable
@@ -32,23 +32,6 @@ from deploy_ops.databases import database_for
 from deploy_ops.errors import BackupCorrupt, BackupError, BackupNotFound, UsageError
 from deploy_ops.files import open_private, private_directory, read_private, sync_directory
 
-__all__ = [
-    "Backup",
-    "Entry",
-    "Level",
-    "State",
-    "complete_backups",
-    "delete_backup",
-    "find_backup",
-    "find_entry",
-    "list_entries",
-    "opened",
-    "pin",
-    "same_database",
-    "sweep_storage",
-    "unpin",
-    "usable",
-]
 UPLOAD_LIMIT = timedelta(days=1)
 logger = logging.getLogger(__name__)
 

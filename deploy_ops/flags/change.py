@@ -1,6 +1,7 @@
 """The only way to change a flag: the row, the version and the history in one transaction."""
 
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -78,23 +79,14 @@ def _write(alias: str, name: str, rules: Rules | None, version: int) -> None:
     if rules is None:
         states.filter(name=name).delete()
         return
-    values = {
-        "everyone": rules.everyone,
-        "percentage": rules.percentage,
-        "users": sorted(rules.users),
-        "groups": sorted(rules.groups),
-        "staff": rules.staff,
-        "superusers": rules.superusers,
-        "starts_at": _stored(rules.starts_at),
-        "ends_at": _stored(rules.ends_at),
-        "revision": version,
-    }
-    states.update_or_create(name=name, defaults=values)
+    values = {rule: _stored(value) for rule, value in rules.as_values().items()}
+    states.update_or_create(name=name, defaults=values | {"revision": version})
 
 
-def _stored(moment: datetime | None) -> datetime | None:
-    """The moment as the database takes it: without USE_TZ in local time."""
-    return moment if moment is None or settings.USE_TZ else timezone.make_naive(moment)
+def _stored(value: Any) -> Any:
+    """The value as the database takes it: without USE_TZ a moment in local time."""
+    is_local = isinstance(value, datetime) and not settings.USE_TZ
+    return timezone.make_naive(value) if is_local else value
 
 
 def _conflict(alias: str, name: str) -> str:

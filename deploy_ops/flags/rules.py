@@ -1,5 +1,10 @@
-"""For whom a flag is on: a value, the same for the environment, the database and the history."""
+"""For whom a flag is on: a value, the same for the environment, the database and the history.
 
+A row, a form, a command and the history's JSON have the rules under the names of the fields here;
+`Rules.of`, `as_values` and `as_json` are the ways between.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -50,6 +55,21 @@ class Rules:
         """Rules for a share of the users, `5` or `0.25`; RulesRefused if it is no number."""
         return cls(percentage=parse_percentage(text))
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """The rules that are found under their names, as rows, forms and JSON have them.
+
+        What is missing or None is unset. RulesRefused as for any other rules.
+        """
+        found = {field.name: given.get(field.name) for field in fields(cls)}
+        return cls(
+            **{
+                name: _READ[name](value) if name in _READ else value
+                for name, value in found.items()
+                if value is not None
+            }
+        )
+
     def switched(self, is_on: bool) -> Self:
         """The same for everybody on or off; the others stay, so that a rollout can go on.
 
@@ -82,13 +102,17 @@ class Rules:
             return "starts_at"
         return "ends_at" if self.ends_at is not None and now >= self.ends_at else ""
 
+    def as_values(self) -> dict[str, Any]:
+        """All rules by their names, set or not, as a row and a form have them."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {"users": sorted(self.users), "groups": sorted(self.groups)}
+
     def as_json(self) -> dict[str, Any]:
         """The rules that are set, in values that JSON has."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
-            name: _as_json(value)
-            for name, value in found.items()
-            if value is not None and value != frozenset() and not _is_unset(name, value)
+            field.name: _as_json(value)
+            for field in fields(self)
+            if (value := getattr(self, field.name)) != field.default
         }
 
 
@@ -110,8 +134,19 @@ def _check_percentage(percentage: Decimal) -> None:
         )
 
 
-def _is_unset(name: str, value: object) -> bool:
-    return value is False and name != "everyone"
+def _moment(given: datetime | str) -> datetime:
+    """With its time zone, which a project with USE_TZ = False neither stores nor asks for."""
+    moment = datetime.fromisoformat(given) if isinstance(given, str) else given
+    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+
+
+_READ: Mapping[str, Callable[[Any], Any]] = {
+    "percentage": Decimal,
+    "users": frozenset,
+    "groups": frozenset,
+    "starts_at": _moment,
+    "ends_at": _moment,
+}
 
 
 def _as_json(value: Any) -> Any:

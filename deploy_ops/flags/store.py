@@ -11,7 +11,6 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.core.signals import setting_changed
 from django.db import Error, connections, router, transaction
 from django.dispatch import receiver
-from django.utils import timezone
 
 from deploy_ops.conf import PREFIX, conf
 from deploy_ops.errors import RulesRefused
@@ -49,21 +48,7 @@ def read_rules(alias: str) -> dict[str, Rules]:
 
 def rules_of(state: FlagState) -> Rules:
     """The rules of a row."""
-    return Rules(
-        everyone=state.everyone,
-        percentage=state.percentage,
-        users=frozenset(state.users),
-        groups=frozenset(state.groups),
-        staff=state.staff,
-        superusers=state.superusers,
-        starts_at=_aware(state.starts_at),
-        ends_at=_aware(state.ends_at),
-    )
-
-
-def _aware(moment: datetime | None) -> datetime | None:
-    """The moment with its time zone, which a project with USE_TZ = False does not store."""
-    return timezone.make_aware(moment) if moment and timezone.is_naive(moment) else moment
+    return Rules.of(vars(state))
 
 
 class Store:

@@ -88,15 +88,12 @@ def switch_off(command: OpsCommand, options: Options) -> Outcome:
 
 def set_rules(command: OpsCommand, options: Options) -> Outcome:
     """switch a flag on for some; these rules replace the ones before"""
-    rules = Rules(
-        percentage=options["percent"],
-        users=frozenset(str(user.pk) for user in _users(options["user"])),
-        groups=frozenset(_known_groups(options["group"])),
-        staff=options["staff"],
-        superusers=options["superusers"],
-        starts_at=options["starts_at"],
-        ends_at=options["ends_at"],
-    )
+    named = {
+        "percentage": options["percent"],
+        "users": [str(user.pk) for user in _users(options["user"])],
+        "groups": _known_groups(options["group"]),
+    }
+    rules = Rules.of({**options, **named})
     if rules == Rules():
         raise UsageError(
             "No rule was given. Nothing was changed. For example:\n"

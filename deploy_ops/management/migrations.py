@@ -8,8 +8,9 @@ from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Backend
 from deploy_ops.management.base import Json
 from deploy_ops.migrate.plan import Plan, Step, make_plan
-from deploy_ops.migrate.resume import Ask, Decision
-from deploy_ops.migrate.safe_migrate import Request, Result, plan_of
+from deploy_ops.migrate.procedure import plan_of
+from deploy_ops.migrate.resume import Ask, Decision, always_wait
+from deploy_ops.migrate.run import Request, Result
 
 Write = Callable[[str], object]
 
@@ -101,11 +102,9 @@ def ask_about(is_interactive: bool) -> Ask:
     """Return who decides about the session of a killed run: the operator, else wait for it."""
 
     def ask(backend: Backend) -> Decision:
-        if not is_interactive:
-            return Decision.WAIT
         answer = input(
             f"Wait for process {backend.pid}, or cancel it (it rolls back)? [wait/cancel] "
         )
         return Decision.CANCEL if answer.strip().lower() == "cancel" else Decision.WAIT
 
-    return ask
+    return ask if is_interactive else always_wait

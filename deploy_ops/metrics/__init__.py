@@ -6,3 +6,23 @@ workers.py   counting over all workers of a server failures.py  failed health ch
 
 It needs the extra `deploy-ops[metrics]`; nothing else of deploy_ops imports this room.
 """
+
+from typing import TYPE_CHECKING
+
+from deploy_ops.exports import import_when_asked
+
+if TYPE_CHECKING:
+    from deploy_ops.metrics.workers import absorb, count_in_own_directory, remove_own_directory
+else:
+    __getattr__ = import_when_asked(
+        __name__,
+        {
+            "workers": ["absorb", "count_in_own_directory", "remove_own_directory"],
+        },
+    )
+
+__all__ = [
+    "absorb",
+    "count_in_own_directory",
+    "remove_own_directory",
+]

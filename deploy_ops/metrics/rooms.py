@@ -8,7 +8,8 @@ from django.db import DEFAULT_DB_ALIAS
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
-from deploy_ops.backup.catalog import Backup, Entry, State, list_entries
+from deploy_ops.backup.catalog import list_entries
+from deploy_ops.backup.entry import Backup, Entry, State
 from deploy_ops.conf import conf
 from deploy_ops.flags.gates import Asker
 from deploy_ops.flags.rollout import BUCKETS

@@ -42,6 +42,11 @@ class Decision(StrEnum):
 Ask = Callable[[Backend], Decision]
 
 
+def always_wait(_backend: Backend) -> Decision:
+    """The answer where nobody can be asked."""
+    return Decision.WAIT
+
+
 def settle(record: Record, request: Request, *, ask: Ask, progress: Progress) -> None:
     """Find out how an earlier run ended and resolve it; raises UnresolvedRun if a person must.
 

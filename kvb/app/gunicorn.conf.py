@@ -11,8 +11,8 @@ import signal
 from types import FrameType
 from typing import Any
 
-from deploy_ops.health.draining import start_draining
-from deploy_ops.metrics.workers import absorb, count_in_own_directory, remove_own_directory
+from deploy_ops.health import start_draining
+from deploy_ops.metrics import absorb, count_in_own_directory, remove_own_directory
 
 # Threads, so that a request that waits for the database does not keep polls waiting as well.
 worker_class = "gthread"

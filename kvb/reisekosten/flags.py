@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from deploy_ops.flags.declaration import Flag
+from deploy_ops.flags import Flag
 
 
 def _(text: str) -> str:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from deploy_ops.flags.gates import flag_required
+from deploy_ops.flags import flag_required
 from kvb.reisekosten.export import csv_lines
 from kvb.reisekosten.forms import FahrtForm
 from kvb.reisekosten.models import EURO_JE_KM, Fahrt, Summe

@@ -4,6 +4,8 @@ import argparse
 import ast
 import inspect
 import re
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,14 @@ from deploy_ops import errors
 from deploy_ops.backup.manifest import REQUIRED
 from deploy_ops.conf import Conf, conf, known_names
 from tests.docs.console import ROOT
+from tests.faces import FACES
 
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
 COMMANDS = ("backup", "backups", "flags", "health", "restore", "safe_migrate")
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+MODULE_ROW = re.compile(r"^\| `([\w.]+)` \| (.*) \|$", re.M)
+PYTHON_IMPORT = re.compile(r"from (deploy_ops[\w.]*) import ([\w, ]+)")
 OPTION = re.compile(r"^\| `(--[a-z-]+)`", re.M)
 
 
@@ -151,6 +156,54 @@ def test_architecture_names_every_module():
     tree = (DOCS / "explanation/architecture.md").read_text(encoding="utf-8")
     modules = {path.stem for path in (ROOT / "deploy_ops").rglob("*.py")} - {"__init__"}
     assert {name for name in modules if not re.search(rf"\b{name}\b", tree)} == set()
+
+
+def test_every_exported_name_is_in_the_reference():
+    for package in FACES:
+        rows = re.findall(
+            r"^\| (`.*?) \|", section(page("python.md"), f"deploy_ops.{package}"), re.M
+        )
+        exported = import_module(f"deploy_ops.{package}").__all__
+        assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(exported)
+
+
+def test_modules_in_the_reference_have_the_names_that_it_lists():
+    rows = MODULE_ROW.findall(section(page("python.md"), "Modules"))
+    assert rows
+    for module, names in rows:
+        for name in re.findall(r"`(\w+)`", names):
+            assert hasattr(import_module(module), name)
+
+
+def test_paths_in_the_reference_lead_somewhere():
+    for path in re.findall(
+        r"`(deploy_ops[\w.]*)`", section(page("python.md"), "Named in configuration")
+    ):
+        module, _, name = path.rpartition(".")
+        assert name.islower() and find_spec(path) or hasattr(import_module(module), name)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_pages_import_only_what_is_exported(path):
+    listed = dict(MODULE_ROW.findall(section(page("python.md"), "Modules")))
+    for module, names in PYTHON_IMPORT.findall(path.read_text(encoding="utf-8")):
+        is_face = module in {f"deploy_ops.{package}" for package in FACES}
+        for name in re.findall(r"\w+", names):
+            if is_face:
+                assert name in import_module(module).__all__
+            else:
+                assert f"`{name}`" in listed[module]
+
+
+def test_code_of_the_how_to_does_what_the_commands_do(sqlite_project):
+    how_to = (DOCS / "howto/use-deploy-ops-in-your-project.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", section(how_to, "From code"), re.M | re.S)
+    assert sqlite_project.run("migrate").code == 0
+    sqlite_project.with_apps("good_expand")
+    results = [sqlite_project.run("shell", "--no-imports", "-c", block) for block in blocks]
+    assert [result.code for result in results] == [0, 0], results[0].stderr
+    assert re.fullmatch(r"\w+-\w+ \w+", results[0].stdout.strip())
+    assert re.fullmatch(r"ok 0 \w+-\w+", results[1].stdout.strip())
 
 
 def test_every_decision_is_in_the_list_with_its_title():

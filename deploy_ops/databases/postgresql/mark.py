@@ -31,7 +31,8 @@ POSITION = """
             (SELECT stats_reset FROM pg_stat_bgwriter)))
     FROM pg_database AS database WHERE datname = current_database()
 """
-# All that a dump holds, tables of extensions too, and the catalogs but what ANALYZE writes.
+# All that a dump holds, tables of extensions too, and the catalogs but what ANALYZE writes: more
+# than the user's tables (user_tables.py), so that no write goes unseen.
 TABLES = """
     SELECT relation.oid::bigint, nspname || '.' || relname,
            coalesce(pg_relation_filenode(relation.oid)::bigint, 0), relpersistence = 'u',
@@ -39,7 +40,6 @@ TABLES = """
            + pg_stat_get_tuples_deleted(relation.oid)
     FROM pg_class AS relation JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
     WHERE relkind IN ('r', 'm', 'p') AND NOT relisshared AND relpersistence <> 't'
-      AND nspname !~ '^pg_(toast|temp)'
       AND relname NOT IN ('pg_statistic', 'pg_statistic_ext_data')
 """
 LARGE_OBJECTS = "pg_catalog.pg_largeobject"

@@ -13,14 +13,14 @@ from psycopg import sql
 from deploy_ops.databases.base import Json
 from deploy_ops.databases.postgresql.server import Connection, Server
 from deploy_ops.databases.postgresql.tables import without_timeouts
+from deploy_ops.databases.postgresql.user_tables import USER_RELATION
 
-VIEWS = """
+VIEWS = f"""
     SELECT nspname || '.' || relname, nspname, relname FROM pg_class AS relation
     JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
     WHERE relkind = 'm' AND relispopulated
       AND has_schema_privilege(relnamespace, 'USAGE') AND has_table_privilege(relation.oid, 'SELECT')
-      AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
-                      AND objid = relation.oid AND deptype = 'e') ORDER BY 1
+      AND {USER_RELATION} ORDER BY 1
 """
 # A sum, so that the order of the rows does not matter.
 DIGEST = """

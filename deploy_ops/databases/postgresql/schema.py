@@ -16,6 +16,7 @@ from deploy_ops.databases.base import Invalid, Relation, Schema
 from deploy_ops.databases.postgresql import own_sessions
 from deploy_ops.databases.postgresql.programs import find_program
 from deploy_ops.databases.postgresql.server import Server
+from deploy_ops.databases.postgresql.user_tables import IN_USER_SCHEMA
 from deploy_ops.process import run
 
 KEPT_SCHEMA = "deploy_ops_kept"
@@ -61,13 +62,13 @@ SEQUENCES = """
         concat_ws(':', schemaname, sequencename, last_value), chr(10)
         ORDER BY schemaname, sequencename), '')) FROM pg_sequences
 """
-RELATIONS = """
+# Tables of extensions too: their files and columns may be changed by a migration as well.
+RELATIONS = f"""
     SELECT relation.oid::bigint, nspname, relname, coalesce(pg_relation_filenode(relation.oid), 0),
            (SELECT jsonb_object_agg(attnum, format_type(atttypid, atttypmod))::text FROM pg_attribute
             WHERE attrelid = relation.oid AND attnum > 0 AND NOT attisdropped)
-    FROM pg_class AS relation JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE relkind IN ('r', 'p', 'm', 'v', 'f') AND relpersistence <> 't'
-      AND nspname NOT IN ('pg_catalog', 'information_schema') AND nspname !~ '^pg_(toast|temp)'
+    FROM pg_class AS relation JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
+    WHERE relkind IN ('r', 'p', 'm', 'v', 'f') AND relpersistence <> 't' AND {IN_USER_SCHEMA}
 """
 INDEXES = """
     SELECT nspname, index.relname, indrelid::regclass::text

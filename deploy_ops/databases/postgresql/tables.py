@@ -8,19 +8,15 @@ from psycopg import sql
 
 from deploy_ops.databases.base import Counts, Json
 from deploy_ops.databases.postgresql.server import Connection, Server, scalar
+from deploy_ops.databases.postgresql.user_tables import (
+    IN_USER_SCHEMA,
+    USER_RELATION,
+    USER_TABLE,
+    not_of_extension,
+)
 
 COUNTING_CONNECTIONS = 2
 
-# User tables that hold rows of their own. Tables of extensions are filled by the extension's
-# script; partitioned parents hold their partitions' rows; foreign tables hold somebody else's.
-USER_TABLE = """
-    relation.relkind = 'r' AND relation.relpersistence <> 't'
-    AND namespace.nspname NOT IN ('pg_catalog', 'information_schema')
-    AND namespace.nspname !~ '^pg_(toast|temp)'
-    AND NOT EXISTS (
-        SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
-        AND objid = relation.oid AND deptype = 'e')
-"""
 TABLES = f"""
     SELECT nspname || '.' || relname AS name, nspname, relname, pg_table_size(relation.oid)
     FROM pg_class AS relation JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
@@ -37,18 +33,14 @@ SEQUENCES = """
 EXTENSIONS = """
     SELECT extname, extversion FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY extname
 """
-OWNERS = """
+OWNERS = f"""
     SELECT pg_get_userbyid(relowner) FROM pg_class AS relation
         JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
-        WHERE nspname NOT IN ('pg_catalog', 'information_schema')
-        AND nspname !~ '^pg_(toast|temp)' AND NOT EXISTS (
-            SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
-            AND objid = relation.oid AND deptype = 'e')
-    UNION SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE oid >= 16384
+        WHERE {USER_RELATION}
+    UNION SELECT pg_get_userbyid(nspowner) FROM pg_namespace AS namespace
+        WHERE oid >= 16384 AND {IN_USER_SCHEMA}
     UNION SELECT pg_get_userbyid(proowner) FROM pg_proc AS routine
-        WHERE oid >= 16384 AND NOT EXISTS (
-            SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass
-            AND objid = routine.oid AND deptype = 'e')
+        WHERE oid >= 16384 AND {not_of_extension("'pg_proc'::regclass", "routine.oid")}
     UNION SELECT pg_get_userbyid(lomowner) FROM pg_largeobject_metadata
     ORDER BY 1
 """

@@ -129,29 +129,17 @@ class RulesForm(ReasonForm):
         """The rules of a valid form; None if it has none, so that the declaration decides."""
         given = self.cleaned_data
         everyone = EVERYONE[given["everyone"]] if "everyone" in given else self._stored.everyone
-        rules = Rules(
-            everyone=everyone,
-            percentage=given["percentage"],
-            users=given["users"],
-            groups=frozenset(given["groups"]),
-            staff=given["staff"],
-            superusers=given["superusers"],
-            starts_at=given["starts_at"],
-            ends_at=given["ends_at"],
-        )
+        rules = Rules.of(given | {"everyone": everyone})
         return None if rules == Rules() else rules
 
 
 def initial_of(rules: Rules) -> dict[str, Any]:
     """Rules as the form shows them; accounts that were deleted fall out with the next change."""
     words = {value: word for word, value in EVERYONE.items()}
-    return {
+    return rules.as_values() | {
         "everyone": words[rules.everyone],
         "percentage": _plain(rules.percentage),
         "users": ", ".join(sorted(names_of_users([rules]).values())),
-        "groups": sorted(rules.groups),
-        "staff": rules.staff,
-        "superusers": rules.superusers,
         "starts_at": _to_minute(rules.starts_at),
         "ends_at": _to_minute(rules.ends_at),
     }

@@ -77,4 +77,4 @@ def _line(flag: FlagOverview, names: Mapping[str, str]) -> Line:
 
 
 def _rules(kept: Mapping[str, Any] | None) -> Rules | None:
-    return None if kept is None else texts.rules_of_json(kept)
+    return None if kept is None else Rules.of(kept)

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
@@ -75,19 +74,6 @@ def rules_text(rules: Rules | None, names: Mapping[str, str]) -> str:
     """All rules in one line; without any the declaration decides."""
     found = rollout_texts(rules, names) if rules else []
     return ", ".join(found) or _("as declared")
-
-
-def rules_of_json(kept: Mapping[str, Any]) -> Rules:
-    """The rules that Rules.as_json() wrote."""
-    values = dict(kept)
-    for name in ("users", "groups"):
-        values[name] = frozenset(values.get(name, ()))
-    for name in ("starts_at", "ends_at"):
-        if name in values:
-            values[name] = datetime.fromisoformat(values[name])
-    if "percentage" in values:
-        values["percentage"] = Decimal(values["percentage"])
-    return Rules(**values)
 
 
 def percent_text(percentage: Decimal) -> str:

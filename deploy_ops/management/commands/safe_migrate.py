@@ -7,7 +7,8 @@ from django.core.management.base import CommandParser
 from deploy_ops.management.base import Json, OpsCommand, duration, whole_number
 from deploy_ops.management.migrations import ask_about, show_plan, show_result
 from deploy_ops.migrate.ladder import OnFailure
-from deploy_ops.migrate.safe_migrate import Request, safe_migrate
+from deploy_ops.migrate.procedure import safe_migrate
+from deploy_ops.migrate.run import Request
 
 
 class Command(OpsCommand):

@@ -12,8 +12,6 @@ import pytest
 from deploy_ops.backup import restore
 from deploy_ops.backup.authenticity import Trust, host_keys
 from deploy_ops.backup.catalog import (
-    Level,
-    State,
     complete_backups,
     find_backup,
     find_entry,
@@ -22,6 +20,7 @@ from deploy_ops.backup.catalog import (
     usable,
 )
 from deploy_ops.backup.encryption import keyring
+from deploy_ops.backup.entry import Level, State
 from deploy_ops.backup.manifest import Proof, describe_files, dump_manifest, new_id
 from deploy_ops.backup.restore import restore_backup
 from deploy_ops.backup.verification import verify_backup

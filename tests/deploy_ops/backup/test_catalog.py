@@ -9,15 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from deploy_ops.backup import catalog
-from deploy_ops.backup.catalog import (
-    State,
-    find_backup,
-    find_entry,
-    list_entries,
-    opened,
-    pin,
-    unpin,
-)
+from deploy_ops.backup.catalog import find_backup, find_entry, list_entries, opened, pin, unpin
+from deploy_ops.backup.entry import Level, State
 from deploy_ops.backup.manifest import new_id
 from deploy_ops.errors import BackupCorrupt, BackupNotFound, UsageError
 from tests.deploy_ops.backup.manifests import forged, rewrite
@@ -174,7 +167,7 @@ def test_an_encrypted_backup_is_opened_in_a_private_place_that_goes_again(
 
 def test_a_failed_verification_takes_a_backup_out_of_use(take, django_alias):
     good, bad = take(), take()
-    bad.record(catalog.Level.HASH, failed="database.sqlite3 was changed")
+    bad.record(Level.HASH, failed="database.sqlite3 was changed")
     assert find_backup(django_alias, "latest").id == good.id
     with pytest.raises(BackupCorrupt, match="database.sqlite3 was changed"):
         find_backup(django_alias, bad.id)
@@ -182,9 +175,9 @@ def test_a_failed_verification_takes_a_backup_out_of_use(take, django_alias):
 
 def test_a_later_success_brings_it_back_with_its_level(take, django_alias):
     backup = take()
-    backup.record(catalog.Level.HASH, failed="the disk was away")
-    backup.record(catalog.Level.RESTORE)
-    assert find_backup(django_alias, "latest").level is catalog.Level.RESTORE
+    backup.record(Level.HASH, failed="the disk was away")
+    backup.record(Level.RESTORE)
+    assert find_backup(django_alias, "latest").level is Level.RESTORE
     lines = (backup.directory / "verified.jsonl").read_text().splitlines()
     assert [json.loads(line).keys() for line in lines] == [
         {"level", "at", "failed"},
@@ -194,10 +187,10 @@ def test_a_later_success_brings_it_back_with_its_level(take, django_alias):
 
 def test_a_verification_line_cut_off_by_a_crash_is_ignored(take):
     backup = take()
-    backup.record(catalog.Level.RESTORE)
+    backup.record(Level.RESTORE)
     with (backup.directory / "verified.jsonl").open("a") as file:
         file.write('{"level": "ha')
-    assert backup.level is catalog.Level.RESTORE
+    assert backup.level is Level.RESTORE
 
 
 def test_deleting_leaves_no_half_backup_when_killed(take, vault, monkeypatch):

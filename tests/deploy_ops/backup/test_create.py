@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 import pytest
 
 from deploy_ops.backup import create, room
-from deploy_ops.backup.catalog import Level, find_backup, list_entries
+from deploy_ops.backup.catalog import find_backup, list_entries
 from deploy_ops.backup.create import take_backup
+from deploy_ops.backup.entry import Level
 from deploy_ops.backup.manifest import SavedMedia, load_manifest
 from deploy_ops.backup.methods import method_for
 from deploy_ops.databases import database_for

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from deploy_ops.backup import verification
-from deploy_ops.backup.catalog import Level, find_backup, find_entry
+from deploy_ops.backup.catalog import find_backup, find_entry
+from deploy_ops.backup.entry import Level
 from deploy_ops.backup.methods.pg_dump import archive, load
 from deploy_ops.backup.verification import verify_backup
 from deploy_ops.errors import BackupCorrupt, BackupError, DeployOpsError, ProgramError

@@ -14,7 +14,6 @@ from django.core.files.storage import storages
 from moto.server import ThreadedMotoServer
 
 from deploy_ops.backup.catalog import (
-    Level,
     complete_backups,
     delete_backup,
     find_backup,
@@ -25,6 +24,7 @@ from deploy_ops.backup.catalog import (
     sweep_storage,
     unpin,
 )
+from deploy_ops.backup.entry import Level
 from deploy_ops.backup.manifest import new_id
 from deploy_ops.backup.storage import remote_storage
 from deploy_ops.backup.verification import verify_backup

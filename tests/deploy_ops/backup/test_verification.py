@@ -9,8 +9,9 @@ import pytest
 from django.core.files.storage import FileSystemStorage
 
 from deploy_ops.backup import verification
-from deploy_ops.backup.catalog import Level, find_entry
+from deploy_ops.backup.catalog import find_entry
 from deploy_ops.backup.encryption import Keyring
+from deploy_ops.backup.entry import Level
 from deploy_ops.backup.manifest import describe_files
 from deploy_ops.backup.methods import method_for
 from deploy_ops.backup.verification import verify_backup

@@ -8,9 +8,9 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.db import IntegrityError, connection, transaction
 
-from deploy_ops.checks import check_overdue_flags
 from deploy_ops.errors import FlagConflict, HistoryIsKept, UnknownFlag
 from deploy_ops.flags.change import Source, change_flag, stored_rules
+from deploy_ops.flags.checks import check_overdue_flags
 from deploy_ops.flags.gates import flag_enabled
 from deploy_ops.flags.overview import flag_overview, flag_overviews
 from deploy_ops.flags.rules import Rules

@@ -3,7 +3,7 @@
 import pytest
 from django.core.checks import run_checks
 
-from deploy_ops.checks import check_flags_before_the_cache
+from deploy_ops.flags.checks import check_flags_before_the_cache
 from deploy_ops.flags.declaration import Flag
 
 

@@ -1,10 +1,14 @@
+import json
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
 
 from deploy_ops.errors import RulesRefused
+from deploy_ops.flags.admin.forms import RulesForm
 from deploy_ops.flags.rules import Rules, parse_percentage
+from deploy_ops.models import FlagState
 
 NOON = datetime(2027, 1, 31, 12, tzinfo=UTC)
 
@@ -45,3 +49,35 @@ def test_json_has_only_what_is_set():
         "staff": True,
         "starts_at": "2027-01-31T12:00:00+00:00",
     }
+
+
+EVERY_RULE = Rules(
+    everyone=False,
+    percentage=Decimal("0.25"),
+    users=frozenset({"7"}),
+    groups=frozenset({"pilots"}),
+    staff=True,
+    superusers=True,
+    starts_at=NOON,
+    ends_at=NOON + timedelta(days=1),
+)
+NAMES = {field.name for field in fields(Rules)}
+
+
+def test_rows_and_the_form_have_exactly_the_rules():
+    columns = {column.attname for column in FlagState._meta.get_fields()}
+    assert columns - {"name", "revision"} == NAMES
+    assert set(RulesForm.declared_fields) - {"revision", "reason"} == NAMES
+
+
+@pytest.mark.parametrize("rules", [Rules(), EVERY_RULE])
+def test_rules_come_back_from_values_and_from_json(rules):
+    assert set(rules.as_values()) == NAMES
+    assert Rules.of(rules.as_values()) == rules
+    assert Rules.of(json.loads(json.dumps(rules.as_json()))) == rules
+
+
+def test_moments_of_a_project_without_time_zones_are_its_local_ones(settings):
+    settings.USE_TZ, settings.TIME_ZONE = False, "Europe/Berlin"
+    found = Rules.of({"starts_at": datetime(2027, 1, 31, 13)})
+    assert found == Rules(starts_at=NOON)

@@ -12,7 +12,7 @@ from deploy_ops.databases.postgresql import names, properties, same
 from deploy_ops.databases.postgresql.disk import free_bytes
 from deploy_ops.databases.postgresql.programs import find_program
 from deploy_ops.databases.postgresql.server import Connection, Server, scalar
-from deploy_ops.databases.postgresql.tables import USER_TABLE
+from deploy_ops.databases.postgresql.user_tables import IN_USER_SCHEMA, USER_TABLE
 from deploy_ops.errors import ProgramError
 
 SPACE = 1.2  # indexes are built in temporary files before they are written
@@ -44,9 +44,10 @@ LOCK_UNITS = """
                    current_setting('autovacuum_max_workers'))::int
 """
 # pg_dump holds locks on tables, views and sequences, and counting the rows on indexes.
-RELATIONS = """
-    SELECT count(*) FROM pg_class WHERE relkind <> 'c' AND relnamespace NOT IN (
-        SELECT oid FROM pg_namespace WHERE nspname ~ '^(pg_|information_schema$)')
+RELATIONS = f"""
+    SELECT count(*) FROM pg_class
+    JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
+    WHERE relkind <> 'c' AND {IN_USER_SCHEMA}
 """
 # DROP locks every object that goes, down to types, constraints and defaults.
 DROPPED = """

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from deploy_ops.databases.postgresql.server import Connection
+from deploy_ops.databases.postgresql.user_tables import IN_USER_SCHEMA, not_of_extension
 
 # Event triggers first, since they would fire on the drops. Then what uses types, while the types
 # are there; then schemas; then what is in none.
-_OBJECTS = """
+_OBJECTS = f"""
     SELECT place, upper(kind.type), kind.identity, pg_has_role(owner, 'USAGE'),
            pg_get_userbyid(owner)
     FROM (
@@ -21,16 +22,15 @@ _OBJECTS = """
         UNION ALL SELECT 3, tableoid, oid, NULL FROM pg_transform
         UNION ALL SELECT 4, tableoid, oid, NULL FROM pg_cast
         UNION ALL SELECT 5, tableoid, oid, extowner FROM pg_extension WHERE extname <> 'plpgsql'
-        UNION ALL SELECT 6, tableoid, oid, nspowner FROM pg_namespace
-            WHERE nspname <> 'information_schema' AND nspname !~ '^pg_'
+        UNION ALL SELECT 6, tableoid, oid, nspowner FROM pg_namespace AS namespace
+            WHERE {IN_USER_SCHEMA}
         UNION ALL SELECT 7, tableoid, oid, srvowner FROM pg_foreign_server
         UNION ALL SELECT 8, tableoid, oid, fdwowner FROM pg_foreign_data_wrapper
         UNION ALL SELECT 9, tableoid, oid, lanowner FROM pg_language
         UNION ALL SELECT 10, tableoid, oid, NULL FROM pg_am
     ) AS object, pg_identify_object(object.tableoid, object.oid, 0) AS kind
-    WHERE (object.oid >= 16384 OR place = 6) AND NOT EXISTS (
-        SELECT FROM pg_depend WHERE classid = object.tableoid AND objid = object.oid
-        AND deptype = 'e')
+    WHERE (object.oid >= 16384 OR place = 6)
+      AND {not_of_extension("object.tableoid", "object.oid")}
     ORDER BY 1, 3
 """
 _KINDS = {"SERVER": "SERVER", "FOREIGN-DATA WRAPPER": "FOREIGN DATA WRAPPER"}

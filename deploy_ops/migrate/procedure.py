@@ -28,19 +28,19 @@ from deploy_ops.migrate.finish import finish
 from deploy_ops.migrate.ladder import Rung
 from deploy_ops.migrate.plan import Plan, make_plan
 from deploy_ops.migrate.recover import recover
-from deploy_ops.migrate.resume import Ask, settle
+from deploy_ops.migrate.resume import Ask, always_wait, settle
 from deploy_ops.migrate.run import DjangoPlan, History, Remains, Request, Result, Run
 from deploy_ops.migrate.session import application_name
 from deploy_ops.migrate.signals import send_pre_migrate
 from deploy_ops.migrate.targets import django_plan, load_executor, reach
 from deploy_ops.migrate.verify import timeout_findings
-from deploy_ops.progress import Progress
-
-__all__ = ["Request", "Result", "plan_of", "safe_migrate"]
+from deploy_ops.progress import Progress, Silent
 
 
 @translation.override(None)  # names that migrations write are not translated, as in migrate
-def safe_migrate(request: Request, *, progress: Progress, ask: Ask) -> Result:
+def safe_migrate(
+    request: Request, *, progress: Progress = Silent(), ask: Ask = always_wait
+) -> Result:
     """Apply what is pending; if it fails, recover by the cheapest way that loses nothing.
 
     Raises DeployOpsError where no migration was begun (LockHeld, PlanRefused, BackupFailed, ...),

@@ -1,0 +1,27 @@
+"""System checks of what databases need; nothing is asked of a database."""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.checks import CheckMessage, register
+from django.core.checks import Warning as Caution
+
+from deploy_ops.conf import conf
+
+
+@register("deploy_ops", deploy=True)
+def check_programs(**_options: Any) -> list[CheckMessage]:
+    """C005: DEPLOY_OPS_PG_BIN names a directory without pg_dump and pg_restore.
+
+    Which major the server has only a connection can tell; `backup` checks that.
+    """
+    return [
+        Caution(
+            f"DEPLOY_OPS_PG_BIN[{major}] is {directory}, and {program} is not there.",
+            hint=f"Name the directory of PostgreSQL {major}'s client programs.",
+            id="deploy_ops.C005",
+        )
+        for major, directory in conf.pg_bin.items()
+        for program in ("pg_dump", "pg_restore")
+        if not Path(directory, program).is_file()
+    ]
