@@ -1,5 +1,6 @@
 """Runs management commands of the sample project in real processes."""
 
+import atexit
 import json
 import os
 import signal
@@ -9,35 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.project.commands import REPOSITORY, TIMEOUT_SECONDS, CommandServer, Result
 from tests.project.databases import Database
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 DJANGO = (sys.executable, "-W", "error", "-m", "django")
-TIMEOUT_SECONDS = 120
 
 
-@dataclass(frozen=True, repr=False)
-class Result:
-    """What one command left behind; `code` is negative where a signal ended it."""
-
-    argv: tuple[str, ...]
-    code: int
-    stdout: str
-    stderr: str
-
-    def json(self) -> Any:
-        """stdout, which has to be one JSON document and nothing else."""
-        try:
-            return json.loads(self.stdout)
-        except ValueError:
-            raise AssertionError(f"stdout is not JSON: {self!r}") from None
-
-    def __repr__(self) -> str:
-        command = " ".join(self.argv)
-        return (
-            f"\n$ {command}\nexit code {self.code}\n"
-            f"--- stdout ---\n{self.stdout}\n--- stderr ---\n{self.stderr}\n"
-        )
+_server: list[CommandServer] = []  # of this process, from the first command on
 
 
 @dataclass
@@ -105,8 +84,10 @@ class Project:
         check: int | None = None,
     ) -> Result:
         """Run a command to its end; with `check` its exit code has to be that one."""
-        process = self.start(*argv, env=env, stdin=subprocess.PIPE if input else None)
-        result = self.finish(process, input=input, timeout=timeout)
+        result = self._fork(argv, env or {}, timeout) if input is None else None
+        if result is None:
+            process = self.start(*argv, env=env, stdin=subprocess.PIPE if input else None)
+            result = self.finish(process, input=input, timeout=timeout)
         assert check is None or result.code == check, f"expected exit code {check}: {result!r}"
         return result
 
@@ -179,6 +160,10 @@ class Project:
             if process.poll() is None:
                 self._kill(process)
 
+    def _fork(self, argv: tuple[str, ...], env: dict[str, str], timeout: float) -> Result | None:
+        server, env = _forking_server(), self.env | env
+        return server.try_run(*argv, env=env, directory=self._outputs, timeout=timeout)
+
     def _kill(self, process: subprocess.Popen) -> None:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
@@ -193,3 +178,10 @@ class Project:
             with self._output(number, stream, "r") as file:
                 outputs.append(file.read())
         return Result(tuple(process.args[len(DJANGO) :]), process.returncode, *outputs)
+
+
+def _forking_server() -> CommandServer:
+    if not _server:
+        _server.append(CommandServer())
+        atexit.register(_server[0].close)
+    return _server[0]

@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass, field
 
-from tests.drills.random_plans.commands import Ended
+from tests.project.commands import Result
 from tests.drills.random_plans.places import Portrait
 from tests.drills.random_plans.world import World
 
@@ -128,7 +128,7 @@ PROGRESS = {
 class Said:
     """Sentences by name, as matches in order."""
 
-    ended: Ended
+    ended: Result
     result: dict
     sentences: dict[str, list[re.Match]] = field(default_factory=dict)
 
@@ -139,7 +139,7 @@ class Said:
         return self.sentences[name][-1]
 
 
-def parse(ended: Ended) -> Said:
+def parse(ended: Result) -> Said:
     """Read all that was said; AssertionError for a sentence that is not known."""
     assert "Traceback" not in ended.stderr + ended.stdout, ended
     assert ended.code in (0, 1, 3, 4), ended
@@ -177,7 +177,7 @@ def _match(said: Said, text: str, known: dict[str, str]) -> None:
             )
 
 
-def judge(world: World, ended: Ended) -> Said:
+def judge(world: World, ended: Result) -> Said:
     """Compare all that was said with what is there."""
     said = parse(ended)
     everything = {"0001_initial", *(each.name for each in world.plan.migrations)}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, note, seed, settings
 
 from tests.drills.random_plans import oracle
-from tests.drills.random_plans.commands import CommandServer
+from tests.project.commands import CommandServer
 from tests.drills.random_plans.places import Postgres, Sqlite, prepare
 from tests.drills.random_plans.plans import plans
 from tests.drills.random_plans.world import World, environment
@@ -26,8 +26,8 @@ MOST_KILLS = 4
 
 
 @pytest.fixture(scope="session")
-def commands(tmp_path_factory):
-    server = CommandServer(tmp_path_factory.mktemp("commands"))
+def commands():
+    server = CommandServer()
     yield server
     server.close()
 
@@ -41,7 +41,9 @@ def places(request, commands, tmp_path_factory):
     else:
         found = Postgres(request.getfixturevalue(f"{request.param}_cluster"))
     write_app(directory)
-    ended = commands.run("migrate", env=environment(directory, found.url(found.base)))
+    ended = commands.run(
+        "migrate", env=environment(directory, found.url(found.base)), directory=directory
+    )
     assert ended.code == 0, ended
     prepare(found)
     return found

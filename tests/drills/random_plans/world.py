@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.drills.random_plans.commands import CommandServer, Ended
+from tests.project.commands import CommandServer, Result
 from tests.drills.random_plans.deeds import Deed, connect, do
 from tests.drills.random_plans.places import Places, Portrait
 from tests.drills.random_plans.plans import Plan
@@ -48,7 +48,7 @@ class World:
     directory: Path
     database: str = ""
     before: set[str] = field(default_factory=set)  # recorded when the last command started
-    ended: list[Ended] = field(default_factory=list)
+    ended: list[Result] = field(default_factory=list)
     _idler: Any = None
 
     def __enter__(self) -> "World":
@@ -72,14 +72,17 @@ class World:
     def _script(self) -> Path:
         return self.directory / "script.json"
 
-    def manage(self, *argv: str) -> Ended:
+    def manage(self, *argv: str) -> Result:
         """Run a command on the database of the run."""
         self.before = self.places.recorded(self.database)
         env = environment(self.directory, self.places.url(self.database), self._script)
-        self.ended.append(self.commands.run(*argv, env=env))
+        self.ended.append(self._run(*argv, env=env))
         return self.ended[-1]
 
-    def safe_migrate(self) -> Ended:
+    def _run(self, *argv: str, env: dict[str, str]) -> Result:
+        return self.commands.run(*argv, env=env, directory=self.directory)
+
+    def safe_migrate(self) -> Result:
         """Run the command that all of this is about."""
         return self.manage("safe_migrate", *FAST, *self.plan.options, "--format", "json")
 
@@ -87,7 +90,7 @@ class World:
         """Let the next command find a database that a killed run had for itself, and open it."""
         if "--exclusive" in self.plan.options:
             env = environment(self.directory, self.places.url(self.database))
-            ended = self.commands.run("restore", "--noinput", env=env)
+            ended = self._run("restore", "--noinput", env=env)
             assert ended.code == 0, ended
 
     def trace(self) -> list[dict]:
@@ -130,7 +133,7 @@ class World:
             script.with_suffix(".trace").unlink(missing_ok=True)
             self._write_script(script, twin, at_points, replay=True)
             env = environment(self.directory, self.places.url(twin), script)
-            ended = self.commands.run("migrate", "plan", max(committed), "-v", "0", env=env)
+            ended = self._run("migrate", "plan", max(committed), "-v", "0", env=env)
             assert ended.code == 0, f"The plan itself does not work: {ended}"
             failed = {line["deed"] for line in _lines(script) if line.get("ok") is False}
             homeless += [deed for deed in at_points if deed.number in failed]
