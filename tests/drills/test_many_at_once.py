@@ -185,7 +185,7 @@ def test_a_lost_lock_race_is_tried_again_until_the_blocker_leaves(deployed):
         time.sleep(3)
     result = project.finish(run)
     assert result.code == 0, result
-    assert "did not get its lock, held by" in result.stdout
+    assert "lock timeout, held by" in result.stdout
 
 
 @on_postgresql

@@ -124,7 +124,7 @@ def failing(error):
     ("error", "raised", "message"),
     [
         (
-            ProgramError("pg_dump\nwas killed by signal 9:\nIt said nothing."),
+            ProgramError("pg_dump\nwas killed by signal 9:\n(no error output)"),
             BackupFailed,
             "signal 9",
         ),
