@@ -48,7 +48,7 @@ def test_month_shows_own_trips_with_totals_in_german_notation(as_anna, anna, ber
     page = as_anna.get(NOVEMBER).text
     assert "Messe" in page and "Umzug" in page
     assert not any(other in page for other in ("Vormonat", "Folgemonat", "Fremd"))
-    assert "Summe von 2 Fahrten" in page
+    assert "Summe aus 2 Fahrten" in page
     assert "1.000,55 km" in page
     assert "300,17 €" in page
 
