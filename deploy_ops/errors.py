@@ -2,7 +2,7 @@
 
 DeployOpsError                      exit code 1: refused, nothing changed
 ├── UsageError                      exit code 2: the command line names something that is not there
-├── ConfigurationError              a DEPLOY_OPS_ setting or a directory is unfit
+├── ConfigurationError              a DEPLOY_OPS_ setting or a directory is invalid
 ├── DatabaseUnavailable             the database server does not answer or does not let us in
 ├── PoolerRefused                   the connection goes through a transaction pooler
 ├── LockHeld                        another deployment step is running
@@ -57,7 +57,7 @@ class UsageError(DeployOpsError):
 
 
 class ConfigurationError(DeployOpsError):
-    """A setting of deploy_ops is unfit. Nothing was changed."""
+    """A setting of deploy_ops is invalid. Nothing was changed."""
 
 
 class DatabaseUnavailable(DeployOpsError):

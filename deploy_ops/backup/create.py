@@ -236,8 +236,8 @@ def _encrypt_file(keys: Keyring, plain: Path, name: str) -> None:
         if not is_same or file.read(1):
             raise BackupFailed(
                 f"{name} failed the encryption round trip: decrypted, it is not what was "
-                "encrypted. No backup was made and the database was not changed. If it happens again, the "
-                "memory or the disk of this host is damaged."
+                "encrypted. No backup was made and the database was not changed. If it happens "
+                "again, the memory or the disk of this host is damaged."
             )
     os.replace(sealed, plain)
 

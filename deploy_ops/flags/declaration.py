@@ -53,7 +53,7 @@ def variable_of(name: str) -> str:
 
 
 def forced_flags() -> dict[str, Rules]:
-    """What the environment forces, by flag; ConfigurationError naming a variable that is unfit."""
+    """What the environment forces, by flag; ConfigurationError naming an invalid variable."""
     return {
         name: _parse(variable_of(name), value)
         for name in declared_flags()

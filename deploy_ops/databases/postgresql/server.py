@@ -99,7 +99,7 @@ class Server:
     def environment(
         self, dbname: str | None = None, *, settings: Mapping[str, str] | None = None
     ) -> AbstractContextManager[dict[str, str]]:
-        """Lend the variables for a program, with `settings` of the server for its sessions."""
+        """Yield the variables for a program, with `settings` of the server for its sessions."""
         parameters = {**self.parameters, "dbname": self._in_catalog(dbname)}
         if settings:
             words = [f"-c {name}={_escaped(value)}" for name, value in settings.items()]

@@ -34,14 +34,17 @@ class Command(OpsCommand):
             help="skip the backup; disables restore on failure",
         )
         parser.add_argument(
-            "--exclusive", action="store_true", help="for a planned downtime: end all other sessions, and let nobody connect during the run"
+            "--exclusive",
+            action="store_true",
+            help="planned downtime: end all other sessions, and let nobody connect during the run",
         )
         parser.add_argument(
             "--on-failure",
             type=OnFailure,
             choices=list(OnFailure),
             default="auto",
-            help="which recovery steps may be taken: all (auto, the default), only reversing, only restoring the backup, or none (stop)",
+            help="recovery steps allowed after a failure: all (auto, the default), only reversing, "
+            "only restoring the backup, or none of these (stop)",
         )
         parser.add_argument(
             "--accept-data-loss",

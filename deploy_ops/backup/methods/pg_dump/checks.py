@@ -7,72 +7,16 @@ from psycopg import sql
 
 from deploy_ops.advice import manage
 from deploy_ops.backup.manifest import Manifest
-from deploy_ops.backup.methods.pg_dump import drops
+from deploy_ops.backup.methods.pg_dump import drops, locks, privileges
 from deploy_ops.backup.methods.pg_dump.load import is_same_cluster, wanted_properties
 from deploy_ops.conf import conf
 from deploy_ops.databases.postgresql import names, properties, same
 from deploy_ops.databases.postgresql.disk import free_bytes
 from deploy_ops.databases.postgresql.programs import find_program
 from deploy_ops.databases.postgresql.server import Connection, Server, scalar
-from deploy_ops.databases.postgresql.user_tables import IN_USER_SCHEMA, USER_TABLE
 from deploy_ops.errors import ProgramError
 
-SHOWN = 5
 SPACE = 1.2  # indexes are built in temporary files before they are written
-
-# What is found, and the statement that lets the role have it.
-UNREADABLE = f"""
-    SELECT nspname || '.' || relname, concat_ws(' ',
-        CASE WHEN NOT has_schema_privilege(relnamespace, 'USAGE')
-            THEN format('GRANT USAGE ON SCHEMA %I TO %I;', nspname, current_user) END,
-        CASE WHEN NOT has_table_privilege(relation.oid, 'SELECT')
-            THEN format('GRANT SELECT ON %I.%I TO %I;', nspname, relname, current_user) END)
-    FROM pg_class AS relation
-    JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
-    WHERE {USER_TABLE} AND NOT (has_schema_privilege(relnamespace, 'USAGE')
-        AND has_table_privilege(relation.oid, 'SELECT')) ORDER BY 1
-"""
-ROW_POLICIES = f"""
-    SELECT nspname || '.' || relname, format('ALTER ROLE %I BYPASSRLS;', current_user) FROM pg_class AS relation
-    JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
-    WHERE {USER_TABLE} AND row_security_active(relation.oid) ORDER BY 1
-"""
-LARGE_OBJECTS = """
-    SELECT oid::text || ' of ' || pg_get_userbyid(lomowner),
-        format('GRANT SELECT ON LARGE OBJECT %s TO %I;', oid, current_user)
-    FROM pg_largeobject_metadata
-    WHERE NOT pg_has_role(lomowner, 'USAGE') AND NOT EXISTS (
-        SELECT FROM aclexplode(lomacl) WHERE privilege_type = 'SELECT'
-        AND (grantee = 0 OR pg_has_role(grantee, 'USAGE'))) ORDER BY oid
-"""
-# The lock table has room for this many for each unit of max_locks_per_transaction.
-LOCK_UNITS = """
-    SELECT current_setting('max_locks_per_transaction')::int, 1
-        + current_setting('max_connections')::int
-        + current_setting('max_prepared_transactions')::int
-        + current_setting('max_worker_processes')::int + current_setting('max_wal_senders')::int
-        + coalesce(current_setting('autovacuum_worker_slots', true),
-                   current_setting('autovacuum_max_workers'))::int
-"""
-# pg_dump holds locks on tables, views and sequences, and counting the rows on indexes.
-RELATIONS = f"""
-    SELECT count(*) FROM pg_class
-    JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
-    WHERE relkind <> 'c' AND {IN_USER_SCHEMA}
-"""
-# DROP locks every object that goes, down to types, constraints and defaults.
-DROPPED = """
-    SELECT (SELECT count(*) FROM pg_class WHERE oid >= 16384)
-        + (SELECT count(*) FROM pg_type WHERE oid >= 16384)
-        + (SELECT count(*) FROM pg_proc WHERE oid >= 16384)
-        + (SELECT count(*) FROM pg_constraint WHERE oid >= 16384)
-        + (SELECT count(*) FROM pg_attrdef) + (SELECT count(*) FROM pg_trigger)
-        + (SELECT count(*) FROM pg_rewrite WHERE oid >= 16384) + (SELECT count(*) FROM pg_policy)
-        + (SELECT count(*) FROM pg_operator WHERE oid >= 16384)
-        + (SELECT count(*) FROM pg_amop WHERE oid >= 16384)
-        + (SELECT count(*) FROM pg_amproc WHERE oid >= 16384)
-        + (SELECT count(*) FROM pg_largeobject_metadata)
-"""
 
 
 def check_backup(alias: str, server: Server, connection: Connection) -> list[str]:
@@ -80,10 +24,8 @@ def check_backup(alias: str, server: Server, connection: Connection) -> list[str
     return [
         *_programs(server, connection, "pg_dump", "pg_restore", "psql"),
         *same.differing_django(alias, server, connection),
-        *_listed(connection, UNREADABLE, "Tables that this role may not read"),
-        *_listed(connection, ROW_POLICIES, "Row policies would hide rows from the backup in"),
-        *_listed(connection, LARGE_OBJECTS, "Large objects that this role may not read"),
-        *_locks(connection, scalar(connection, RELATIONS), "A dump"),
+        *privileges.missing_to_read(connection),
+        *locks.too_few_to_dump(connection),
     ]
 
 
@@ -98,31 +40,6 @@ def _missing(connection: Connection, *programs: str) -> Iterator[str]:
             find_program(name, connection.info.server_version // 10000)
         except ProgramError as error:
             yield str(error)
-
-
-def _listed(connection: Connection, query: str, what: str) -> Iterator[str]:
-    found = connection.execute(query).fetchall()
-    if not found:
-        return
-    shown, left = found[:SHOWN], len(found) - SHOWN
-    more = f" and {left} more" if left > 0 else ""
-    statements = list(dict.fromkeys(statement for _, statement in shown))
-    if left > 0 and len(statements) > 1:
-        statements.append(f"-- and so on for the other {left}")
-    yield (
-        f"{what}: {', '.join(name for name, _ in shown)}{more}. As a superuser or their owner, run:"
-        + "".join(f"\n    {statement}" for statement in statements)
-    )
-
-
-def _locks(connection: Connection, needed: int, who: str) -> Iterator[str]:
-    setting, units = connection.execute(LOCK_UNITS).fetchall()[0]
-    if needed > setting * units:
-        yield (
-            f"{who} locks about {needed} tables, sequences and other objects at once, and the "
-            f"server has room for {setting * units} locks. Raise it and restart the server:\n"
-            f"    ALTER SYSTEM SET max_locks_per_transaction = {-(-needed // units)};"
-        )
 
 
 def check_restore(alias: str, server: Server, manifest: Manifest, *, into: str | None) -> list[str]:
@@ -152,8 +69,7 @@ def check_in_place(alias: str, server: Server, manifest: Manifest) -> list[str]:
         problems += _owned(connection, server.dbname)
         problems += _subscriptions(connection, server.dbname)
     with server.connect(application_name="deploy_ops/preflight") as live:
-        held = scalar(live, DROPPED) + manifest.extra["lockable"]
-        problems += _locks(live, held, "A restore in place")
+        problems += locks.too_few_in_place(live, manifest)
         problems += [
             f"{what}, so this role may not drop it. Restore as one that may: give it in "
             "DEPLOY_OPS_DATABASE_URL."
