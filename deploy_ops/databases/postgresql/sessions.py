@@ -80,6 +80,6 @@ def _still_there(connection: Connection, name: str, sessions: Sessions) -> str:
     listed = ", ".join(f"{session} (server process {pid})" for pid, session in sessions.items())
     return (
         f"These sessions in {name} could not be ended: {listed}. A database in use cannot be "
-        f"renamed. {name} is open again and was not changed. End them, or let this role do it. As a "
-        f"superuser, run:\n    GRANT pg_signal_backend TO {role};"
+        f"renamed. {name} is open again and was not changed. End them, or let this role do it. As "
+        f"a superuser, run:\n    GRANT pg_signal_backend TO {role};"
     )
