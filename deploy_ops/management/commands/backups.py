@@ -30,7 +30,7 @@ class Command(ActionsCommand):
             type=Level,
             choices=list(Level),
             default=Level.READ,
-            help="how much to prove: that the files are there (manifest) and unchanged (hash), that "
+            help="what to prove: that the files are there (manifest) and unchanged (hash), that "
             "they can be read (read, the default), that they can be restored (restore)",
         )
         prune = parsers["prune"].add_argument
