@@ -12,7 +12,7 @@ class DeployOpsConfig(AppConfig):
     verbose_name = _("Deployment")
 
     def ready(self) -> None:
-        """Register the system checks; refuse to start with an unfit ENABLE_ variable."""
+        """Register the system checks; refuse to start with an invalid ENABLE_ variable."""
         # Imported here, since they need the models, which are loaded by now.
         # pylint: disable=unused-import  # importing them registers the checks
         import deploy_ops.backup.checks

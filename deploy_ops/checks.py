@@ -36,8 +36,10 @@ def _unfit_settings() -> Iterator[CheckMessage]:
     for name in sorted(known_names()):
         try:
             getattr(conf, name.removeprefix(PREFIX).lower())
-        except (ConfigurationError, ValueError, TypeError) as error:
-            yield Error(f"{name} cannot be used: {error}", id="deploy_ops.C003")
+        except ConfigurationError as error:
+            yield Error(str(error), id="deploy_ops.C003")
+        except (ValueError, TypeError) as error:
+            yield Error(f"{name} cannot be used: {error}.", id="deploy_ops.C003")
 
 
 def _did_you_mean(name: str, known: set[str]) -> str:

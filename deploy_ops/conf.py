@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from django.conf import settings
 
@@ -129,9 +129,15 @@ def _read(name: str, kind: Any, default: Any) -> Any:
     value = getattr(settings, PREFIX + name, default)
     if not isinstance(value, kind):
         raise ConfigurationError(
-            f"{PREFIX}{name} is {type(value).__name__}, expected {kind}. Nothing was changed."
+            f"{PREFIX}{name} must be {_spoken(kind)}, not {type(value).__name__}. "
+            "Nothing was changed."
         )
     return value
+
+
+def _spoken(kind: Any) -> str:
+    """A type, or a union of types, as people write it: `str or Path`."""
+    return " or ".join(each.__name__ for each in get_args(kind) or (kind,)).replace("Type", "")
 
 
 def known_names() -> set[str]:

@@ -75,8 +75,8 @@ def _acquire(guard: Guard, deadline: float, notify: Callable[[str], None]) -> No
     while holder := guard.try_acquire():
         if time.monotonic() >= deadline:
             raise LockHeld(
-                f"The deploy lock is held by {holder}. Two steps at once could undo each other. "
-                "Nothing was changed. Run the command again when it has ended."
+                f"The deploy lock is held by {holder}. Only one deployment may run at a time. "
+                "Nothing was changed. Run the command again when that one has finished."
             )
         if not told:
             notify(holder)

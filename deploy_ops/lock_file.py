@@ -120,7 +120,7 @@ def own_directory(path: Path, purpose: str) -> LockFile:
 
 @contextmanager
 def scratch_directory(parent: Path) -> Iterator[Path]:
-    """Lend a private directory that is removed in the end, by the next one if we are killed."""
+    """Make a private directory for the block; after a kill the next one removes it."""
     path = private_directory(parent) / f"{os.getpid()}-{secrets.token_hex(4)}"
     with LockFile(parent / ".lock", "sweep").held():
         for left in parent.iterdir():

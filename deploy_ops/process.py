@@ -132,5 +132,5 @@ def _read(file: IO[str]) -> str:
 
 def _failure(argv: Sequence[str], code: int, stderr: str) -> str:
     ended = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
-    last_words = server_text(stderr.strip())[-2000:] or "It said nothing."
+    last_words = server_text(stderr.strip())[-2000:] or "(no error output)"
     return f"{redact(shlex.join(argv))}\n{ended}:\n{last_words}"

@@ -1,6 +1,6 @@
 """Makes docs/terminal.svg from what a terminal really shows: `python -m docs.make_terminal_picture`.
 
-It does the tutorial up to the second rung in a scratch copy of the project and pictures that rung.
+It does the tutorial up to the second recovery step in a scratch copy of the project and pictures that.
 """
 
 import subprocess

@@ -132,7 +132,7 @@ class HostKeys:
 
 
 def host_keys() -> HostKeys:
-    """Read the key files of the settings; raises ConfigurationError if one is unfit."""
+    """Read the key files of the settings; raises ConfigurationError if one is invalid."""
     signing = _signing_key()
     public = _public_keys()
     if signing:

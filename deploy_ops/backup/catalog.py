@@ -20,6 +20,7 @@ from pathlib import Path
 
 from django.db import DEFAULT_DB_ALIAS
 
+from deploy_ops.advice import manage
 from deploy_ops.backup.authenticity import HostKeys, Trust, host_keys
 from deploy_ops.backup.encryption import keyring_for
 from deploy_ops.backup.entry import PINNED, Backup, Entry, State
@@ -147,7 +148,7 @@ def sweep_storage() -> list[str]:
 
 @contextmanager
 def opened(backup: Backup) -> Iterator[Path]:
-    """Lend a directory with the plain `database/` and `media/` of a backup.
+    """Yield a directory with the plain `database/` and `media/` of a backup.
 
     It is the backup's own where its files are here and not encrypted; else a private one that is
     removed afterwards. Raises BackupCorrupt, BackupError, BackupUntrusted, and ConfigurationError
@@ -191,7 +192,7 @@ def _latest(alias: str) -> Backup:
     if not backups:
         raise BackupNotFound(
             f"There is no usable backup of database '{alias}' in {conf.backup_dir}. Nothing was "
-            f"changed. Make one:\n    python manage.py backup --database {alias}"
+            f"changed. Take one:\n{manage('backup', alias=alias)}"
         )
     return backups[-1]
 

@@ -53,7 +53,7 @@ def check_storage(**_options: Any) -> list[CheckMessage]:
         return [
             Caution(
                 f'STORAGES["{ALIAS}"] writes backups that other users of the host can read.',
-                hint='"OPTIONS": {"file_permissions_mode": 0o600}',
+                hint='Set "OPTIONS": {"file_permissions_mode": 0o600} there.',
                 id="deploy_ops.C006",
             )
         ]
@@ -61,7 +61,7 @@ def check_storage(**_options: Any) -> list[CheckMessage]:
         return [
             Caution(
                 f'STORAGES["{ALIAS}"] reads whole files into memory when copies are compared.',
-                hint='"OPTIONS": {"max_memory_size": 16 * 1024 * 1024}',
+                hint='Set "OPTIONS": {"max_memory_size": 16 * 1024 * 1024} there.',
                 id="deploy_ops.C007",
             )
         ]

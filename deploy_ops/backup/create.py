@@ -14,6 +14,7 @@ from typing import Any, TypedDict, Unpack
 import django
 
 import deploy_ops
+from deploy_ops.advice import manage
 from deploy_ops.backup.authenticity import HostKeys, host_keys
 from deploy_ops.backup.catalog import complete_backups
 from deploy_ops.backup.encryption import ALGORITHM, Keyring
@@ -117,7 +118,7 @@ def _making(
 ) -> Iterator[Making]:
     """Begin a backup in a directory that vanishes unless it is finished."""
     backup_id, vault = new_id(started), conf.backup_dir
-    with workspace(vault, PARTIAL + backup_id) as room, explained(vault, needed):
+    with workspace(vault, PARTIAL + backup_id) as room, explained(vault, needed, method.alias):
         yield Making(backup_id, method, keys, room, progress, Seconds())
 
 
@@ -154,7 +155,7 @@ def _check_before(method: Method, source: Identity, vault: Path, media: bool) ->
             "\n".join(problems) + "\nNo backup was made and the database was not changed."
         )
     needed = expected_bytes(source) + (media_bytes() if media else 0)
-    check_room(vault, needed)
+    check_room(vault, needed, method.alias)
     return needed
 
 
@@ -194,7 +195,7 @@ def _dump(making: Making, jobs: int) -> Snapshot:
 def _copy_media(making: Making) -> SavedMedia:
     directory = making.path("media")
     with making.seconds.measure("media"):
-        return copy_media(directory, making.progress)
+        return copy_media(directory, making.progress, alias=making.method.alias)
 
 
 def _verify(making: Making) -> None:
@@ -233,7 +234,11 @@ def _encrypt_file(keys: Keyring, plain: Path, name: str) -> None:
     with plain.open("rb") as file:
         is_same = all(file.read(len(chunk)) == chunk for chunk in keys.decrypt(sealed, name))
         if not is_same or file.read(1):
-            raise BackupFailed(f"{name} was not the same after encrypting and decrypting it.")
+            raise BackupFailed(
+                f"{name} failed the encryption round trip: decrypted, it is not what was "
+                "encrypted. No backup was made and the database was not changed. If it happens "
+                "again, the memory or the disk of this host is damaged."
+            )
     os.replace(sealed, plain)
 
 
@@ -297,7 +302,7 @@ def _finish(backup: Backup, failure: BackupError | None) -> Backup:
     except BackupError as error:
         raise BackupFailed(
             f"Backup {backup.id} is complete in {backup.directory}, and its copy is not: {error}\n"
-            "The database was not changed. When the storage is well again:\n"
-            "    python manage.py backup"
+            "The database was not changed. Once the storage works again, take another one:\n"
+            + manage("backup", alias=backup.manifest.database.alias)
         ) from error
     return backup

@@ -134,10 +134,10 @@ def _read_header(file: IO[bytes], name: str) -> tuple[str, bytes, bytes, bytes]:
     start = file.read(len(MAGIC) + 1)
     rest = file.read(start[-1] + SALT_BYTES + PREFIX_BYTES) if start[:-1] == MAGIC else b""
     if not rest or len(rest) != start[-1] + SALT_BYTES + PREFIX_BYTES:
-        raise BackupCorrupt(f"{name} does not begin as an encrypted file of a backup does.")
+        raise BackupCorrupt(f"{name} is not an encrypted backup file.")
     key_id, salt = rest[: start[-1]], rest[start[-1] : -PREFIX_BYTES]
     if not KEY_ID.fullmatch(key_id.decode("ascii", "replace")):
-        raise BackupCorrupt(f"{name} names a key that cannot be one.")
+        raise BackupCorrupt(f"{name} has an invalid key id.")
     return key_id.decode(), salt, rest[-PREFIX_BYTES:], start + rest
 
 

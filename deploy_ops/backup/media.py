@@ -8,6 +8,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from deploy_ops.advice import manage
 from deploy_ops.backup.manifest import SavedMedia
 from deploy_ops.backup.workspace import make_parents
 from deploy_ops.errors import BackupFailed, ConfigurationError
@@ -34,7 +35,7 @@ def media_bytes() -> int:
     return sum((root / path).lstat().st_size for path in _regular_files(root))
 
 
-def copy_media(target: Path, progress: Progress) -> SavedMedia:
+def copy_media(target: Path, progress: Progress, *, alias: str) -> SavedMedia:
     """Copy MEDIA_ROOT below the target; return how many files, bytes, and entries left out.
 
     Links, sockets and the like are left out and counted. A file deleted meanwhile is as if it had
@@ -45,13 +46,13 @@ def copy_media(target: Path, progress: Progress) -> SavedMedia:
     with progress.track("Media", total) as report:
         for path in _regular_files(root):
             make_parents(target, path)
-            size = _copy_unchanged(root / path, target / path)
+            size = _copy_unchanged(root / path, target / path, alias)
             files, done = files + (size is not None), done + (size or 0)
             report(done)
     return SavedMedia(files, done, left_out=sum(1 for _ in _irregular(root)))
 
 
-def _copy_unchanged(source: Path, target: Path) -> int | None:
+def _copy_unchanged(source: Path, target: Path, alias: str) -> int | None:
     """Copy a file that holds still; return its size, None if it is gone."""
     for _ in range(TRIES):
         try:
@@ -70,7 +71,7 @@ def _copy_unchanged(source: Path, target: Path) -> int | None:
     raise BackupFailed(
         f"{source} changed each of the {TRIES} times it was copied. A copy of half a change is no "
         "backup, so none was made. The database was not changed. Stop what writes there, then:\n"
-        "    python manage.py backup --media"
+        + manage("backup", "--media", alias=alias)
     )
 
 

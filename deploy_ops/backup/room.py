@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deploy_ops.advice import manage
 from deploy_ops.backup.catalog import complete_backups
 from deploy_ops.backup.manifest import total_bytes
 from deploy_ops.databases.base import Identity
@@ -26,19 +27,19 @@ def expected_bytes(source: Identity) -> int:
     return int(FIRST_DUMP[source.engine] * source.size_bytes)
 
 
-def check_room(vault: Path, needed: int) -> None:
+def check_room(vault: Path, needed: int, alias: str) -> None:
     """Raise BackupFailed if the disk has less; older backups are never pruned to make room."""
     if (free := shutil.disk_usage(vault).free) < needed:
-        raise BackupFailed(_no_room(vault, free, needed))
+        raise BackupFailed(_no_room(vault, free, needed, alias))
 
 
 @contextmanager
-def explained(vault: Path, needed: int) -> Iterator[None]:
+def explained(vault: Path, needed: int, alias: str) -> Iterator[None]:
     """Say what went wrong in our own words, whoever noticed it."""
     try:
         yield
     except (OSError, ProgramError) as error:
-        raise BackupFailed(_why_failed(error, vault, needed)) from error
+        raise BackupFailed(_why_failed(error, vault, needed, alias)) from error
     except KeyboardInterrupt as error:
         raise Interrupted(
             "The backup was stopped by the operator and what was written of it removed. "
@@ -46,24 +47,25 @@ def explained(vault: Path, needed: int) -> Iterator[None]:
         ) from error
 
 
-def _why_failed(error: Exception, vault: Path, needed: int) -> str:
+def _why_failed(error: Exception, vault: Path, needed: int, alias: str) -> str:
     free = shutil.disk_usage(vault).free
     is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if is_full:
-        return _no_room(vault, free, needed)
+        return _no_room(vault, free, needed, alias)
     if free < ALMOST_FULL_BYTES:  # a program that met a full disk can only tell it in words
-        return f"{_no_room(vault, free, needed)}\nWhat failed:\n{error}"
+        return f"{_no_room(vault, free, needed, alias)}\nWhat failed:\n{error}"
     return (
         f"The backup failed: {error}\n"
-        "What was written of it was removed and the database was not changed. Then again:\n"
-        "    python manage.py backup"
+        "What was written of it was removed and the database was not changed. Once the cause is "
+        f"fixed, take another one:\n{manage('backup', alias=alias)}"
     )
 
 
-def _no_room(vault: Path, free: int, needed: int) -> str:
+def _no_room(vault: Path, free: int, needed: int, alias: str) -> str:
     return (
         f"{vault} has {free / 1e6:.1f} MB free, and the backup needs about {needed / 1e6:.1f} MB. "
         "No backup was made and the database was not changed. Older backups were not removed to "
-        "make room. See which are no longer needed, and remove them:\n"
-        "    python manage.py backups prune"
+        "make room. See which DEPLOY_OPS_BACKUP_KEEP no longer keeps, then delete these:\n"
+        f"{manage('backups', 'prune', alias=alias)}\n"
+        f"{manage('backups', 'prune', '--delete', alias=alias)}"
     )

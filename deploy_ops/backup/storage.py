@@ -92,8 +92,9 @@ class Remote:
             with _translated(f"delete {saved}"):
                 self._storage.delete(saved)
             raise BackupError(
-                f'STORAGES["{ALIAS}"] renamed {name} to {saved}: something of that name is there. '
-                "The renamed copy was removed."
+                f'STORAGES["{ALIAS}"] has an object named {name} already, so it saved the new one '
+                f"as {saved}, which was removed again. See which backup the object belongs to, and "
+                "delete it there if none does."
             )
 
     def put_bytes(self, name: str, content: bytes) -> None:

@@ -1,10 +1,10 @@
 """Whether a backup may be used: whoever reads or restores one asks here first."""
 
-import shlex
 from dataclasses import replace
 
 from django.db import DEFAULT_DB_ALIAS
 
+from deploy_ops.advice import manage
 from deploy_ops.backup.authenticity import Trust, Verdict
 from deploy_ops.backup.entry import Backup
 from deploy_ops.errors import BackupUntrusted, ConfigurationError
@@ -42,8 +42,5 @@ def _may_be_accepted(backup: Backup) -> bool:
 def _way_out(backup: Backup, alias: str) -> str:
     if not _may_be_accepted(backup):
         return " See the others:\n    python manage.py backups list"
-    database = "" if alias == DEFAULT_DB_ALIAS else f" --database {shlex.quote(alias)}"
-    return (
-        " If you know where it comes from:\n"
-        f"    python manage.py restore {backup.id} --trust-unauthenticated{database}"
-    )
+    restore = manage("restore", backup.id, "--trust-unauthenticated", alias=alias)
+    return f" If you know where it comes from:\n{restore}"

@@ -17,6 +17,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
+from deploy_ops.advice import manage
 from deploy_ops.backup.catalog import opened
 from deploy_ops.backup.entry import PINNED, VERIFIED, Backup, Level
 from deploy_ops.backup.manifest import NAME, describe_files, paths_in
@@ -76,10 +77,10 @@ def _verify(
     backup: Backup, level: Level, alias: str, jobs: int, progress: Progress
 ) -> tuple[str, ...]:
     if backup.is_here:
-        _compare(backup, _check_sizes(backup))
+        _compare(backup, _check_sizes(backup), alias)
     is_fetched = level.rank >= Level.READ.rank and not backup.is_here  # and hashed on the way
     if level.rank >= Level.HASH.rank and not is_fetched:
-        _compare(backup, _check_hashes(backup))
+        _compare(backup, _check_hashes(backup), alias)
     if level.rank >= Level.READ.rank:
         return _read(backup, level, alias, jobs, progress)
     return ()
@@ -93,14 +94,14 @@ def _read(
         raise RestoreRefused(
             f"Backup {backup.id} is of {backup.engine} and database '{alias}' is "
             f"{database.vendor}. Nothing was changed. Name a database of that kind:\n"
-            "    --database ALIAS"
+            + manage("backups", "verify", backup.id, "--level", level, alias="ALIAS")
         )
     with opened(backup) as directory:
         method.read_through(directory / "database")
         if level is not Level.RESTORE:
             return ()
         with _scratch_database(alias, backup, directory, jobs, progress) as name:
-            _compare(backup, _check_rows(database, backup, name))
+            _compare(backup, _check_rows(database, backup, name), alias)
             for sentence in database.view_differences(
                 name, backup.manifest.extra.get("materialized_views", {})
             ):
@@ -194,7 +195,7 @@ def _check_migrations(alias: str, backup: Backup, name: str) -> tuple[str, ...]:
         executor = MigrationExecutor(connections[scratch])
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     missing = [f"migration {app}.{migration} differs" for app, migration in found ^ recorded]
-    _compare(backup, sorted(missing))
+    _compare(backup, sorted(missing), alias)
     return tuple(f"{migration.app_label}.{migration.name}" for migration, _ in plan)
 
 
@@ -210,7 +211,7 @@ def _temporary_alias(alias: str, name: str) -> Iterator[str]:
         del connections.settings[scratch]
 
 
-def _compare(backup: Backup, problems: list[str]) -> None:
+def _compare(backup: Backup, problems: list[str], alias: str) -> None:
     """Raise BackupCorrupt if there are problems."""
     if not problems:
         return
@@ -219,6 +220,6 @@ def _compare(backup: Backup, problems: list[str]) -> None:
         shown.append(f"and {len(problems) - SHOWN} more")
     raise BackupCorrupt(
         f"Backup {backup.id} is not what its manifest says: {'; '.join(shown)}.\n"
-        "The database was not changed. Do not rely on this backup; make another one:\n"
-        "    python manage.py backup"
+        "The database was not changed. Do not rely on this backup; take another one:\n"
+        + manage("backup", alias=alias)
     )

@@ -8,6 +8,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from deploy_ops.advice import manage
 from deploy_ops.errors import FlagConflict, UnknownFlag
 from deploy_ops.flags.declaration import declared_flags
 from deploy_ops.flags.rules import Rules
@@ -93,6 +94,6 @@ def _conflict(alias: str, name: str) -> str:
     last = FlagChange.objects.using(alias).filter(flag=name).first()
     who = f"{last.by} changed {name} at {last.at:%Y-%m-%d %H:%M:%S %Z}" if last else "It changed"
     return (
-        f"{who}, after you had looked at it. Nothing was changed now. Look again and decide anew:\n"
-        f"    python manage.py flags show {name}"
+        f"{who}, after you had looked at it. Nothing was changed now. Review the current rules, "
+        f"then repeat the change:\n{manage('flags', 'show', name, alias=alias)}"
     )

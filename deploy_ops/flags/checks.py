@@ -11,6 +11,7 @@ from django.core.checks import CheckMessage, Tags, register
 from django.core.checks import Warning as Caution
 from django.db import Error as DatabaseFailure
 
+from deploy_ops.advice import manage
 from deploy_ops.flags.declaration import declared_flags
 from deploy_ops.flags.overview import local_today
 from deploy_ops.flags.store import flags_alias, read_rules
@@ -26,7 +27,8 @@ def check_overdue_flags(**_options: Any) -> list[CheckMessage]:
     return [
         Caution(
             f"The flag {name} was to be removed by {flag.remove_by}.",
-            hint=f"{flag.owner or 'Its owner'} removes it from the code, or sets a later day.",
+            hint="Remove the flag from the code, or set a later remove_by (owner: "
+            f"{flag.owner or 'none'}).",
             id="deploy_ops.C010",
         )
         for name, flag in declared_flags().items()
@@ -47,7 +49,7 @@ def check_undeclared_flags(databases: Iterable[str] | None, **_options: Any) -> 
     return [
         Caution(
             f"The database has rules for the flag {name}, which is not declared.",
-            hint=f"python manage.py flags reset {name}",
+            hint=f"Remove them:\n{manage('flags', 'reset', name, alias=alias)}",
             id="deploy_ops.C011",
         )
         for name in sorted(set(rows) - set(declared_flags()))
@@ -64,7 +66,7 @@ def check_flags_middleware(**_options: Any) -> list[CheckMessage]:
             "FlagsMiddleware is not in MIDDLEWARE: one page may mix two states of a flag, with "
             "ATOMIC_REQUESTS a change may never be seen, and visitors without a login never "
             "belong to a percentage.",
-            hint=f'MIDDLEWARE = [..., "{FLAGS}"]',
+            hint=f"Add {FLAGS} at the end of MIDDLEWARE.",
             id="deploy_ops.C012",
         )
     ]
@@ -80,7 +82,7 @@ def check_flags_before_the_cache(**_options: Any) -> list[CheckMessage]:
         Caution(
             "FlagsMiddleware comes before UpdateCacheMiddleware, so a page that a percentage "
             "decides about is cached without Vary: Cookie, and one visitor's goes to all.",
-            hint=f'MIDDLEWARE = [..., "{CACHE}", ..., "{FLAGS}", ...]',
+            hint=f"Move {FLAGS} behind {CACHE} in MIDDLEWARE.",
             id="deploy_ops.C013",
         )
     ]

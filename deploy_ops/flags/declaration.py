@@ -53,7 +53,7 @@ def variable_of(name: str) -> str:
 
 
 def forced_flags() -> dict[str, Rules]:
-    """What the environment forces, by flag; ConfigurationError naming a variable that is unfit."""
+    """What the environment forces, by flag; ConfigurationError naming an invalid variable."""
     return {
         name: _parse(variable_of(name), value)
         for name in declared_flags()
@@ -67,7 +67,7 @@ def _parse(variable: str, value: str) -> Rules:
     found = _PERCENTAGE.fullmatch(value)
     if found is None or float(found[1]) > 100:
         raise ConfigurationError(
-            f"{variable} is {value!r}, so it is not known what it forces. Nothing was started. "
-            "Set it to true, false, 1, 0, yes, no, on, off or a percentage such as 5%, or unset it."
+            f"{variable} is {value!r}, which is not a valid value; startup aborted. Set it to "
+            "true, false, 1, 0, yes, no, on, off or a percentage such as 5%, or unset it."
         )
     return Rules.of_percentage(found[1])

@@ -6,9 +6,9 @@ BUCKETS = 10_000  # steps of 0.01 %
 
 
 def bucket_of(flag: str, identity: str) -> int:
-    """The bucket from 0 to 9999 into which a flag deals an identity.
+    """The bucket from 0 to 9999 to which a flag assigns an identity.
 
-    Never change this: everybody would be dealt anew, in the middle of every rollout. sha256 rather
+    Never change this: everybody would be reassigned, in the middle of every rollout. sha256 rather
     than crc32, with which flags of similar names chose nearly the same people.
     """
     return int.from_bytes(sha256(f"{flag}:{identity}".encode()).digest()[:8]) % BUCKETS

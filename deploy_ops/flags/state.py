@@ -37,7 +37,7 @@ class Person(Protocol):
 
     @property
     def identity(self) -> str | None:
-        """What a percentage is dealt by: the user's id, else the id in the visitor's cookie."""
+        """What a percentage is decided by: the user's id, else the id in the visitor's cookie."""
 
     @property
     def groups(self) -> frozenset[str]:
@@ -122,7 +122,7 @@ class State:
         return "groups" if rules.groups and not rules.groups.isdisjoint(person.groups) else ""
 
     def _deal(self, person: Person) -> Evaluation:
-        """The percentage; somebody without an id is left out, never drawn by lot."""
+        """The percentage; off for somebody without an id."""
         if self.threshold is None:
             return because(False, self.origin, "no_match")
         if self.threshold in (0, BUCKETS):

@@ -21,7 +21,7 @@ def check_health_middleware(**_options: Any) -> list[CheckMessage]:
         Caution(
             f"{settings.MIDDLEWARE[0]} comes before HealthMiddleware in MIDDLEWARE, so polls by IP "
             "address or plain http may get 400 or 301 instead of an answer.",
-            hint=f'MIDDLEWARE = ["{HEALTH}", ...]',
+            hint=f"Move {HEALTH} to the first position in MIDDLEWARE.",
             id="deploy_ops.C008",
         )
     ]

@@ -45,7 +45,7 @@ def _make_link(alias: str) -> Link:
 
 
 class SqliteLink:
-    """Opens the file for each question: that is quick, and sees a file that was exchanged."""
+    """Opens the file for each question: that is quick, and sees a file that was replaced."""
 
     def __init__(self, alias: str) -> None:
         self._alias = alias

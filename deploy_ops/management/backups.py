@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 
+from deploy_ops.advice import manage
 from deploy_ops.backup import catalog, retention
 from deploy_ops.backup.entry import Backup, Entry, Level, State
 from deploy_ops.backup.manifest import dump_manifest
@@ -55,7 +56,8 @@ def list_backups(command: OpsCommand, options: Options) -> Outcome:
         return 0, result
     command.tell(
         f"No verified backup of database '{options['database']}' is younger than "
-        f"{spoken_age(options['max_age'])}. Make one:\n    python manage.py backup"
+        f"{spoken_age(options['max_age'])}. Take one:\n"
+        f"{manage('backup', alias=options['database'])}"
     )
     return 1, result | {"status": "stale"}
 
@@ -215,7 +217,16 @@ def _remind(command: OpsCommand, options: Options, has_work: bool) -> None:
     if not has_work:
         command.tell("Nothing to delete.")
     elif not options["delete"]:
-        command.tell("Nothing was deleted. To do it, add:\n    --delete")
+        command.tell(f"Nothing was deleted. To delete them:\n{_deleting(options)}")
+
+
+def _deleting(options: Options) -> str:
+    """The command that deletes what this one has named."""
+    words = ["backups", "prune"]
+    if options["kept_databases"]:
+        age_seconds = options["min_age"].total_seconds()
+        words += ["--kept-databases", "--min-age", f"{age_seconds:.0f}s"]
+    return manage(*words, "--delete", alias=options["database"])
 
 
 def _is_fresh(alias: str, now: datetime, max_age: timedelta) -> bool:

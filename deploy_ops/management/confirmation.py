@@ -1,10 +1,11 @@
-"""The typed confirmation before a database is exchanged."""
+"""The typed confirmation before the live database is replaced."""
 
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any
 
+from deploy_ops.advice import manage
 from deploy_ops.backup.restore import Loss
 from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Answer
@@ -27,12 +28,10 @@ class Confirmation:
             return
         name = database_for(options["database"]).database_name
         if options["confirm"] not in {name, PurePath(name).name}:  # SQLite's name is a path
-            given = options["confirm"] or "nothing"
-            trust = " --trust-unauthenticated" if options["trust_unauthenticated"] else ""
             raise RestoreRefused(
-                f"--noinput needs --confirm with the name of the live database; given was {given}. "
-                f"Nothing was changed. To exchange {name}:\n"
-                f"    python manage.py restore {options['id']} --noinput --confirm {name}{trust}"
+                f"{_what_is_wrong(options['confirm'])}: with --noinput it confirms the live "
+                f"database by its name, {name}. Nothing was changed. To replace that database:\n"
+                f"{_confirmed(options, name)}"
             )
 
     def ask(self, loss: Loss) -> None:
@@ -41,13 +40,24 @@ class Confirmation:
             self._tell(line)
         if not self._options["interactive"]:
             return
-        self._tell(f"To exchange the databases, type: {loss.place}")
+        self._tell(f"To replace the live database, type: {loss.place}")
         answer = sys.stdin.readline()
         if answer.split() != loss.place.split():
             raise RestoreRefused(
                 f"{loss.place} was not confirmed. The live database was not changed, and what was "
                 "restored beside it was removed."
             )
+
+
+def _what_is_wrong(given: str | None) -> str:
+    return f"--confirm {given} is another name" if given else "--confirm is missing"
+
+
+def _confirmed(options: Mapping[str, Any], name: str) -> str:
+    words = ["restore", options["id"], "--noinput", "--confirm", name]
+    flags = ("in_place", "trust_unauthenticated")
+    words += [f"--{flag.replace('_', '-')}" for flag in flags if options[flag]]
+    return manage(*words, alias=options["database"])
 
 
 def describe(loss: Loss) -> list[str]:
@@ -57,11 +67,11 @@ def describe(loss: Loss) -> list[str]:
     if loss.lsn_then:
         lines.append(f"Write-ahead log: {loss.lsn_then} then, {loss.lsn_now} now.")
     lines += [
-        f"    {table}: {abs(rows)} {'more' if rows > 0 else 'fewer'} rows now than in the backup"
+        f"    {table}: {_rows(abs(rows), 'more' if rows > 0 else 'fewer')} now than in the backup"
         for table, rows in loss.rows.items()
     ]
     lines += [
-        f"    {table}: {rows} rows inserted, updated or deleted since"
+        f"    {table}: {_rows(rows)} inserted, updated or deleted since"
         for table, rows in loss.writes.rows.items()
         if loss.lsn_then  # SQLite counts no writes, only what is there
     ]
@@ -70,3 +80,8 @@ def describe(loss: Loss) -> list[str]:
     elif loss.writes.answer is Answer.UNKNOWN:
         lines.append(f"Whether more was changed is not known: {loss.writes.evidence}.")
     return [*lines, f"What would be lost can still be found in {loss.stays_in}."]
+
+
+def _rows(count: int, word: str = "") -> str:
+    """`1 row`, `2 fewer rows`."""
+    return " ".join(filter(None, [str(count), word, "row" if count == 1 else "rows"]))

@@ -14,6 +14,7 @@ from django.db import Error as DatabaseFailure
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
+from deploy_ops.advice import manage
 from deploy_ops.conf import conf
 from deploy_ops.errors import DatabaseUnavailable, RulesRefused, UsageError
 from deploy_ops.flags.accounts import find_users, group_names
@@ -97,7 +98,7 @@ def set_rules(command: OpsCommand, options: Options) -> Outcome:
     if rules == Rules():
         raise UsageError(
             "No rule was given. Nothing was changed. For example:\n"
-            f"    python manage.py flags set {options['name']} --percent 5"
+            + manage("flags", "set", options["name"], "--percent", "5", alias=flags_alias())
         )
     return _change(command, options, lambda _before: rules)
 
@@ -159,7 +160,7 @@ def _refuse_another_database(alias: str) -> None:
     if alias != (home := flags_alias()):
         raise UsageError(
             f"Flags are kept in the database '{home}', not in '{alias}'. Nothing was changed. "
-            f"Add --database {home}"
+            f"Name that one:\n    --database {home}"
         )
 
 
@@ -176,7 +177,9 @@ def _change(
         name, rules, seen=seen, by=_operator(), source=Source.CLI, reason=options["reason"]
     )
     if change is None:
-        command.tell(f"{name} is so already: {_spoken(rules.as_json() if rules else None)}.")
+        command.tell(
+            f"{name} already has these rules: {_spoken(rules.as_json() if rules else None)}."
+        )
         return 0, {"status": "nothing_to_do", "flag": name, "change": None}
     command.tell(f"{name}: {_spoken(change.old)} -> {_spoken(change.new)}")
     command.tell(f"Every process sees it within {conf.flags_poll:g} s.")

@@ -13,6 +13,7 @@ from deploy_ops.migrate.resume import Ask, Decision, always_wait
 from deploy_ops.migrate.run import Request, Result
 
 Write = Callable[[str], object]
+NO_TRANSACTION = "no: a failure can leave it partially applied"
 
 
 def show_plan(request: Request, write: Write) -> Json:
@@ -35,7 +36,7 @@ def _step_text(step: Step, sizes: Mapping[str, int] | None) -> str:
         [
             f"{step}{' (backwards)' if step.backwards else ''}",
             *[f"    {operation}" for operation in step.operations],
-            f"    transaction: {'yes' if step.is_atomic else 'no: a failure can leave a part'}",
+            f"    transaction: {'yes' if step.is_atomic else NO_TRANSACTION}",
             f"    reversal: {step.reversal}",
             f"    tables: {tables}",
         ]
@@ -66,7 +67,7 @@ def _size(name: str, sizes: Mapping[str, int] | None) -> str:
 def show_result(result: Result, write: Write, complain: Write) -> Json:
     """Print how the run ended, and return it for programs."""
     for finding in result.findings:
-        write(f"{finding.msg}\n{finding.hint}\n[{finding.id}]  docs/reference/findings.md")
+        write(f"{finding.msg}\n{finding.hint}\n[{finding.id}]")
     if result.recovery:
         complain(result.recovery.message)
     if result.status == "nothing_to_do":

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def is_allowed(request: HttpRequest) -> bool:
-    """Whether the caller may read the metrics; an unfit setting is logged and lets nobody in."""
+    """Whether the caller may read the metrics; an invalid setting is logged and lets nobody in."""
     try:
         return _comes_from_allowed_network(request) or _brings_the_token(request)
     except (ConfigurationError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Migrations applied so that a failure costs nothing: plan, back up, apply, verify, recover."""
+"""Migrations: plan, back up, apply, verify, and recover from a failure."""
 
 from typing import TYPE_CHECKING
 

@@ -13,7 +13,7 @@ from deploy_ops.errors import JournalFailed, StepFailed, TransactionEnded
 from deploy_ops.migrate.leftovers import Before, look_at_leftovers, note_before
 from deploy_ops.migrate.plan import Key, Step
 from deploy_ops.migrate.run import Applied, Failure, Remains, Run
-from deploy_ops.migrate.session import heal, is_lock_failure, lock_holders
+from deploy_ops.migrate.session import heal, lock_failure, lock_holders
 from deploy_ops.migrate.transaction import StepTransaction
 from deploy_ops.redact import error_text
 
@@ -60,7 +60,7 @@ def perform(run: Run, group: tuple[Step, ...], work: Work) -> Applied:
         if isinstance(outcome, Applied):
             _succeeded(run, group, time.monotonic() - started)
             return replace(outcome, was_interrupted=isinstance(error, KeyboardInterrupt))
-        may_repeat = outcome.remains is Remains.NOTHING and is_lock_failure(error)
+        may_repeat = outcome.remains is Remains.NOTHING and lock_failure(error) is not None
         if attempt == tries or not may_repeat:
             raise _failed(run, outcome, error) from error
         _pause(run, group, attempt, error)
@@ -164,8 +164,8 @@ def _pause(run: Run, group: tuple[Step, ...], attempt: int, error: BaseException
     holders = lock_holders(run.database, {table for step in group for table in step.tables})
     run.journal.record("migration_retried", migrations=keys(group), error=text_of(error))
     run.progress.say(
-        f"{names(group)} did not get its lock{holders}; rolled back, attempt {attempt + 1} of "
-        f"{run.request.lock_retries + 1} in {seconds:.1f} s"
+        f"{names(group)}: {lock_failure(error)}{holders}; rolled back, retry {attempt} of "
+        f"{run.request.lock_retries} in {seconds:.1f} s"
     )
     time.sleep(seconds)
 

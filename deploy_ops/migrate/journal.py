@@ -115,7 +115,7 @@ class Record:
         is_whole = len(self.steps) == len(self._lines.entries)
         return self._lines.damage or ("" if is_whole else f"{self.path} has lines without a step")
 
-    def check_readable(self) -> None:
+    def check_readable(self, alias: str) -> None:
         """Raise UnresolvedRun if what the run did cannot be told, since a line is damaged."""
         if not self.damage or self.is_resolved:
             return
@@ -123,8 +123,8 @@ class Record:
         raise UnresolvedRun(
             f"Run {self.run} did not end, and its journal is damaged: {self.damage}. So what it "
             "did last is not known. Nothing was changed now. See whether the migrations and the "
-            "schema are as they should be, mend what is not, then put the journal aside:\n"
-            "    python manage.py showmigrations\n"
+            "schema are as they should be, fix what is not, then put the journal aside:\n"
+            f"{manage('showmigrations', alias=alias)}\n"
             f"    mv {path} {path}.damaged"
         )
 

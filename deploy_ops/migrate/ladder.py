@@ -1,4 +1,4 @@
-"""The recovery ladder: from facts to the rung that loses nothing. Pure: nothing is looked up here.
+"""Which recovery step to take, by facts. Pure: nothing is looked up here.
 
 docs/explanation/recovery-ladder.md has the same as a table, and tests/deploy_ops/migrate/
 test_ladder.py every combination.
@@ -11,7 +11,7 @@ from deploy_ops.databases.base import Answer
 
 
 class OnFailure(StrEnum):
-    """How far up the ladder the operator lets safe_migrate go."""
+    """Which recovery steps the operator allows."""
 
     AUTO = "auto"
     REVERSE = "reverse"
@@ -20,7 +20,7 @@ class OnFailure(StrEnum):
 
 
 class Rung(StrEnum):
-    """Where the ladder ended."""
+    """How a failed run was recovered."""
 
     NONE = "none"
     ROLLED_BACK = "rolled_back"
@@ -36,7 +36,7 @@ class Facts:
     `failed_left_nothing`: the failed step's transaction aborted, or what it left was looked at.
     `has_applied`: this run committed steps. `obstacles`: why undoing these is not lossless, as far
     as it can be told beforehand. `others_wrote`: since the backup began; only NOBODY and what a
-    closed database answers later let it be restored. `tried`: rungs that did not hold.
+    closed database answers later let it be restored. `tried`: steps that failed.
     """
 
     has_lock: bool
@@ -54,10 +54,10 @@ RESTORES = frozenset({OnFailure.AUTO, OnFailure.RESTORE})
 
 
 def choose(facts: Facts, policy: OnFailure) -> Rung:
-    """Return the cheapest rung that loses nothing; MANUAL where none is left."""
+    """Return the least destructive step that loses nothing; MANUAL where none is left."""
     if not facts.has_lock:
         return Rung.MANUAL  # another deployment may be at work
-    # After a rung that did not hold something is left to explain, even if no step is applied.
+    # After a step that failed something is left to explain, even if no step is applied.
     if facts.failed_left_nothing and not facts.has_applied and not facts.tried:
         return Rung.ROLLED_BACK
     if _may_reverse(facts, policy):

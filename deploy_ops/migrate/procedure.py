@@ -1,4 +1,4 @@
-"""The story: plan, lock, back up, apply, verify; and when it fails, recover."""
+"""One run from plan to release: plan, lock, back up, apply, verify; after a failure, recover."""
 
 import os
 import socket
@@ -41,7 +41,7 @@ from deploy_ops.progress import Progress, Silent
 def safe_migrate(
     request: Request, *, progress: Progress = Silent(), ask: Ask = always_wait
 ) -> Result:
-    """Apply what is pending; if it fails, recover by the cheapest way that loses nothing.
+    """Apply what is pending; if it fails, recover by the least destructive step that loses nothing.
 
     Raises DeployOpsError where no migration was begun (LockHeld, PlanRefused, BackupFailed, ...),
     or with exit code 4 where a person or the next run has to find out what was; any other failure
@@ -162,8 +162,9 @@ def _in_one_transaction(request: Request, plan: Plan) -> bool:
     if request.single_transaction and not plan.fits_one_transaction:
         names = ", ".join(str(s) for s in plan.steps if not s.is_atomic or s.backwards)
         raise PlanRefused(
-            f"--single-transaction cannot hold {names}, which runs without a transaction or "
-            "backwards. Nothing was changed. Leave the flag out to apply one by one."
+            f"--single-transaction is not possible: non-atomic or reverse migrations ({names}) "
+            "cannot share a transaction with others. Nothing was changed. Leave the flag out to "
+            "apply one by one."
         )
     sizes = database_for(request.alias).table_sizes(plan.tables) or {}
     return request.single_transaction or (plan.fits_one_transaction and plan.is_cheap(sizes))

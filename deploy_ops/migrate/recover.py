@@ -1,4 +1,4 @@
-"""After a failure: look at the facts, choose a rung, act; and if it does not hold, look again."""
+"""After a failure: look at the facts, choose a recovery step, take it; if it fails, look again."""
 
 import time
 from dataclasses import dataclass, field
@@ -29,12 +29,12 @@ SHOWN_LINES = 20
 
 
 class NotHeld(Exception):
-    """A rung did not hold; the text says why."""
+    """A recovery step failed; the text says why."""
 
 
 @dataclass
 class Case:
-    """A failed run, and why the rungs so far did not hold."""
+    """A failed run, and why the recovery steps so far failed."""
 
     run: Run
     has_lock: bool
@@ -44,7 +44,7 @@ class Case:
 
 
 def recover(run: Run, *, has_lock: bool) -> Recovery:
-    """Climb the ladder; raises DatabaseLost if the database does not answer any more."""
+    """Recover; raises DatabaseLost if the database does not answer any more."""
     case = Case(run, has_lock)
     try:
         recovery = _climb(case)
@@ -75,7 +75,7 @@ def _climb(case: Case) -> Recovery:
 
 
 def look(case: Case) -> Facts:
-    """Gather what the ladder chooses by."""
+    """Gather the facts that `choose` decides by."""
     run, failure = case.run, case.run.failure
     why_not = tuple(obstacles(run))
     if not case.tried:
@@ -176,7 +176,7 @@ def _prove_nobody_wrote(run: Run, database: Database) -> None:
     if writes.answer is not Answer.NOBODY:
         raise RestoreFailed(
             f"others may have written since the backup began ({writes.evidence}), "
-            "and restoring would lose it. The live database was not exchanged."
+            "and restoring would lose it. The live database was not replaced."
         )
 
 
@@ -195,7 +195,7 @@ def manual(case: Case) -> Recovery:
     """Stop and say precisely what is there and which commands lead out."""
     run, steps = case.run, tuple(case.run.applied_steps)
     lines = [
-        "A person is needed.",
+        "Manual intervention required.",
         *case.reasons,
         *_why_not_restored(case),
         f"Committed by this run and still there: {names(steps) or 'none'}.",
@@ -219,7 +219,7 @@ def manual_unseen(case: Case, error: BaseException) -> Recovery:
     """Stop where even looking failed: nothing is claimed of the database."""
     run = case.run
     lines = [
-        "A person is needed.",
+        "Manual intervention required.",
         *case.reasons,
         f"Looking for a way back stopped: {_why(error)}",
         f"What is committed stands in the journal: {run.journal.path}",

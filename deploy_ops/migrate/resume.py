@@ -54,7 +54,7 @@ def settle(record: Record, request: Request, *, ask: Ask, progress: Progress) ->
     """
     progress.say(f"Run {record.run} did not end (last step: {record.last_step}).")
     _wait_for_backends(record, request, ask, progress)
-    record.check_readable()
+    record.check_readable(request.alias)
     outcome = _what_happened(record, request)
     _resolve(record, outcome)
     backup = record.last("backed_up")
@@ -165,7 +165,7 @@ def _wait_for_backends(record: Record, request: Request, ask: Ask, progress: Pro
     asked = False
     while backends := database.backends_named(name):
         if not asked:
-            progress.say(f"Its session is still at work: {backends[0]}")
+            progress.say(f"A server process of the killed run is still running: {backends[0]}")
             if ask(backends[0]) == Decision.CANCEL:
                 database.end_backends([backend.pid for backend in backends])
             asked = True

@@ -70,7 +70,7 @@ class Result:
 
     @property
     def exit_code(self) -> int:
-        """0 done, 3 recovered, 4 a person is needed."""
+        """0 done, 3 recovered, 4 manual intervention required."""
         return {"ok": 0, "nothing_to_do": 0, "recovered": 3, "failed": 4}[self.status]
 
     @contextmanager

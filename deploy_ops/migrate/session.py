@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from deploy_ops.databases.base import Database
 
-LOST_LOCK_RACES = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
+LOCK_FAILURES = {"55P03": "lock timeout", "40P01": "deadlock"}  # by SQLSTATE
 SQLITE_BUSY = 5
 RECONNECT_WITHIN = timedelta(seconds=10)
 RECONNECT_PAUSE_SECONDS = 0.5
@@ -46,15 +46,15 @@ def _reconnected(connection: BaseDatabaseWrapper) -> bool:
     return False
 
 
-def is_lock_failure(error: BaseException | None) -> bool:
-    """Tell whether the error is a lost race for a lock, which may be tried again."""
+def lock_failure(error: BaseException | None) -> str | None:
+    """Name the lost race for a lock, after which a retry may succeed; None for other errors."""
     while error is not None:
-        if getattr(error, "sqlstate", None) in LOST_LOCK_RACES:
-            return True
+        if found := LOCK_FAILURES.get(getattr(error, "sqlstate", None) or ""):
+            return found
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == SQLITE_BUSY:
-            return True
+            return "lock timeout"
         error = error.__cause__
-    return False
+    return None
 
 
 def lock_holders(database: Database, tables: Iterable[str]) -> str:

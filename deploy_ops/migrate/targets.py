@@ -63,9 +63,15 @@ def _targets(
 
 def _check_app(executor: MigrationExecutor, app: str) -> None:
     if app not in {config.label for config in apps.get_app_configs()}:
-        raise UsageError(f"There is no app '{app}'. Nothing was changed.")
+        raise UsageError(f"There is no app '{app}'. Nothing was changed. {_migrated(executor)}")
     if app not in executor.loader.migrated_apps:
-        raise UsageError(f"App '{app}' has no migrations. Nothing was changed.")
+        raise UsageError(
+            f"App '{app}' has no migrations. Nothing was changed. {_migrated(executor)}"
+        )
+
+
+def _migrated(executor: MigrationExecutor) -> str:
+    return f"Apps with migrations: {', '.join(sorted(executor.loader.migrated_apps))}."
 
 
 def _find(executor: MigrationExecutor, app: str, prefix: str) -> str:

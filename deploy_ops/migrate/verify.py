@@ -71,7 +71,7 @@ def _undeclared_changes(loader: MigrationLoader) -> Iterator[CheckMessage]:
     if changed:
         yield Caution(
             f"The models of {', '.join(sorted(changed))} have changes that no migration has.",
-            hint="Write it:\n    python manage.py makemigrations",
+            hint="Write the migration:\n    python manage.py makemigrations",
             id="deploy_ops.V004",
         )
 

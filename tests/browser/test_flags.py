@@ -60,11 +60,11 @@ def test_admin_rolls_the_export_out_to_five_percent_and_only_they_see_it(browser
     browser.fill("Grund", "Erst einmal wenige")
     browser.press("Speichern")
     assert browser.path == LIST
-    assert "Der Schalter csv_export wurde geändert." in browser.main
+    assert "Das Flag csv_export wurde geändert." in browser.main
     assert "5 % der Benutzer" in browser.main
 
     browser.press("Verlauf", within="csv_export")
-    for text in ("chef", "Verwaltung", "wie vorgegeben", "5 % der Benutzer", "Erst einmal wenige"):
+    for text in ("chef", "Verwaltung", "wie deklariert", "5 % der Benutzer", "Erst einmal wenige"):
         assert text in browser.main
 
     for name, is_in in (("ina", True), ("otto", False)):
@@ -98,7 +98,7 @@ def test_keyboard_alone_is_enough(browser, chef):
     assert browser.driver.switch_to.active_element.text == "Für alle einschalten"
     with browser.next_page():
         browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
-    assert "Der Schalter csv_export wurde geändert." in browser.main
+    assert "Das Flag csv_export wurde geändert." in browser.main
 
 
 def test_without_the_permission_there_is_no_button_and_no_page(browser, person):
@@ -134,7 +134,7 @@ def test_second_of_two_editors_sees_the_first_ones_change_and_decides(browser, c
     browser.fill("Anteil der Benutzer", "5")
     browser.fill("Grund", "nur wenige")
     browser.press("Speichern")
-    assert "Von Ihnen wurde nichts gespeichert." in browser.main
+    assert "Ihre Eingaben wurden nicht gespeichert." in browser.main
     assert "von nebenan" in browser.main and "20 %" in browser.main
     browser.screenshots("conflict")
     assert stored_rules("csv_export")[0].percentage == 20

@@ -191,7 +191,7 @@ def test_switch_keeps_the_rollout_for_later(as_chef):
     change(Rules(percentage=Decimal(5)))
     as_chef.post(OFF, answer())
     assert stored() == Rules(everyone=False, percentage=Decimal(5))
-    assert "für später aufgehoben: 5 % der Benutzer" in as_chef.get(LIST).text
+    assert "für später gespeichert: 5 % der Benutzer" in as_chef.get(LIST).text
     as_chef.post(ON, answer())
     assert stored() == Rules(everyone=True, percentage=Decimal(5))
     as_chef.post(RULES, answer(everyone="", percentage="5"))
@@ -218,7 +218,7 @@ def test_second_editor_gets_a_conflict_and_the_first_ones_change_stays(as_chef):
     change(Rules(percentage=Decimal(20)))
     response = as_chef.post(ON, data)
     assert response.status_code == 409
-    assert "Von Ihnen wurde nichts gespeichert." in response.text
+    assert "Ihre Eingaben wurden nicht gespeichert." in response.text
     assert "anna: von nebenan" in response.text and "20 %" in response.text
     assert stored() == Rules(percentage=Decimal(20))
     assert f'value="{stored_rules("csv_export")[1]}"' in response.text
@@ -245,7 +245,7 @@ def test_sending_twice_writes_one_change(as_chef):
     assert as_chef.post(ON, first).status_code == 409
     assert FlagChange.objects.filter(by="chef").count() == 1
     response = as_chef.post(ON, answer(), follow=True)
-    assert "war schon so; nichts wurde geändert" in response.text
+    assert "hat diesen Zustand bereits; es wurde nichts geändert" in response.text
     assert FlagChange.objects.filter(by="chef").count() == 1
 
 
@@ -292,7 +292,7 @@ def test_history_is_paged_newest_first_and_offers_no_change(as_chef):
         change(Rules(percentage=Decimal(number)))
     first, second = as_chef.get(HISTORY).text, as_chef.get(f"{HISTORY}?page=2").text
     assert "Seite 1 von 2" in first and "59 % der Benutzer" in first
-    assert "Seite 2 von 2" in second and "wie vorgegeben" in second
+    assert "Seite 2 von 2" in second and "wie deklariert" in second
     assert "<form method" not in first.partition("<main")[2]
 
 

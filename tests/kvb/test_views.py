@@ -48,7 +48,7 @@ def test_month_shows_own_trips_with_totals_in_german_notation(as_anna, anna, ber
     page = as_anna.get(NOVEMBER).text
     assert "Messe" in page and "Umzug" in page
     assert not any(other in page for other in ("Vormonat", "Folgemonat", "Fremd"))
-    assert "Summe von 2 Fahrten" in page
+    assert "Summe aus 2 Fahrten" in page
     assert "1.000,55 km" in page
     assert "300,17 €" in page
 
@@ -92,7 +92,11 @@ def test_form_starts_with_today(as_anna):
         ("datum", "0206-11-03", "Das Datum muss zwischen 01.01.2000 und 31.12.2049 liegen."),
         ("zweck", "", "Dieses Feld ist zwingend erforderlich."),
         ("beleg", receipt("virus.exe"), "Dateiendung"),
-        ("beleg", receipt(size_bytes=MOST_BYTES + 1), "ein Beleg darf höchstens 5,0\xa0MB haben."),
+        (
+            "beleg",
+            receipt(size_bytes=MOST_BYTES + 1),
+            "ein Beleg darf höchstens 5,0\xa0MB groß sein.",
+        ),
     ],
 )
 def test_invalid_trip_is_not_saved_and_the_field_says_why(as_anna, field, value, message):

@@ -1,8 +1,8 @@
 """What a way of saving a database has to do: the contract of pg_dump and sqlite.
 
-A restore never touches the live database until the exchange: `restore_beside` builds a second
+A restore never touches the live database until the swap: `restore_beside` builds a second
 database, the rows that the database counts in it and the caller's comparison prove it, and
-`Database.swap` exchanges the two.
+`Database.swap` swaps the two.
 """
 
 from abc import ABC, abstractmethod

@@ -116,7 +116,7 @@ class SqliteCopy(Method):
         """Say that there is no such thing."""
         return [
             "Databases of sqlite are not restored in place. Leave out --in-place: the "
-            f"backup of {manifest.database.name} is restored beside, then exchanged."
+            f"backup of {manifest.database.name} is restored beside, then swapped."
         ]
 
     def restore_in_place(self, directory: Path, manifest: Manifest, *, progress: Progress) -> None:
@@ -127,10 +127,13 @@ class SqliteCopy(Method):
         with frozen(target) as copy:
             found = len(find_orphans(copy))
         if found != manifest.extra["foreign_key_violations"]:
-            raise BackupCorrupt(f"{found} rows refer to rows that are not there.")
+            raise BackupCorrupt(
+                f"{found} rows violate a foreign key; at the backup it was "
+                f"{manifest.extra['foreign_key_violations']}."
+            )
 
     def _check_room(self, manifest: Manifest) -> list[str]:
-        """A restore writes the new file, the kept one, and as much again while it exchanges."""
+        """A restore writes the new file, the kept one, and as much again during the swap."""
         size = manifest.database.size_bytes + 2 * self.database.path.stat().st_size
         free = shutil.disk_usage(self.database.path.parent).free
         if free >= size:

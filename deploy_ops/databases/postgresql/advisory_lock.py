@@ -74,7 +74,8 @@ class AdvisoryGuard:
         except psycopg.Error as error:
             raise LockLost(
                 "The connection that held the deploy lock is gone, so another deployment may "
-                "have started. Stopped before the next step."
+                "have started. Stopped before the next step. Check what else is running, then run "
+                "the command again."
             ) from error
 
     def release(self) -> None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import psycopg
 from psycopg import sql
 
+from deploy_ops.advice import manage
 from deploy_ops.databases.postgresql import closing, names, swap
 from deploy_ops.databases.postgresql.closing import Mark, Purpose
 from deploy_ops.databases.postgresql.server import Connection, Server
@@ -77,7 +78,7 @@ def reopen(server: Server, only: Mark | None = None) -> str:
         raise SwapUnfinished(
             f"{live} may still be closed to others: {error_text(error)}\nNothing in it is lost. "
             "The next command gives it its name back and opens it, on any host:\n"
-            "    python manage.py restore"
+            + manage("restore", alias=server.alias)
         ) from error
 
 

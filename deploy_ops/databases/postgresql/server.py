@@ -37,6 +37,7 @@ class Server:
     (exclusive.py).
     """
 
+    alias: str
     parameters: Mapping[str, str]
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     role: str | None = None
@@ -98,7 +99,7 @@ class Server:
     def environment(
         self, dbname: str | None = None, *, settings: Mapping[str, str] | None = None
     ) -> AbstractContextManager[dict[str, str]]:
-        """Lend the variables for a program, with `settings` of the server for its sessions."""
+        """Yield the variables for a program, with `settings` of the server for its sessions."""
         parameters = {**self.parameters, "dbname": self._in_catalog(dbname)}
         if settings:
             words = [f"-c {name}={_escaped(value)}" for name, value in settings.items()]
@@ -162,14 +163,14 @@ def _configured_server(alias: str) -> Server:
             "DEPLOY_OPS_DATABASE_URL names no database, so which one to save or migrate is not "
             'certain. Nothing was changed. Add its "/name".'
         )
-    return _server(given, _role(alias))
+    return _server(alias, given)
 
 
 def application_server_of(alias: str) -> Server:
     """Return the server of an alias as the application reaches it, through a pooler if it does."""
     # A connection of its own: the present one may have been pointed at the direct server.
     given = connections.create_connection(alias).get_connection_params()
-    return _server(given, _role(alias))
+    return _server(alias, given)
 
 
 def has_direct_url(alias: str) -> bool:
@@ -261,14 +262,14 @@ def _role(alias: str) -> str | None:
     return role
 
 
-def _server(given: Mapping[str, Any], role: str | None) -> Server:
+def _server(alias: str, given: Mapping[str, Any]) -> Server:
     known = libpq.known_parameters()
     resolved = libpq.resolve(
         {name: str(value) for name, value in given.items() if name in known and value is not None}
     )
     names = libpq.secret_parameters()
     secrets = {name: Secret(resolved.pop(name)) for name in names if resolved.get(name)}
-    return Server(resolved, secrets, role)
+    return Server(alias, resolved, secrets, _role(alias))
 
 
 def _backend_pid(connection: Connection) -> int:

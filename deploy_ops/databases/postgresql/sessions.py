@@ -5,7 +5,7 @@ import time
 import psycopg
 from psycopg import sql
 
-from deploy_ops.databases.postgresql.server import Connection
+from deploy_ops.databases.postgresql.server import Connection, scalar
 from deploy_ops.errors import RestoreFailed
 
 POLL_SECONDS = 0.003
@@ -40,7 +40,7 @@ def end_sessions(
             _terminate(connection, name, pid, sessions[pid])
             asked.add(pid)
         if time.monotonic() > deadline:
-            raise RestoreFailed(_still_there(name, sessions))
+            raise RestoreFailed(_still_there(connection, name, sessions))
         time.sleep(POLL_SECONDS)
     refuse_prepared(connection, name)
 
@@ -72,13 +72,14 @@ def _terminate(connection: Connection, name: str, pid: int, session: str) -> Non
     try:
         connection.execute("SELECT pg_terminate_backend(%s)", [pid])
     except psycopg.errors.InsufficientPrivilege as error:
-        raise RestoreFailed(_still_there(name, {pid: session})) from error
+        raise RestoreFailed(_still_there(connection, name, {pid: session})) from error
 
 
-def _still_there(name: str, sessions: Sessions) -> str:
+def _still_there(connection: Connection, name: str, sessions: Sessions) -> str:
+    role = sql.Identifier(scalar(connection, "SELECT current_user")).as_string(connection)
     listed = ", ".join(f"{session} (server process {pid})" for pid, session in sessions.items())
     return (
         f"These sessions in {name} could not be ended: {listed}. A database in use cannot be "
-        f"renamed. {name} is open again and was not changed. End them, or let the restoring role:\n"
-        "    GRANT pg_signal_backend TO CURRENT_ROLE"
+        f"renamed. {name} is open again and was not changed. End them, or let this role do it. As "
+        f"a superuser, run:\n    GRANT pg_signal_backend TO {role};"
     )

@@ -36,7 +36,7 @@ def writes_since(
     """
     now = take_mark(connection)
     if mark.place != now.place:
-        why = "the mark is of another database, or of the one that a restore has put aside"
+        why = "its position was recorded for another database, or for one that a restore replaced"
         return Writes(Answer.UNKNOWN, {}, why)
     if _nobody_connected(mark, now):
         return Writes(Answer.NOBODY, {}, "nobody else was connected since")
@@ -60,7 +60,7 @@ def anybody_wrote(connection: Connection, mark: Mark) -> Writes:
     """
     now = take_mark(connection)
     if mark.place != now.place:
-        return Writes(Answer.UNKNOWN, {}, "the mark is of another database")
+        return Writes(Answer.UNKNOWN, {}, "its position was recorded for another database")
     if mark.next_xid == now.next_xid and not mark.open_transactions:
         return Writes(Answer.NOBODY, {}, "no transaction got a number since")
     if not (mark.is_alone and now.is_alone):
@@ -97,7 +97,7 @@ def _compare(mark: Mark, now: Mark, own: RowCounts) -> Writes:
         f"{table.name} is gone" for oid, table in mark.tables.items() if oid not in now.tables
     ]
     doubts += [
-        f"{now.tables[oid].name} has fewer changes than were made"
+        f"the counters of {now.tables[oid].name} are lower than expected"
         for oid, n in changes.items()
         if n < 0
     ]

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.db import connections
 
+from deploy_ops.advice import manage
 from deploy_ops.databases.base import (
     Answer,
     Counts,
@@ -88,7 +89,7 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
         except sqlite3.Error as error:
             raise DatabaseUnavailable(
                 f"Database {self.path} cannot be opened: {error}. Nothing was changed. "
-                "A new one is made by:\n    python manage.py safe_migrate"
+                f"To make a new one:\n{manage('safe_migrate', alias=self.alias)}"
             ) from error
         version = sqlite3.sqlite_version_info
         number = version[0] * 1_000_000 + version[1] * 1000 + version[2]
@@ -140,7 +141,7 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
             self._exchange(wrapper.connection, new, old, before)
         except (sqlite3.Error, Stalled, OSError) as error:
             raise RestoreFailed(
-                f"{self.path} could not be taken over: {error}. The live database was not "
+                f"{self.path} could not be replaced: {error}. The live database was not "
                 "changed. Stop what writes to it, then restore again."
             ) from error
         finally:
@@ -159,7 +160,7 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
             return f"The live database was written to since; {new} and {old} are kept beside it."
         remove(old)
         return (
-            f"The exchange had not taken place: {self.path} is the database before the restore. "
+            f"The swap had not taken place: {self.path} is the database before the restore. "
             f"What was restored is kept as {new}."
         )
 
@@ -255,5 +256,5 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
 
 def _finished(live: Path, old: Path) -> str:
     if old.exists():
-        return f"The exchange had finished; the database before it is kept as {old}."
+        return f"The swap had finished; the database before it is kept as {old}."
     return f"{live} is there, and nothing beside it any more: somebody has removed that since."

@@ -156,7 +156,9 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
         if done:
             messages.success(request, _("The flag %s was changed.") % name)
         else:
-            messages.info(request, _("The flag %s was so already; nothing was changed.") % name)
+            messages.info(
+                request, _("The flag %s has these rules already; nothing was changed.") % name
+            )
 
     def _show_question(
         self, request: HttpRequest, line: Line, question: Question, status: int = 200

@@ -15,7 +15,9 @@ class Command(OpsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
         parser.add_argument("--label", default="", help="a text to find the backup by")
-        parser.add_argument("--jobs", type=int, default=2, help="tables dumped at a time; 2")
+        parser.add_argument(
+            "--jobs", type=int, default=2, help="tables dumped at a time (default 2)"
+        )
         parser.add_argument("--media", action="store_true", help="also save MEDIA_ROOT")
 
     def operate(self, options: dict[str, Any]) -> tuple[int, Json]:

@@ -17,12 +17,36 @@ class Command(ActionsCommand):
         """Add the options of each action."""
         for name in ("show", "verify", "pin", "unpin"):
             parsers[name].add_argument(
-                "id", metavar="ID", help="of a backup, `latest`, or, to verify, `all`"
+                "id", metavar="ID", help="id of a backup, or `latest`; `verify` also takes `all`"
             )
-        parsers["list"].add_argument("--max-age", type=duration, help="exit 1 if older, as 26h")
+        parsers["list"].add_argument(
+            "--max-age",
+            type=duration,
+            help="exit with 1 if no verified backup is younger than this, such as 26h",
+        )
         verify = parsers["verify"].add_argument
-        verify("--level", type=Level, choices=list(Level), default=Level.READ)
+        verify(
+            "--level",
+            type=Level,
+            choices=list(Level),
+            default=Level.READ,
+            help="what to prove: that the files are there (manifest) and unchanged (hash), that "
+            "they can be read (read, the default), that they can be restored (restore)",
+        )
         prune = parsers["prune"].add_argument
-        prune("--delete", action="store_true", help="delete; else only say what")
-        prune("--kept-databases", action="store_true", help="and uploads that restores replaced")
-        prune("--min-age", type=duration, default=duration("7d"), help="of these; 7d")
+        prune(
+            "--delete",
+            action="store_true",
+            help="delete; without it, only list what would be deleted",
+        )
+        prune(
+            "--kept-databases",
+            action="store_true",
+            help="instead of backups: databases and uploads that restores have replaced",
+        )
+        prune(
+            "--min-age",
+            type=duration,
+            default=duration("7d"),
+            help="with --kept-databases: only those replaced longer ago than this (default 7d)",
+        )

@@ -14,22 +14,41 @@ class Command(ActionsCommand):
 
     def add_options(self, parsers: Mapping[str, CommandParser]) -> None:
         """Add the options of each action."""
-        parsers["list"].add_argument("--stale", action="store_true", help="only those to tidy up")
+        parsers["list"].add_argument(
+            "--stale",
+            action="store_true",
+            help="list only flags to tidy up: overdue or no longer declared",
+        )
         for name in ("show", "on", "off", "set", "reset"):
             parsers[name].add_argument("name", metavar="NAME", help="name of a flag")
-        parsers["history"].add_argument("name", metavar="NAME", nargs="?", help="only of this flag")
+        parsers["history"].add_argument(
+            "name", metavar="NAME", nargs="?", help="show only changes of this flag"
+        )
         for name in ("on", "off", "set", "reset"):
-            parsers[name].add_argument("--reason", default="", help="why, for the history")
-        parsers["show"].add_argument("--user", help="what it is for this person, and why")
+            parsers[name].add_argument(
+                "--reason", default="", help="why it is changed, kept in the history"
+            )
+        parsers["show"].add_argument(
+            "--user", help="also say what the flag is for this user, and why"
+        )
         _add_rules(parsers["set"])
 
 
 def _add_rules(parser: CommandParser) -> None:
     add = parser.add_argument
-    add("--percent", type=percentage, help="of all users, always the same; 0 to 100")
-    add("--user", action="append", default=[], help="this person; may be repeated")
-    add("--group", action="append", default=[], help="the members of this group; may be repeated")
-    add("--staff", action="store_true", help="who may enter the admin")
-    add("--superusers", action="store_true", help="who has all permissions")
-    add("--from", dest="starts_at", type=moment, help="off before")
-    add("--until", dest="ends_at", type=moment, help="off from then on")
+    add(
+        "--percent",
+        type=percentage,
+        help="on for this percentage of users, 0 to 100; the same people at every request",
+    )
+    add("--user", action="append", default=[], help="on for this user; may be repeated")
+    add(
+        "--group",
+        action="append",
+        default=[],
+        help="on for the members of this group; may be repeated",
+    )
+    add("--staff", action="store_true", help="on for users who may enter the admin")
+    add("--superusers", action="store_true", help="on for users who have all permissions")
+    add("--from", dest="starts_at", type=moment, help="off for everybody before this date")
+    add("--until", dest="ends_at", type=moment, help="off for everybody from this date on")

@@ -14,7 +14,12 @@ class Command(OpsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
         parser.add_argument("--url", help="ask this server instead of looking from here")
-        parser.add_argument("--timeout", type=duration, default="5s", help="for all of it; 5s")
+        parser.add_argument(
+            "--timeout",
+            type=duration,
+            default="5s",
+            help="time limit for the whole command (default 5s)",
+        )
 
     def operate(self, options: Json) -> tuple[int, Json]:
         """Print one line, whatever was found."""

@@ -1,4 +1,4 @@
-"""`manage.py restore`: put a backup back beside the live database, then exchange the two."""
+"""`manage.py restore`: restore a backup into a new database, then swap it with the live one."""
 
 from dataclasses import asdict
 from typing import Any
@@ -27,9 +27,19 @@ class Command(OpsCommand):
         """Add the options."""
         parser.add_argument("id", nargs="?", help="id of the backup, or latest")
         parser.add_argument("--into", metavar="NAME", help="restore into a new database instead")
-        parser.add_argument("--in-place", action="store_true", help="without a second database")
-        parser.add_argument("--jobs", type=int, default=2, help="tables restored at a time; 2")
-        parser.add_argument("--confirm", metavar="NAME", help="the live database, with --noinput")
+        parser.add_argument(
+            "--in-place",
+            action="store_true",
+            help="replace the contents of the live database, without a second one",
+        )
+        parser.add_argument(
+            "--jobs", type=int, default=2, help="tables restored at a time (default 2)"
+        )
+        parser.add_argument(
+            "--confirm",
+            metavar="NAME",
+            help="name of the live database, as the consent that --noinput needs",
+        )
         parser.add_argument(
             "--trust-unauthenticated",
             action="store_true",

@@ -1,4 +1,4 @@
-"""`manage.py safe_migrate`: apply migrations so that a failure costs nothing."""
+"""`manage.py safe_migrate`: back up, migrate, verify, and recover from a failure."""
 
 from dataclasses import fields
 
@@ -19,29 +19,67 @@ class Command(OpsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options of safe_migrate."""
         parser.add_argument("app", nargs="?", help="only this app")
-        parser.add_argument("migration", nargs="?", help="up or down to this one; 'zero' for none")
         parser.add_argument(
-            "--plan", action="store_true", dest="only_plan", help="show, do nothing"
+            "migration",
+            nargs="?",
+            help="migrate to this one, forwards or backwards; `zero` unapplies all of the app",
         )
         parser.add_argument(
-            "--no-backup", action="store_false", dest="with_backup", help="then nothing is restored"
-        )
-        parser.add_argument("--on-failure", type=OnFailure, choices=list(OnFailure), default="auto")
-        parser.add_argument(
-            "--accept-data-loss", action="store_true", help="restore over others' writes"
+            "--plan", action="store_true", dest="only_plan", help="show the plan and change nothing"
         )
         parser.add_argument(
-            "--resolved", metavar="RUN", help="you have looked at what this unresolved run left"
+            "--no-backup",
+            action="store_false",
+            dest="with_backup",
+            help="skip the backup; disables restore on failure",
         )
         parser.add_argument(
-            "--exclusive", action="store_true", help="planned downtime: end and refuse all sessions"
+            "--exclusive",
+            action="store_true",
+            help="planned downtime: end all other sessions, and let nobody connect during the run",
         )
-        parser.add_argument("--single-transaction", action="store_true", help="all or nothing")
-        parser.add_argument("--lock-timeout", type=duration, default="2s", help="per attempt; 2s")
         parser.add_argument(
-            "--lock-retries", type=whole_number, default=10, metavar="N", help="of a step; 10"
+            "--on-failure",
+            type=OnFailure,
+            choices=list(OnFailure),
+            default="auto",
+            help="recovery steps allowed after a failure: all (auto, the default), only reversing, "
+            "only restoring the backup, or none of these (stop)",
         )
-        parser.add_argument("--wait", type=duration, default="60s", help="for the deploy lock; 60s")
+        parser.add_argument(
+            "--accept-data-loss",
+            action="store_true",
+            help="restore the backup even if others wrote since it began; their writes are lost",
+        )
+        parser.add_argument(
+            "--resolved",
+            metavar="RUN",
+            help="go on after this unresolved run: you have looked at what it left",
+        )
+        parser.add_argument(
+            "--single-transaction",
+            action="store_true",
+            help="run all migrations in one transaction",
+        )
+        parser.add_argument(
+            "--lock-timeout",
+            type=duration,
+            default="2s",
+            help="lock_timeout per attempt (default 2s)",
+        )
+        parser.add_argument(
+            "--lock-retries",
+            type=whole_number,
+            default=10,
+            metavar="N",
+            help="retries of a migration after a lock timeout (default 10)",
+        )
+        parser.add_argument(
+            "--wait",
+            type=duration,
+            default="60s",
+            help="how long to wait for the deploy lock (default 60s)",
+        )
 
     def operate(self, options: Json) -> tuple[int, Json]:
         """Show the plan, or run it."""

@@ -217,7 +217,8 @@ class TestPrune:
     def test_is_a_dry_run_by_default(self, ready, history):
         result = ready.run("backups", "prune", check=0)
         assert result.stdout.count("would delete") == 4
-        assert "Nothing was deleted. To do it, add:\n    --delete" in result.stdout
+        advised = "To delete them:\n    python manage.py backups prune --delete\n"
+        assert f"Nothing was deleted. {advised}" in result.stdout
         assert list(listed(ready)) == history
 
     def test_deletes_when_told_to(self, ready, history):

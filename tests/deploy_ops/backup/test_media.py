@@ -41,7 +41,7 @@ def test_files_are_copied_private_and_with_their_times(uploads, target):
     (uploads / "2026" / "03" / "Beleg größer.pdf").write_bytes(b"receipt")
     os.utime(uploads / "2026" / "03" / "Beleg größer.pdf", (1_000_000, 1_000_000))
     (uploads / "empty").touch(mode=0o666)
-    assert copy_media(target, Silent()) == SavedMedia(2, 7, left_out=0)
+    assert copy_media(target, Silent(), alias="default") == SavedMedia(2, 7, left_out=0)
     assert copied(target) == {"2026/03/Beleg größer.pdf": b"receipt", "empty": b""}
     modes = {path.stat().st_mode & 0o777 for path in target.rglob("*")}
     assert modes == {0o700, 0o600}
@@ -58,7 +58,7 @@ def test_links_and_sockets_are_left_out_and_counted(uploads, target, tmp_path):
     os.mkfifo(uploads / "pipe")
     with closing(socket.socket(socket.AF_UNIX)) as server:
         server.bind(str(uploads / "s"))
-    assert copy_media(target, Silent()).left_out == 5
+    assert copy_media(target, Silent(), alias="default").left_out == 5
     assert copied(target) == {}
 
 
@@ -67,7 +67,7 @@ def test_the_root_itself_may_be_a_link_as_release_directories_have_it(uploads, t
     link = uploads.with_name("current")
     link.symlink_to(uploads)
     settings.MEDIA_ROOT = str(link)
-    assert copy_media(target, Silent()).files == 1
+    assert copy_media(target, Silent(), alias="default").files == 1
 
 
 def test_a_file_that_changes_while_it_is_copied_is_copied_again(uploads, target, monkeypatch):
@@ -81,7 +81,7 @@ def test_a_file_that_changes_while_it_is_copied_is_copied_again(uploads, target,
         tries.append(True)
 
     monkeypatch.setattr(media.shutil, "copyfileobj", slow_copy)
-    assert copy_media(target, Silent()).bytes == len(b"second, longer")
+    assert copy_media(target, Silent(), alias="default").bytes == len(b"second, longer")
     assert copied(target) == {"a": b"second, longer"} and len(tries) == 2
 
 
@@ -96,7 +96,7 @@ def test_a_file_that_never_holds_still_is_no_backup(uploads, target, monkeypatch
 
     monkeypatch.setattr(media.shutil, "copyfileobj", always_growing)
     with pytest.raises(BackupFailed, match="log changed each of the 3 times"):
-        copy_media(target, Silent())
+        copy_media(target, Silent(), alias="default")
 
 
 def test_a_file_that_is_deleted_meanwhile_is_as_if_it_had_been_before(uploads, target, monkeypatch):
@@ -109,7 +109,7 @@ def test_a_file_that_is_deleted_meanwhile_is_as_if_it_had_been_before(uploads, t
         (uploads / "b").unlink(missing_ok=True)
 
     monkeypatch.setattr(media.shutil, "copyfileobj", deleting)
-    assert copy_media(target, Silent()).files == 1
+    assert copy_media(target, Silent(), alias="default").files == 1
     assert copied(target) == {"a": b"x"}
 
 
@@ -124,7 +124,7 @@ def test_a_directory_that_cannot_be_read_is_not_skipped(uploads, target, monkeyp
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(PermissionError):
-        copy_media(target, Silent())
+        copy_media(target, Silent(), alias="default")
 
 
 @pytest.mark.parametrize("root", ["", "/no/such/directory"])

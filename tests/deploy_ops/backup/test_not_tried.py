@@ -74,7 +74,7 @@ def test_a_server_killed_in_the_middle_of_a_verification(tmp_path):
         cluster.stop()
 
     assert result.code == 1 and "Traceback" not in result.stderr
-    assert "prune --kept-databases" in result.stderr
+    assert 'DROP DATABASE "trips_verify_' in result.stderr
     assert [entry["state"] for entry in listed["backups"]] == ["complete"]
 
 

@@ -214,7 +214,7 @@ def test_without_createdb_the_way_in_place_is_offered(method, database, saved, a
     database.cluster.execute("ALTER ROLE app NOCREATEDB")
     try:
         [problem] = method.check_restore(saved)
-        assert "ALTER ROLE app CREATEDB" in problem and "--in-place" in problem
+        assert 'ALTER ROLE "app" CREATEDB;' in problem and "--in-place" in problem
         assert method.check_in_place(saved) == []
     finally:
         database.cluster.execute("ALTER ROLE app CREATEDB")
@@ -243,7 +243,7 @@ def test_a_subscription_is_named(method, database, saved):
     )
     try:
         [problem] = method.check_restore(saved)
-        assert "DROP SUBSCRIPTION feed" in problem
+        assert 'DROP SUBSCRIPTION "feed";' in problem
     finally:
         for statement in (
             "ALTER SUBSCRIPTION feed SET (slot_name = NONE)",

@@ -241,7 +241,7 @@ def test_a_storage_that_changes_what_it_stores_is_found_before_the_manifest(
 def test_a_storage_that_renames_is_an_error(directory, database):
     remote = remote_storage()
     remote.put_bytes("20260131T020000Z-0123abcd/x", b"one")
-    with pytest.raises(BackupError, match="renamed .*/x to .*/x_"):
+    with pytest.raises(BackupError, match="object named .*/x already, so .* as .*/x_"):
         remote.put_bytes("20260131T020000Z-0123abcd/x", b"two")
     assert [path.name for path in directory.rglob("*") if path.is_file()] == ["x"]
 

@@ -104,7 +104,7 @@ def damaged_journal(lines):
 def test_a_damaged_line_before_a_readable_end_is_only_named():
     record = damaged_journal(b'{"step": "started"}\n\xff\n{"step": "finished"}\n')
     assert record.is_resolved and record.damage.endswith("lines that cannot be read: 2")
-    record.check_readable()
+    record.check_readable("default")
 
 
 @pytest.mark.parametrize("end", [b"\xff\n", b'["step", "finished"]\n', b'{"step": ["finished"]}\n'])
@@ -112,7 +112,7 @@ def test_a_run_whose_end_cannot_be_read_is_unresolved_and_asks_for_a_person(end)
     record = damaged_journal(b'{"step": "started", "key": "trips"}\n' + end)
     assert [each.run for each in unresolved_runs("trips")] == [record.run]
     with pytest.raises(UnresolvedRun, match=f"(?s){record.path}.*\n    mv {record.path} "):
-        record.check_readable()
+        record.check_readable("default")
     assert prune_runs(datetime.now(UTC) + timedelta(days=91)) == 0
 
 

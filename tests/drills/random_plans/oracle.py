@@ -46,13 +46,13 @@ SENTENCES = {
     "restored_but": r"Backup (?P<backup>\S+) is live again: every table has as many rows as were"
     rf" backed up\. The failed database is kept as (?P<kept>{NAME}?)\. The schema differs from"
     r" before the run in:",
-    "person": r"A person is needed\.",
+    "person": r"Manual intervention required\.",
     "not_reversed": r"(?:Not reversed|Reversing stopped): .+",
     "reversed_but": r"Reversed, but the schema differs:",
     "others_wrote": r"Not restored: others wrote since the backup began \((?P<why>.+)\), and"
     r" restoring would lose it\.",
     "others_may_have": r"Not restored: others may have written since the backup began \(.+\), and"
-    r" restoring would lose it\. The live database was not exchanged\.",
+    r" restoring would lose it\. The live database was not replaced\.",
     "no_backup": r"Not restored: the run was started with --no-backup\.",
     "not_restored": r"Not restored: .+",
     "still_there": rf"Committed by this run and still there: (?P<steps>none|{STEPS})\.",
@@ -81,8 +81,8 @@ SENTENCES = {
     "still_working": rf"Run {RUN} was killed, but the server still works for it: .+",
     "deadlock": r"A second run beside it could deadlock with it\. Nothing was changed\. Wait for it:",
     "or_end_it": r"or end it in psql, which rolls its transaction back:",
-    "refused": r"--single-transaction cannot hold .+ Nothing was changed\. Leave the flag out to"
-    r" apply one by one\.",
+    "refused": r"--single-transaction is not possible: .+ Nothing was changed\. Leave the flag out"
+    r" to apply one by one\.",
     "lost": r"The database does not answer any more: .+",
     "find_out": r"What was committed stays, and what was open rolls back\. Once it answers, this"
     r" finds out and goes on:",
@@ -96,9 +96,9 @@ PROGRESS = {
     "verifying": r"Verifying (?:the backup: reading it to its end|backup \S+: hash)",
     "backup": r"Backup \S+ is verified",
     "dropped": r"Dropped the invalid index \w+ that the failed build left",
-    "retried": rf"{STEPS} did not get its lock.*; rolled back, attempt \d+ of \d+ in [\d.]+ s",
+    "retried": rf"{STEPS}: (?:lock timeout|deadlock).*; rolled back, retry \d+ of \d+ in [\d.]+ s",
     "did_not_end": rf"Run {RUN} did not end \(last step: \w+\)\.",
-    "at_work": r"Its session is still at work: .+",
+    "at_work": r"A server process of the killed run is still running: .+",
     "resolved": rf"Run {RUN} is resolved: (?P<outcome>it ended before the first migration was begun\."
     rf"|its backup was restored\.|backup \S+ was restored\.|somebody has looked at what it left\."
     rf"|{STEPS} is recorded\.(?: post_migrate was sent, and the release is recorded\.)?"
@@ -108,18 +108,17 @@ PROGRESS = {
     r" is missing:",
     "cut_off": rf"A restore of backup \S+ had been cut off\. (?:The live database was not changed;"
     r" what had been made beside it was removed\."
-    rf"|The exchange had finished; the database before it is {NAME}\."
-    rf"|The exchange had not begun: SQLite took it back\. {NAME} is kept beside\."
-    rf"|The exchange was complete: {NAME} is the restored database\.(?: .+ open again\.)?"
-    rf"|The exchange had not taken place: {NAME} is the database before the restore\."
+    rf"|The swap had finished; the database before it is kept as {NAME}\."
+    rf"|The swap was complete: {NAME} is the restored database\.(?: .+ open again\.)?"
+    rf"|The swap had not taken place: {NAME} is the database before the restore\."
     r"(?: .+ open again\.)?)",
-    "no_space_known": r"Free space on the server's disk cannot be told from here\.",
+    "no_space_known": r"Free disk space on the server is unknown\.",
     "done": r"Done: \d+ migrations? in [\d.]+ s\.|Nothing to do for the requested target\.",
-    "finding": r"The models of plan have changes that no migration has\.|Write it:"
-    r"|    python manage\.py makemigrations|\[deploy_ops\.V004\]  docs/reference/findings\.md"
+    "finding": r"The models of plan have changes that no migration has\.|Write the migration:"
+    r"|    python manage\.py makemigrations|\[deploy_ops\.V004\]"
     r"|Index \w+ on [\w.]+ is invalid: it slows writes, and queries cannot use it\."
     r"|Drop it and run its migration again:|    DROP INDEX CONCURRENTLY .+;"
-    r"|\[deploy_ops\.V002\]  docs/reference/findings\.md",
+    r"|\[deploy_ops\.V002\]",
     "command": r"    python manage\.py \S.*",
 }
 

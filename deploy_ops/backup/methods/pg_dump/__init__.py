@@ -35,7 +35,7 @@ class PgDump(Method):
         archive.read_through(directory)
 
     def check_restore(self, manifest: Manifest, *, into: str | None = None) -> list[str]:
-        """Look for what would make the restore beside and the exchange fail."""
+        """Look for what would make the restore beside and the swap fail."""
         return checks.check_restore(self.alias, self._server, manifest, into=into)
 
     def restore_beside(

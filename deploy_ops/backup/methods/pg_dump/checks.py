@@ -3,65 +3,20 @@
 from collections.abc import Iterator
 
 import psycopg
+from psycopg import sql
 
+from deploy_ops.advice import manage
 from deploy_ops.backup.manifest import Manifest
-from deploy_ops.backup.methods.pg_dump import drops
+from deploy_ops.backup.methods.pg_dump import drops, locks, privileges
 from deploy_ops.backup.methods.pg_dump.load import is_same_cluster, wanted_properties
 from deploy_ops.conf import conf
 from deploy_ops.databases.postgresql import names, properties, same
 from deploy_ops.databases.postgresql.disk import free_bytes
 from deploy_ops.databases.postgresql.programs import find_program
 from deploy_ops.databases.postgresql.server import Connection, Server, scalar
-from deploy_ops.databases.postgresql.user_tables import IN_USER_SCHEMA, USER_TABLE
 from deploy_ops.errors import ProgramError
 
 SPACE = 1.2  # indexes are built in temporary files before they are written
-
-UNREADABLE = f"""
-    SELECT nspname || '.' || relname FROM pg_class AS relation
-    JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
-    WHERE {USER_TABLE} AND NOT (has_schema_privilege(relnamespace, 'USAGE')
-        AND has_table_privilege(relation.oid, 'SELECT')) ORDER BY 1
-"""
-ROW_POLICIES = f"""
-    SELECT nspname || '.' || relname FROM pg_class AS relation
-    JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
-    WHERE {USER_TABLE} AND row_security_active(relation.oid) ORDER BY 1
-"""
-LARGE_OBJECTS = """
-    SELECT oid::text || ' of ' || pg_get_userbyid(lomowner) FROM pg_largeobject_metadata
-    WHERE NOT pg_has_role(lomowner, 'USAGE') AND NOT EXISTS (
-        SELECT FROM aclexplode(lomacl) WHERE privilege_type = 'SELECT'
-        AND (grantee = 0 OR pg_has_role(grantee, 'USAGE'))) ORDER BY oid
-"""
-# The lock table has room for this many for each unit of max_locks_per_transaction.
-LOCK_UNITS = """
-    SELECT current_setting('max_locks_per_transaction')::int, 1
-        + current_setting('max_connections')::int
-        + current_setting('max_prepared_transactions')::int
-        + current_setting('max_worker_processes')::int + current_setting('max_wal_senders')::int
-        + coalesce(current_setting('autovacuum_worker_slots', true),
-                   current_setting('autovacuum_max_workers'))::int
-"""
-# pg_dump holds locks on tables, views and sequences, and counting the rows on indexes.
-RELATIONS = f"""
-    SELECT count(*) FROM pg_class
-    JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
-    WHERE relkind <> 'c' AND {IN_USER_SCHEMA}
-"""
-# DROP locks every object that goes, down to types, constraints and defaults.
-DROPPED = """
-    SELECT (SELECT count(*) FROM pg_class WHERE oid >= 16384)
-        + (SELECT count(*) FROM pg_type WHERE oid >= 16384)
-        + (SELECT count(*) FROM pg_proc WHERE oid >= 16384)
-        + (SELECT count(*) FROM pg_constraint WHERE oid >= 16384)
-        + (SELECT count(*) FROM pg_attrdef) + (SELECT count(*) FROM pg_trigger)
-        + (SELECT count(*) FROM pg_rewrite WHERE oid >= 16384) + (SELECT count(*) FROM pg_policy)
-        + (SELECT count(*) FROM pg_operator WHERE oid >= 16384)
-        + (SELECT count(*) FROM pg_amop WHERE oid >= 16384)
-        + (SELECT count(*) FROM pg_amproc WHERE oid >= 16384)
-        + (SELECT count(*) FROM pg_largeobject_metadata)
-"""
 
 
 def check_backup(alias: str, server: Server, connection: Connection) -> list[str]:
@@ -69,20 +24,8 @@ def check_backup(alias: str, server: Server, connection: Connection) -> list[str
     return [
         *_programs(server, connection, "pg_dump", "pg_restore", "psql"),
         *same.differing_django(alias, server, connection),
-        *_listed(connection, UNREADABLE, "Tables that this role may not read", "GRANT SELECT"),
-        *_listed(
-            connection,
-            ROW_POLICIES,
-            "Row policies would hide rows from the backup in",
-            "ALTER ROLE ... BYPASSRLS",
-        ),
-        *_listed(
-            connection,
-            LARGE_OBJECTS,
-            "Large objects that this role may not read",
-            "GRANT SELECT ON LARGE OBJECT ..., or ALTER LARGE OBJECT ... OWNER TO",
-        ),
-        *_locks(connection, scalar(connection, RELATIONS), "A dump"),
+        *privileges.missing_to_read(connection),
+        *locks.too_few_to_dump(connection),
     ]
 
 
@@ -99,29 +42,12 @@ def _missing(connection: Connection, *programs: str) -> Iterator[str]:
             yield str(error)
 
 
-def _listed(connection: Connection, query: str, what: str, remedy: str) -> Iterator[str]:
-    found = [name for (name,) in connection.execute(query).fetchall()]
-    if found:
-        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-        yield f"{what}: {', '.join(found[:5])}{more}. Let the role do it: {remedy}."
-
-
-def _locks(connection: Connection, needed: int, who: str) -> Iterator[str]:
-    setting, units = connection.execute(LOCK_UNITS).fetchall()[0]
-    if needed > setting * units:
-        yield (
-            f"{who} locks about {needed} tables, sequences and other objects at once, and the "
-            f"server has room for {setting * units} locks. Raise it and restart the server:\n"
-            f"    ALTER SYSTEM SET max_locks_per_transaction = {-(-needed // units)}"
-        )
-
-
 def check_restore(alias: str, server: Server, manifest: Manifest, *, into: str | None) -> list[str]:
-    """Look for what would make the restore beside and the exchange fail."""
+    """Look for what would make the restore beside and the swap fail."""
     if manifest.database.engine != "postgresql":
         return [f"The backup is of {manifest.database.engine}, and the database is PostgreSQL."]
     with server.maintenance(application_name="deploy_ops/preflight") as connection:
-        problems = [*_versions(connection, manifest), *_creating(connection)]
+        problems = [*_versions(connection, manifest), *_creating(alias, connection, manifest)]
         problems += _programs(server, connection, "pg_restore", "psql")
         problems += _meant(alias, server, connection)
         problems += [*_surroundings(connection, manifest), *_disk(connection, manifest)]
@@ -129,7 +55,7 @@ def check_restore(alias: str, server: Server, manifest: Manifest, *, into: str |
             if names.exists(connection, into):
                 problems.append(f"Database {into} exists already. Choose another name for --into.")
             return problems + [*_properties(connection, server, manifest)]
-        return problems + _exchange(connection, server, manifest)
+        return problems + _swapping(alias, connection, server, manifest)
 
 
 def check_in_place(alias: str, server: Server, manifest: Manifest) -> list[str]:
@@ -139,12 +65,11 @@ def check_in_place(alias: str, server: Server, manifest: Manifest) -> list[str]:
         problems += _programs(server, connection, "pg_restore", "psql")
         problems += _meant(alias, server, connection)
         problems += _surroundings(connection, manifest)
-        problems += _same_database(connection, server, manifest)
+        problems += _same_database(alias, connection, server, manifest)
         problems += _owned(connection, server.dbname)
         problems += _subscriptions(connection, server.dbname)
     with server.connect(application_name="deploy_ops/preflight") as live:
-        held = scalar(live, DROPPED) + manifest.extra["lockable"]
-        problems += _locks(live, held, "A restore in place")
+        problems += locks.too_few_in_place(live, manifest)
         problems += [
             f"{what}, so this role may not drop it. Restore as one that may: give it in "
             "DEPLOY_OPS_DATABASE_URL."
@@ -177,14 +102,15 @@ def _versions(connection: Connection, manifest: Manifest) -> Iterator[str]:
         )
 
 
-def _creating(connection: Connection) -> Iterator[str]:
+def _creating(alias: str, connection: Connection, manifest: Manifest) -> Iterator[str]:
     query = "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
     if not scalar(connection, query):
         role = scalar(connection, "SELECT current_user")
         yield (
             f"Role {role} may not create databases, so none can be restored beside the live one. "
-            f"ALTER ROLE {role} CREATEDB; or, locking everybody out for as long as it takes, "
-            "replace the contents in one transaction: --in-place."
+            f"As a superuser, run:\n    ALTER ROLE {_quoted(connection, role)} CREATEDB;\n"
+            "or, locking everybody out for as long as it takes, replace the contents in one "
+            f"transaction:\n{manage('restore', manifest.id, '--in-place', alias=alias)}"
         )
 
 
@@ -198,13 +124,28 @@ def _surroundings(connection: Connection, manifest: Manifest) -> Iterator[str]:
     rows = connection.execute("SELECT rolname, pg_has_role(oid, 'MEMBER') FROM pg_roles").fetchall()
     roles: dict[str, bool] = dict(rows)
     if gone := [name for name in extra["roles"] if name not in roles]:
-        yield f"Roles in the backup that no longer exist: {', '.join(gone)}. CREATE ROLE them."
+        yield (
+            f"Roles in the backup that no longer exist: {', '.join(gone)}. Run:"
+            + "".join(f"\n    CREATE ROLE {_quoted(connection, name)};" for name in gone)
+        )
     foreign = [name for name in extra["owners"] if name in roles and not roles[name]]
     if foreign:
         yield (
             f"Objects in the backup belong to {', '.join(foreign)}, and this role is no member of "
-            "it, so it cannot give them back. GRANT the membership."
+            "it, so it cannot give them back. As a superuser, run:"
+            + "".join(
+                f"\n    GRANT {_quoted(connection, name)} TO {_current_role(connection)};"
+                for name in foreign
+            )
         )
+
+
+def _quoted(connection: Connection, name: str) -> str:
+    return sql.Identifier(name).as_string(connection)
+
+
+def _current_role(connection: Connection) -> str:
+    return _quoted(connection, scalar(connection, "SELECT current_user"))
 
 
 def _extension(connection: Connection, name: str, version: str, is_super: bool) -> Iterator[str]:
@@ -235,7 +176,7 @@ def _disk(connection: Connection, manifest: Manifest) -> Iterator[str]:
         )
 
 
-def _exchange(connection: Connection, server: Server, manifest: Manifest) -> list[str]:
+def _swapping(alias: str, connection: Connection, server: Server, manifest: Manifest) -> list[str]:
     live = server.dbname
     if live == conf.maintenance_database:
         return [
@@ -243,9 +184,12 @@ def _exchange(connection: Connection, server: Server, manifest: Manifest) -> lis
             "within. Name another: DEPLOY_OPS_MAINTENANCE_DATABASE."
         ]
     if not names.exists(connection, live):
-        return [f"There is no live database {live} to exchange. Restore it: --into {live}"]
+        return [
+            f"There is no live database {live} to replace. Restore it under that name:\n"
+            + manage("restore", manifest.id, "--into", live, alias=alias)
+        ]
     return [
-        *_same_database(connection, server, manifest),
+        *_same_database(alias, connection, server, manifest),
         *_owned(connection, live),
         *_held(connection, live),
         *_sessions(connection, live),
@@ -254,14 +198,17 @@ def _exchange(connection: Connection, server: Server, manifest: Manifest) -> lis
     ]
 
 
-def _same_database(connection: Connection, server: Server, manifest: Manifest) -> Iterator[str]:
+def _same_database(
+    alias: str, connection: Connection, server: Server, manifest: Manifest
+) -> Iterator[str]:
     source = manifest.database
     if source.name == server.live_name and is_same_cluster(connection, manifest):
         return
     where = "another server" if source.name == server.live_name else f"database {source.name}"
     yield (
         f"The backup is of {where} ({source.name} on {source.host}), not of this "
-        f"{server.live_name}. Restore it beside: --into NAME"
+        f"{server.live_name}. Restore it into a database of another name:\n"
+        + manage("restore", manifest.id, "--into", "NAME", alias=alias)
     )
 
 
@@ -297,7 +244,8 @@ def _sessions(connection: Connection, live: str) -> Iterator[str]:
     for (role,) in connection.execute(query, [live]).fetchall():
         yield (
             f"A session of role {role} is connected to {live}, and this role may not end it. "
-            "Close it, or GRANT pg_signal_backend (a superuser's session only a superuser ends)."
+            "Close it, or (only a superuser ends a superuser's session), as a superuser, run:\n"
+            f"    GRANT pg_signal_backend TO {_current_role(connection)};"
         )
 
 
@@ -328,5 +276,5 @@ def _subscriptions(connection: Connection, live: str) -> Iterator[str]:
     for (name,) in connection.execute(query, [live]).fetchall():
         yield (
             f"Subscription {name} feeds {live} and would go on feeding the old database. "
-            f"Drop it first: DROP SUBSCRIPTION {name}"
+            f"Drop it first, in {live}:\n    DROP SUBSCRIPTION {_quoted(connection, name)};"
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from deploy_ops.backup.manifest import Manifest
@@ -32,7 +33,7 @@ def restore_beside(  # pylint: disable=too-many-arguments  # the contract of Eng
     with server.maintenance(application_name=f"deploy_ops/restore/{os.getpid()}") as connection:
         tables.without_timeouts(connection)
         if free_bytes(connection) is None:
-            progress.say("Free space on the server's disk cannot be told from here.")
+            progress.say("Free disk space on the server is unknown.")
         wanted = wanted_properties(connection, server, manifest)
         _create(connection, name, wanted)
         sizes = manifest.extra["table_bytes"]
@@ -171,8 +172,8 @@ def _drop(connection: Connection, server: Server, name: str, error: BaseExceptio
         raise RestoreFailed(
             f"The backup could not be restored into {name}:\n{error}".rstrip()
             + f"\nThe half-made database {name} could not be dropped: {second}".rstrip()
-            + f"\n{server.dbname} was not changed. Once the server answers, this drops it:\n"
-            "    python manage.py backups prune --kept-databases --delete"
+            + f"\n{server.dbname} was not changed. Once the server answers, drop it in psql:\n"
+            f"    DROP DATABASE {sql.Identifier(name).as_string()};"
         ) from error
 
 
