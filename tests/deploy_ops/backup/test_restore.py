@@ -203,8 +203,8 @@ STEPS = {
     "created": ("load", "_create", "after", False),
     "restored": ("load", "analyse", "after", False),
     "closed": ("closing", "close", "after", False),
-    "renamed": ("swap", "_rename", "after", True),
-    "reopened": ("swap", "_reopen", "after", True),
+    "renamed": ("swap", "rename", "after", True),
+    "reopened": ("closing", "reopen", "after", True),
 }
 
 

@@ -133,8 +133,8 @@ call_command("restore", "latest", "--noinput", "--confirm", "{name}")
 """
 STEPS = {
     "closed": ("closing", "close", "after"),
-    "closed_and_empty": ("swap", "_rename", "before"),
-    "renamed_and_closed": ("swap", "_rename", "after"),
+    "closed_and_empty": ("swap", "rename", "before"),
+    "renamed_and_closed": ("swap", "rename", "after"),
 }
 
 

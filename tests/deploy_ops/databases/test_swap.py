@@ -188,9 +188,9 @@ database_for("default").swap("{beside}", "{kept}", before=lambda: None)
 """
 STEPS = {
     "closed": ("closing", "close", "after"),
-    "closed_and_empty": ("swap", "_rename", "before"),
-    "renamed_and_closed": ("swap", "_rename", "after"),
-    "reopened": ("swap", "_reopen", "after"),
+    "closed_and_empty": ("swap", "rename", "before"),
+    "renamed_and_closed": ("swap", "rename", "after"),
+    "reopened": ("closing", "reopen", "after"),
 }
 
 
