@@ -19,7 +19,7 @@ DeployOpsError                      exit code 1: refused, nothing changed
 │   ├── RestoreRefused              a check before the restore failed
 │   ├── RestoreFailed               the restore failed; the live database is untouched
 │   └── SwapUnfinished              exit code 4: killed or cut off between the two names
-│       └── RestoreUnfinished       exit code 4: exchanged, and what comes after is missing
+│       └── RestoreUnfinished       exit code 4: swapped, and what comes after is missing
 ├── MigrationError
 │   ├── PlanRefused                 the plan cannot be run as it is
 │   ├── NotExclusive                the database cannot be closed to others
@@ -130,13 +130,13 @@ class RestoreFailed(RestoreError):
 
 
 class SwapUnfinished(RestoreError):
-    """The exchange of the two databases did not finish. Both are kept."""
+    """The swap of the two databases did not finish. Both are kept."""
 
     exit_code = 4
 
 
 class RestoreUnfinished(SwapUnfinished):
-    """The restored database is live, and what comes after the exchange was not finished."""
+    """The restored database is live, and what comes after the swap was not finished."""
 
     def __init__(self, message: str | None = None, *, kept: str = "") -> None:
         super().__init__(message)

@@ -168,7 +168,7 @@ class Database(ABC):  # pylint: disable=too-many-public-methods  # kinds differ 
     def swap(self, beside: str, kept: str, *, before: Callable[[], None]) -> None:
         """Give `beside` the live name and the live database the name `kept`.
 
-        `before` is called when no client can write any more; what it raises stops the exchange
+        `before` is called when no client can write any more; what it raises stops the swap
         and the live database is open again. Raises RestoreFailed, SwapUnfinished.
         """
 

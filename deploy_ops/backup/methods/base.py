@@ -1,8 +1,8 @@
 """What a way of saving a database has to do: the contract of pg_dump and sqlite.
 
-A restore never touches the live database until the exchange: `restore_beside` builds a second
+A restore never touches the live database until the swap: `restore_beside` builds a second
 database, the rows that the database counts in it and the caller's comparison prove it, and
-`Database.swap` exchanges the two.
+`Database.swap` gives it the live name.
 """
 
 from abc import ABC, abstractmethod
@@ -29,6 +29,14 @@ class Snapshot:
     mark: Json
     versions: Mapping[str, str]
     extra: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """What must still be so once nobody can write: rows of each table, none newer than the mark."""
+
+    counts: Counts
+    mark: Json
 
 
 class Method(ABC):
@@ -67,8 +75,15 @@ class Method(ABC):
         """Look for what would make `restore_in_place` fail; a method without it says so."""
 
     @abstractmethod
-    def restore_in_place(self, directory: Path, manifest: Manifest, *, progress: Progress) -> None:
+    def restore_in_place(
+        self,
+        directory: Path,
+        manifest: Manifest,
+        *,
+        unless_changed: Unchanged | None = None,
+        progress: Progress,
+    ) -> None:
         """Replace the contents of the live database in one transaction.
 
-        Raises RestoreFailed; RestoreRefused from a method without it.
+        With `unless_changed` the live rows are compared first, once nobody can write. Raises RestoreFailed; RestoreRefused from a method without it.
         """

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from deploy_ops.backup.manifest import Manifest
-from deploy_ops.backup.methods.base import Method, Snapshot
+from deploy_ops.backup.methods.base import Method, Snapshot, Unchanged
 from deploy_ops.databases.sqlite import SqliteDatabase
 from deploy_ops.databases.sqlite.contents import (
     check_integrity,
@@ -116,10 +116,17 @@ class SqliteCopy(Method):
         """Say that there is no such thing."""
         return [
             "Databases of sqlite are not restored in place. Leave out --in-place: the "
-            f"backup of {manifest.database.name} is restored beside, then exchanged."
+            f"backup of {manifest.database.name} is restored beside, then swapped."
         ]
 
-    def restore_in_place(self, directory: Path, manifest: Manifest, *, progress: Progress) -> None:
+    def restore_in_place(
+        self,
+        directory: Path,
+        manifest: Manifest,
+        *,
+        unless_changed: Unchanged | None = None,
+        progress: Progress,
+    ) -> None:
         """Refuse: raises RestoreRefused."""
         raise RestoreRefused("\n".join(self.check_in_place(manifest)))
 
@@ -130,7 +137,7 @@ class SqliteCopy(Method):
             raise BackupCorrupt(f"{found} rows refer to rows that are not there.")
 
     def _check_room(self, manifest: Manifest) -> list[str]:
-        """A restore writes the new file, the kept one, and as much again while it exchanges."""
+        """A restore writes the new file, the kept one, and as much again while it swaps."""
         size = manifest.database.size_bytes + 2 * self.database.path.stat().st_size
         free = shutil.disk_usage(self.database.path.parent).free
         if free >= size:

@@ -187,7 +187,7 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
         return names.name_beside(self._server.live_name, suffix)
 
     def swap(self, beside: str, kept: str, *, before: Callable[[], None]) -> None:
-        """Exchange the two; `writes_since` called by `before` gives proof."""
+        """Swap the two; `writes_since` called by `before` gives proof."""
         server = self._server
         connections[self.alias].close()
         with server.connect(application_name=f"deploy_ops/witness/{os.getpid()}") as witness:

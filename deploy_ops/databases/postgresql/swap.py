@@ -1,4 +1,4 @@
-"""The exchange of two databases by their names, in a moment, with nobody connected.
+"""The swap of two databases by their names, in a moment, with nobody connected.
 
 Closing (ALLOW_CONNECTIONS false) keeps out even superusers, so that between the last session's
 end and the second name nothing can write. Both renames are one transaction: at any kill there is
@@ -85,13 +85,13 @@ def _look_again(server: Server, beside: str, kept: str, error: Exception) -> Non
             is_swapped = names.exists(connection, kept)
     except DeployOpsError as second:
         raise SwapUnfinished(
-            f"The connection was lost during the exchange of {server.dbname} and {beside}:\n"
+            f"The connection was lost during the swap of {server.dbname} and {beside}:\n"
             f"{error_text(error)}\nWhether it took place is not known. Both databases are kept, "
             f"and {server.dbname} may refuse connections. Once the server answers, any host "
             "repairs it by:\n    python manage.py restore"
         ) from second
     if not is_swapped:
-        raise RestoreFailed(f"The connection was lost during the exchange. {found}") from error
+        raise RestoreFailed(f"The connection was lost during the swap. {found}") from error
 
 
 def rename(
@@ -179,12 +179,12 @@ def repair_marked(server: Server) -> str:
 def _found(live: str, beside: str | None, kept: str | None) -> str:
     if kept and not beside:
         return (
-            f"The exchange was complete: {live} is the restored database. The database before it "
+            f"The swap was complete: {live} is the restored database. The database before it "
             f"is kept as {kept}."
         )
     if beside and not kept:
         return (
-            f"The exchange had not taken place: {live} is the database before the restore. What "
+            f"The swap had not taken place: {live} is the database before the restore. What "
             f"was restored is kept as {beside}."
         )
     if beside:

@@ -137,10 +137,10 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
         wrapper = connections[self.alias]
         wrapper.ensure_connection()
         try:
-            self._exchange(wrapper.connection, new, old, before)
+            self._swap_under_lock(wrapper.connection, new, old, before)
         except (sqlite3.Error, Stalled, OSError) as error:
             raise RestoreFailed(
-                f"{self.path} could not be taken over: {error}. The live database was not "
+                f"{self.path} could not be replaced: {error}. The live database was not "
                 "changed. Stop what writes to it, then restore again."
             ) from error
         finally:
@@ -159,7 +159,7 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
             return f"The live database was written to since; {new} and {old} are kept beside it."
         remove(old)
         return (
-            f"The exchange had not taken place: {self.path} is the database before the restore. "
+            f"The swap had not taken place: {self.path} is the database before the restore. "
             f"What was restored is kept as {new}."
         )
 
@@ -201,7 +201,7 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
         gained = {table: now.get(table, 0) - before.get(table, 0) for table in tables}
         return {table: rows for table, rows in sorted(gained.items()) if rows}
 
-    def _exchange(
+    def _swap_under_lock(
         self, live: sqlite3.Connection, new: Path, old: Path, before: Callable[[], None]
     ) -> None:
         """Keep the live database and overwrite it without a moment for writers in between."""
@@ -255,5 +255,5 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
 
 def _finished(live: Path, old: Path) -> str:
     if old.exists():
-        return f"The exchange had finished; the database before it is kept as {old}."
+        return f"The swap had finished; the database before it is kept as {old}."
     return f"{live} is there, and nothing beside it any more: somebody has removed that since."

@@ -61,7 +61,7 @@ def test_comment_is_given_back(database, live, beside, kept, text, django_alias)
 
     told = live.repair_marked()
 
-    assert "A restore by me, begun now, had been cut off. The exchange had not taken place" in told
+    assert "A restore by me, begun now, had been cut off. The swap had not taken place" in told
     assert f"{database.name} had stayed closed and is open again" in told
     assert f"kept as {beside}" in told
     assert is_open(database, database.name) and comment(database, database.name) == text

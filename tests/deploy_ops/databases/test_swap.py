@@ -1,4 +1,4 @@
-"""The exchange of two databases: nobody's write is lost, and no kill leaves a closed door."""
+"""The swap of two databases: nobody's write is lost, and no kill leaves a closed door."""
 
 import threading
 import time
@@ -205,7 +205,7 @@ def test_kill_9_at_any_step_is_repaired(live, database, beside, project, step):
     told = live.repair_swap(beside, kept)
 
     swapped = step in ("renamed_and_closed", "reopened")
-    assert told.startswith("The exchange was complete" if swapped else "The exchange had not taken")
+    assert told.startswith("The swap was complete" if swapped else "The swap had not taken")
     assert ("open again" in told) == (step != "reopened")
     assert purposes(database) == (["saved"] if swapped else ["saved", "later"])
     assert is_open(database, database.name)

@@ -117,7 +117,7 @@ def _locks(connection: Connection, needed: int, who: str) -> Iterator[str]:
 
 
 def check_restore(alias: str, server: Server, manifest: Manifest, *, into: str | None) -> list[str]:
-    """Look for what would make the restore beside and the exchange fail."""
+    """Look for what would make the restore beside and the swap fail."""
     if manifest.database.engine != "postgresql":
         return [f"The backup is of {manifest.database.engine}, and the database is PostgreSQL."]
     with server.maintenance(application_name="deploy_ops/preflight") as connection:
@@ -129,7 +129,7 @@ def check_restore(alias: str, server: Server, manifest: Manifest, *, into: str |
             if names.exists(connection, into):
                 problems.append(f"Database {into} exists already. Choose another name for --into.")
             return problems + [*_properties(connection, server, manifest)]
-        return problems + _exchange(connection, server, manifest)
+        return problems + _swap(connection, server, manifest)
 
 
 def check_in_place(alias: str, server: Server, manifest: Manifest) -> list[str]:
@@ -235,7 +235,7 @@ def _disk(connection: Connection, manifest: Manifest) -> Iterator[str]:
         )
 
 
-def _exchange(connection: Connection, server: Server, manifest: Manifest) -> list[str]:
+def _swap(connection: Connection, server: Server, manifest: Manifest) -> list[str]:
     live = server.dbname
     if live == conf.maintenance_database:
         return [
@@ -243,7 +243,7 @@ def _exchange(connection: Connection, server: Server, manifest: Manifest) -> lis
             "within. Name another: DEPLOY_OPS_MAINTENANCE_DATABASE."
         ]
     if not names.exists(connection, live):
-        return [f"There is no live database {live} to exchange. Restore it: --into {live}"]
+        return [f"There is no live database {live} to swap with. Restore it: --into {live}"]
     return [
         *_same_database(connection, server, manifest),
         *_owned(connection, live),

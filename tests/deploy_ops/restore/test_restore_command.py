@@ -82,7 +82,7 @@ def test_what_is_written_after_the_loss_was_shown_stops_the_swap(trips):
     result = trips.finish(restoring, input=f"{place}\n")
 
     assert result.code == 1, result
-    assert "More may have been written after it was shown what would be lost" in result.stderr
+    assert "Others may have written since what would be lost was counted" in result.stderr
     assert towns(trips) == ["Berlin", "Bonn", "Köln", "acknowledged"]
     assert trips.database.databases() == [trips.database.name]
 
@@ -96,7 +96,7 @@ def test_noinput_without_the_right_name_is_refused_before_any_work(trips, confir
 
 
 @POSTGRESQL_15
-def test_into_restores_beside_and_exchanges_nothing(trips):
+def test_into_restores_beside_and_swaps_nothing(trips):
     name = f"{trips.database.name}_copy"
 
     told = trips.json("restore", "latest", "--into", name, check=0)
@@ -155,7 +155,7 @@ def test_rows_that_do_not_come_back_are_noticed(trips):
 
     failed = trips.run("shell", "-c", code + call(trips))
 
-    assert failed.code == 1 and "public.good_expand_trip: 1 rows, 2 in the backup" in failed.stderr
+    assert failed.code == 1 and "public.good_expand_trip: 1 rows, 2 rows in the backup" in failed.stderr
     assert trips.database.databases() == [trips.database.name]
     assert towns(trips) == ["Berlin", "Bonn", "Köln"]
 
@@ -211,7 +211,7 @@ STEPS = {
 @POSTGRESQL_15
 @pytest.mark.parametrize("step", STEPS)
 def test_kill_9_at_any_step_is_repaired_by_the_next_command(trips, step):
-    module, function, moment, exchanged = STEPS[step]
+    module, function, moment, swapped = STEPS[step]
     code = KILL.format(
         package=PACKAGES[module], module=module, function=function, moment=moment
     ) + call(trips)
@@ -220,8 +220,8 @@ def test_kill_9_at_any_step_is_repaired_by_the_next_command(trips, step):
     repaired = trips.json("restore", check=0)
 
     assert "had been cut off" in repaired["repaired"]
-    assert towns(trips) == (["Berlin", "Bonn"] if exchanged else ["Berlin", "Bonn", "Köln"])
-    assert (trips.media_root / "new.pdf").exists() != exchanged
+    assert towns(trips) == (["Berlin", "Bonn"] if swapped else ["Berlin", "Bonn", "Köln"])
+    assert (trips.media_root / "new.pdf").exists() != swapped
     assert not list(trips.media_root.parent.glob("media_restoring*"))
     assert trips.json("restore", check=0)["status"] == "nothing_to_do"
     if step in ("created", "restored"):
