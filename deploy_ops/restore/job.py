@@ -1,6 +1,7 @@
 """One restore: what goes where; and the checks that come before anything is touched."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from deploy_ops.backup.entry import Backup, Level
 from deploy_ops.backup.manifest import Manifest
@@ -13,7 +14,7 @@ from deploy_ops.lock import DeployLock
 from deploy_ops.progress import Progress
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RestoreJob:
     """What is restored, over which database, and who listens."""
 
@@ -23,9 +24,9 @@ class RestoreJob:
     jobs: int
     progress: Progress
 
-    @property
+    @cached_property
     def database(self) -> Database:
-        """The database of the alias."""
+        """The database of the alias: one value, since during a swap it holds a connection."""
         return database_for(self.alias)
 
     @property
