@@ -1,4 +1,4 @@
-"""Comparisons: the restored database with its manifest, and the live one with what would be lost."""
+"""Comparisons: the restored database with its manifest, the live one with what is restored."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -24,7 +24,8 @@ def require_same_rows(job: RestoreJob, name: str, state: str) -> None:
         if counts.get(table) != rows
     ]
     differences += [
-        f"{sequence}: {_found(sequences, sequence, 'sequence', 'at {}')}, at {position} in the backup"
+        f"{sequence}: {_found(sequences, sequence, 'sequence', 'at {}')}, "
+        f"at {position} in the backup"
         for sequence, position in job.manifest.sequences.items()
         if sequences.get(sequence, position - 1) < position
     ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy_ops.advice import manage
-from deploy_ops.backup.catalog import opened
+from deploy_ops.backup.opening import opened
 from deploy_ops.backup.create import take_backup
 from deploy_ops.backup.entry import Backup
 from deploy_ops.backup.methods import Unchanged

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deploy_ops.backup.catalog import opened
+from deploy_ops.backup.opening import opened
 from deploy_ops.backup.entry import Backup
 from deploy_ops.databases import Database
 from deploy_ops.errors import SwapUnfinished
@@ -44,6 +44,7 @@ def prepare_restore(  # pylint: disable=too-many-arguments  # each a different c
     job = RestoreJob(backup, alias, lock, jobs, progress)
     job.verify()
     job.refuse([*job.method.check_restore(job.manifest), *check_media(job.manifest)])
+    # pylint: disable-next=contextmanager-generator-missing-cleanup  # `with` runs all of it
     with opened(backup) as plain, traced(_names(job)) as trace:
         try:
             prepared = _restored_beside(job, plain, trace)

@@ -85,5 +85,6 @@ class Method(ABC):
     ) -> None:
         """Replace the contents of the live database in one transaction.
 
-        With `unless_changed` the live rows are compared first, once nobody can write. Raises RestoreFailed; RestoreRefused from a method without it.
+        With `unless_changed` the live rows are compared first, once nobody can write. Raises
+        RestoreFailed; RestoreRefused from a method without it.
         """

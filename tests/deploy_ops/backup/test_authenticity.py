@@ -16,12 +16,12 @@ from deploy_ops.backup.catalog import (
     find_backup,
     find_entry,
     list_entries,
-    opened,
     usable,
 )
 from deploy_ops.backup.encryption import keyring
 from deploy_ops.backup.entry import Level, State
 from deploy_ops.backup.manifest import Proof, describe_files, dump_manifest, new_id
+from deploy_ops.backup.opening import opened
 from deploy_ops.backup.verification import verify_backup
 from deploy_ops.errors import (
     BackupCorrupt,

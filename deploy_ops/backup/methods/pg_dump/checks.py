@@ -2,13 +2,10 @@
 
 from collections.abc import Iterator
 
-import psycopg
-
 from deploy_ops.backup.manifest import Manifest
-from deploy_ops.backup.methods.pg_dump import drops
-from deploy_ops.backup.methods.pg_dump.load import is_same_cluster, wanted_properties
-from deploy_ops.conf import conf
-from deploy_ops.databases.postgresql import names, properties, same
+from deploy_ops.backup.methods.pg_dump import drops, live_checks
+from deploy_ops.backup.methods.pg_dump.load import is_same_cluster
+from deploy_ops.databases.postgresql import names, same
 from deploy_ops.databases.postgresql.disk import free_bytes
 from deploy_ops.databases.postgresql.programs import find_program
 from deploy_ops.databases.postgresql.server import Connection, Server, scalar
@@ -128,8 +125,8 @@ def check_restore(alias: str, server: Server, manifest: Manifest, *, into: str |
         if into is not None:
             if names.exists(connection, into):
                 problems.append(f"Database {into} exists already. Choose another name for --into.")
-            return problems + [*_properties(connection, server, manifest)]
-        return problems + _swap(connection, server, manifest)
+            return problems + [*live_checks.carried_over(connection, server, manifest)]
+        return problems + live_checks.check_swap(connection, server, manifest)
 
 
 def check_in_place(alias: str, server: Server, manifest: Manifest) -> list[str]:
@@ -139,9 +136,9 @@ def check_in_place(alias: str, server: Server, manifest: Manifest) -> list[str]:
         problems += _programs(server, connection, "pg_restore", "psql")
         problems += _meant(alias, server, connection)
         problems += _surroundings(connection, manifest)
-        problems += _same_database(connection, server, manifest)
-        problems += _owned(connection, server.dbname)
-        problems += _subscriptions(connection, server.dbname)
+        problems += live_checks.same_database(connection, server, manifest)
+        problems += live_checks.owned(connection, server.dbname)
+        problems += live_checks.subscriptions(connection, server.dbname)
     with server.connect(application_name="deploy_ops/preflight") as live:
         held = scalar(live, DROPPED) + manifest.extra["lockable"]
         problems += _locks(live, held, "A restore in place")
@@ -232,101 +229,4 @@ def _disk(connection: Connection, manifest: Manifest) -> Iterator[str]:
         yield (
             f"The restored database needs about {needed / 1e6:.0f} MB beside the live one, and "
             f"the server's disk has {free / 1e6:.0f} MB free."
-        )
-
-
-def _swap(connection: Connection, server: Server, manifest: Manifest) -> list[str]:
-    live = server.dbname
-    if live == conf.maintenance_database:
-        return [
-            f"{live} is also the maintenance database, and a database cannot be renamed from "
-            "within. Name another: DEPLOY_OPS_MAINTENANCE_DATABASE."
-        ]
-    if not names.exists(connection, live):
-        return [f"There is no live database {live} to swap with. Restore it: --into {live}"]
-    return [
-        *_same_database(connection, server, manifest),
-        *_owned(connection, live),
-        *_held(connection, live),
-        *_sessions(connection, live),
-        *_properties(connection, server, manifest),
-        *_subscriptions(connection, live),
-    ]
-
-
-def _same_database(connection: Connection, server: Server, manifest: Manifest) -> Iterator[str]:
-    source = manifest.database
-    if source.name == server.live_name and is_same_cluster(connection, manifest):
-        return
-    where = "another server" if source.name == server.live_name else f"database {source.name}"
-    yield (
-        f"The backup is of {where} ({source.name} on {source.host}), not of this "
-        f"{server.live_name}. Restore it beside: --into NAME"
-    )
-
-
-def _owned(connection: Connection, live: str) -> Iterator[str]:
-    query = "SELECT pg_has_role(datdba, 'MEMBER') FROM pg_database WHERE datname = %s"
-    if scalar(connection, query, [live]) is False:
-        yield f"This role does not own {live}, so it cannot rename or replace it."
-
-
-def _held(connection: Connection, live: str) -> Iterator[str]:
-    query = "SELECT gid FROM pg_prepared_xacts WHERE database = %s ORDER BY prepared"
-    for (gid,) in connection.execute(query, [live]).fetchall():
-        yield (
-            f"Prepared transaction {gid} in {live} blocks renaming. End it: "
-            f"COMMIT PREPARED '{gid}' or ROLLBACK PREPARED '{gid}'"
-        )
-    query = "SELECT slot_name FROM pg_replication_slots WHERE database = %s ORDER BY 1"
-    for (slot,) in connection.execute(query, [live]).fetchall():
-        yield (
-            f"Replication slot {slot} belongs to {live} and would stay with the old database. "
-            f"Drop it: SELECT pg_drop_replication_slot('{slot}')"
-        )
-
-
-def _sessions(connection: Connection, live: str) -> Iterator[str]:
-    query = """
-        SELECT DISTINCT usename FROM pg_stat_activity AS activity
-        WHERE datname = %s AND usesysid IS NOT NULL AND NOT (
-            SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
-        AND (coalesce((SELECT rolsuper FROM pg_roles WHERE oid = usesysid), false)
-             OR NOT (pg_has_role(usesysid, 'MEMBER') OR pg_has_role('pg_signal_backend', 'MEMBER')))
-    """
-    for (role,) in connection.execute(query, [live]).fetchall():
-        yield (
-            f"A session of role {role} is connected to {live}, and this role may not end it. "
-            "Close it, or GRANT pg_signal_backend (a superuser's session only a superuser ends)."
-        )
-
-
-def _properties(connection: Connection, server: Server, manifest: Manifest) -> Iterator[str]:
-    """Try on the live database itself, in a transaction that is rolled back."""
-    if not names.exists(connection, server.dbname):
-        return
-    wanted = wanted_properties(connection, server, manifest)
-    with connection.transaction(force_rollback=True):
-        for statement in properties.carry_over_statements(server.dbname, wanted):
-            try:
-                with connection.transaction():
-                    connection.execute(statement)
-            except psycopg.DatabaseError as error:
-                yield (
-                    f"A property of {server.dbname} cannot be carried over by this role: "
-                    f"{statement.as_string(connection)}: {error}".rstrip()
-                    + " Restore as one that may: give it in DEPLOY_OPS_DATABASE_URL."
-                )
-
-
-def _subscriptions(connection: Connection, live: str) -> Iterator[str]:
-    # Some columns are for superusers only, these are not.
-    query = """
-        SELECT subname FROM pg_subscription
-        WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = %s)
-    """
-    for (name,) in connection.execute(query, [live]).fetchall():
-        yield (
-            f"Subscription {name} feeds {live} and would go on feeding the old database. "
-            f"Drop it first: DROP SUBSCRIPTION {name}"
         )

@@ -52,7 +52,7 @@ def restore_in_place(
 ) -> None:
     """Replace the contents of the live database in one transaction; raises RestoreFailed.
 
-    Compares where psql is, and what is there, before the first drop, and the rows before the COMMIT.
+    Compares where psql is and what is there before the first drop, and the rows before COMMIT.
     """
     with server.connect(application_name=f"deploy_ops/in_place/{os.getpid()}") as connection:
         major = connection.info.server_version // 10000
