@@ -26,7 +26,7 @@ from deploy_ops.errors import (
 from deploy_ops.lock import deploy_lock
 from deploy_ops.management.base import Json, OpsCommand, spoken_age
 from deploy_ops.migrate.journal import open_runs, referred_backups
-from deploy_ops.restore import media_beside
+from deploy_ops.restore.media import media_beside
 
 Options = Mapping[str, Any]
 Outcome = tuple[int, Json]

@@ -21,7 +21,8 @@ from deploy_ops.migrate.ladder import RESTORES, Facts, Rung, choose
 from deploy_ops.migrate.run import Recovery, Remains, Run
 from deploy_ops.migrate.undo import obstacles, undo
 from deploy_ops.redact import redact
-from deploy_ops.restore import Restored, Since, prepare_restore, writes_since
+from deploy_ops.restore import Restored, Since, prepare_restore
+from deploy_ops.restore.since import writes_since
 
 SHOWN_LINES = 20
 

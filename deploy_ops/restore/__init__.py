@@ -9,13 +9,27 @@ What was not swapped when the block ends is discarded. `restore_into` swaps noth
 the deploy lock, `resume_interrupted` finishes or undoes what a killed restore left.
 """
 
-from deploy_ops.restore.in_place import PreparedReplacement, prepare_in_place
-from deploy_ops.restore.interrupted import has_interrupted, resume_interrupted
-from deploy_ops.restore.media import media_beside
-from deploy_ops.restore.prepare import prepare_restore, restore_into
-from deploy_ops.restore.since import writes_since
-from deploy_ops.restore.swap import PreparedRestore
-from deploy_ops.restore.values import Loss, Restored, Since
+from typing import TYPE_CHECKING
+
+from deploy_ops.exports import import_when_asked
+
+if TYPE_CHECKING:
+    from deploy_ops.restore.in_place import PreparedReplacement, prepare_in_place
+    from deploy_ops.restore.interrupted import has_interrupted, resume_interrupted
+    from deploy_ops.restore.prepare import prepare_restore, restore_into
+    from deploy_ops.restore.swap import PreparedRestore
+    from deploy_ops.restore.values import Loss, Restored, Since
+else:
+    __getattr__ = import_when_asked(
+        __name__,
+        {
+            "in_place": ["PreparedReplacement", "prepare_in_place"],
+            "interrupted": ["has_interrupted", "resume_interrupted"],
+            "prepare": ["prepare_restore", "restore_into"],
+            "swap": ["PreparedRestore"],
+            "values": ["Loss", "Restored", "Since"],
+        },
+    )
 
 __all__ = [
     "Loss",
@@ -24,10 +38,8 @@ __all__ = [
     "Restored",
     "Since",
     "has_interrupted",
-    "media_beside",
     "prepare_in_place",
     "prepare_restore",
     "restore_into",
     "resume_interrupted",
-    "writes_since",
 ]
