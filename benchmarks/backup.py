@@ -1,7 +1,7 @@
 """`backup` and `restore` beside bare pg_dump and pg_restore, and beside django-dbbackup.
 
 Scale 100 is a database of about 2 GB. Parts: `backup` (time and memory), `restore` (time until the
-databases are exchanged), `swap` (how long clients are kept out).
+databases are swapped), `swap` (how long clients are kept out).
 """
 
 import argparse
@@ -110,7 +110,7 @@ FASTER = (LEAST_FASTER, True)
 
 
 def measure_restore(made: Bench, rounds: int) -> list[Ratio]:
-    """Time from the backup to the exchanged database, and the proof of the hashes alone."""
+    """Time from the backup to the swapped database, and the proof of the hashes alone."""
     with _one_backup(made) as archive:
         name = "bare"
         script = (

@@ -6,14 +6,12 @@
 
 A directory without a valid manifest is shown and never used, and so is one that the keys of this
 host do not prove to be ours. Where STORAGES["backups"] is set, backups that are only there are
-listed too, and fetched when they are opened.
+listed too, and fetched when they are opened (opening.py).
 """
 
 import logging
 import os
 import shlex
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,12 +20,11 @@ from django.db import DEFAULT_DB_ALIAS
 
 from deploy_ops.advice import manage
 from deploy_ops.backup.authenticity import HostKeys, Trust, host_keys
-from deploy_ops.backup.encryption import keyring_for
 from deploy_ops.backup.entry import PINNED, Backup, Entry, State
 from deploy_ops.backup.manifest import NAME, BackupId, is_id, load_manifest, parse_id
 from deploy_ops.backup.storage import remote_storage
 from deploy_ops.backup.trust import accepted, require_usable
-from deploy_ops.backup.workspace import OPENED, make_parents, owner_of, remove_tree, workspace
+from deploy_ops.backup.workspace import owner_of, remove_tree
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.errors import BackupCorrupt, BackupError, BackupNotFound, UsageError
@@ -146,38 +143,6 @@ def sweep_storage() -> list[str]:
     return left
 
 
-@contextmanager
-def opened(backup: Backup) -> Iterator[Path]:
-    """Yield a directory with the plain `database/` and `media/` of a backup.
-
-    It is the backup's own where its files are here and not encrypted; else a private one that is
-    removed afterwards. Raises BackupCorrupt, BackupError, BackupUntrusted, and ConfigurationError
-    without the key.
-    """
-    require_usable(backup)
-    with ExitStack() as stack:
-        directory = backup.directory
-        if not backup.is_here:
-            directory = stack.enter_context(_private_copy())
-            _fetch(backup, directory)
-        if backup.is_encrypted:
-            plain = stack.enter_context(_private_copy())
-            decrypt_backup(backup, directory, plain)
-            directory = plain
-        yield directory
-
-
-def decrypt_backup(backup: Backup, source: Path, target: Path) -> None:
-    """Decrypt all files of a backup from one directory into another."""
-    assert backup.manifest.encryption is not None
-    keys = keyring_for(backup.manifest.encryption.key)
-    for path in backup.manifest.files:
-        make_parents(target, path)
-        with open(open_private(target / path), "wb") as file:
-            for chunk in keys.decrypt(source / path, f"{backup.id}/{path}"):
-                file.write(chunk)
-
-
 def same_database(backups: list[Backup], alias: str) -> list[Backup]:
     """Those backups that were taken of the alias's database."""
     identity = database_for(alias).identify()
@@ -284,23 +249,6 @@ def _names_in_storage(backup_id: BackupId, is_needed: bool) -> frozenset[str]:
             raise
         logger.warning("%s Its copy there is not looked at.", error)
         return frozenset()
-
-
-def _fetch(backup: Backup, target: Path) -> None:
-    remote = remote_storage()
-    if remote is None:
-        raise BackupError(
-            f'The files of backup {backup.id} are not here and STORAGES["backups"] is not set. '
-            "Nothing was changed."
-        )
-    remote.fetch(backup.id, backup.manifest.files, target)
-
-
-@contextmanager
-def _private_copy() -> Iterator[Path]:
-    vault = private_directory(conf.backup_dir)
-    with workspace(vault, f"{OPENED}{os.getpid()}-{os.urandom(4).hex()}") as room:
-        yield room.path
 
 
 def _order(entry: Entry) -> tuple[int, str]:

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ import django
 import deploy_ops
 from deploy_ops.advice import manage
 from deploy_ops.backup.authenticity import HostKeys, host_keys
-from deploy_ops.backup.catalog import complete_backups
 from deploy_ops.backup.encryption import ALGORITHM, Keyring
 from deploy_ops.backup.entry import Backup, Level
 from deploy_ops.backup.manifest import (
@@ -38,8 +36,9 @@ from deploy_ops.backup.manifest import (
 from deploy_ops.backup.media import copy_media, media_bytes
 from deploy_ops.backup.methods import Method, Snapshot, method_for
 from deploy_ops.backup.room import check_room, expected_bytes, explained
+from deploy_ops.backup.sequence import next_sequence
 from deploy_ops.backup.storage import remote_storage
-from deploy_ops.backup.workspace import PARTIAL, Workspace, guarded, workspace
+from deploy_ops.backup.workspace import PARTIAL, Workspace, workspace
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Identity
@@ -47,8 +46,6 @@ from deploy_ops.errors import BackupCorrupt, BackupError, BackupFailed
 from deploy_ops.files import (
     open_private,
     private_directory,
-    read_private,
-    set_aside,
     sync_tree,
     write_atomically,
 )
@@ -124,7 +121,7 @@ def _making(
 
 def _make(making: Making, jobs: int, media: bool) -> Fields:
     """Bring the backup under its own name, all but the manifest; return what that will say."""
-    sequence, snapshot = _next_sequence(conf.backup_dir), _dump(making, jobs)
+    sequence, snapshot = next_sequence(conf.backup_dir), _dump(making, jobs)
     fields: Fields = {"sequence": sequence, **asdict(snapshot)}
     fields["media"] = _copy_media(making) if media else None
     _verify(making)
@@ -157,33 +154,6 @@ def _check_before(method: Method, source: Identity, vault: Path, media: bool) ->
     needed = expected_bytes(source) + (media_bytes() if media else 0)
     check_room(vault, needed, method.alias)
     return needed
-
-
-def _next_sequence(vault: Path) -> int:
-    """Count backups on, across the storage too, so that order never depends on a clock."""
-    counter = vault / ".sequence"
-    known = max((backup.sequence for backup in complete_backups()), default=0)
-    with guarded(vault):
-        number = max(known, _counted(counter)) + 1
-        write_atomically(counter, str(number).encode())
-    return number
-
-
-def _counted(counter: Path) -> int:
-    """Read the last number, 0 if there is none; one that cannot be read is set aside."""
-    try:
-        content = read_private(counter)
-    except FileNotFoundError:
-        return 0
-    except OSError as error:
-        set_aside(counter, str(error.strerror))
-        return 0
-    if not re.fullmatch(rb"[0-9]{1,15}", content):
-        set_aside(
-            counter, "it does not hold a number; backups are numbered on from those there are"
-        )
-        return 0
-    return int(content)
 
 
 def _dump(making: Making, jobs: int) -> Snapshot:

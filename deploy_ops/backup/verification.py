@@ -18,7 +18,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
 from deploy_ops.advice import manage
-from deploy_ops.backup.catalog import opened
+from deploy_ops.backup.opening import opened
 from deploy_ops.backup.entry import PINNED, VERIFIED, Backup, Level
 from deploy_ops.backup.manifest import NAME, describe_files, paths_in
 from deploy_ops.backup.methods import method_for

@@ -12,7 +12,6 @@ from deploy_ops.advice import manage
 from deploy_ops.backup import catalog, retention
 from deploy_ops.backup.entry import Backup, Entry, Level, State
 from deploy_ops.backup.manifest import dump_manifest
-from deploy_ops.backup.restore_media import media_beside
 from deploy_ops.backup.verification import verify_backup
 from deploy_ops.backup.workspace import sweep
 from deploy_ops.conf import conf
@@ -28,6 +27,7 @@ from deploy_ops.errors import (
 from deploy_ops.lock import deploy_lock
 from deploy_ops.management.base import Json, OpsCommand, spoken_age
 from deploy_ops.migrate.journal import open_runs, referred_backups
+from deploy_ops.restore.media import media_beside
 
 Options = Mapping[str, Any]
 Outcome = tuple[int, Json]

@@ -1,15 +1,15 @@
 """The typed confirmation before the live database is replaced."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
 from deploy_ops.advice import manage
-from deploy_ops.backup.restore import Loss
 from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Answer
 from deploy_ops.errors import RestoreRefused, UsageError
+from deploy_ops.restore import Loss, Since
 
 
 class Confirmation:
@@ -34,19 +34,24 @@ class Confirmation:
                 f"{_confirmed(options, name)}"
             )
 
-    def ask(self, loss: Loss) -> None:
-        """Show what would be lost and ask; raises RestoreRefused unless name and host come back."""
-        for line in describe(loss):
+    def ask(self, loss: Loss, counted: Since, view_differences: Iterable[str] = ()) -> Since | None:
+        """Show what would be lost and ask; raises RestoreRefused unless name and host come back.
+
+        Returns the moment up to which the loss was agreed to; None for consent that was given
+        beforehand, to whatever is lost.
+        """
+        for line in [*view_differences, *describe_loss(loss)]:
             self._tell(line)
         if not self._options["interactive"]:
-            return
+            return None
         self._tell(f"To replace the live database, type: {loss.place}")
         answer = sys.stdin.readline()
         if answer.split() != loss.place.split():
             raise RestoreRefused(
-                f"{loss.place} was not confirmed. The live database was not changed, and what was "
-                "restored beside it was removed."
+                f"{loss.place} was not confirmed. The live database was not changed, and nothing "
+                "of this restore is left beside it."
             )
+        return counted
 
 
 def _what_is_wrong(given: str | None) -> str:
@@ -60,13 +65,22 @@ def _confirmed(options: Mapping[str, Any], name: str) -> str:
     return manage(*words, alias=options["database"])
 
 
-def describe(loss: Loss) -> list[str]:
+def describe_loss(loss: Loss) -> list[str]:
     """What the live database would lose, in words."""
     minutes = loss.age.total_seconds() / 60
     lines = [f"The backup of {loss.place} is {minutes:.0f} min old."]
     if loss.lsn_then:
         lines.append(f"Write-ahead log: {loss.lsn_then} then, {loss.lsn_now} now.")
-    lines += [
+    return [
+        *lines,
+        *describe_rows(loss),
+        f"What would be lost can still be found in {loss.stays_in}.",
+    ]
+
+
+def describe_rows(loss: Loss) -> list[str]:
+    """The same without its surroundings: rows by table, and whether there may be more."""
+    lines = [
         f"    {table}: {_rows(abs(rows), 'more' if rows > 0 else 'fewer')} now than in the backup"
         for table, rows in loss.rows.items()
     ]
@@ -79,7 +93,7 @@ def describe(loss: Loss) -> list[str]:
         lines.append("Nobody wrote since: nothing would be lost.")
     elif loss.writes.answer is Answer.UNKNOWN:
         lines.append(f"Whether more was changed is not known: {loss.writes.evidence}.")
-    return [*lines, f"What would be lost can still be found in {loss.stays_in}."]
+    return lines
 
 
 def _rows(count: int, word: str = "") -> str:

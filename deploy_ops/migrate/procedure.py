@@ -11,7 +11,6 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils import translation
 
 from deploy_ops.backup.create import take_backup
-from deploy_ops.backup.restore import has_interrupted, resume_interrupted
 from deploy_ops.databases import database_for
 from deploy_ops.errors import (
     DatabaseLost,
@@ -35,6 +34,7 @@ from deploy_ops.migrate.signals import send_pre_migrate
 from deploy_ops.migrate.targets import django_plan, load_executor, reach
 from deploy_ops.migrate.verify import timeout_findings
 from deploy_ops.progress import Progress, Silent
+from deploy_ops.restore import has_interrupted, resume_interrupted
 
 
 @translation.override(None)  # names that migrations write are not translated, as in migrate

@@ -1,20 +1,19 @@
 """After a failure: look at the facts, choose a recovery step, take it; if it fails, look again."""
 
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import InterfaceError, OperationalError
 
 from deploy_ops.advice import manage
-from deploy_ops.backup.restore import restore_backup
-from deploy_ops.databases.base import Answer, Database, Writes
+from deploy_ops.backup.entry import Backup
+from deploy_ops.databases.base import Answer, Writes
 from deploy_ops.errors import (
     DatabaseLost,
     DeployOpsError,
     JournalFailed,
     NotLossless,
-    RestoreFailed,
     RestoreUnfinished,
 )
 from deploy_ops.migrate.apply import keys, names, text_of
@@ -22,9 +21,9 @@ from deploy_ops.migrate.ladder import RESTORES, Facts, Rung, choose
 from deploy_ops.migrate.run import Recovery, Remains, Run
 from deploy_ops.migrate.undo import obstacles, undo
 from deploy_ops.redact import redact
+from deploy_ops.restore import Restored, Since, prepare_restore
+from deploy_ops.restore.since import writes_since
 
-COUNTERS_TRIES = 5
-COUNTERS_PAUSE_SECONDS = 0.2
 SHOWN_LINES = 20
 
 
@@ -80,7 +79,7 @@ def look(case: Case) -> Facts:
     why_not = tuple(obstacles(run))
     if not case.tried:
         case.reasons = [f"Not reversed: {why}" for why in why_not]
-    case.writes = _writes(run, run.database) if run.backup else None
+    case.writes = writes_since(run.database, _since_backup(run)) if run.backup else None
     return Facts(
         has_lock=case.has_lock,
         failed_left_nothing=failure is None or failure.remains is Remains.NOTHING,
@@ -132,32 +131,42 @@ def restored(case: Case) -> Recovery:
     """Put the backup back, only if nobody else wrote since or the operator accepts the loss."""
     run, backup = case.run, case.run.backup
     assert backup is not None
-    try:
-        done = restore_backup(
-            backup,
-            alias=run.alias,
-            lock=run.lock,
-            confirm=lambda loss: None,  # proven, or accepted on the command line
-            before_swap=lambda database: _prove_nobody_wrote(run, database),
-            on_step=lambda step, facts: run.journal.record(step, **facts),
-            progress=run.progress,
-        )
-    except RestoreUnfinished as error:
-        kept = error.kept
-    except BaseException as error:  # pylint: disable=broad-exception-caught
-        raise NotHeld(f"Not restored: {_why(error)}") from error
-    else:
-        kept = str(done.kept)
+    done = _put_back(run, backup)
     text = (
         f"Backup {backup.id} is live again: every table has as many rows as were backed up. The "
-        f"failed database is kept as {kept}."
+        f"failed database is kept as {done.kept}."
     )
+    views = "".join(f"\n{sentence}" for sentence in done.view_differences)
     unseen = _unseen(run)
     run.applied, run.failure = [], None
     if difference := schema_difference(run, after_restore=True):
         lines = "The schema differs from before the run in:\n" + listed(difference)
-        raise NotHeld(f"{text} {lines}")
-    return Recovery(Rung.RESTORED, f"{text} The schema is as it was.{unseen}", {"kept": kept})
+        raise NotHeld(f"{text} {lines}{views}")
+    facts = {"kept": done.kept, "view_differences": list(done.view_differences)}
+    return Recovery(Rung.RESTORED, f"{text} The schema is as it was.{unseen}{views}", facts)
+
+
+def _put_back(run: Run, backup: Backup) -> Restored:
+    """Restore and swap, journaling each step; raises NotHeld if the failed database is live."""
+    done: Restored | None = None
+    views: Sequence[str] = ()
+    run.journal.record("restore_started", backup=backup.id)
+    try:
+        with prepare_restore(
+            backup, alias=run.alias, lock=run.lock, progress=run.progress
+        ) as prepared:
+            views = prepared.view_differences
+            run.journal.record("restored_beside", beside=prepared.database)
+            run.journal.record("swap_started", beside=prepared.database, kept=prepared.kept)
+            since = None if run.request.accept_data_loss else _since_backup(run)
+            done = prepared.swap(unless_written_since=since)
+        run.journal.record("swapped", kept=done.kept)
+    except RestoreUnfinished as error:
+        return Restored(run.database.database_name, error.kept, view_differences=views)
+    except BaseException as error:  # pylint: disable=broad-exception-caught
+        if done is None:
+            raise NotHeld(f"Not restored: {_why(error)}") from error
+    return done
 
 
 def _why(error: BaseException) -> str:
@@ -168,27 +177,10 @@ def _why(error: BaseException) -> str:
     return text_of(error)
 
 
-def _prove_nobody_wrote(run: Run, database: Database) -> None:
-    """Raise unless nobody but this run wrote since the backup began, or that is accepted."""
-    if run.request.accept_data_loss:
-        return
-    writes = _writes(run, database)
-    if writes.answer is not Answer.NOBODY:
-        raise RestoreFailed(
-            f"others may have written since the backup began ({writes.evidence}), "
-            "and restoring would lose it. The live database was not replaced."
-        )
-
-
-def _writes(run: Run, database: Database) -> Writes:
-    """Ask who wrote; the counters of a session that has just ended arrive a moment later."""
+def _since_backup(run: Run) -> Since:
+    """The moment of the safety point, and what this run has written itself since."""
     assert run.backup is not None
-    for _ in range(COUNTERS_TRIES):
-        writes = database.writes_since(run.backup.manifest.mark, own_rows=run.own_rows)
-        if writes.answer is not Answer.UNKNOWN:
-            break
-        time.sleep(COUNTERS_PAUSE_SECONDS)
-    return writes
+    return Since(run.backup.manifest.mark, "the backup began", run.own_rows)
 
 
 def manual(case: Case) -> Recovery:

@@ -66,6 +66,26 @@ def test_failed_half_way_with_nobody_else_there_is_restored(deployed):
     assert failed == DOUBLED_ONCE
 
 
+@POSTGRESQL
+def test_a_view_that_a_restore_computed_otherwise_is_in_its_sentence(deployed):
+    """It had not been refreshed, so a restore cannot give back the rows that it had."""
+    project = deployed("doubled_in_batches", trips=HALF)
+    project.database.execute(
+        "CREATE MATERIALIZED VIEW number AS SELECT count(*) FROM doubled_in_batches_trip;"
+        "CREATE MATERIALIZED VIEW fresh AS SELECT count(*) FROM doubled_in_batches_trip"
+    )
+    project.database.execute("INSERT INTO doubled_in_batches_trip (purpose, km) VALUES ('late', 1)")
+    project.database.execute("REFRESH MATERIALIZED VIEW fresh")
+
+    result = project.json("safe_migrate", check=3)
+
+    recovery = result["recovery"]
+    assert recovery["rung"] == "restored"
+    [sentence] = recovery["view_differences"]
+    assert "Materialized view public.number has other rows than at the backup" in sentence
+    assert sentence in recovery["message"]
+
+
 def test_failed_half_way_with_others_connected_needs_a_person(deployed, others):
     project = deployed("doubled_in_batches", trips=HALF)
 

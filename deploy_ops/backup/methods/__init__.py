@@ -1,9 +1,9 @@
 """The ways of saving a database, imported when used."""
 
-from deploy_ops.backup.methods.base import Method, Snapshot
+from deploy_ops.backup.methods.base import Method, Snapshot, Unchanged
 from deploy_ops.databases import database_for
 
-__all__ = ["Method", "Snapshot", "method_for"]
+__all__ = ["Method", "Snapshot", "Unchanged", "method_for"]
 
 
 def method_for(alias: str) -> Method:

@@ -31,6 +31,14 @@ class Snapshot:
     extra: Json = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """What must still be so once nobody can write: rows of each table, none newer than the mark."""
+
+    counts: Counts
+    mark: Json
+
+
 class Method(ABC):
     """One way of saving the database behind one alias, and of putting it back."""
 
@@ -67,8 +75,16 @@ class Method(ABC):
         """Look for what would make `restore_in_place` fail; a method without it says so."""
 
     @abstractmethod
-    def restore_in_place(self, directory: Path, manifest: Manifest, *, progress: Progress) -> None:
+    def restore_in_place(
+        self,
+        directory: Path,
+        manifest: Manifest,
+        *,
+        unless_changed: Unchanged | None = None,
+        progress: Progress,
+    ) -> None:
         """Replace the contents of the live database in one transaction.
 
-        Raises RestoreFailed; RestoreRefused from a method without it.
+        With `unless_changed` the live rows are compared first, once nobody can write. Raises
+        RestoreFailed; RestoreRefused from a method without it.
         """

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from deploy_ops.backup.manifest import Manifest
-from deploy_ops.backup.methods.base import Method, Snapshot
+from deploy_ops.backup.methods.base import Method, Snapshot, Unchanged
 from deploy_ops.databases.sqlite import SqliteDatabase
 from deploy_ops.databases.sqlite.contents import (
     check_integrity,
@@ -119,7 +119,14 @@ class SqliteCopy(Method):
             f"backup of {manifest.database.name} is restored beside, then swapped."
         ]
 
-    def restore_in_place(self, directory: Path, manifest: Manifest, *, progress: Progress) -> None:
+    def restore_in_place(
+        self,
+        directory: Path,
+        manifest: Manifest,
+        *,
+        unless_changed: Unchanged | None = None,
+        progress: Progress,
+    ) -> None:
         """Refuse: raises RestoreRefused."""
         raise RestoreRefused("\n".join(self.check_in_place(manifest)))
 

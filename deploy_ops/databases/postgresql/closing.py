@@ -17,7 +17,7 @@ from enum import StrEnum
 
 from psycopg import sql
 
-from deploy_ops.databases.postgresql.server import Connection
+from deploy_ops.databases.postgresql.server import Connection, quoted
 from deploy_ops.files import read_object
 
 HEAD = "\n-- closed by deploy_ops: "
@@ -127,7 +127,7 @@ def left_closed(connection: Connection, live: str, purpose: Purpose) -> str:
     return "".join(
         f" {each.name} is closed, and somebody has altered it since deploy_ops closed it, so it "
         "was not opened. If nobody wants it closed:\n    ALTER DATABASE "
-        f"{sql.Identifier(each.name).as_string(connection)} ALLOW_CONNECTIONS true;"
+        f"{quoted(connection, each.name)} ALLOW_CONNECTIONS true;"
         for each in left
     )
 

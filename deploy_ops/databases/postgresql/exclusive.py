@@ -16,7 +16,7 @@ from psycopg import sql
 from deploy_ops.advice import manage
 from deploy_ops.databases.postgresql import closing, names, swap
 from deploy_ops.databases.postgresql.closing import Mark, Purpose
-from deploy_ops.databases.postgresql.server import Connection, Server
+from deploy_ops.databases.postgresql.server import Connection, Server, quoted
 from deploy_ops.databases.postgresql.sessions import end_sessions, refuse_prepared
 from deploy_ops.errors import DeployOpsError, NotExclusive, RestoreFailed, SwapUnfinished
 from deploy_ops.redact import error_text
@@ -124,8 +124,8 @@ def _give_name_back(connection: Connection, mark: Mark) -> None:
                 f"{live} is not the empty database that stood for it any more: somebody has "
                 f"altered or made it since. The data are in {aside}. Neither was changed. Look at "
                 f"{live}, rename or drop it, and then give the other its name back in psql:\n"
-                f"    ALTER DATABASE {sql.Identifier(aside).as_string(connection)} "
-                f"RENAME TO {sql.Identifier(live).as_string(connection)};"
+                f"    ALTER DATABASE {quoted(connection, aside)} "
+                f"RENAME TO {quoted(connection, live)};"
             )
         pairs = [(live, empty), *pairs]
     closing.reopen(connection, aside, Purpose.SWAP)  # of a restore that was killed in between

@@ -16,6 +16,7 @@ POSITION = """
         'database_oid', database.oid::bigint,
         'lsn', CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_insert_lsn() END,
         'next_xid', pg_snapshot_xmax(pg_current_snapshot())::text,
+        'oldest_xid', pg_snapshot_xmin(pg_current_snapshot())::text,
         'open_transactions', (SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid'
             AND mode = 'ExclusiveLock' AND granted AND pid IS DISTINCT FROM pg_backend_pid()),
         'prepared', (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()),
@@ -68,6 +69,7 @@ class Mark:  # pylint: disable=too-many-instance-attributes
     database_oid: int
     lsn: str | None
     next_xid: str
+    oldest_xid: str
     open_transactions: int
     prepared: int
     subscriptions: int

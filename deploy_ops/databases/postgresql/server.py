@@ -249,6 +249,16 @@ def scalar(connection: Connection, query: str, params: Any = None) -> Any:
     return row[0] if row else None
 
 
+def quoted(connection: Connection, name: str) -> str:
+    """A name as it has to stand in SQL that people are told to run."""
+    return sql.Identifier(name).as_string(connection)
+
+
+def quoted_role(connection: Connection) -> str:
+    """The role that a session has, quoted."""
+    return quoted(connection, scalar(connection, "SELECT current_user"))
+
+
 def _escaped(option: str) -> str:
     return option.replace("\\", "\\\\").replace(" ", "\\ ")
 

@@ -5,7 +5,7 @@ import time
 import psycopg
 from psycopg import sql
 
-from deploy_ops.databases.postgresql.server import Connection, scalar
+from deploy_ops.databases.postgresql.server import Connection, quoted_role
 from deploy_ops.errors import RestoreFailed
 
 POLL_SECONDS = 0.003
@@ -76,10 +76,9 @@ def _terminate(connection: Connection, name: str, pid: int, session: str) -> Non
 
 
 def _still_there(connection: Connection, name: str, sessions: Sessions) -> str:
-    role = sql.Identifier(scalar(connection, "SELECT current_user")).as_string(connection)
     listed = ", ".join(f"{session} (server process {pid})" for pid, session in sessions.items())
     return (
         f"These sessions in {name} could not be ended: {listed}. A database in use cannot be "
         f"renamed. {name} is open again and was not changed. End them, or let this role do it. As "
-        f"a superuser, run:\n    GRANT pg_signal_backend TO {role};"
+        f"a superuser, run:\n    GRANT pg_signal_backend TO {quoted_role(connection)};"
     )

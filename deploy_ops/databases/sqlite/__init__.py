@@ -138,7 +138,7 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
         wrapper = connections[self.alias]
         wrapper.ensure_connection()
         try:
-            self._exchange(wrapper.connection, new, old, before)
+            self._swap_under_lock(wrapper.connection, new, old, before)
         except (sqlite3.Error, Stalled, OSError) as error:
             raise RestoreFailed(
                 f"{self.path} could not be replaced: {error}. The live database was not "
@@ -202,7 +202,7 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
         gained = {table: now.get(table, 0) - before.get(table, 0) for table in tables}
         return {table: rows for table, rows in sorted(gained.items()) if rows}
 
-    def _exchange(
+    def _swap_under_lock(
         self, live: sqlite3.Connection, new: Path, old: Path, before: Callable[[], None]
     ) -> None:
         """Keep the live database and overwrite it without a moment for writers in between."""

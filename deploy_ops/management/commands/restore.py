@@ -7,11 +7,12 @@ from django.core.management.base import CommandParser
 
 from deploy_ops.backup.authenticity import Trust
 from deploy_ops.backup.catalog import find_backup
-from deploy_ops.backup.restore import restore_backup, resume_interrupted
 from deploy_ops.lock import deploy_lock
 from deploy_ops.management.base import Json, OpsCommand
 from deploy_ops.management.confirmation import Confirmation
+from deploy_ops.management.restores import describe_restored, restore_as_asked
 from deploy_ops.migrate.resume import resolve_restored
+from deploy_ops.restore import resume_interrupted
 
 ON_YOUR_WORD = (
     "No key of this host proves who made it, nor that it is unchanged. The code in it (SQL, "
@@ -50,22 +51,24 @@ class Command(OpsCommand):
         """Refuse without consent, repair what was cut off, restore."""
         alias, confirmation = options["database"], Confirmation(self.tell, options)
         confirmation.check_options()
-        chosen = {name: options[name] for name in ("jobs", "into", "in_place")}
-        chosen |= {"confirm": confirmation.ask, "progress": self.progress}
-        if not options["interactive"]:
-            chosen["before_swap"] = lambda database: None  # agreed to beforehand, whatever it is
         with deploy_lock(alias, purpose="restore") as lock:
             if repaired := resume_interrupted(alias):
                 self.tell(repaired)
             if options["id"] is None:
-                if not repaired:
-                    self.tell("No restore was cut off: there is nothing to repair.")
-                return 0, {"status": "ok" if repaired else "nothing_to_do", "repaired": repaired}
+                return self._repaired(repaired)
             is_trusted = options["trust_unauthenticated"]
             backup = find_backup(alias, options["id"], trust_unauthenticated=is_trusted)
             if backup.verdict.trust is Trust.ACCEPTED:
                 self.tell(f"Backup {backup.id} is restored on your word. {ON_YOUR_WORD}")
-            restored = restore_backup(backup, alias=alias, lock=lock, **chosen)
+            restored = restore_as_asked(backup, lock, confirmation, self.progress, options)
+            for line in describe_restored(restored, backup, alias):
+                self.tell(line)
             if options["into"] is None:
                 resolve_restored(alias, backup)
-        return 0, {"status": "ok", "backup": backup.id, **asdict(restored)}
+        facts = {name: fact for name, fact in asdict(restored).items() if name != "loss"}
+        return 0, {"status": "ok", "backup": backup.id, **facts}
+
+    def _repaired(self, repaired: str) -> tuple[int, Json]:
+        if not repaired:
+            self.tell("No restore was cut off: there is nothing to repair.")
+        return 0, {"status": "ok" if repaired else "nothing_to_do", "repaired": repaired}

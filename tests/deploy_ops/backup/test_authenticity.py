@@ -4,25 +4,24 @@ import json
 import os
 import shutil
 import subprocess
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deploy_ops.backup import restore
 from deploy_ops.backup.authenticity import Trust, host_keys
 from deploy_ops.backup.catalog import (
     complete_backups,
     find_backup,
     find_entry,
     list_entries,
-    opened,
     usable,
 )
 from deploy_ops.backup.encryption import keyring
 from deploy_ops.backup.entry import Level, State
 from deploy_ops.backup.manifest import Proof, describe_files, dump_manifest, new_id
-from deploy_ops.backup.restore import restore_backup
+from deploy_ops.backup.opening import opened
 from deploy_ops.backup.verification import verify_backup
 from deploy_ops.errors import (
     BackupCorrupt,
@@ -32,6 +31,8 @@ from deploy_ops.errors import (
     UsageError,
 )
 from deploy_ops.lock import deploy_lock
+from deploy_ops.restore import job as restore_job
+from deploy_ops.restore import prepare_in_place, prepare_restore, restore_into
 from tests.deploy_ops.backup.manifests import forged, some_manifest
 
 sqlite_only = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -110,9 +111,15 @@ def edit(backup, **changes):
     return find_entry(backup.id)
 
 
-def restored(backup, alias, **options):
+@contextmanager
+def into(backup, **options):
+    yield restore_into(backup, "elsewhere", **options)
+
+
+def restored(backup, alias, prepare=prepare_restore):
     with deploy_lock(alias, purpose="restore") as lock:
-        return restore_backup(backup, alias=alias, lock=lock, confirm=lambda loss: None, **options)
+        with prepare(backup, alias=alias, lock=lock) as prepared:
+            return prepared.swap(unless_written_since=prepared.counted)
 
 
 class TestAPlantedBackup:
@@ -157,9 +164,9 @@ class TestAPlantedBackup:
         for level in LEVELS:
             with pytest.raises(BackupUntrusted, match="is not ours"):
                 verify_backup(backup, level, alias=django_alias)
-        for options in ({}, {"into": "elsewhere"}, {"in_place": True}):
+        for door in (prepare_restore, prepare_in_place, into):
             with pytest.raises(BackupUntrusted, match="runs with all rights"):
-                restored(backup, django_alias, **options)
+                restored(backup, django_alias, door)
         with pytest.raises(BackupUntrusted), opened(backup):
             pass
         assert len(database.databases()) == 1

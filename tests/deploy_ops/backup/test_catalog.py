@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from deploy_ops.backup import catalog
-from deploy_ops.backup.catalog import find_backup, find_entry, list_entries, opened, pin, unpin
+from deploy_ops.backup.catalog import find_backup, find_entry, list_entries, pin, unpin
 from deploy_ops.backup.entry import Level, State
 from deploy_ops.backup.manifest import new_id
+from deploy_ops.backup.opening import opened
 from deploy_ops.errors import BackupCorrupt, BackupNotFound, UsageError
 from tests.deploy_ops.backup.manifests import forged, rewrite
 

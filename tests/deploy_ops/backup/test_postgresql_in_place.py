@@ -7,7 +7,7 @@ import environ
 import psycopg
 import pytest
 
-from deploy_ops.backup.methods import method_for
+from deploy_ops.backup.methods import Unchanged, method_for
 from deploy_ops.databases import database_for
 from deploy_ops.errors import RestoreFailed
 from deploy_ops.progress import Silent
@@ -169,6 +169,50 @@ def test_what_is_not_as_it_was_saved_is_rolled_back(method, database, tmp_path, 
         method.restore_in_place(tmp_path / "dump", manifest, progress=Silent())
 
     assert dumped(database) == before
+
+
+@postgresql
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT INTO trip (person_id, purpose, km) VALUES (1, 'since', 1)",
+        "UPDATE trip SET km = km + 1 WHERE id = (SELECT min(id) FROM trip)",
+        "DELETE FROM trip",
+        "TRUNCATE trip",
+        "CREATE TABLE since (id int)",
+        "DROP TABLE trip CASCADE",
+    ],
+)
+def test_what_was_written_since_the_mark_stops_it_behind_the_locks(
+    method, live, database, tmp_path, change
+):
+    """Asked in the transaction that drops, so that nothing falls between asking and dropping."""
+    furnish(database)
+    manifest = save(method, tmp_path / "dump")
+    unchanged = Unchanged(live.count_rows(database.name)[0], live.mark())
+    database.execute(change)
+    before = dumped(database)
+
+    with pytest.raises(RestoreFailed, match="others may have written since"):
+        method.restore_in_place(
+            tmp_path / "dump", manifest, unless_changed=unchanged, progress=Silent()
+        )
+
+    assert dumped(database) == before
+
+
+@postgresql
+def test_what_was_written_before_the_mark_does_not_stop_it(method, live, database, tmp_path):
+    furnish(database)
+    manifest = save(method, tmp_path / "dump")
+    database.execute("UPDATE trip SET purpose = 'changed'; CREATE TABLE since (id int)")
+    unchanged = Unchanged(live.count_rows(database.name)[0], live.mark())
+
+    method.restore_in_place(
+        tmp_path / "dump", manifest, unless_changed=unchanged, progress=Silent()
+    )
+
+    assert live.count_rows(database.name)[0] == manifest.counts
 
 
 @postgresql_15

@@ -295,7 +295,7 @@ def test_the_proof_that_nobody_wrote_can_be_taken_under_the_lock(
     assert answers == [Answer.NOBODY]
 
 
-def test_what_before_raises_stops_the_exchange(method, live, trips, dumped, journal_mode):
+def test_what_before_raises_stops_the_swap(method, live, trips, dumped, journal_mode):
     trips.execute("DELETE FROM trip WHERE id = 1")
 
     def refuse():
@@ -308,7 +308,7 @@ def test_what_before_raises_stops_the_exchange(method, live, trips, dumped, jour
     trips.execute("INSERT INTO trip (purpose) VALUES ('still writable')")
 
 
-def test_nobody_writes_between_the_copy_and_the_exchange(method, trips, dumped, journal_mode):
+def test_nobody_writes_between_the_copy_and_the_swap(method, trips, dumped, journal_mode):
     refused = []
 
     def try_to_write():
@@ -321,7 +321,7 @@ def test_nobody_writes_between_the_copy_and_the_exchange(method, trips, dumped, 
     assert refused == [True]
 
 
-def test_a_writer_that_does_not_let_go_stops_the_exchange(
+def test_a_writer_that_does_not_let_go_stops_the_swap(
     method, trips, dumped, journal_mode, monkeypatch
 ):
     monkeypatch.setattr(copying, "LOCK_SECONDS", 0.3)

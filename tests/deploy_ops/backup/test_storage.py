@@ -19,13 +19,13 @@ from deploy_ops.backup.catalog import (
     find_backup,
     find_entry,
     list_entries,
-    opened,
     pin,
     sweep_storage,
     unpin,
 )
 from deploy_ops.backup.entry import Level
 from deploy_ops.backup.manifest import new_id
+from deploy_ops.backup.opening import opened
 from deploy_ops.backup.storage import remote_storage
 from deploy_ops.backup.verification import verify_backup
 from deploy_ops.errors import BackupCorrupt, BackupError, BackupFailed

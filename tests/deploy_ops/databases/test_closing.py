@@ -46,7 +46,7 @@ def is_open(database, name):
 def close(alias, database, beside, kept):
     with server_of(alias).maintenance(application_name="test") as connection:
         closing.close(
-            connection, database.name, Mark(database.name, beside, kept, "0", "me", "now")
+            connection, database.name, Mark("swap", database.name, beside, kept, "0", "me", "now")
         )
 
 

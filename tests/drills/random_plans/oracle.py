@@ -51,8 +51,9 @@ SENTENCES = {
     "reversed_but": r"Reversed, but the schema differs:",
     "others_wrote": r"Not restored: others wrote since the backup began \((?P<why>.+)\), and"
     r" restoring would lose it\.",
-    "others_may_have": r"Not restored: others may have written since the backup began \(.+\), and"
-    r" restoring would lose it\. The live database was not replaced\.",
+    "others_may_have": r"Not restored: Others may have written since the backup began \(.+\), and"
+    r" restoring would lose it\.(?: Rows inserted, updated or deleted: .+\.)? The live database was"
+    r" not swapped, and is open again\. Stop what writes to it, then restore again\.",
     "no_backup": r"Not restored: the run was started with --no-backup\.",
     "not_restored": r"Not restored: .+",
     "still_there": rf"Committed by this run and still there: (?P<steps>none|{STEPS})\.",
@@ -103,9 +104,7 @@ PROGRESS = {
     rf"|its backup was restored\.|backup \S+ was restored\.|somebody has looked at what it left\."
     rf"|{STEPS} is recorded\.(?: post_migrate was sent, and the release is recorded\.)?"
     rf"|{STEPS} has left nothing behind: {EVIDENCE}\.)(?: Its backup is \S+\.)?",
-    "exchanging": rf"Exchanging the databases; the old one will be {NAME}",
-    "exchanged": rf".+ is now backup \S+\. The database before it is kept as {NAME}\. When nothing"
-    r" is missing:",
+    "swapping": rf"Swapping the databases; the current one will be renamed to {NAME}",
     "cut_off": rf"A restore of backup \S+ had been cut off\. (?:The live database was not changed;"
     r" what had been made beside it was removed\."
     rf"|The swap had finished; the database before it is kept as {NAME}\."

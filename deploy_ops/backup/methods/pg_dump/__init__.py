@@ -6,7 +6,7 @@ from pathlib import Path
 from django.db import connections
 
 from deploy_ops.backup.manifest import Manifest
-from deploy_ops.backup.methods.base import Method, Snapshot
+from deploy_ops.backup.methods.base import Method, Snapshot, Unchanged
 from deploy_ops.backup.methods.pg_dump import archive, checks, dump, in_place, load
 from deploy_ops.databases.base import Json
 from deploy_ops.databases.postgresql.server import Server, server_of
@@ -50,7 +50,16 @@ class PgDump(Method):
         """Look for what would make the restore in place fail."""
         return checks.check_in_place(self.alias, self._server, manifest)
 
-    def restore_in_place(self, directory: Path, manifest: Manifest, *, progress: Progress) -> None:
+    def restore_in_place(
+        self,
+        directory: Path,
+        manifest: Manifest,
+        *,
+        unless_changed: Unchanged | None = None,
+        progress: Progress,
+    ) -> None:
         """Replace the contents of the live database in one transaction; raises RestoreFailed."""
         connections[self.alias].close()
-        in_place.restore_in_place(self._server, directory, manifest, progress=progress)
+        in_place.restore_in_place(
+            self._server, directory, manifest, unless_changed=unless_changed, progress=progress
+        )

@@ -9,9 +9,11 @@ import json
 from psycopg import sql
 
 from deploy_ops.backup.manifest import Manifest
+from deploy_ops.backup.methods.base import Unchanged
 from deploy_ops.databases.postgresql.same import IDENTITY, WhichDatabase
 from deploy_ops.databases.postgresql.tables import TABLES
 
+FIRST_XID = 3  # those below are special, and age() says nothing of them
 _PLACE = """
 DO $deploy_ops$ BEGIN
     IF ({identity}) <> {expected} THEN
@@ -42,6 +44,37 @@ BEGIN
     END IF;
 END $deploy_ops$;
 """
+# The drops lock the same tables. A row's xmin says which transaction wrote it, frozen or not, and
+# age() compares it with the first one that counts: an UPDATE changes no number of rows.
+_CHANGE = """
+DO $deploy_ops$
+DECLARE
+    expected jsonb := {counts};
+    found jsonb := '{{}}';
+    changed text[] := '{{}}';
+    place record;
+    number bigint;
+    newer bigint;
+BEGIN
+    FOR place IN {tables} LOOP
+        EXECUTE format('LOCK TABLE ONLY %I.%I IN ACCESS EXCLUSIVE MODE',
+            place.nspname, place.relname);
+    END LOOP;
+    FOR place IN {tables} LOOP
+        EXECUTE format('SELECT count(*), count(*) FILTER (WHERE age(xmin) <= age(%L::xid))'
+            ' FROM ONLY %I.%I', {first}, place.nspname, place.relname) INTO number, newer;
+        found := found || jsonb_build_object(place.name, number);
+        IF newer > 0 OR (expected -> place.name) IS DISTINCT FROM to_jsonb(number) THEN
+            changed := changed || place.name;
+        END IF;
+    END LOOP;
+    IF found <> expected OR changed <> '{{}}' THEN
+        RAISE EXCEPTION 'others may have written since what would be lost was counted, and '
+            'restoring would lose it; tables with other rows: %',
+            coalesce(nullif(array_to_string(changed, ', '), ''), 'some are gone');
+    END IF;
+END $deploy_ops$;
+"""
 # Where a setting may not be set by this role, the one that the session has stays.
 _SETTING = """
 DO $deploy_ops$ BEGIN
@@ -55,6 +88,17 @@ def place_guard(where: WhichDatabase) -> str:
     """Stop unless the session is in this database of this cluster."""
     expected = f"{where.system_identifier} {where.oid} {where.name}"
     return _text(_PLACE, identity=sql.SQL(IDENTITY), expected=sql.Literal(expected))
+
+
+def change_guard(unchanged: Unchanged) -> str:
+    """Lock every table; stop unless each has these rows, and none that was written later."""
+    first = max(FIRST_XID, int(unchanged.mark["oldest_xid"]) % 2**32)
+    return _text(
+        _CHANGE,
+        counts=sql.Literal(json.dumps(dict(unchanged.counts))),
+        tables=sql.SQL(TABLES),
+        first=sql.Literal(str(first)),
+    )
 
 
 def contents_guard(manifest: Manifest) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from psycopg import sql
 
 from deploy_ops.backup.manifest import Manifest
+from deploy_ops.backup.methods.base import Unchanged
 from deploy_ops.backup.methods.pg_dump import drops, guards, load
 from deploy_ops.backup.methods.pg_dump.dump import SAFE, as_role, safe_settings
 from deploy_ops.databases.postgresql.programs import find_program
@@ -42,15 +43,20 @@ NOT_SET = frozenset({"role", "session_authorization", *SAFE})
 
 
 def restore_in_place(
-    server: Server, directory: Path, manifest: Manifest, *, progress: Progress
+    server: Server,
+    directory: Path,
+    manifest: Manifest,
+    *,
+    unless_changed: Unchanged | None,
+    progress: Progress,
 ) -> None:
     """Replace the contents of the live database in one transaction; raises RestoreFailed.
 
-    Compares where psql is before the first drop, and the rows before the COMMIT.
+    Compares where psql is and what is there before the first drop, and the rows before COMMIT.
     """
     with server.connect(application_name=f"deploy_ops/in_place/{os.getpid()}") as connection:
         major = connection.info.server_version // 10000
-        before = _before(connection, manifest)
+        before = _before(connection, manifest, unless_changed)
     # What a kill leaves is the whole database in plain text: swept, as other remains are.
     name = f"{OPENED}{os.getpid()}-{secrets.token_hex(4)}"
     with workspace(conf.backup_dir, name) as opened:
@@ -88,8 +94,10 @@ def _leave_the_transaction_open(script: Path) -> None:
             file.write(b"\n" + b" " * (len(word) - 2) + b"\n")
 
 
-def _before(connection: Connection, manifest: Manifest) -> str:
+def _before(connection: Connection, manifest: Manifest, unless_changed: Unchanged | None) -> str:
     statements = [guards.place_guard(which_database(connection)), HEAD]
+    if unless_changed is not None:
+        statements.append(guards.change_guard(unless_changed))
     statements += [f"{statement};" for statement in drops.drop_statements(connection)]
     if manifest.extra["has_public"]:
         statements.append(PUBLIC)

@@ -70,21 +70,98 @@ def test_name_and_host_have_to_be_typed(trips):
     assert towns(trips) == ["Berlin", "Bonn"]
 
 
-def test_what_is_written_after_the_loss_was_shown_stops_the_swap(trips):
-    restoring = trips.start("restore", "latest", stdin=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while "type:" not in trips.output_of(restoring):
-        assert time.monotonic() < deadline and restoring.poll() is None, trips.output_of(restoring)
-        time.sleep(0.05)
-    place = trips.output_of(restoring).split("type:")[1].strip()
+@pytest.fixture
+def asked(trips):
+    """A restore that has shown the loss and waits for the name and host, which it yields."""
+
+    def start(*options):
+        restoring = trips.start("restore", "latest", *options, stdin=subprocess.PIPE)
+        _until(lambda: "type:" in trips.output_of(restoring) or restoring.poll() is not None, 60)
+        return restoring, trips.output_of(restoring).split("type:")[1].strip()
+
+    return start
+
+
+def test_what_is_written_after_the_loss_was_shown_stops_the_swap(trips, asked):
+    restoring, place = asked()
     trips.insert_trips("good_expand", ("acknowledged", 7))
 
     result = trips.finish(restoring, input=f"{place}\n")
 
     assert result.code == 1, result
-    assert "More may have been written after it was shown what would be lost" in result.stderr
+    assert "Others may have written since what would be lost was counted" in result.stderr
     assert towns(trips) == ["Berlin", "Bonn", "Köln", "acknowledged"]
     assert trips.database.databases() == [trips.database.name]
+
+
+CHANGES = {
+    "inserted": "INSERT INTO good_expand_trip (purpose, km) VALUES ('acknowledged', 7)",
+    "updated": "UPDATE good_expand_trip SET km = 99 WHERE purpose = 'Köln'",
+    "deleted": "DELETE FROM good_expand_trip WHERE purpose = 'Köln'",
+}
+
+
+@POSTGRESQL_15
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_written_after_the_loss_was_shown_stops_a_restore_in_place(trips, asked, change):
+    restoring, place = asked("--in-place")
+    trips.database.execute(CHANGES[change])
+    after = trips.trips("good_expand")
+
+    result = trips.finish(restoring, input=f"{place}\n")
+
+    assert result.code == 1, result
+    assert "Others may have written since what would be lost was counted" in result.stderr
+    assert "was not changed; backup" in result.stderr
+    assert trips.trips("good_expand") == after
+    assert len(trips.json("backups", "list", check=0)["backups"]) == 2
+
+
+@POSTGRESQL_15
+def test_in_place_with_consent_to_what_was_shown(trips, asked):
+    restoring, place = asked("--in-place")
+
+    result = trips.finish(restoring, input=f"{place}\n")
+
+    assert result.code == 0, result
+    assert "To return to the previous contents:" in result.stdout
+    assert towns(trips) == ["Berlin", "Bonn"]
+
+
+MEANWHILE = """
+from deploy_ops.restore import prepare
+{more}
+compared = prepare.compared_loss
+def compared_loss(*args):
+    loss = compared(*args)
+    write()
+    return loss
+prepare.compared_loss = compared_loss
+"""
+
+
+def test_unattended_what_was_lost_in_the_end_is_told(trips):
+    """Written after the counting, before the door closes: agreed to, and told all the same."""
+    write = (
+        "import psycopg, sqlite3\n"
+        "def write():\n"
+        f"    connection = {_connect(trips.database)}\n"
+        f"    connection.execute({CHANGES['inserted']!r})\n"
+        "    connection.commit(); connection.close()\n"
+    )
+
+    result = trips.run("shell", "-c", MEANWHILE.format(more=write) + call(trips), check=0)
+
+    before, _, in_the_end = (result.stdout + result.stderr).partition("was lost in the end:")
+    assert "good_expand_trip: 1 more rows now than in the backup" in before
+    assert "good_expand_trip: 2 more rows now than in the backup" in in_the_end
+    assert towns(trips) == ["Berlin", "Bonn"]
+
+
+def _connect(database) -> str:
+    if database.vendor == "sqlite":
+        return f"sqlite3.connect({database.name!r})"
+    return f"psycopg.connect({database.url!r})"
 
 
 @pytest.mark.parametrize("confirm", [[], ["--confirm", "another"]])
@@ -96,7 +173,7 @@ def test_noinput_without_the_right_name_is_refused_before_any_work(trips, confir
 
 
 @POSTGRESQL_15
-def test_into_restores_beside_and_exchanges_nothing(trips):
+def test_into_restores_beside_and_swaps_nothing(trips):
     name = f"{trips.database.name}_copy"
 
     told = trips.json("restore", "latest", "--into", name, check=0)
@@ -155,7 +232,10 @@ def test_rows_that_do_not_come_back_are_noticed(trips):
 
     failed = trips.run("shell", "-c", code + call(trips))
 
-    assert failed.code == 1 and "public.good_expand_trip: 1 rows, 2 in the backup" in failed.stderr
+    assert (
+        failed.code == 1
+        and "public.good_expand_trip: 1 rows, 2 rows in the backup" in failed.stderr
+    )
     assert trips.database.databases() == [trips.database.name]
     assert towns(trips) == ["Berlin", "Bonn", "Köln"]
 
@@ -211,7 +291,7 @@ STEPS = {
 @POSTGRESQL_15
 @pytest.mark.parametrize("step", STEPS)
 def test_kill_9_at_any_step_is_repaired_by_the_next_command(trips, step):
-    module, function, moment, exchanged = STEPS[step]
+    module, function, moment, swapped = STEPS[step]
     code = KILL.format(
         package=PACKAGES[module], module=module, function=function, moment=moment
     ) + call(trips)
@@ -220,8 +300,8 @@ def test_kill_9_at_any_step_is_repaired_by_the_next_command(trips, step):
     repaired = trips.json("restore", check=0)
 
     assert "had been cut off" in repaired["repaired"]
-    assert towns(trips) == (["Berlin", "Bonn"] if exchanged else ["Berlin", "Bonn", "Köln"])
-    assert (trips.media_root / "new.pdf").exists() != exchanged
+    assert towns(trips) == (["Berlin", "Bonn"] if swapped else ["Berlin", "Bonn", "Köln"])
+    assert (trips.media_root / "new.pdf").exists() != swapped
     assert not list(trips.media_root.parent.glob("media_restoring*"))
     assert trips.json("restore", check=0)["status"] == "nothing_to_do"
     if step in ("created", "restored"):

@@ -2,7 +2,7 @@
 
 `DEPLOY_OPS_DIR/restores/<id>.json` names the databases and directories beside the live ones, and
 how far it had come. Whoever resumes holds the deploy lock, so no such restore is still running.
-Of the exchange on PostgreSQL the server itself knows too, for hosts that do not have the file.
+Of the swap on PostgreSQL the server itself knows too, for hosts that do not have the file.
 """
 
 import json
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from deploy_ops.backup.restore_media import MediaPaths, discard, exchange, media_beside
+from deploy_ops.advice import manage
 from deploy_ops.conf import conf
 from deploy_ops.databases import Database, database_for
 from deploy_ops.errors import RestoreFailed, SwapUnfinished
@@ -24,6 +24,7 @@ from deploy_ops.files import (
     sync_directory,
     write_atomically,
 )
+from deploy_ops.restore.media import MediaPaths, discard, media_beside, swap
 
 RESTORING = "restoring"
 SWAPPING = "swapping"
@@ -65,12 +66,12 @@ class Trace:
 
     def __init__(self, path: Path, restoring: Restoring) -> None:
         self._path = path
-        self._restoring = restoring
+        self.restoring = restoring
 
     def write(self, stage: str) -> None:
         """Note durably how far the restore has come; raises RestoreFailed if it cannot be."""
         try:
-            write_atomically(self._path, replace(self._restoring, stage=stage).as_bytes())
+            write_atomically(self._path, replace(self.restoring, stage=stage).as_bytes())
         except OSError as error:
             raise RestoreFailed(
                 f"{self._path} cannot be written: {error.strerror}. Without it a killed restore "
@@ -87,13 +88,10 @@ class Trace:
 
 
 @contextmanager
-def traced(
-    database: Database, backup: str, beside: str, kept: str, media: MediaPaths | None
-) -> Iterator[Trace]:
-    """Keep a trace for as long as the block runs, and beyond it if the exchange is unfinished."""
+def traced(restoring: Restoring) -> Iterator[Trace]:
+    """Keep a trace for as long as the block runs, and beyond it if the swap is unfinished."""
     directory = private_directory(private_directory(conf.dir) / "restores")
-    path = directory / f"{backup}.{secrets.token_hex(4)}.json"
-    trace = Trace(path, Restoring(database.key(), backup, beside, kept, media))
+    trace = Trace(directory / f"{restoring.backup}.{secrets.token_hex(4)}.json", restoring)
     trace.write(RESTORING)
     try:
         yield trace
@@ -119,7 +117,7 @@ def resume_interrupted(alias: str) -> str:
     database = database_for(alias)
     key, told = database.key(), []
     for path in _traces():
-        restoring = _read(path)
+        restoring = _read(path, alias)
         if restoring is not None and restoring.key == key:
             told.append(_resume(database, restoring))
             Trace(path, restoring).remove()
@@ -130,7 +128,7 @@ def _traces() -> list[Path]:
     return sorted((conf.dir / "restores").glob("*.json"))
 
 
-def _read(path: Path) -> Restoring | None:
+def _read(path: Path, alias: str) -> Restoring | None:
     """Read one file; one that cannot be read is set aside, and what it named stays where it is."""
     try:
         content = read_private(path)
@@ -141,8 +139,8 @@ def _read(path: Path) -> Restoring | None:
     if restoring is None:
         set_aside(
             path,
-            "it is damaged, so which databases its killed restore left is not known (see them: "
-            "python manage.py backups prune --kept-databases)",
+            "it is damaged, so which databases its killed restore left is not known. They are "
+            f"among these:\n{manage('backups', 'prune', '--kept-databases', alias=alias)}",
         )
     return restoring
 
@@ -167,6 +165,6 @@ def _resume_media(database: Database, restoring: Restoring, media: MediaPaths) -
     """The uploads follow the database, which goes first."""
     there = database.databases_beside()
     if restoring.kept in there and restoring.beside not in there:
-        exchange(media)
+        swap(media)
     else:
         discard(media)

@@ -1,4 +1,4 @@
-"""Uploads restored beside MEDIA_ROOT, then exchanged with it by renaming.
+"""Uploads restored beside MEDIA_ROOT, then swapped with it by renaming.
 
 The backup's copies are private; restored ones get the permissions that Django gives to uploads,
 and MEDIA_ROOT's owner, or the web server could not read them any more.
@@ -69,7 +69,7 @@ def check_media(manifest: Manifest) -> list[str]:
     if manifest.media is None:
         return []
     if not getattr(settings, "MEDIA_ROOT", ""):
-        return ["The backup has uploads and MEDIA_ROOT is not set. Set it."]
+        return ["The backup has uploads, and the setting MEDIA_ROOT is empty. Name a directory."]
     live = Path(settings.MEDIA_ROOT).resolve()
     if os.path.ismount(live):
         return [
@@ -78,7 +78,10 @@ def check_media(manifest: Manifest) -> list[str]:
         ]
     parent = live.parent
     if not os.access(parent, os.W_OK | os.X_OK):
-        return [f"{parent} cannot be written, so MEDIA_ROOT cannot be exchanged. Allow it."]
+        return [
+            f"{parent} cannot be written, so MEDIA_ROOT cannot be replaced. Give this user the "
+            "right to write there."
+        ]
     free, needed = shutil.disk_usage(parent).free, manifest.media.bytes
     if free < needed:
         return [f"{parent} has {free / 1e6:.0f} MB free, the uploads need {needed / 1e6:.0f} MB."]
@@ -101,8 +104,8 @@ def copy_beside(source: Path, paths: MediaPaths, progress: Progress) -> None:
     sync_tree(paths.beside)
 
 
-def exchange(paths: MediaPaths) -> None:
-    """Exchange the directories by two renames; may be repeated after a kill at any point."""
+def swap(paths: MediaPaths) -> None:
+    """Swap the directories by two renames; may be repeated after a kill at any point."""
     if not paths.beside.exists():
         return
     if paths.live.exists() and not paths.kept.exists():

@@ -1,0 +1,78 @@
+"""Comparisons: the restored database with its manifest, the live one with what is restored."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+from deploy_ops.databases.base import Counts
+from deploy_ops.errors import RestoreFailed
+from deploy_ops.restore.job import RestoreJob
+from deploy_ops.restore.values import Loss
+
+UNTOUCHED = "The live database was not changed."
+
+
+def require_same_rows(job: RestoreJob, name: str, state: str) -> None:
+    """Count database `name` and compare it with the manifest; raises RestoreFailed.
+
+    Sequences are no part of a snapshot and may be ahead of it. `state` says what has and has not
+    been changed.
+    """
+    counts, sequences = job.database.count_rows(name)
+    differences = [
+        f"{table}: {_found(counts, table, 'table', '{} rows')}, {rows} rows in the backup"
+        for table, rows in job.manifest.counts.items()
+        if counts.get(table) != rows
+    ]
+    differences += [
+        f"{sequence}: {_found(sequences, sequence, 'sequence', 'at {}')}, "
+        f"at {position} in the backup"
+        for sequence, position in job.manifest.sequences.items()
+        if sequences.get(sequence, position - 1) < position
+    ]
+    if differences:
+        raise RestoreFailed(
+            f"The restored database {name} is not what was backed up:\n"
+            + "\n".join(f"- {line}" for line in differences)
+            + f"\n{state}"
+        )
+
+
+def _found(numbers: Counts, name: str, kind: str, form: str) -> str:
+    return form.format(numbers[name]) if name in numbers else f"{kind} missing"
+
+
+def view_differences(job: RestoreJob, name: str) -> tuple[str, ...]:
+    """Tell which materialized views came out otherwise; whether that is right a person decides."""
+    recorded = job.manifest.extra.get("materialized_views", {})
+    return tuple(job.database.view_differences(name, recorded))
+
+
+def compared_loss(job: RestoreJob, beside: str, kept: str) -> Loss:
+    """Count the restored and the live database at once: the proof, and what would be lost."""
+    live = job.database.identify().name
+    with ThreadPoolExecutor(1, "counting") as pool:
+        counting = pool.submit(job.database.count_rows, live)
+        require_same_rows(job, beside, UNTOUCHED)
+        counts, _ = counting.result()
+    return loss_of(job, counts, f"database {kept}")
+
+
+def loss_of(job: RestoreJob, live: Counts, stays_in: str) -> Loss:
+    """Compare what the live database has with what the backup has."""
+    then = job.manifest.mark
+    return Loss(
+        place=job.database.identify().place,
+        age=datetime.now(UTC) - job.backup.created_at,
+        rows=rows_lost(job, live),
+        writes=job.database.writes_since(then, own_rows={}),
+        lsn_then=then.get("lsn"),
+        lsn_now=job.database.mark().get("lsn"),
+        stays_in=stays_in,
+    )
+
+
+def rows_lost(job: RestoreJob, live: Counts) -> dict[str, int]:
+    """Rows more (or fewer) than in the backup, of each table where they differ."""
+    saved = job.manifest.counts
+    more = {name: live.get(name, 0) - saved.get(name, 0) for name in {*live, *saved}}
+    return {name: more[name] for name in sorted(more) if more[name]}

@@ -1,0 +1,55 @@
+"""One restore: what goes where; and the checks that come before anything is touched."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from deploy_ops.backup.entry import Backup, Level
+from deploy_ops.backup.manifest import Manifest
+from deploy_ops.backup.methods import Method, method_for
+from deploy_ops.backup.trust import require_usable
+from deploy_ops.backup.verification import verify_backup
+from deploy_ops.databases import Database, database_for
+from deploy_ops.errors import RestoreRefused
+from deploy_ops.lock import DeployLock
+from deploy_ops.progress import Progress
+
+
+@dataclass(frozen=True)
+class RestoreJob:
+    """What is restored, over which database, and who listens."""
+
+    backup: Backup
+    alias: str
+    lock: DeployLock
+    jobs: int
+    progress: Progress
+
+    @cached_property
+    def database(self) -> Database:
+        """The database of the alias: one value, since during a swap it holds a connection."""
+        return database_for(self.alias)
+
+    @property
+    def method(self) -> Method:
+        """How a backup of it is put back."""
+        return method_for(self.alias)
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the backup."""
+        return self.backup.manifest
+
+    def verify(self) -> None:
+        """Compare every byte that is here; what is not is compared as it is fetched."""
+        require_usable(self.backup, self.alias)
+        if self.backup.is_here:
+            verify_backup(self.backup, Level.HASH, alias=self.alias, progress=self.progress)
+
+    def refuse(self, problems: list[str]) -> None:
+        """Raise RestoreRefused with all that stands in the way, if anything does."""
+        if problems:
+            raise RestoreRefused(
+                f"Backup {self.backup.id} cannot be restored:\n"
+                + "\n".join(f"- {problem}" for problem in problems)
+                + "\nNothing was changed."
+            )

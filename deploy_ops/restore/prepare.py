@@ -1,0 +1,120 @@
+"""Preparing a restore: verify, look ahead, restore into a new database beside, compare."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from deploy_ops.backup.opening import opened
+from deploy_ops.backup.entry import Backup
+from deploy_ops.databases import Database
+from deploy_ops.errors import SwapUnfinished
+from deploy_ops.lock import DeployLock
+from deploy_ops.progress import Progress, Silent
+from deploy_ops.restore.compare import (
+    UNTOUCHED,
+    compared_loss,
+    require_same_rows,
+    view_differences,
+)
+from deploy_ops.restore.interrupted import Restoring, Trace, traced
+from deploy_ops.restore.job import RestoreJob
+from deploy_ops.restore.media import check_media, copy_beside, media_paths
+from deploy_ops.restore.swap import COUNTED, PreparedRestore, discard
+from deploy_ops.restore.values import Restored, Since
+
+
+@contextmanager
+def prepare_restore(  # pylint: disable=too-many-arguments  # each a different caller's need
+    backup: Backup,
+    *,
+    alias: str,
+    lock: DeployLock,
+    jobs: int = 2,
+    progress: Progress = Silent(),
+) -> Iterator[PreparedRestore]:
+    """Restore a backup beside the live database, and yield what a swap would make live.
+
+    The caller looks at its `loss` and `view_differences` and swaps, or not: what was not swapped
+    when the block ends is discarded. The live database is as it was until the swap.
+
+    Raises RestoreRefused, BackupCorrupt, BackupUntrusted, RestoreFailed.
+    """
+    job = RestoreJob(backup, alias, lock, jobs, progress)
+    job.verify()
+    job.refuse([*job.method.check_restore(job.manifest), *check_media(job.manifest)])
+    # pylint: disable-next=contextmanager-generator-missing-cleanup  # `with` runs all of it
+    with opened(backup) as plain, traced(_names(job)) as trace:
+        try:
+            prepared = _restored_beside(job, plain, trace)
+        except BaseException:
+            discard(job, trace.restoring)
+            raise
+        try:
+            yield prepared
+        except SwapUnfinished:
+            raise
+        except BaseException as error:
+            prepared.end(error)
+            raise
+        prepared.end(None)
+
+
+def _names(job: RestoreJob) -> Restoring:
+    stamp = _free_stamp(job.database)
+    return Restoring(
+        job.database.key(),
+        job.backup.id,
+        job.database.name_beside(f"restoring_{stamp}"),
+        job.database.name_beside(f"before_restore_{stamp}"),
+        media_paths(stamp) if job.manifest.media else None,
+    )
+
+
+def _free_stamp(database: Database) -> str:
+    """A time that no name beside the live database has yet: two restores in one second."""
+    taken = " ".join(database.databases_beside())
+    while (stamp := f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}") in taken:
+        time.sleep(0.1)
+    return stamp
+
+
+def _restored_beside(job: RestoreJob, plain: Path, trace: Trace) -> PreparedRestore:
+    names = trace.restoring
+    _restore_database(job, plain, names.beside)
+    if names.media:
+        copy_beside(plain / "media", names.media, job.progress)
+    differences = view_differences(job, names.beside)
+    # Before the counting, so that nothing falls between.
+    counted = Since(job.database.mark(), COUNTED)
+    loss = compared_loss(job, names.beside, names.kept)
+    return PreparedRestore(job, trace, differences, counted, loss)
+
+
+def restore_into(  # pylint: disable=too-many-arguments  # each a different caller's need
+    backup: Backup,
+    name: str,
+    *,
+    alias: str,
+    lock: DeployLock,
+    jobs: int = 2,
+    progress: Progress = Silent(),
+) -> Restored:
+    """Restore a backup into the new database `name`, compare it, and swap nothing.
+
+    Raises RestoreRefused, BackupCorrupt, BackupUntrusted, RestoreFailed.
+    """
+    job = RestoreJob(backup, alias, lock, jobs, progress)
+    job.verify()
+    job.refuse(job.method.check_restore(job.manifest, into=name))
+    with opened(backup) as plain:
+        _restore_database(job, plain, name)
+    require_same_rows(job, name, UNTOUCHED)
+    return Restored(name, None, view_differences=view_differences(job, name))
+
+
+def _restore_database(job: RestoreJob, plain: Path, name: str) -> None:
+    job.method.restore_beside(
+        plain / "database", job.manifest, name=name, jobs=job.jobs, progress=job.progress
+    )

@@ -1,0 +1,140 @@
+"""The swap of a prepared restore: behind the closed door it is asked who wrote; then the names."""
+
+from dataclasses import dataclass, field, replace
+
+from deploy_ops.advice import manage
+from deploy_ops.databases.base import Answer, Json, Writes
+from deploy_ops.errors import RestoreUnfinished, SwapUnfinished
+from deploy_ops.redact import error_text
+from deploy_ops.restore import media
+from deploy_ops.restore.compare import rows_lost
+from deploy_ops.restore.interrupted import SWAPPING, Restoring, Trace
+from deploy_ops.restore.job import RestoreJob
+from deploy_ops.restore.since import require_nobody_wrote
+from deploy_ops.restore.values import Loss, Restored, Since
+
+COUNTED = "what would be lost was counted"
+NOT_SWAPPED = "The live database was not swapped, and is open again."
+
+
+@dataclass(slots=True)
+class PreparedRestore:
+    """A backup that is restored into a database beside, compared, and can be swapped in.
+
+    `loss` is what the swap takes out of the live database; `counted` is the moment before that was
+    counted. `view_differences` tells which materialized views came out other than at the backup.
+    """
+
+    job: RestoreJob
+    trace: Trace
+    view_differences: tuple[str, ...]
+    counted: Since
+    loss: Loss
+    is_finished: bool = field(default=False, init=False)
+
+    @property
+    def database(self) -> str:
+        """Name of the restored database."""
+        return self.trace.restoring.beside
+
+    @property
+    def kept(self) -> str:
+        """What the live database will be called."""
+        return self.trace.restoring.kept
+
+    def swap(self, *, unless_written_since: Since | None) -> Restored:
+        """Make it the live database, unless others wrote since; None agrees to whatever is lost.
+
+        Raises RestoreFailed with the live database untouched and open again, RestoreUnfinished
+        with it swapped, SwapUnfinished if a person must look.
+        """
+        door = _Door(self, unless_written_since)
+        self.job.lock.check()
+        self.trace.write(SWAPPING)
+        self.job.progress.say(
+            f"Swapping the databases; the current one will be renamed to {self.kept}"
+        )
+        try:
+            self.job.database.swap(self.database, self.kept, before=door.pass_or_stop)
+            restored = self._finish(door)
+        except SwapUnfinished:
+            raise
+        except BaseException as error:
+            self._raise_if_swapped(error)
+            raise
+        self.is_finished = True
+        return restored
+
+    def end(self, error: BaseException | None) -> None:
+        """Discard what was not swapped; raises RestoreUnfinished if it was, and only half done."""
+        if not self.is_finished:
+            self._raise_if_swapped(error)
+            discard(self.job, self.trace.restoring)
+
+    def _raise_if_swapped(self, error: BaseException | None) -> None:
+        """Ask the server, since an error can come up after its COMMIT."""
+        there = self.job.database.databases_beside()
+        if self.kept in there and self.database not in there:
+            raise self._unfinished(error) from error
+
+    def _finish(self, door: "_Door") -> Restored:
+        """What comes after: the uploads, and what was lost in the end."""
+        uploads = self.trace.restoring.media
+        if uploads:
+            media.swap(uploads)
+        return Restored(
+            self.job.database.identify().name,
+            self.kept,
+            media_kept=str(uploads.kept) if uploads and uploads.kept.exists() else None,
+            view_differences=self.view_differences,
+            loss=door.loss_in_the_end(),
+        )
+
+    def _unfinished(self, error: BaseException | None) -> RestoreUnfinished:
+        reason = "it was stopped by the operator"
+        if error is not None and not isinstance(error, KeyboardInterrupt):
+            reason = error_text(error)
+        return RestoreUnfinished(
+            f"Backup {self.job.backup.id} is live, and the database before it is kept as "
+            f"{self.kept}. What comes after the swap was not finished: {reason}\n"
+            f"This finishes it:\n{manage('restore', alias=self.job.alias)}",
+            kept=self.kept,
+        )
+
+
+def discard(job: RestoreJob, restoring: Restoring) -> None:
+    """Remove what was restored beside."""
+    job.database.drop(restoring.beside)
+    if restoring.media:
+        media.discard(restoring.media)
+
+
+class _Door:
+    """What is asked while nobody can write any more, where the answer is final."""
+
+    def __init__(self, prepared: PreparedRestore, since: Since | None) -> None:
+        self._prepared = prepared
+        self._since = since
+        self._found: tuple[Writes, Json] | None = None
+
+    def pass_or_stop(self) -> None:
+        """Raise what stops the swap."""
+        job = self._prepared.job
+        job.lock.check()
+        if self._since is not None:
+            require_nobody_wrote(job.database, self._since, NOT_SWAPPED)
+            return
+        # Agreed to, whatever it is; but then what was counted before may not be all of it.
+        more = job.database.writes_since(self._prepared.counted.mark, own_rows={})
+        if more.answer is not Answer.NOBODY:
+            writes = job.database.writes_since(job.manifest.mark, own_rows={})
+            self._found = writes, job.database.mark()
+
+    def loss_in_the_end(self) -> Loss | None:
+        """Count the database before, whose rows are those behind the door; None: as before."""
+        if self._found is None:
+            return None
+        (writes, mark), job, kept = self._found, self._prepared.job, self._prepared.kept
+        counts, _ = job.database.count_rows(kept)
+        rows = rows_lost(job, counts)
+        return replace(self._prepared.loss, rows=rows, writes=writes, lsn_now=mark.get("lsn"))

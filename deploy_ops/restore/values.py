@@ -1,0 +1,54 @@
+"""What a restore is told and what it tells: the loss, the moment of counting it, the result."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from deploy_ops.databases.base import Counts, Json, RowCounts, Writes
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What the restore takes out of the live database.
+
+    `rows` is the live count minus the backup's of every table where they differ; `writes` is what
+    the server counted, updates too; `lsn_*` are positions in the write-ahead log, if there is one;
+    `stays_in` says where all of it can still be found.
+    """
+
+    place: str
+    age: timedelta
+    rows: Counts
+    writes: Writes
+    lsn_then: str | None
+    lsn_now: str | None
+    stays_in: str
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """A moment after which nobody else may have written: its mark, and what happened at it.
+
+    `own_rows` are the rows that the caller has changed itself since, None if that is not known.
+    """
+
+    mark: Json
+    moment: str
+    own_rows: RowCounts | None = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """Where the restored database is, and what the one before is called (None if none was kept).
+
+    `view_differences` tells which materialized views came out other than at the backup. `loss` is
+    what was taken out of the live database in the end, where that may be more than was counted
+    before.
+    """
+
+    database: str
+    kept: str | None
+    media_kept: str | None = None
+    safety_backup: str | None = None
+    view_differences: Sequence[str] = ()
+    loss: Loss | None = None
