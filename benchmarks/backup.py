@@ -78,7 +78,7 @@ def measure_backup(made: Bench, rounds: int) -> list[Ratio]:
             return _measured(made, argv)
 
     def ours() -> Cost:
-        with _cleared(*_vault(made)):
+        with _cleared(*_backups(made)):
             cost = _command(made, "backup", JOBS, "--format=json")
             phases.append(_last_json(cost)["seconds"])
             return cost
@@ -124,7 +124,7 @@ def measure_restore(made: Bench, rounds: int) -> list[Ratio]:
 
         def ours() -> Cost:
             cost = _restore(made)
-            _drop_kept(made)
+            _drop_previous(made)
             return cost
 
         costs = interleave({LOAD: bare, RESTORE: ours}, rounds)
@@ -152,7 +152,7 @@ def measure_swap(made: Bench, rounds: int) -> list[Ratio]:
         with clients(made.project.database.url) as served:
             cost = _restore(made)
         gaps[RESTORE] += served
-        _drop_kept(made)
+        _drop_previous(made)
         return cost
 
     def theirs() -> Cost:
@@ -186,7 +186,7 @@ def _command(made: Bench, *argv: str, env: dict[str, str] | None = None) -> Cost
 
 
 def _measured(made: Bench, argv: list[object], env: dict[str, str] | None = None) -> Cost:
-    made.settle()
+    made.checkpoint()
     return run(argv, env or made.env, made.server_pid)
 
 
@@ -194,7 +194,7 @@ def _restore(made: Bench) -> Cost:
     return _command(made, "restore", "latest", "--noinput", f"--confirm={made.name}", JOBS)
 
 
-def _drop_kept(made: Bench) -> None:
+def _drop_previous(made: Bench) -> None:
     for name in made.cluster.databases():
         if name.startswith(f"{made.name}_before_restore_"):
             made.cluster.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
@@ -220,16 +220,16 @@ def _dbbackups(made: Bench) -> Path:
     return directory
 
 
-def _vault(made: Bench) -> list[Path]:
+def _backups(made: Bench) -> list[Path]:
     return [path for path in made.project.backups_dir.iterdir() if path.is_dir()]
 
 
 @contextmanager
 def _one_backup(made: Bench) -> Iterator[Path]:
     """Take a backup to restore; yield the archive in it."""
-    with _cleared(*_vault(made)):
+    with _cleared(*_backups(made)):
         _command(made, "backup", JOBS)
-    [backup] = _vault(made)
+    [backup] = _backups(made)
     yield backup / "database"
     shutil.rmtree(backup)
 

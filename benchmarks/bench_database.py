@@ -72,7 +72,7 @@ class Bench:
         [(size,)] = self.cluster.execute("SELECT pg_database_size(%s)", [self.name])
         return size / 2**20
 
-    def settle(self) -> None:
+    def checkpoint(self) -> None:
         """Write out what the run before left dirty, so that the next does not pay for it."""
         self.cluster.execute("CHECKPOINT")
 
@@ -99,4 +99,4 @@ def fill(made: Bench, scale: int) -> None:
         made.project.database.execute(statement)
     made.project.run("migrate", check=0)
     made.project.database.execute("VACUUM (FREEZE, ANALYZE)")
-    made.settle()
+    made.checkpoint()

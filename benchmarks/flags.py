@@ -96,8 +96,10 @@ def _change(name: str, **rules: object) -> None:
 
     if "percentage" in rules:
         rules["percentage"] = Decimal(rules["percentage"])
-    seen = stored_rules(name)[1]
-    change_flag(name, Rules(**rules), seen=seen, by="benchmark", source=Source.CODE)
+    revision = stored_rules(name)[1]
+    change_flag(
+        name, Rules(**rules), expected_revision=revision, by="benchmark", source=Source.CODE
+    )
 
 
 def _names() -> dict[str, object]:
@@ -107,12 +109,12 @@ def _names() -> dict[str, object]:
     from django.contrib.auth.models import User
     from django.test import RequestFactory
 
-    from deploy_ops.flags.gates import flag_enabled
-    from deploy_ops.flags.visit import begin_visit
+    from deploy_ops.flags.evaluation import flag_enabled
+    from deploy_ops.flags.request_flags import begin_request
 
     request = RequestFactory().get("/")
     request.user = User.objects.get(username="anna")
-    begin_visit(request)
+    begin_request(request)
     return {
         "flag_enabled": flag_enabled,
         "peer_enabled": flags.state.flag_enabled,

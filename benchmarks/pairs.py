@@ -82,8 +82,8 @@ def interleave(jobs: Mapping[str, Callable[[], Cost]], rounds: int) -> dict[str,
         for name, job in jobs.items():
             cost = job()
             costs[name].append(cost)
-            told = f"{cost.wall_seconds:.2f} s, others {cost.others_percent:.0f} %"
-            print(f"round {number + 1}: {name}: {told}", flush=True)
+            report = f"{cost.wall_seconds:.2f} s, others {cost.others_percent:.0f} %"
+            print(f"round {number + 1}: {name}: {report}", flush=True)
     return costs
 
 

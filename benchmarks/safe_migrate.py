@@ -136,7 +136,7 @@ def _on_postgresql(made: Bench) -> Place:
         made.cluster.drop_databases("fresh")
         names = map(sql.Identifier, ("fresh", made.name, APP_ROLE))
         made.cluster.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(*names))
-        made.settle()
+        made.checkpoint()
         return made.cluster.url("fresh")
 
     return Place("PostgreSQL", made.project, copy, made.server_pid)

@@ -29,10 +29,10 @@ def check_setting_names(**_options: Any) -> list[CheckMessage]:
 @register("deploy_ops")
 def check_settings(**_options: Any) -> list[CheckMessage]:
     """C003: a DEPLOY_OPS_ setting of the wrong type or value."""
-    return list(_unfit_settings())
+    return list(_invalid_settings())
 
 
-def _unfit_settings() -> Iterator[CheckMessage]:
+def _invalid_settings() -> Iterator[CheckMessage]:
     for name in sorted(known_names()):
         try:
             getattr(conf, name.removeprefix(PREFIX).lower())

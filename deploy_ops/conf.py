@@ -17,29 +17,29 @@ class Conf:
     """Typed settings with their defaults; each property documents one DEPLOY_OPS_ setting."""
 
     @property
-    def dir(self) -> Path:
-        """DEPLOY_OPS_DIR: journals, locks and history; default `var/deploy_ops` of the project."""
+    def state_dir(self) -> Path:
+        """DEPLOY_OPS_STATE_DIR: journals, locks and history; default `var/deploy_ops`."""
         default = Path(getattr(settings, "BASE_DIR", "")) / "var" / "deploy_ops"
-        return Path(_read("DIR", str | Path, default)).absolute()
+        return Path(_read("STATE_DIR", str | Path, default)).absolute()
 
     @property
     def backup_dir(self) -> Path:
-        """DEPLOY_OPS_BACKUP_DIR: where backups are written; default `backups` in DIR."""
-        return Path(_read("BACKUP_DIR", str | Path, self.dir / "backups")).absolute()
+        """DEPLOY_OPS_BACKUP_DIR: where backups are written; default `backups` in STATE_DIR."""
+        return Path(_read("BACKUP_DIR", str | Path, self.state_dir / "backups")).absolute()
 
     @property
-    def backup_keep(self) -> Mapping[str, int]:
-        """DEPLOY_OPS_BACKUP_KEEP: how many `prune` keeps by last, daily, weekly, monthly."""
+    def backup_retention(self) -> Mapping[str, int]:
+        """DEPLOY_OPS_BACKUP_RETENTION: how many `prune` keeps by last, daily, weekly, monthly."""
         keep = {"last": 3, "daily": 7, "weekly": 4, "monthly": 6}
-        given = _read("BACKUP_KEEP", dict, keep)
+        given = _read("BACKUP_RETENTION", dict, keep)
         if unknown := set(given) - set(keep):
             raise ConfigurationError(
-                f"DEPLOY_OPS_BACKUP_KEEP has unknown keys: {', '.join(sorted(unknown))}. "
+                f"DEPLOY_OPS_BACKUP_RETENTION has unknown keys: {', '.join(sorted(unknown))}. "
                 f"It knows {', '.join(keep)}. Nothing was changed."
             )
         if any(not isinstance(count, int) or count < 0 for count in given.values()):
             raise ConfigurationError(
-                "DEPLOY_OPS_BACKUP_KEEP wants whole numbers from 0. Nothing was changed."
+                "DEPLOY_OPS_BACKUP_RETENTION wants whole numbers from 0. Nothing was changed."
             )
         return {name: int(given.get(name, 0)) for name in keep}
 
@@ -62,9 +62,9 @@ class Conf:
         return Path(path) if path else None
 
     @property
-    def database_url(self) -> Secret | None:
-        """DEPLOY_OPS_DATABASE_URL: direct connection for alias `default`, past any pooler."""
-        url = _read("DATABASE_URL", str | None, None)
+    def direct_database_url(self) -> Secret | None:
+        """DEPLOY_OPS_DIRECT_DATABASE_URL: connection for alias `default`, past any pooler."""
+        url = _read("DIRECT_DATABASE_URL", str | None, None)
         return Secret(url) if url else None
 
     @property
@@ -74,9 +74,9 @@ class Conf:
         return given
 
     @property
-    def flags_poll(self) -> float:
-        """DEPLOY_OPS_FLAGS_POLL: seconds after which a process looks for changed flags; 1."""
-        return float(_read("FLAGS_POLL", float | int, 1.0))
+    def flags_poll_seconds(self) -> float:
+        """DEPLOY_OPS_FLAGS_POLL_SECONDS: how often a process looks for changed flags; 1."""
+        return float(_read("FLAGS_POLL_SECONDS", float | int, 1.0))
 
     @property
     def maintenance_database(self) -> str:
@@ -84,15 +84,15 @@ class Conf:
         return str(_read("MAINTENANCE_DATABASE", str, "postgres"))
 
     @property
-    def metrics_allow(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        """DEPLOY_OPS_METRICS_ALLOW: networks that may read /metrics directly; default none."""
-        given = _read("METRICS_ALLOW", list | tuple, ())
+    def metrics_allowed_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """DEPLOY_OPS_METRICS_ALLOWED_NETWORKS: who may read /metrics directly; default nobody."""
+        given = _read("METRICS_ALLOWED_NETWORKS", list | tuple, ())
         try:
             return tuple(ip_network(network) for network in given)
         except ValueError as error:
             raise ConfigurationError(
-                f"DEPLOY_OPS_METRICS_ALLOW wants networks such as 10.20.0.0/16: {error}. "
-                "Nothing was changed."
+                "DEPLOY_OPS_METRICS_ALLOWED_NETWORKS wants networks such as 10.20.0.0/16: "
+                f"{error}. Nothing was changed."
             ) from None
 
     @property
@@ -117,12 +117,12 @@ class Conf:
     @property
     def drain_file(self) -> Path:
         """DEPLOY_OPS_DRAIN_FILE: while it is there, the instance says that it is not ready."""
-        return Path(_read("DRAIN_FILE", str | Path, self.dir / "drain")).absolute()
+        return Path(_read("DRAIN_FILE", str | Path, self.state_dir / "drain")).absolute()
 
     @property
-    def runs_keep_days(self) -> int:
-        """DEPLOY_OPS_RUNS_KEEP_DAYS: days after which journals of ended runs are removed; 90."""
-        return int(_read("RUNS_KEEP_DAYS", int, 90))
+    def journal_retention_days(self) -> int:
+        """DEPLOY_OPS_JOURNAL_RETENTION_DAYS: when journals of ended runs are removed; 90."""
+        return int(_read("JOURNAL_RETENTION_DAYS", int, 90))
 
 
 def _read(name: str, kind: Any, default: Any) -> Any:

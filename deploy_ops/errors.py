@@ -23,7 +23,7 @@ DeployOpsError                      exit code 1: refused, nothing changed
 ├── MigrationError
 │   ├── PlanRefused                 the plan cannot be run as it is
 │   ├── NotExclusive                the database cannot be closed to others
-│   ├── StepFailed                  one migration failed
+│   ├── MigrationFailed             one migration failed
 │   ├── UnresolvedRun               an earlier run did not end and its session still works
 │   ├── NotLossless                 undoing a migration would lose something
 │   ├── TransactionEnded            a migration ended the transaction it was run in
@@ -31,10 +31,10 @@ DeployOpsError                      exit code 1: refused, nothing changed
 │   └── Unfinished                  exit code 4: what comes after the migrations is missing
 ├── FlagError
 │   ├── UnknownFlag                 exit code 2: a flag that is not declared
-│   ├── RulesRefused                rules for a flag that make no sense
+│   ├── InvalidRules                rules for a flag that make no sense
 │   ├── FlagConflict                somebody else changed the flag meanwhile
-│   └── HistoryIsKept               a row of the history was to be changed or deleted
-├── CheckFailed                     a health check did not pass
+│   └── HistoryImmutable            a row of the history was to be changed or deleted
+├── HealthCheckFailed               a health check did not pass
 └── Interrupted                     the operator stopped the command
 """
 
@@ -138,9 +138,9 @@ class SwapUnfinished(RestoreError):
 class RestoreUnfinished(SwapUnfinished):
     """The restored database is live, and what comes after the swap was not finished."""
 
-    def __init__(self, message: str | None = None, *, kept: str = "") -> None:
+    def __init__(self, message: str | None = None, *, previous_database: str = "") -> None:
         super().__init__(message)
-        self.kept = kept
+        self.previous_database = previous_database
 
 
 class MigrationError(DeployOpsError):
@@ -155,7 +155,7 @@ class NotExclusive(MigrationError):
     """The database cannot be closed to others. Nothing was changed."""
 
 
-class StepFailed(MigrationError):
+class MigrationFailed(MigrationError):
     """A migration failed."""
 
 
@@ -193,7 +193,7 @@ class UnknownFlag(FlagError):
     exit_code = 2
 
 
-class RulesRefused(FlagError):
+class InvalidRules(FlagError):
     """The rules make no sense. Nothing was changed."""
 
 
@@ -201,11 +201,11 @@ class FlagConflict(FlagError):
     """Somebody else changed the flag meanwhile. Nothing was changed now."""
 
 
-class HistoryIsKept(FlagError):
+class HistoryImmutable(FlagError):
     """The history of flags is only added to. Nothing was changed."""
 
 
-class CheckFailed(DeployOpsError):
+class HealthCheckFailed(DeployOpsError):
     """A health check did not pass."""
 
 

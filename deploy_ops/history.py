@@ -1,6 +1,6 @@
 """The history of releases: one line of JSON for each, in a file outside the database.
 
-A restore rewinds every table, so the record of record is `DEPLOY_OPS_DIR/releases.jsonl`.
+A restore rewinds every table, so the record of record is `DEPLOY_OPS_STATE_DIR/releases.jsonl`.
 """
 
 from dataclasses import asdict, dataclass
@@ -23,4 +23,4 @@ class Release:
 
 def record_release(release: Release) -> None:
     """Append the release, durable when this returns."""
-    add_line(private_directory(conf.dir) / "releases.jsonl", asdict(release))
+    add_line(private_directory(conf.state_dir) / "releases.jsonl", asdict(release))

@@ -1,6 +1,6 @@
 """The deploy lock: one deployment step at a time, as a value that those who need it ask for.
 
-Two locks in one. A file lock in DEPLOY_OPS_DIR covers this host and SQLite. On PostgreSQL an
+Two locks in one. A file lock in DEPLOY_OPS_STATE_DIR covers this host and SQLite. On PostgreSQL an
 advisory lock covers every host; it lives on an idle autocommit connection of its own to the
 maintenance database, because advisory locks are per database and end with the database that a
 restore swaps away. It is polled, never waited for: a session that waits inside
@@ -71,19 +71,19 @@ def _guards(alias: str, purpose: str, shared: bool) -> list[Guard]:
 
 
 def _acquire(guard: Guard, deadline: float, notify: Callable[[str], None]) -> None:
-    told = False
+    has_notified = False
     while holder := guard.try_acquire():
         if time.monotonic() >= deadline:
             raise LockHeld(
                 f"The deploy lock is held by {holder}. Only one deployment may run at a time. "
                 "Nothing was changed. Run the command again when that one has finished."
             )
-        if not told:
+        if not has_notified:
             notify(holder)
-            told = True
+            has_notified = True
         time.sleep(POLL_SECONDS)
 
 
 def _lock_file(alias: str) -> Path:
     name = hashlib.sha256("\0".join(database_for(alias).local_place()).encode()).hexdigest()[:16]
-    return private_directory(private_directory(conf.dir) / "locks") / f"{name}.lock"
+    return private_directory(private_directory(conf.state_dir) / "locks") / f"{name}.lock"

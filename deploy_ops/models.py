@@ -1,4 +1,4 @@
-"""Columns and constraints. What the tables mean is in the rooms that read them."""
+"""Columns and constraints. What the tables mean is in the packages that read them."""
 
 from typing import Any, ClassVar
 
@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from deploy_ops.errors import HistoryIsKept
+from deploy_ops.errors import HistoryImmutable
 
 
 class FlagState(models.Model):
@@ -74,12 +74,12 @@ class KeptQuerySet(models.QuerySet["FlagChange"]):
     """Rows that are written once."""
 
     def update(self, **_values: Any) -> int:
-        """Raise HistoryIsKept."""
-        raise HistoryIsKept()
+        """Raise HistoryImmutable."""
+        raise HistoryImmutable()
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        """Raise HistoryIsKept."""
-        raise HistoryIsKept()
+        """Raise HistoryImmutable."""
+        raise HistoryImmutable()
 
 
 class FlagChange(models.Model):
@@ -115,11 +115,11 @@ class FlagChange(models.Model):
         return f"{self.flag} {self.version}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Insert the row; HistoryIsKept if it was there before."""
+        """Insert the row; HistoryImmutable if it was there before."""
         if not self._state.adding:
-            raise HistoryIsKept()
+            raise HistoryImmutable()
         super().save(*args, **kwargs)
 
     def delete(self, *_args: Any, **_kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Raise HistoryIsKept."""
-        raise HistoryIsKept()
+        """Raise HistoryImmutable."""
+        raise HistoryImmutable()

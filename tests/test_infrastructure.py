@@ -193,7 +193,7 @@ def test_settings_follow_the_project(sqlite_project):
     sqlite_project.settings(DEPLOY_OPS_BACKUP_KEY_FILE="/etc/key")
     code = (
         "from django.conf import settings as s\n"
-        "print(s.DEPLOY_OPS_DIR, s.DEPLOY_OPS_BACKUP_DIR, s.DEPLOY_OPS_BACKUP_KEY_FILE)"
+        "print(s.DEPLOY_OPS_STATE_DIR, s.DEPLOY_OPS_BACKUP_DIR, s.DEPLOY_OPS_BACKUP_KEY_FILE)"
     )
     result = sqlite_project.run("shell", "-v", "0", "-c", code, check=0)
     expected = [str(sqlite_project.ops_dir), str(sqlite_project.backups_dir), "/etc/key"]

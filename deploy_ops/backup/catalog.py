@@ -40,14 +40,15 @@ def list_entries(*, must_reach_storage: bool = False) -> list[Entry]:
     A storage that cannot be reached is logged, since what is here can be used without it; with
     `must_reach_storage` it raises BackupError.
     """
-    vault, keys = private_directory(conf.backup_dir), host_keys()
+    backup_dir, keys = private_directory(conf.backup_dir), host_keys()
     remote_names = _remote_names(must_reach_storage)
-    names = {path.name for path in vault.iterdir() if path.is_dir() and path.name[0] != "."}
+    names = {path.name for path in backup_dir.iterdir() if path.is_dir() and path.name[0] != "."}
     entries = [
-        _read_entry(vault / name, remote_names.get(name, frozenset()), keys) for name in names
+        _read_entry(backup_dir / name, remote_names.get(name, frozenset()), keys) for name in names
     ]
     entries += [
-        _read_remote(vault / name, remote_names[name], keys) for name in remote_names.keys() - names
+        _read_remote(backup_dir / name, remote_names[name], keys)
+        for name in remote_names.keys() - names
     ]
     return sorted(entries, key=_order)
 

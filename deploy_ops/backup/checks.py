@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core import checks
 from django.core.checks import CheckMessage, Error, register
-from django.core.checks import Warning as Caution
 
 from deploy_ops.backup.authenticity import host_keys
 from deploy_ops.backup.storage import ALIAS
@@ -51,7 +51,7 @@ def check_storage(**_options: Any) -> list[CheckMessage]:
     backend, options = str(given.get("BACKEND", "")), given.get("OPTIONS", {})
     if backend == FILE_SYSTEM and options.get("file_permissions_mode", 0o644) & 0o077:
         return [
-            Caution(
+            checks.Warning(
                 f'STORAGES["{ALIAS}"] writes backups that other users of the host can read.',
                 hint='Set "OPTIONS": {"file_permissions_mode": 0o600} there.',
                 id="deploy_ops.C006",
@@ -59,7 +59,7 @@ def check_storage(**_options: Any) -> list[CheckMessage]:
         ]
     if backend.startswith(S3) and not options.get("max_memory_size"):
         return [
-            Caution(
+            checks.Warning(
                 f'STORAGES["{ALIAS}"] reads whole files into memory when copies are compared.',
                 hint='Set "OPTIONS": {"max_memory_size": 16 * 1024 * 1024} there.',
                 id="deploy_ops.C007",

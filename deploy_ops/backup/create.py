@@ -15,6 +15,7 @@ import django
 import deploy_ops
 from deploy_ops.advice import manage
 from deploy_ops.backup.authenticity import HostKeys, host_keys
+from deploy_ops.backup.disk_space import check_free_space, expected_bytes, translated_errors
 from deploy_ops.backup.encryption import ALGORITHM, Keyring
 from deploy_ops.backup.entry import Backup, Level
 from deploy_ops.backup.manifest import (
@@ -35,10 +36,9 @@ from deploy_ops.backup.manifest import (
 )
 from deploy_ops.backup.media import copy_media, media_bytes
 from deploy_ops.backup.methods import Method, Snapshot, method_for
-from deploy_ops.backup.room import check_room, expected_bytes, explained
 from deploy_ops.backup.sequence import next_sequence
 from deploy_ops.backup.storage import remote_storage
-from deploy_ops.backup.workspace import PARTIAL, Workspace, workspace
+from deploy_ops.backup.workspace import PARTIAL, Workspace, open_workspace
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Identity
@@ -56,7 +56,7 @@ from deploy_ops.version import code_version
 Fields = dict[str, Any]  # of the manifest, as they become known
 
 
-class Notes(TypedDict, total=False):
+class BackupMetadata(TypedDict, total=False):
     """What the manifest says besides: the operator's label, and the run that needs the backup."""
 
     label: str
@@ -64,19 +64,19 @@ class Notes(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Making:
-    """A backup being made: with what, where, and who is told."""
+class BackupInProgress:
+    """A backup being made: with what, where, and who is informed."""
 
     id: BackupId
     method: Method
     keys: HostKeys
-    room: Workspace
+    workspace: Workspace
     progress: Progress
     seconds: "Seconds"
 
     def path(self, name: str) -> Path:
         """Make a private directory of the backup."""
-        directory = self.room.path / name
+        directory = self.workspace.path / name
         directory.mkdir(mode=0o700)
         return directory
 
@@ -88,7 +88,7 @@ def take_backup(
     progress: Progress = Silent(),
     jobs: int = 2,
     media: bool = False,
-    **notes: Unpack[Notes],
+    **metadata: Unpack[BackupMetadata],
 ) -> Backup:
     """Take one verified backup of a database; the lock must still be ours when it is finished.
 
@@ -100,33 +100,36 @@ def take_backup(
     source = database_for(alias).identify()
     needed = _check_before(method, source, conf.backup_dir, media)
     fields: Fields = {"database": SavedDatabase(alias=alias, **asdict(source))}
-    fields |= {"started_at": started, "label": "", "run": None} | notes
-    with _making(method, keys, started, needed, progress) as making:
-        fields |= _make(making, jobs, media)
-        failure = _upload(making, fields["files"])
+    fields |= {"started_at": started, "label": "", "run": None} | metadata
+    with _begin(method, keys, started, needed, progress) as unfinished:
+        fields |= _make(unfinished, jobs, media)
+        failure = _upload(unfinished, fields["files"])
         lock.check()
-        backup = _write_manifest(making, fields)
+        backup = _write_manifest(unfinished, fields)
     return _finish(backup, failure)
 
 
 @contextmanager
-def _making(
+def _begin(
     method: Method, keys: HostKeys, started: datetime, needed: int, progress: Progress
-) -> Iterator[Making]:
+) -> Iterator[BackupInProgress]:
     """Begin a backup in a directory that vanishes unless it is finished."""
-    backup_id, vault = new_id(started), conf.backup_dir
-    with workspace(vault, PARTIAL + backup_id) as room, explained(vault, needed, method.alias):
-        yield Making(backup_id, method, keys, room, progress, Seconds())
+    backup_id, backup_dir = new_id(started), conf.backup_dir
+    with (
+        open_workspace(backup_dir, PARTIAL + backup_id) as workspace,
+        translated_errors(backup_dir, needed, method.alias),
+    ):
+        yield BackupInProgress(backup_id, method, keys, workspace, progress, Seconds())
 
 
-def _make(making: Making, jobs: int, media: bool) -> Fields:
+def _make(unfinished: BackupInProgress, jobs: int, media: bool) -> Fields:
     """Bring the backup under its own name, all but the manifest; return what that will say."""
-    sequence, snapshot = next_sequence(conf.backup_dir), _dump(making, jobs)
+    sequence, snapshot = next_sequence(conf.backup_dir), _dump(unfinished, jobs)
     fields: Fields = {"sequence": sequence, **asdict(snapshot)}
-    fields["media"] = _copy_media(making) if media else None
-    _verify(making)
-    fields["encryption"] = _encrypt(making)
-    fields["files"] = _settle(making)
+    fields["media"] = _copy_media(unfinished) if media else None
+    _verify(unfinished)
+    fields["encryption"] = _encrypt(unfinished)
+    fields["files"] = _finalize_files(unfinished)
     return fields
 
 
@@ -144,35 +147,35 @@ class Seconds:
         self.phases[phase] = round(time.monotonic() - begun, 3)
 
 
-def _check_before(method: Method, source: Identity, vault: Path, media: bool) -> int:
+def _check_before(method: Method, source: Identity, backup_dir: Path, media: bool) -> int:
     """Refuse what would fail later; return the bytes that the backup is expected to need."""
-    private_directory(vault)
+    private_directory(backup_dir)
     if problems := method.check_backup():
         raise BackupFailed(
             "\n".join(problems) + "\nNo backup was made and the database was not changed."
         )
     needed = expected_bytes(source) + (media_bytes() if media else 0)
-    check_room(vault, needed, method.alias)
+    check_free_space(backup_dir, needed, method.alias)
     return needed
 
 
-def _dump(making: Making, jobs: int) -> Snapshot:
-    directory = making.path("database")
-    with making.seconds.measure("dump"):
-        return making.method.dump(directory, jobs=jobs, progress=making.progress)
+def _dump(unfinished: BackupInProgress, jobs: int) -> Snapshot:
+    directory = unfinished.path("database")
+    with unfinished.seconds.measure("dump"):
+        return unfinished.method.dump(directory, jobs=jobs, progress=unfinished.progress)
 
 
-def _copy_media(making: Making) -> SavedMedia:
-    directory = making.path("media")
-    with making.seconds.measure("media"):
-        return copy_media(directory, making.progress, alias=making.method.alias)
+def _copy_media(unfinished: BackupInProgress) -> SavedMedia:
+    directory = unfinished.path("media")
+    with unfinished.seconds.measure("media"):
+        return copy_media(directory, unfinished.progress, alias=unfinished.method.alias)
 
 
-def _verify(making: Making) -> None:
-    making.progress.say("Verifying the backup: reading it to its end")
-    with making.seconds.measure("verify"):
+def _verify(unfinished: BackupInProgress) -> None:
+    unfinished.progress.say("Verifying the backup: reading it to its end")
+    with unfinished.seconds.measure("verify"):
         try:
-            making.method.read_through(making.room.path / "database")
+            unfinished.method.read_through(unfinished.workspace.path / "database")
         except BackupCorrupt as error:
             raise BackupFailed(
                 f"The backup was read to its end and is not sound: {error}\n"
@@ -181,17 +184,17 @@ def _verify(making: Making) -> None:
             ) from error
 
 
-def _encrypt(making: Making) -> Encryption | None:
+def _encrypt(unfinished: BackupInProgress) -> Encryption | None:
     """Seal every file, and open it again: a backup that its key does not open is none."""
-    if (keys := making.keys.keyring) is None:
+    if (keys := unfinished.keys.keyring) is None:
         return None
-    room = making.room.path
-    sizes = {path: (room / path).stat().st_size for path in paths_in(room)}
-    with making.seconds.measure("encrypt"):
-        with making.progress.track("Encrypt", sum(sizes.values())) as report:
+    root = unfinished.workspace.path
+    sizes = {path: (root / path).stat().st_size for path in paths_in(root)}
+    with unfinished.seconds.measure("encrypt"):
+        with unfinished.progress.track("Encrypt", sum(sizes.values())) as report:
             done = 0
             for path, size in sizes.items():
-                _encrypt_file(keys, room / path, f"{making.id}/{path}")
+                _encrypt_file(keys, root / path, f"{unfinished.id}/{path}")
                 done += size
                 report(done)
     return Encryption(ALGORITHM, keys.current)
@@ -212,45 +215,47 @@ def _encrypt_file(keys: Keyring, plain: Path, name: str) -> None:
     os.replace(sealed, plain)
 
 
-def _settle(making: Making) -> dict[str, SavedFile]:
+def _finalize_files(unfinished: BackupInProgress) -> dict[str, SavedFile]:
     """Hash every file as it lies on disk, make all of it durable, and give it its name."""
-    with making.seconds.measure("hash"):
-        files = describe_files(making.room.path)
-        sync_tree(making.room.path)
-    making.room.rename(conf.backup_dir / making.id)
+    with unfinished.seconds.measure("hash"):
+        files = describe_files(unfinished.workspace.path)
+        sync_tree(unfinished.workspace.path)
+    unfinished.workspace.rename(conf.backup_dir / unfinished.id)
     return files
 
 
-def _upload(making: Making, files: Mapping[str, SavedFile]) -> BackupError | None:
+def _upload(unfinished: BackupInProgress, files: Mapping[str, SavedFile]) -> BackupError | None:
     """Copy the files where STORAGES["backups"] is set; return why that failed, if it did.
 
     It is told at the end, since the backup here is as good without a copy.
     """
-    with making.seconds.measure("upload"):
+    with unfinished.seconds.measure("upload"):
         try:
             if remote := remote_storage():
-                remote.upload(making.id, making.room.path, files, making.progress)
+                remote.upload(unfinished.id, unfinished.workspace.path, files, unfinished.progress)
         except BackupError as error:
             return error
     return None
 
 
-def _write_manifest(making: Making, fields: Fields) -> Backup:
+def _write_manifest(unfinished: BackupInProgress, fields: Fields) -> Backup:
     now = datetime.now(UTC)
     written = fields | {
         "format": FORMAT,
-        "id": making.id,
+        "id": unfinished.id,
         "finished_at": now,
         "code": code_version(),
-        "seconds": making.seconds.phases,
+        "seconds": unfinished.seconds.phases,
         "verified": Verified(Level.READ, now),
         "versions": fields["versions"] | _our_versions(),
     }
-    content = dump_manifest(making.keys.prove(Manifest(**written)))
+    content = dump_manifest(unfinished.keys.prove(Manifest(**written)))
     manifest = load_manifest(content)
-    write_atomically(making.room.path / NAME, content)
-    making.room.keep()
-    return Backup(making.id, making.room.path, manifest, making.keys.judge(manifest))
+    write_atomically(unfinished.workspace.path / NAME, content)
+    unfinished.workspace.keep()
+    return Backup(
+        unfinished.id, unfinished.workspace.path, manifest, unfinished.keys.judge(manifest)
+    )
 
 
 def _our_versions() -> dict[str, str]:

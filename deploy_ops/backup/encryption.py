@@ -5,7 +5,7 @@ STREAM (Hoang, Reyhanitabar, Rogaway, Vizar 2015), laid out as in Tink's AES-GCM
     chunk:  AES-256-GCM of 1 MiB; nonce = prefix, 4-byte counter, 1 byte that is 1 in the last one
 The key of a file is derived from the salt, so that no nonce is used twice with one key however
 many files there are. Header and name of the file are associated data: a chunk moved, dropped or
-added, a file cut at a chunk's border, and two files exchanged all fail to decrypt.
+added, a file cut at a chunk's border, and two files swapped all fail to decrypt.
 """
 
 import base64
@@ -156,5 +156,5 @@ def _damaged(name: str, key_id: str, nonce: bytes) -> BackupCorrupt:
     chunk = int.from_bytes(nonce[PREFIX_BYTES:-1], "big")
     return BackupCorrupt(
         f"{name} does not decrypt with key '{key_id}' at chunk {chunk}: it was changed, cut off "
-        "or exchanged, or the key file holds another key under this id."
+        "or swapped, or the key file holds another key under this id."
     )

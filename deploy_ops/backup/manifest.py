@@ -100,7 +100,7 @@ class Proof:
 class Manifest:  # pylint: disable=too-many-instance-attributes  # one file, docs/reference
     """What `manifest.json` says (docs/reference/manifest.md has the meaning of each field).
 
-    `mark` and `extra` are the engine's own JSON. `checksum` is empty until it is written.
+    `write_position` and `extra` are the engine's own JSON. `checksum` is empty until it is written.
     """
 
     format: int
@@ -116,7 +116,7 @@ class Manifest:  # pylint: disable=too-many-instance-attributes  # one file, doc
     migrations: tuple[tuple[str, str], ...]
     counts: Mapping[str, int]
     sequences: Mapping[str, int]
-    mark: dict[str, Any]
+    write_position: dict[str, Any]
     extra: dict[str, Any]
     files: Mapping[str, SavedFile]
     media: SavedMedia | None

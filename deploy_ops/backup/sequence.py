@@ -8,11 +8,11 @@ from deploy_ops.backup.workspace import guarded
 from deploy_ops.files import read_private, set_aside, write_atomically
 
 
-def next_sequence(vault: Path) -> int:
+def next_sequence(backup_dir: Path) -> int:
     """Count backups on, across the storage too, so that order never depends on a clock."""
-    counter = vault / ".sequence"
+    counter = backup_dir / ".sequence"
     known = max((backup.sequence for backup in complete_backups()), default=0)
-    with guarded(vault):
+    with guarded(backup_dir):
         number = max(known, _counted(counter)) + 1
         write_atomically(counter, str(number).encode())
     return number

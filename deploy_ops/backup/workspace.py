@@ -19,9 +19,9 @@ OPENED = ".opened-"
 DELETED = ".deleted-"
 
 
-def guarded(vault: Path) -> AbstractContextManager[None]:
+def guarded(backup_dir: Path) -> AbstractContextManager[None]:
     """Wait for the few milliseconds in which another process sweeps, begins or numbers."""
-    return LockFile(vault / ".lock", "sweep").held()
+    return LockFile(backup_dir / ".lock", "sweep").held()
 
 
 class Workspace:
@@ -50,23 +50,23 @@ class Workspace:
 
 
 @contextmanager
-def workspace(vault: Path, name: str) -> Iterator[Workspace]:
-    """Own directory `name` of the vault, 0700, and first sweep what dead processes left."""
-    with guarded(vault):
-        _sweep(vault)
-        owner = own_directory(vault / name, "backup")
-    room = Workspace(vault / name)
+def open_workspace(backup_dir: Path, name: str) -> Iterator[Workspace]:
+    """Own directory `name` of `backup_dir`, 0700, and first sweep what dead processes left."""
+    with guarded(backup_dir):
+        _sweep(backup_dir)
+        owner = own_directory(backup_dir / name, "backup")
+    workspace = Workspace(backup_dir / name)
     try:
-        yield room
+        yield workspace
     finally:
-        room.close()
+        workspace.close()
         owner.release()
 
 
-def sweep(vault: Path) -> list[str]:
-    """Remove what dead processes left in the vault; return the names."""
-    with guarded(vault):
-        return _sweep(vault)
+def sweep(backup_dir: Path) -> list[str]:
+    """Remove what dead processes left in the directory; return the names."""
+    with guarded(backup_dir):
+        return _sweep(backup_dir)
 
 
 def owner_of(path: Path) -> str | None:
@@ -88,8 +88,8 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(tombstone)
 
 
-def _sweep(vault: Path) -> list[str]:
-    remains = [path for path in vault.iterdir() if _is_left_over(path)]
+def _sweep(backup_dir: Path) -> list[str]:
+    remains = [path for path in backup_dir.iterdir() if _is_left_over(path)]
     for path in remains:
         shutil.rmtree(path, ignore_errors=True)
     return [path.name for path in remains]

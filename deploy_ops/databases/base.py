@@ -136,16 +136,16 @@ class Database(ABC):  # pylint: disable=too-many-public-methods  # kinds differ 
         """Say which database this is; raises DatabaseUnavailable."""
 
     @abstractmethod
-    def mark(self) -> Json:
+    def write_position(self) -> Json:
         """Take the present position of writes (JSON), to be compared by `writes_since`."""
 
     @abstractmethod
-    def writes_since(self, mark: Json, *, own_rows: RowCounts | None) -> Writes:
-        """Tell what others wrote since the mark; `own_rows` are ours, None if not known."""
+    def writes_since(self, position: Json, *, own_rows: RowCounts | None) -> Writes:
+        """Tell what others wrote since the position; `own_rows` are ours, None if not known."""
 
-    def anybody_wrote(self, mark: Json) -> Writes:
-        """Tell whether anybody at all, this process included, changed a row since the mark."""
-        del mark
+    def anybody_wrote(self, position: Json) -> Writes:
+        """Tell whether anybody at all, this process included, changed a row since the position."""
+        del position
         return Writes(Answer.UNKNOWN, {}, "this kind of database does not count writes")
 
     @abstractmethod
@@ -165,15 +165,15 @@ class Database(ABC):  # pylint: disable=too-many-public-methods  # kinds differ 
         """Name a database beside the live one, within the limit on its length."""
 
     @abstractmethod
-    def swap(self, beside: str, kept: str, *, before: Callable[[], None]) -> None:
-        """Give `beside` the live name and the live database the name `kept`.
+    def swap(self, beside: str, previous: str, *, before: Callable[[], None]) -> None:
+        """Give `beside` the live name and the live database the name `previous`.
 
         `before` is called when no client can write any more; what it raises stops the swap
         and the live database is open again. Raises RestoreFailed, SwapUnfinished.
         """
 
     @abstractmethod
-    def repair_swap(self, beside: str, kept: str) -> str:
+    def repair_swap(self, beside: str, previous: str) -> str:
         """Finish or undo a swap that was killed; say in one sentence what was found and done."""
 
     @abstractmethod

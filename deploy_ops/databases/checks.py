@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from django.core import checks
 from django.core.checks import CheckMessage, register
-from django.core.checks import Warning as Caution
 
 from deploy_ops.conf import conf
 
@@ -16,7 +16,7 @@ def check_programs(**_options: Any) -> list[CheckMessage]:
     Which major the server has only a connection can tell; `backup` checks that.
     """
     return [
-        Caution(
+        checks.Warning(
             f"DEPLOY_OPS_PG_BIN[{major}] is {directory}, and {program} is not there.",
             hint=f"Name the directory of PostgreSQL {major}'s client programs.",
             id="deploy_ops.C005",

@@ -61,7 +61,7 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Writes:
-    """What others wrote since a mark: the answer, rows by table where known, and the evidence."""
+    """What others wrote since a position: the answer, rows by table if known, and the evidence."""
 
     answer: Answer
     rows: Counts
@@ -98,8 +98,8 @@ class Schema:
             return []
         now, then = Counter(self.lines), Counter(before.lines)
         changed = [f"+ {line}" for line in now - then] + [f"- {line}" for line in then - now]
-        told = [line for line in changed if line.strip("+- ")]
-        return told or ["the same lines in another order"]
+        shown = [line for line in changed if line.strip("+- ")]
+        return shown or ["the same lines in another order"]
 
     def without_casts(self) -> "Schema":
         """Without casts and parentheses, which a restore may write otherwise in expressions."""

@@ -7,7 +7,7 @@ from deploy_ops.exports import import_when_asked
 if TYPE_CHECKING:
     from deploy_ops.flags.change import Source, change_flag, stored_rules
     from deploy_ops.flags.declaration import Flag
-    from deploy_ops.flags.gates import (
+    from deploy_ops.flags.evaluation import (
         FlagRequiredMixin,
         aflag_enabled,
         evaluate_flag,
@@ -24,7 +24,7 @@ else:
         {
             "change": ["Source", "change_flag", "stored_rules"],
             "declaration": ["Flag"],
-            "gates": [
+            "evaluation": [
                 "FlagRequiredMixin",
                 "aflag_enabled",
                 "evaluate_flag",

@@ -19,8 +19,8 @@ def find_users(names: Iterable[str]) -> dict[str, Any]:
     except ImproperlyConfigured:
         raise _without_accounts() from None
     field = model._meta.get_field(model.USERNAME_FIELD)
-    fit = [name for name in names if _fits(field, name)]
-    found: Iterable[Any] = QuerySet(model).filter(**{f"{field.name}__in": fit}) if fit else ()
+    valid = [name for name in names if _is_valid(field, name)]
+    found: Iterable[Any] = QuerySet(model).filter(**{f"{field.name}__in": valid}) if valid else ()
     return {str(user.get_username()): user for user in found}
 
 
@@ -30,7 +30,7 @@ def names_of_users(all_rules: Iterable[Rules]) -> dict[str, str]:
     Deleted ones are left out, and so is a key that could be none: rules outlive the user model.
     """
     model: Any = get_user_model()
-    keys = {key for rules in all_rules for key in rules.users if _fits(model._meta.pk, key)}
+    keys = {key for rules in all_rules for key in rules.users if _is_valid(model._meta.pk, key)}
     users: Mapping[Any, Any] = QuerySet(model).in_bulk(list(keys)) if keys else {}
     return {str(key): str(user.get_username()) for key, user in users.items()}
 
@@ -44,7 +44,7 @@ def group_names() -> set[str]:
     return set(group.objects.values_list("name", flat=True))
 
 
-def _fits(field: Any, text: str) -> bool:
+def _is_valid(field: Any, text: str) -> bool:
     try:
         field.to_python(text)
     except ValidationError:

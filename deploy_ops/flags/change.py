@@ -30,14 +30,21 @@ def stored_rules(name: str) -> tuple[Rules | None, int]:
 
 
 def change_flag(  # pylint: disable=too-many-arguments  # all but two are named, and in the history
-    name: str, rules: Rules | None, *, seen: int, by: str, source: Source, reason: str = ""
+    name: str,
+    rules: Rules | None,
+    *,
+    expected_revision: int,
+    by: str,
+    source: Source,
+    reason: str = "",
 ) -> FlagChange | None:
     """Give a flag these rules, or with None no row at all; the entry in the history.
 
-    `seen` is the revision on which the new rules are based, from `stored_rules`; `by` names the
-    person for the history. None if the flag has these rules already: then nothing is written.
-    UnknownFlag for a flag that is not declared (only its row may still be removed), FlagConflict
-    if somebody changed it since `seen`. Other processes see it at their next poll.
+    `expected_revision` is the revision on which the new rules are based, from `stored_rules`; `by`
+    names the person for the history. None if the flag has these rules already: then nothing is
+    written. UnknownFlag for a flag that is not declared (only its row may still be removed),
+    FlagConflict if somebody changed it since `expected_revision`. Other processes see it at their
+    next poll.
     """
     if rules is not None and name not in declared_flags():
         raise UnknownFlag(f"{name!r} is not declared in DEPLOY_OPS_FLAGS. Nothing was changed.")
@@ -45,7 +52,7 @@ def change_flag(  # pylint: disable=too-many-arguments  # all but two are named,
     with transaction.atomic(using=alias):
         version = _next_version(alias)  # takes the row's lock: changes are made one by one
         state = FlagState.objects.using(alias).filter(name=name).first()
-        if seen != (state.revision if state else NO_ROW):
+        if expected_revision != (state.revision if state else NO_ROW):
             raise FlagConflict(_conflict(alias, name))
         old = rules_of(state) if state else None
         if old == rules:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
+from django.core import checks
 from django.core.checks import CheckMessage, Tags, register
-from django.core.checks import Warning as Caution
 from django.db import Error as DatabaseFailure
 
 from deploy_ops.advice import manage
@@ -25,7 +25,7 @@ def check_overdue_flags(**_options: Any) -> list[CheckMessage]:
     """C010: a flag that was to be removed from the code by now."""
     today = local_today()
     return [
-        Caution(
+        checks.Warning(
             f"The flag {name} was to be removed by {flag.remove_by}.",
             hint="Remove the flag from the code, or set a later remove_by (owner: "
             f"{flag.owner or 'none'}).",
@@ -47,7 +47,7 @@ def check_undeclared_flags(databases: Iterable[str] | None, **_options: Any) -> 
     except DatabaseFailure:  # before the first migration there is no table
         return []
     return [
-        Caution(
+        checks.Warning(
             f"The database has rules for the flag {name}, which is not declared.",
             hint=f"Remove them:\n{manage('flags', 'reset', name, alias=alias)}",
             id="deploy_ops.C011",
@@ -62,7 +62,7 @@ def check_flags_middleware(**_options: Any) -> list[CheckMessage]:
     if not declared_flags() or FLAGS in settings.MIDDLEWARE:
         return []
     return [
-        Caution(
+        checks.Warning(
             "FlagsMiddleware is not in MIDDLEWARE: one page may mix two states of a flag, with "
             "ATOMIC_REQUESTS a change may never be seen, and visitors without a login never "
             "belong to a percentage.",
@@ -79,7 +79,7 @@ def check_flags_before_the_cache(**_options: Any) -> list[CheckMessage]:
     if order != [FLAGS, CACHE]:
         return []
     return [
-        Caution(
+        checks.Warning(
             "FlagsMiddleware comes before UpdateCacheMiddleware, so a page that a percentage "
             "decides about is cached without Vary: Cookie, and one visitor's goes to all.",
             hint=f"Move {FLAGS} behind {CACHE} in MIDDLEWARE.",

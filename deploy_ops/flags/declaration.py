@@ -36,7 +36,7 @@ class Flag:
 
 
 def declared_flags() -> Mapping[str, Flag]:
-    """DEPLOY_OPS_FLAGS; ConfigurationError for an entry that is no flag or has no fit name."""
+    """DEPLOY_OPS_FLAGS; ConfigurationError for an entry that is no flag or has no valid name."""
     flags = conf.flags
     for name, flag in flags.items():
         if not isinstance(flag, Flag) or not isinstance(name, str) or not _NAME.fullmatch(name):

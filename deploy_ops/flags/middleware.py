@@ -6,8 +6,13 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponseBase
 
+from deploy_ops.flags.request_flags import (
+    RequestFlags,
+    begin_request,
+    current_request_flags,
+    finish_request,
+)
 from deploy_ops.flags.store import store
-from deploy_ops.flags.visit import Visit, begin_visit, current_visit, finish_visit
 
 
 class FlagsMiddleware:
@@ -29,28 +34,28 @@ class FlagsMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self._is_async:
             return self._answer_async(request)
-        visit = begin_visit(request)
-        token = current_visit.set(visit)
+        request_flags = begin_request(request)
+        token = current_request_flags.set(request_flags)
         try:
             response: HttpResponseBase = self.get_response(request)
         finally:
-            current_visit.reset(token)
-        finish_visit(visit, response)
+            current_request_flags.reset(token)
+        finish_request(request_flags, response)
         return response
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
-        visit = await _begin_async(request)
-        token = current_visit.set(visit)
+        request_flags = await _begin_async(request)
+        token = current_request_flags.set(request_flags)
         try:
             response: HttpResponseBase = await self.get_response(request)
         finally:
-            current_visit.reset(token)
-        finish_visit(visit, response)
+            current_request_flags.reset(token)
+        finish_request(request_flags, response)
         return response
 
 
-async def _begin_async(request: HttpRequest) -> Visit:
+async def _begin_async(request: HttpRequest) -> RequestFlags:
     """Another thread is entered only when the database is asked."""
     if store.is_due():
-        return await sync_to_async(begin_visit)(request)
-    return begin_visit(request)
+        return await sync_to_async(begin_request)(request)
+    return begin_request(request)

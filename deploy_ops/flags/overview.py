@@ -20,7 +20,7 @@ class FlagOverview:
     """One flag: its declaration (None for a row that outlived it), state, row and history.
 
     `state` is what the processes have after their next poll; `rules` and `revision` are the row's,
-    whether it has an effect or not; `revision` is what `change_flag` wants as `seen`.
+    whether it has an effect or not; `revision` is what `change_flag` wants as `expected_revision`.
     """
 
     name: str

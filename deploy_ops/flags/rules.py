@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from django.utils import timezone
 
-from deploy_ops.errors import RulesRefused
+from deploy_ops.errors import InvalidRules
 
 STEP = Decimal("0.01")
 
@@ -24,7 +24,7 @@ class Rules:
     `everyone` False comes before all others, and the dates bound all of them: before `starts_at`
     and from `ends_at` the flag is off. Dates alone switch it on for everybody between them.
     Without any rule the declaration decides. `users` are primary keys as text, `groups` are names,
-    `percentage` is from 0 to 100 in steps of 0.01. RulesRefused for what makes no sense.
+    `percentage` is from 0 to 100 in steps of 0.01. InvalidRules for what makes no sense.
     """
 
     everyone: bool | None = None
@@ -41,25 +41,25 @@ class Rules:
             _check_percentage(self.percentage)
         for moment in (self.starts_at, self.ends_at):
             if moment is not None and timezone.is_naive(moment):
-                raise RulesRefused(
+                raise InvalidRules(
                     f"{moment} has no time zone. Nothing was changed. Add one: {moment}+00:00"
                 )
         if self.starts_at and self.ends_at and self.starts_at >= self.ends_at:
-            raise RulesRefused(
+            raise InvalidRules(
                 f"The flag would end ({self.ends_at}) before it starts ({self.starts_at}). "
                 "Nothing was changed."
             )
 
     @classmethod
     def of_percentage(cls, text: str) -> Self:
-        """Rules for a share of the users, `5` or `0.25`; RulesRefused if it is no number."""
+        """Rules for a share of the users, `5` or `0.25`; InvalidRules if it is no number."""
         return cls(percentage=parse_percentage(text))
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:
         """The rules that are found under their names, as rows, forms and JSON have them.
 
-        What is missing or None is unset. RulesRefused as for any other rules.
+        What is missing or None is unset. InvalidRules as for any other rules.
         """
         found = {field.name: given.get(field.name) for field in fields(cls)}
         return cls(
@@ -117,19 +117,19 @@ class Rules:
 
 
 def parse_percentage(text: str) -> Decimal:
-    """A percentage as people type it, with or without the sign; RulesRefused if it is none."""
+    """A percentage as people type it, with or without the sign; InvalidRules if it is none."""
     try:
         percentage = Decimal(text.strip().removesuffix("%").strip())
     except InvalidOperation:
-        raise RulesRefused(f"{text!r} is not a percentage. Nothing was changed.") from None
+        raise InvalidRules(f"{text!r} is not a percentage. Nothing was changed.") from None
     _check_percentage(percentage)
     return percentage
 
 
 def _check_percentage(percentage: Decimal) -> None:
-    is_fit = percentage.is_finite() and 0 <= percentage <= 100
-    if not is_fit or percentage != percentage.quantize(STEP):
-        raise RulesRefused(
+    is_valid = percentage.is_finite() and 0 <= percentage <= 100
+    if not is_valid or percentage != percentage.quantize(STEP):
+        raise InvalidRules(
             f"{percentage} is not a percentage from 0 to 100 in steps of 0.01. Nothing was changed."
         )
 

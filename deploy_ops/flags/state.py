@@ -80,7 +80,7 @@ class State:
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "fixed", self._settle())
+        object.__setattr__(self, "fixed", self._constant_answer())
 
     def evaluate(self, person: Person) -> Evaluation:
         """The answer for somebody, now."""
@@ -88,7 +88,7 @@ class State:
             return self.fixed or self._deal(person)
         return self.fixed or self._decide(person)
 
-    def _settle(self) -> Evaluation | None:
+    def _constant_answer(self) -> Evaluation | None:
         """The answer that holds for everybody at all times, if there is one."""
         rules = self.rules
         if rules.everyone is False:

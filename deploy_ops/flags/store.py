@@ -13,7 +13,7 @@ from django.db import Error, connections, router, transaction
 from django.dispatch import receiver
 
 from deploy_ops.conf import PREFIX, conf
-from deploy_ops.errors import RulesRefused
+from deploy_ops.errors import InvalidRules
 from deploy_ops.flags.declaration import declared_flags, forced_flags
 from deploy_ops.flags.rules import Rules
 from deploy_ops.flags.state import Snapshot, take_snapshot
@@ -52,7 +52,7 @@ def rules_of(state: FlagState) -> Rules:
 
 
 class Store:
-    """Keeps one snapshot and looks at the version row at most every DEPLOY_OPS_FLAGS_POLL."""
+    """Keeps one snapshot and polls the version row every DEPLOY_OPS_FLAGS_POLL_SECONDS at most."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -100,7 +100,7 @@ class Store:
         # Inside a transaction what is seen may be old, and an error would end the transaction.
         if known is not None and blocks:
             return known
-        self._next_poll = time.monotonic() + conf.flags_poll
+        self._next_poll = time.monotonic() + conf.flags_poll_seconds
         try:
             self._snapshot = self._read(alias, known)
         except SynchronousOnlyOperation:
@@ -122,7 +122,7 @@ class Store:
                 if known is not None and known.version == version:
                     return self._recovered(known)
                 rules = read_rules(alias)
-        except (Error, RulesRefused) as error:
+        except (Error, InvalidRules) as error:
             if not connections[alias].in_atomic_block:  # which would end with it
                 connections[alias].close_if_unusable_or_obsolete()
             return self._unavailable(known, error)
@@ -140,7 +140,7 @@ class Store:
             _log.error("Flags cannot be read from the database (%s). In use: %s.", error, source)
         self._is_down = True
         # Counted from now, since connecting in vain may have taken longer than the interval.
-        self._next_poll = time.monotonic() + conf.flags_poll
+        self._next_poll = time.monotonic() + conf.flags_poll_seconds
         return known or take_snapshot(declared_flags(), forced_flags(), {})
 
 

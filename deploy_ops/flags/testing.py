@@ -12,7 +12,7 @@ from asgiref.sync import iscoroutinefunction
 
 from deploy_ops.errors import UnknownFlag
 from deploy_ops.flags.declaration import declared_flags
-from deploy_ops.flags.gates import overrides
+from deploy_ops.flags.evaluation import overrides
 from deploy_ops.flags.store import store
 
 

@@ -40,7 +40,7 @@ class Poll:
         return self._response(request, await aoutcomes(self.probes()))
 
     def _response(self, request: HttpRequest, found: Mapping[str, Outcome]) -> HttpResponse:
-        failing = [name for name, outcome in found.items() if not outcome.is_well]
+        failing = [name for name, outcome in found.items() if not outcome.is_ok]
         if self.drains and is_draining():
             failing.append("draining")
         content = self.body(failing, found)

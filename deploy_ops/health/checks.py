@@ -3,8 +3,8 @@
 from typing import Any
 
 from django.conf import settings
+from django.core import checks
 from django.core.checks import CheckMessage, Error, register
-from django.core.checks import Warning as Caution
 
 from deploy_ops.errors import ConfigurationError
 from deploy_ops.health.readiness import BUILT_IN, make_probes
@@ -18,7 +18,7 @@ def check_health_middleware(**_options: Any) -> list[CheckMessage]:
     if HEALTH not in settings.MIDDLEWARE or settings.MIDDLEWARE[0] == HEALTH:
         return []
     return [
-        Caution(
+        checks.Warning(
             f"{settings.MIDDLEWARE[0]} comes before HealthMiddleware in MIDDLEWARE, so polls by IP "
             "address or plain http may get 400 or 301 instead of an answer.",
             hint=f"Move {HEALTH} to the first position in MIDDLEWARE.",

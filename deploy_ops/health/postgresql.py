@@ -14,7 +14,7 @@ from deploy_ops.databases.postgresql.server import Connection, application_serve
 LIMITS = {"connect_timeout": "2", "tcp_user_timeout": "2000"}
 
 
-class PostgresqlLink:
+class PostgresqlConnection:
     """One connection per process, never the request's, made again once if it went stale.
 
     It goes where the application goes, through a pooler if there is one: a dead pooler is a

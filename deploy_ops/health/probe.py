@@ -41,21 +41,21 @@ class Outcome:
     seconds: float = 0.0
 
     @property
-    def is_well(self) -> bool:
+    def is_ok(self) -> bool:
         """Whether the check passed."""
         return not self.reason
 
 
 @dataclass(slots=True, eq=False)
-class Flight:
+class CheckRun:
     """One run under way; `started` is monotonic seconds."""
 
     started: float
-    landed: Future[Outcome] = field(default_factory=Future)
+    future: Future[Outcome] = field(default_factory=Future)
 
     def __post_init__(self) -> None:
         # A running future cannot be cancelled: a caller that gives up takes nobody else along.
-        self.landed.set_running_or_notify_cancel()
+        self.future.set_running_or_notify_cancel()
 
 
 class Probe:
@@ -86,67 +86,69 @@ class Probe:
     def forget(self) -> None:
         """Begin anew: in a forked child neither the thread nor a held lock came along."""
         self._lock = threading.Lock()
-        self._flight: Flight | None = None
+        self._check_run: CheckRun | None = None
         self._last: Outcome | None = None
         self._fresh_until = 0.0
 
-    def begin(self) -> Outcome | Flight:
+    def begin(self) -> Outcome | CheckRun:
         """Return an outcome that is fresh, else the run that will bring one."""
         with self._lock:
             if self._last and time.monotonic() < self._fresh_until:
                 return self._last
-            flight = self._flight
-            if flight is None:
-                flight = self._flight = Flight(time.monotonic())
-                self._launch(flight)
-            return flight
+            check_run = self._check_run
+            if check_run is None:
+                check_run = self._check_run = CheckRun(time.monotonic())
+                self._launch(check_run)
+            return check_run
 
     def outcome(self) -> Outcome:
         """Return what is known at the deadline at the latest."""
         return self.wait(self.begin())
 
-    def wait(self, begun: Outcome | Flight) -> Outcome:
+    def wait(self, begun: Outcome | CheckRun) -> Outcome:
         """Return the outcome of what `begin` returned, at the deadline at the latest."""
         if isinstance(begun, Outcome):
             return begun
         try:
-            return begun.landed.result(self._seconds_left(begun))
+            return begun.future.result(self._seconds_left(begun))
         except TimeoutError:
             return self._give_up(begun)
 
     async def aoutcome(self) -> Outcome:
         """The same without holding up the event loop, nor taking a thread for waiting."""
-        flight = self.begin()
-        if isinstance(flight, Outcome):
-            return flight
+        check_run = self.begin()
+        if isinstance(check_run, Outcome):
+            return check_run
         try:
-            landed = asyncio.wrap_future(flight.landed)
-            return await asyncio.wait_for(landed, self._seconds_left(flight))
+            future = asyncio.wrap_future(check_run.future)
+            return await asyncio.wait_for(future, self._seconds_left(check_run))
         except TimeoutError:
-            return self._give_up(flight)
+            return self._give_up(check_run)
 
-    def _seconds_left(self, flight: Flight) -> float:
-        patience = self._deadline if self._last is None or self._last.is_well else BRIEF
-        return max(0.0, flight.started + patience.total_seconds() - time.monotonic())
+    def _seconds_left(self, check_run: CheckRun) -> float:
+        patience = self._deadline if self._last is None or self._last.is_ok else BRIEF
+        return max(0.0, check_run.started + patience.total_seconds() - time.monotonic())
 
-    def _launch(self, flight: Flight) -> None:
+    def _launch(self, check_run: CheckRun) -> None:
         name = f"deploy_ops.health/{self.name}"
         try:
-            threading.Thread(target=self._fly, args=(flight,), name=name, daemon=True).start()
+            threading.Thread(
+                target=self._run_check, args=(check_run,), name=name, daemon=True
+            ).start()
         except RuntimeError as error:  # the system has no thread left to give
-            self._flight = None
-            flight.landed.set_result(Outcome(str(error)))
+            self._check_run = None
+            check_run.future.set_result(Outcome(str(error)))
 
-    def _fly(self, flight: Flight) -> None:
+    def _run_check(self, check_run: CheckRun) -> None:
         reason = self._run()
         now = time.monotonic()
-        outcome = Outcome(reason, now - flight.started)
+        outcome = Outcome(reason, now - check_run.started)
         with self._lock:
             self._remember(outcome)
             self._fresh_until = now + (KEEP if reason else self._keep).total_seconds()
-            self._flight = None
+            self._check_run = None
             # Still inside, or a caller who gives up in between would find neither run nor outcome.
-            flight.landed.set_result(outcome)
+            check_run.future.set_result(outcome)
 
     def _run(self) -> str:
         try:
@@ -159,11 +161,11 @@ class Probe:
             connections.close_all()
         return ""
 
-    def _give_up(self, flight: Flight) -> Outcome:
+    def _give_up(self, check_run: CheckRun) -> Outcome:
         with self._lock:
-            if flight is not self._flight:
-                return flight.landed.result(0)  # it landed in this moment
-            if self._last is None or self._last.is_well:
+            if check_run is not self._check_run:
+                return check_run.future.result(0)  # it ended in this moment
+            if self._last is None or self._last.is_ok:
                 limit = self._deadline.total_seconds()
                 self._remember(Outcome(f"no answer within {limit:g} s", limit))
             assert self._last is not None
@@ -171,15 +173,15 @@ class Probe:
 
     def _remember(self, outcome: Outcome) -> None:
         """Keep the outcome, and log the change, not every poll: an outage has two lines."""
-        was_well = self._last is None or self._last.is_well
+        was_ok = self._last is None or self._last.is_ok
         self._last = outcome
         if not self._is_watched:
             return
-        if not outcome.is_well:
+        if not outcome.is_ok:
             failed.send_robust(type(self), name=self.name)
-        if was_well and not outcome.is_well:
+        if was_ok and not outcome.is_ok:
             logger.error("Health check %s fails: %s", self.name, outcome.reason)
-        elif outcome.is_well and not was_well:
+        elif outcome.is_ok and not was_ok:
             logger.info("Health check %s passes again", self.name)
 
 

@@ -18,8 +18,8 @@ from django.db.migrations.loader import MigrationLoader
 from django.utils.module_loading import import_string
 
 from deploy_ops.conf import conf
-from deploy_ops.errors import CheckFailed
-from deploy_ops.health.links import link_to
+from deploy_ops.errors import HealthCheckFailed
+from deploy_ops.health.connections import connection_to
 from deploy_ops.health.probe import DEADLINE, KEEP, Probe
 
 Run = Callable[[], object]
@@ -31,19 +31,19 @@ APPLIED = "SELECT app, name FROM django_migrations"
 
 def ping_database(alias: str) -> None:
     """Ask the database for one row on the probe's own connection."""
-    link_to(alias, "ping").ping()
+    connection_to(alias, "ping").ping()
 
 
 def require_migrations(alias: str) -> None:
-    """Raise CheckFailed if a migration of this code is not applied."""
+    """Raise HealthCheckFailed if a migration of this code is not applied."""
     if missing := pending_migrations(alias):
         more = f" and {len(missing) - 1} more" if missing[1:] else ""
-        raise CheckFailed(f"{missing[0]}{more} not applied")
+        raise HealthCheckFailed(f"{missing[0]}{more} not applied")
 
 
 def pending_migrations(alias: str) -> list[str]:
     """Name the migrations of this code that the database lacks, on the probe's own connection."""
-    applied = set(link_to(alias, "migrations").rows(APPLIED))
+    applied = set(connection_to(alias, "migrations").rows(APPLIED))
     return [
         ".".join(key)
         for key, replaces in _migrations_of_the_code()
@@ -59,7 +59,7 @@ def require_cache(_alias: str) -> None:
     key = f"deploy_ops.health.{token}"
     store.set(key, token, timeout=10)
     if store.get(key) != token:
-        raise CheckFailed("the cache does not keep what it is given")
+        raise HealthCheckFailed("the cache does not keep what it is given")
     store.delete(key)
 
 

@@ -43,7 +43,7 @@ def details(request: HttpRequest) -> HttpResponse:
     context = {
         "checks": sorted(found.items()),
         "is_draining": is_draining(),
-        "is_ready": all(each.is_well for each in found.values()) and not is_draining(),
+        "is_ready": all(each.is_ok for each in found.values()) and not is_draining(),
         "version": code_version(),
     }
     return render(request, "deploy_ops/health.html", context)

@@ -95,8 +95,8 @@ def verify(command: OpsCommand, options: Options) -> Outcome:
 
 
 def prune(command: OpsCommand, options: Options) -> Outcome:
-    """say what DEPLOY_OPS_BACKUP_KEEP no longer keeps; with --delete, delete it"""
-    if options["kept_databases"]:
+    """say what DEPLOY_OPS_BACKUP_RETENTION no longer keeps; with --delete, delete it"""
+    if options["previous_databases"]:
         return _prune_databases(command, options)
     alias = options["database"]
     with deploy_lock(alias, purpose="prune"):
@@ -106,7 +106,7 @@ def prune(command: OpsCommand, options: Options) -> Outcome:
         runs = open_runs()
         choice = retention.choose(
             retention.candidates(backups.values()),
-            conf.backup_keep,
+            conf.backup_retention,
             datetime.now(UTC),
             referred_backups() | {b.id for b in backups.values() if b.manifest.run in runs},
         )
@@ -190,15 +190,15 @@ def _prune_databases(command: OpsCommand, options: Options) -> Outcome:
     alias = options["database"]
     with deploy_lock(alias, purpose="prune"):
         database = database_for(alias)
-        kept: dict[str, Callable[[str], object]] = {
+        previous: dict[str, Callable[[str], object]] = {
             **{name: database.drop for name in database.databases_beside()},
             **{str(path): shutil.rmtree for path in media_beside()},
         }
-        drop = [name for name in kept if _age_of(name) >= options["min_age"]]
+        drop = [name for name in previous if _age_of(name) >= options["min_age"]]
         for name in drop:
             command.tell(f"{_verb(options)}  {name}")
             if options["delete"]:
-                kept[name](name)
+                previous[name](name)
     _remind(command, options, bool(drop))
     return 0, {"status": "ok", "deleted": options["delete"], "drop": drop}
 
@@ -223,9 +223,9 @@ def _remind(command: OpsCommand, options: Options, has_work: bool) -> None:
 def _deleting(options: Options) -> str:
     """The command that deletes what this one has named."""
     words = ["backups", "prune"]
-    if options["kept_databases"]:
+    if options["previous_databases"]:
         age_seconds = options["min_age"].total_seconds()
-        words += ["--kept-databases", "--min-age", f"{age_seconds:.0f}s"]
+        words += ["--previous-databases", "--min-age", f"{age_seconds:.0f}s"]
     return manage(*words, "--delete", alias=options["database"])
 
 

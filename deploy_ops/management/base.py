@@ -98,8 +98,8 @@ class OpsCommand(BaseCommand, ABC):
         self.as_json = options["format"] == "json"
         self.progress = TerminalProgress(self.tell, sys.stderr.isatty() and not self.as_json)
         try:
-            told = _warnings_told(self.stderr.write)
-            with _termination_as_interrupt(), told, self._stdout_for_json():
+            reported = _reported_warnings(self.stderr.write)
+            with _termination_as_interrupt(), reported, self._stdout_for_json():
                 code, result = self.operate(options)
         except DeployOpsError as error:
             code, result = self._explain(error, options["traceback"])
@@ -126,7 +126,7 @@ class OpsCommand(BaseCommand, ABC):
         if with_traceback:
             self.stderr.write(server_text("".join(traceback.format_exception(error))))
         self.stderr.write(str(error))
-        status = "failed" if error.exit_code > 2 else "refused"
+        status = "failed" if error.exit_code > 2 else "error"
         return error.exit_code, {
             "status": status,
             "error": type(error).__name__,
@@ -167,7 +167,7 @@ class ActionsCommand(OpsCommand):
 
 
 @contextmanager
-def _warnings_told(tell: Callable[[str], object]) -> Iterator[None]:
+def _reported_warnings(tell: Callable[[str], object]) -> Iterator[None]:
     """Say on stderr what is logged meanwhile: a file set aside, a storage that does not answer."""
     handler = _Teller(tell)
     ours = logging.getLogger("deploy_ops")
@@ -235,13 +235,13 @@ class PlainLines:
         self._label = label
         self._total = total_bytes
         self._tell = tell
-        self._started = self._told = time.monotonic()
+        self._started = self._last_report = time.monotonic()
 
     def __call__(self, done_bytes: int) -> None:
         now = time.monotonic()
-        if now - self._told < self.INTERVAL_SECONDS or not done_bytes:
+        if now - self._last_report < self.INTERVAL_SECONDS or not done_bytes:
             return
-        self._told = now
+        self._last_report = now
         rate = done_bytes / (now - self._started)
         left = max(0, self._total - done_bytes) / rate
         self._tell(

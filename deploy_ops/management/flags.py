@@ -16,11 +16,11 @@ from django.utils.dateparse import parse_date, parse_datetime
 
 from deploy_ops.advice import manage
 from deploy_ops.conf import conf
-from deploy_ops.errors import DatabaseUnavailable, RulesRefused, UsageError
+from deploy_ops.errors import DatabaseUnavailable, InvalidRules, UsageError
 from deploy_ops.flags.accounts import find_users, group_names
 from deploy_ops.flags.change import Source, change_flag, stored_rules
 from deploy_ops.flags.declaration import forced_flags
-from deploy_ops.flags.gates import Asker
+from deploy_ops.flags.evaluation import UserContext
 from deploy_ops.flags.overview import FlagOverview, flag_overview, flag_overviews
 from deploy_ops.flags.rules import Rules, parse_percentage
 from deploy_ops.flags.store import flags_alias
@@ -37,7 +37,7 @@ def percentage(text: str) -> Decimal:
     """Read a percentage from 0 to 100 in steps of 0.01."""
     try:
         return parse_percentage(text)
-    except RulesRefused as error:
+    except InvalidRules as error:
         raise ArgumentTypeError(str(error)) from None
 
 
@@ -70,7 +70,7 @@ def show(command: OpsCommand, options: Options) -> Outcome:
     flag = flag_overview(options["name"])
     facts = _facts(flag)
     if options["user"] and flag.state:
-        evaluation = flag.state.evaluate(Asker(None, *_users([options["user"]])))
+        evaluation = flag.state.evaluate(UserContext(None, *_users([options["user"]])))
         facts |= {"user": options["user"], **evaluation._asdict()}
     for name, value in facts.items():
         command.tell(f"{name}: {'' if value is None else value}")
@@ -103,7 +103,7 @@ def set_rules(command: OpsCommand, options: Options) -> Outcome:
     return _change(command, options, lambda _before: rules)
 
 
-def reset(command: OpsCommand, options: Options) -> Outcome:
+def clear(command: OpsCommand, options: Options) -> Outcome:
     """remove the rules of a flag, so that its declaration decides"""
     return _change(command, options, lambda _before: None)
 
@@ -151,7 +151,7 @@ ACTIONS: Mapping[str, Action] = {
     "on": _guarded(switch_on),
     "off": _guarded(switch_off),
     "set": _guarded(set_rules),
-    "reset": _guarded(reset),
+    "clear": _guarded(clear),
     "history": _guarded(history),
 }
 
@@ -169,12 +169,17 @@ def _change(
 ) -> Outcome:
     """Change a flag to what `decide` makes of its rules."""
     name = options["name"]
-    before, seen = stored_rules(name)
+    before, revision = stored_rules(name)
     if before is None:
         flag_overview(name)  # raises UnknownFlag
     rules = decide(before or Rules())
     change = change_flag(
-        name, rules, seen=seen, by=_operator(), source=Source.CLI, reason=options["reason"]
+        name,
+        rules,
+        expected_revision=revision,
+        by=_operator(),
+        source=Source.CLI,
+        reason=options["reason"],
     )
     if change is None:
         command.tell(
@@ -182,7 +187,7 @@ def _change(
         )
         return 0, {"status": "nothing_to_do", "flag": name, "change": None}
     command.tell(f"{name}: {_spoken(change.old)} -> {_spoken(change.new)}")
-    command.tell(f"Every process sees it within {conf.flags_poll:g} s.")
+    command.tell(f"Every process sees it within {conf.flags_poll_seconds:g} s.")
     if name in forced_flags():
         command.tell("It has no effect here: the environment forces the flag.")
     return 0, {"status": "ok", "flag": name, "change": _entry(change)}
@@ -280,11 +285,11 @@ def _spoken(rules: Json | None) -> str:
         "starts_at": f"from {rules.get('starts_at')}",
         "ends_at": f"until {rules.get('ends_at')}",
     }
-    told, bounds = _joined(targets, rules), _joined(dates, rules)
+    spoken, bounds = _joined(targets, rules), _joined(dates, rules)
     if "everyone" in rules:
-        kept = f"(kept for later: {told})" if told else ""
-        told = " ".join(filter(None, ["on" if rules["everyone"] else "off", kept]))
-    return ", ".join(filter(None, [told, bounds]))
+        kept = f"(kept for later: {spoken})" if spoken else ""
+        spoken = " ".join(filter(None, ["on" if rules["everyone"] else "off", kept]))
+    return ", ".join(filter(None, [spoken, bounds]))
 
 
 def _joined(words: Mapping[str, str], rules: Json) -> str:

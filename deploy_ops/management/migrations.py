@@ -64,12 +64,12 @@ def _size(name: str, sizes: Mapping[str, int] | None) -> str:
     return f" ({size_bytes / 1e6:.1f} MB)" if size_bytes >= 1e6 else f" ({size_bytes / 1e3:.0f} kB)"
 
 
-def show_result(result: Result, write: Write, complain: Write) -> Json:
+def show_result(result: Result, write: Write, write_error: Write) -> Json:
     """Print how the run ended, and return it for programs."""
     for finding in result.findings:
         write(f"{finding.msg}\n{finding.hint}\n[{finding.id}]")
     if result.recovery:
-        complain(result.recovery.message)
+        write_error(result.recovery.message)
     if result.status == "nothing_to_do":
         write("Nothing to do for the requested target.")
     if result.status == "ok":

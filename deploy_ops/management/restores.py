@@ -38,13 +38,13 @@ def restore_as_asked(
 def describe_restored(restored: Restored, backup: Backup, alias: str) -> list[str]:
     """Where everything is now, what was lost, and how to go on or back."""
     lost = [] if restored.loss is None else [LOST_IN_THE_END, *describe_rows(restored.loss)]
-    if restored.kept is not None:  # its views were described before the swap
+    if restored.previous_database is not None:  # its views were described before the swap
         return [*lost, *_swapped(restored, backup, alias)]
     if restored.safety_backup is not None:
-        told = _replaced(restored.safety_backup, backup, alias)
+        report = _replaced(restored.safety_backup, backup, alias)
     else:
-        told = [_restored_into(restored.database, backup)]
-    return [*lost, *restored.view_differences, *told]
+        report = [_restored_into(restored.database, backup)]
+    return [*lost, *restored.view_differences, *report]
 
 
 def _restored_into(name: str, backup: Backup) -> str:
@@ -53,11 +53,14 @@ def _restored_into(name: str, backup: Backup) -> str:
 
 
 def _swapped(restored: Restored, backup: Backup, alias: str) -> list[str]:
-    uploads = f", the uploads before it as {restored.media_kept}" if restored.media_kept else ""
+    uploads = (
+        f", the uploads before it as {restored.previous_media}" if restored.previous_media else ""
+    )
     return [
         f"{_place(alias)} now has the contents of backup {backup.id}. The database before it is "
-        f"kept as {restored.kept}{uploads}. When nothing is missing, this lists what can go:",
-        manage("backups", "prune", "--kept-databases", "--min-age", "0s", alias=alias),
+        f"kept as {restored.previous_database}{uploads}. When nothing is missing, this lists what "
+        "can go:",
+        manage("backups", "prune", "--previous-databases", "--min-age", "0s", alias=alias),
     ]
 
 

@@ -1,10 +1,10 @@
-"""What Prometheus reads: django-prometheus' numbers and those of the rooms of deploy_ops.
+"""What Prometheus reads: django-prometheus' numbers and those of the packages of deploy_ops.
 
 page.py      the answer: middleware and view       access.py    who may ask
-rooms.py     what the rooms say (pure reading)     reading.py   asking them without waiting for long
+collectors.py  what the packages say (pure)        reading.py   asking them without waiting for long
 workers.py   counting over all workers of a server failures.py  failed health checks
 
-It needs the extra `deploy-ops[metrics]`; nothing else of deploy_ops imports this room.
+It needs the extra `deploy-ops[metrics]`; nothing else of deploy_ops imports this package.
 """
 
 from typing import TYPE_CHECKING

@@ -62,7 +62,7 @@ def read_token() -> Secret | None:
 
 
 def _comes_from_allowed_network(request: HttpRequest) -> bool:
-    networks = conf.metrics_allow
+    networks = conf.metrics_allowed_networks
     if not networks or any(name in request.META for name in SIGNS_OF_A_PROXY):
         return False
     address = _address(request.META.get("REMOTE_ADDR", ""))

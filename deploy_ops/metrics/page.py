@@ -16,7 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from deploy_ops.health.probe import Probe, outcomes
 from deploy_ops.health.readiness import readiness_probes
-from deploy_ops.metrics import rooms
+from deploy_ops.metrics import collectors
 from deploy_ops.metrics.access import is_allowed
 from deploy_ops.metrics.failures import begin_at_zero
 from deploy_ops.metrics.reading import Source
@@ -25,9 +25,9 @@ from deploy_ops.metrics.workers import VARIABLE, counting_files
 PATHS = ("/metrics", "/metrics/")
 # A backup is made once a day, and its catalog may lie in a storage that bills each look.
 SOURCES = {
-    "backups": Source("backups", rooms.backups, keep=timedelta(minutes=1)),
-    "migrations": Source("migrations", rooms.migrations, keep=timedelta(seconds=10)),
-    "flags": Source("flags", rooms.flags),
+    "backups": Source("backups", collectors.backups, keep=timedelta(minutes=1)),
+    "migrations": Source("migrations", collectors.migrations, keep=timedelta(seconds=10)),
+    "flags": Source("flags", collectors.flags),
 }
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
@@ -44,7 +44,7 @@ class MetricsMiddleware:
         self._answer: GetResponse = metrics
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
-            # In a thread: it reads files, and may wait a second for the rooms.
+            # In a thread: it reads files, and may wait a second for the collectors.
             self._answer = sync_to_async(metrics, thread_sensitive=False)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
@@ -69,7 +69,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 def page() -> bytes:
     """All metrics of this instance: of every worker under gunicorn, of this process elsewhere."""
     begin_at_zero()
-    return _counted() + generate_latest(_Rooms())
+    return _counted() + generate_latest(_Collectors())
 
 
 def _counted() -> bytes:
@@ -91,28 +91,28 @@ class _Workers:
         return merged
 
 
-class _Rooms:
-    """The gauges of the rooms, which know no workers: any one of them may read them."""
+class _Collectors:
+    """The gauges of the collectors, which know no workers: any one of them may read them."""
 
     def collect(self) -> Iterator[Metric]:
-        """Yield what every room says, then what could not be asked; Prometheus' Collector."""
+        """Yield what every collector says, then what could not be asked; Prometheus' Collector."""
         checks = dict(readiness_probes())
         sources = {name: source.probe for name, source in SOURCES.items()}
         found = outcomes(_unmistakable(checks, sources))
-        yield from rooms.build()
+        yield from collectors.build()
         for source in SOURCES.values():
             yield from source
-        yield rooms.are_up(
+        yield collectors.are_up(
             "health_check_up",
             "Whether this check of readiness passes.",
             "check",
-            {name: found[f"check {name}"].is_well for name in checks},
+            {name: found[f"check {name}"].is_ok for name in checks},
         )
-        yield rooms.are_up(
+        yield collectors.are_up(
             "metrics_source_up",
             "Whether these metrics could be read just now; if not, they are the last known.",
             "source",
-            {name: found[f"source {name}"].is_well for name in sources},
+            {name: found[f"source {name}"].is_ok for name in sources},
         )
 
 

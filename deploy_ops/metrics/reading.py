@@ -1,4 +1,4 @@
-"""Ask the rooms as health checks ask: in a thread, bounded, one at a time, and not too often.
+"""Ask the collectors as health checks ask: in a thread, bounded, one at a time, and not too often.
 
 A scrape then answers in time whatever a database does, and that matters most when it does not
 answer. What could not be read is shown as it was last known, and marked.
@@ -17,7 +17,7 @@ Read = Callable[[], Iterable[Metric]]
 
 
 class Source:
-    """What one room says, read at most every `keep` and process."""
+    """What one collector says, read at most every `keep` and process."""
 
     def __init__(self, name: str, read: Read, keep: timedelta = timedelta(0)) -> None:
         self._read = read

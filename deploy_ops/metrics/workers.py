@@ -24,7 +24,7 @@ VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 GONE = "gone"
 # Held by the master and, as a fork inherits it, by every worker: free when none of them is left.
 IN_USE = "in_use"
-SETTLING_SECONDS = 10
+STARTUP_SECONDS = 10
 
 
 def count_in_own_directory() -> None:
@@ -78,7 +78,7 @@ def counting_files() -> Iterator[list[str]]:
 
 def _is_abandoned(directory: Path) -> bool:
     try:
-        if time.time() - directory.lstat().st_mtime < SETTLING_SECONDS:
+        if time.time() - directory.lstat().st_mtime < STARTUP_SECONDS:
             return False  # its server may be about to lock it
         with (directory / IN_USE).open("rb") as mark:
             fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)

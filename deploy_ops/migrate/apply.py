@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from deploy_ops.errors import JournalFailed, StepFailed, TransactionEnded
+from deploy_ops.errors import JournalFailed, MigrationFailed, TransactionEnded
 from deploy_ops.migrate.leftovers import Before, look_at_leftovers, note_before
 from deploy_ops.migrate.plan import Key, Step
 from deploy_ops.migrate.run import Applied, Failure, Remains, Run
-from deploy_ops.migrate.session import heal, lock_failure, lock_holders
+from deploy_ops.migrate.session import lock_failure, lock_holders, reset_connection
 from deploy_ops.migrate.transaction import StepTransaction
 from deploy_ops.redact import error_text
 
@@ -22,7 +22,7 @@ Work = Callable[[], None]
 
 
 def apply_plan(run: Run, *, in_one_transaction: bool) -> None:
-    """Apply the plan; raises StepFailed, and `run` tells what is committed."""
+    """Apply the plan; raises MigrationFailed, and `run` tells what is committed."""
     steps = run.plan.steps
     groups = [steps] if in_one_transaction else [(step,) for step in steps]
     try:
@@ -33,7 +33,7 @@ def apply_plan(run: Run, *, in_one_transaction: bool) -> None:
                 raise KeyboardInterrupt
         run.history.executor.check_replacements()
     except KeyboardInterrupt as error:  # between two steps, or in the pause before a retry
-        raise StepFailed("Stopped by the operator between two migrations.") from error
+        raise MigrationFailed("Stopped by the operator between two migrations.") from error
 
 
 def _moves(run: Run, group: tuple[Step, ...]) -> Work:
@@ -51,7 +51,7 @@ def _moves(run: Run, group: tuple[Step, ...]) -> Work:
 def perform(run: Run, group: tuple[Step, ...], work: Work) -> Applied:
     """Do the work of some steps; after a lost race for a lock again, if the first try is undone.
 
-    Raises StepFailed, and then `run.failure` says what it left.
+    Raises MigrationFailed, and then `run.failure` says what it left.
     """
     tries = run.request.lock_retries + 1 if group[0].is_atomic else 1
     for attempt in range(1, tries + 1):
@@ -88,7 +88,7 @@ def _attempt_in_transaction(
             files.look_again()
     # Ctrl-C too must leave a healthy session and a record.
     except BaseException as error:  # pylint: disable=broad-exception-caught
-        heal(run.connection, run.prepare)
+        reset_connection(run.connection, run.prepare)
         caught = error
     rows = step.ended.rows if step.ended else None
     run.add_own_rows(rows)
@@ -135,7 +135,7 @@ def _attempt_without_transaction(
     except JournalFailed:
         raise
     except BaseException as error:  # pylint: disable=broad-exception-caught
-        heal(run.connection, run.prepare)
+        reset_connection(run.connection, run.prepare)
         return error, _leftovers(run, step, before)
     return None, Applied((step,), None, have_changed_files=True)
 
@@ -143,7 +143,7 @@ def _attempt_without_transaction(
 def _leftovers(run: Run, step: Step, before: Before) -> Failure:
     found = look_at_leftovers(run.database, before)
     for index in found.dropped:
-        run.journal.record("leftover_dropped", index=index)
+        run.journal.record("invalid_index_dropped", index=index)
         run.progress.say(f"Dropped the invalid index {index} that the failed build left")
     remains = Remains.NOTHING if found.left_nothing else Remains.UNKNOWN
     return Failure((step,), remains, found.evidence)
@@ -170,7 +170,7 @@ def _pause(run: Run, group: tuple[Step, ...], attempt: int, error: BaseException
     time.sleep(seconds)
 
 
-def _failed(run: Run, failure: Failure, error: BaseException | None) -> StepFailed:
+def _failed(run: Run, failure: Failure, error: BaseException | None) -> MigrationFailed:
     run.failure = failure
     run.journal.record(
         "migration_failed",
@@ -180,7 +180,7 @@ def _failed(run: Run, failure: Failure, error: BaseException | None) -> StepFail
         evidence=failure.evidence,
     )
     hint = f"\n{TransactionEnded()}" if failure.ended_transaction else ""
-    return StepFailed(f"{names(failure.steps)} failed: {text_of(error)}{hint}")
+    return MigrationFailed(f"{names(failure.steps)} failed: {text_of(error)}{hint}")
 
 
 def keys(group: tuple[Step, ...]) -> list[Key]:

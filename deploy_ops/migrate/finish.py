@@ -31,7 +31,7 @@ def finish(run: Run) -> None:
         result.status = "failed"
         result.error = _text(error)
         result.recovery = Recovery(
-            Rung.NONE,
+            Rung.NOT_NEEDED,
             "All migrations are applied and committed, and none was undone. What comes after them "
             "is missing (verification, post_migrate, the record of the release). Once the cause is "
             f"fixed, this does it:\n{manage('safe_migrate', alias=run.alias)}",

@@ -1,7 +1,7 @@
 """What a run did, step by step, in one append-only file outside the database.
 
-`DEPLOY_OPS_DIR/runs/<run>.jsonl`: a JSON object a line, fsynced before the step it announces or
-after the step it confirms, so that the next run can tell what a killed one had done. A restore
+`DEPLOY_OPS_STATE_DIR/runs/<run>.jsonl`: a JSON object a line, fsynced before the step it announces
+or after the step it confirms, so that the next run can tell what a killed one had done. A restore
 rewinds every table; these files it does not touch.
 """
 
@@ -45,7 +45,7 @@ class Journal:
     def start(cls, *, alias: str = DEFAULT_DB_ALIAS, **facts: Any) -> "Journal":
         """Open the journal of a new run of an alias and record its start."""
         run = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-        directory = private_directory(conf.dir / "runs")
+        directory = private_directory(conf.state_dir / "runs")
         path = directory / f"{run}.jsonl"
         journal = cls(path, _open(path), alias)
         try:
@@ -156,7 +156,7 @@ class Record:
 
 def read_runs() -> list[Record]:
     """Read all runs, oldest first."""
-    return [Record(path) for path in sorted((conf.dir / "runs").glob("*.jsonl"))]
+    return [Record(path) for path in sorted((conf.state_dir / "runs").glob("*.jsonl"))]
 
 
 def unresolved_runs(key: str) -> list[Record]:
@@ -180,8 +180,8 @@ def referred_backups() -> set[str]:
 
 
 def prune_runs(now: datetime) -> int:
-    """Remove journals of resolved runs past DEPLOY_OPS_RUNS_KEEP_DAYS; return how many."""
-    before = (now - timedelta(days=conf.runs_keep_days)).timestamp()
+    """Remove journals of resolved runs past DEPLOY_OPS_JOURNAL_RETENTION_DAYS; return how many."""
+    before = (now - timedelta(days=conf.journal_retention_days)).timestamp()
     old = [r for r in read_runs() if r.path.lstat().st_mtime < before and r.is_resolved]
     for record in old:
         record.path.unlink()

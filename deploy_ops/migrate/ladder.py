@@ -22,11 +22,11 @@ class OnFailure(StrEnum):
 class Rung(StrEnum):
     """How a failed run was recovered."""
 
-    NONE = "none"
+    NOT_NEEDED = "not_needed"
     ROLLED_BACK = "rolled_back"
     REVERSED = "reversed"
     RESTORED = "restored"
-    MANUAL = "manual"
+    MANUAL_INTERVENTION = "manual_intervention"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ RESTORES = frozenset({OnFailure.AUTO, OnFailure.RESTORE})
 def choose(facts: Facts, policy: OnFailure) -> Rung:
     """Return the least destructive step that loses nothing; MANUAL where none is left."""
     if not facts.has_lock:
-        return Rung.MANUAL  # another deployment may be at work
+        return Rung.MANUAL_INTERVENTION  # another deployment may be at work
     # After a step that failed something is left to explain, even if no step is applied.
     if facts.failed_left_nothing and not facts.has_applied and not facts.tried:
         return Rung.ROLLED_BACK
@@ -64,7 +64,7 @@ def choose(facts: Facts, policy: OnFailure) -> Rung:
         return Rung.REVERSED
     if _may_restore(facts, policy):
         return Rung.RESTORED
-    return Rung.MANUAL
+    return Rung.MANUAL_INTERVENTION
 
 
 def _may_reverse(facts: Facts, policy: OnFailure) -> bool:

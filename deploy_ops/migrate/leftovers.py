@@ -18,7 +18,7 @@ class Before:
     """What is noted before a step without a transaction, to compare with afterwards."""
 
     indexes: tuple[tuple[Index, IndexState | None], ...] | None
-    mark: Json
+    write_position: Json
     catalogs: dict[str, str]
 
     def as_json(self) -> Json:
@@ -27,7 +27,11 @@ class Before:
             {"index": asdict(index), "state": state and asdict(state)}
             for index, state in self.indexes
         ]
-        return {"indexes": indexes, "mark": self.mark, "catalogs": self.catalogs}
+        return {
+            "indexes": indexes,
+            "write_position": self.write_position,
+            "catalogs": self.catalogs,
+        }
 
     @classmethod
     def from_json(cls, facts: Json) -> "Before":
@@ -36,7 +40,7 @@ class Before:
             (Index(**each["index"]), each["state"] and IndexState(**each["state"]))
             for each in facts["indexes"]
         )
-        return cls(indexes, facts["mark"], facts["catalogs"])
+        return cls(indexes, facts["write_position"], facts["catalogs"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ def note_before(database: Database, step: Step) -> Before:
         states = tuple((each, database.index_state(each.name)) for each in step.indexes)
         return Before(states, {}, {})
     catalogs = database.catalog_digests()
-    return Before(None, database.mark() if catalogs else {}, catalogs)
+    return Before(None, database.write_position() if catalogs else {}, catalogs)
 
 
 def look_at_leftovers(database: Database, before: Before) -> Found:
@@ -63,7 +67,7 @@ def look_at_leftovers(database: Database, before: Before) -> Found:
         return _look_at_indexes(database, before.indexes)
     if not before.catalogs:
         return Found(False, "it runs without a transaction")
-    writes = database.anybody_wrote(before.mark)
+    writes = database.anybody_wrote(before.write_position)
     if writes.answer is not Answer.NOBODY:
         return Found(False, f"it runs without a transaction ({writes.evidence})")
     changed = [

@@ -189,7 +189,7 @@ def _look_at(
             _look_at(each, label, inner, seen, backwards)
     elif backwards:
         # The state is the one of all that is applied, and later steps may have changed its models.
-        seen.reversals.append(Reversal.LOSSY if operation.reversible else Reversal.IMPOSSIBLE)
+        seen.reversals.append(Reversal.LOSSY if operation.reversible else Reversal.IRREVERSIBLE)
         seen.tables |= dict.fromkeys(_tables(operation, label, state))
     else:
         seen.reversals.append(reversal_of(operation, label, state))

@@ -27,11 +27,11 @@ from deploy_ops.migrate.finish import finish
 from deploy_ops.migrate.ladder import Rung
 from deploy_ops.migrate.plan import Plan, make_plan
 from deploy_ops.migrate.recover import recover
-from deploy_ops.migrate.resume import Ask, always_wait, settle
+from deploy_ops.migrate.resume import Ask, always_wait, resolve_run
 from deploy_ops.migrate.run import DjangoPlan, History, Remains, Request, Result, Run
 from deploy_ops.migrate.session import application_name
 from deploy_ops.migrate.signals import send_pre_migrate
-from deploy_ops.migrate.targets import django_plan, load_executor, reach
+from deploy_ops.migrate.targets import django_plan, ensure_connection, load_executor
 from deploy_ops.migrate.verify import timeout_findings
 from deploy_ops.progress import Progress, Silent
 from deploy_ops.restore import has_interrupted, resume_interrupted
@@ -61,7 +61,7 @@ def _safe_migrate(request: Request, progress: Progress, ask: Ask) -> Result:
         wait=request.wait,
         notify=lambda holder: progress.say(f"Waiting for the deploy lock, held by {holder}"),
     ) as lock:
-        _settle_the_past(request, progress, ask)
+        _resolve_the_past(request, progress, ask)
         history, todo = plan_of(request)
         if todo:
             with _closed_if_asked(request, progress):
@@ -85,7 +85,7 @@ def _closed_if_asked(request: Request, progress: Progress) -> Iterator[None]:
 def plan_of(request: Request) -> tuple[History, DjangoPlan]:
     """What Django would do; raises UsageError, PlanRefused, DatabaseUnavailable."""
     connection = connections[request.alias]
-    reach(connection)
+    ensure_connection(connection)
     executor = load_executor(connection)
     return History(executor), django_plan(executor, request.app, request.migration)
 
@@ -102,13 +102,13 @@ def _has_nothing_to_do(request: Request) -> bool:
         return False
 
 
-def _settle_the_past(request: Request, progress: Progress, ask: Ask) -> None:
+def _resolve_the_past(request: Request, progress: Progress, ask: Ask) -> None:
     """Resolve what a killed command left; we hold the lock, so none of it is still running here."""
-    if told := resume_interrupted(request.alias):
-        progress.say(told)
-    reach(connections[request.alias])
+    if report := resume_interrupted(request.alias):
+        progress.say(report)
+    ensure_connection(connections[request.alias])
     for record in journal.unresolved_runs(database_for(request.alias).identify().key):
-        settle(record, request, ask=ask, progress=progress)
+        resolve_run(record, request, ask=ask, progress=progress)
 
 
 def _migrate(  # pylint: disable=too-many-arguments,too-many-positional-arguments
@@ -177,7 +177,7 @@ def _prepare(run: Run) -> None:
         run.before = run.database.schema()
         run.invalid_before = frozenset(run.database.invalid_objects())
     except BaseException:
-        run.journal.record("finished", status="refused")
+        run.journal.record("finished", status="error")
         raise
     run.add_own_rows(run.database.counted(lambda: _make_recorder(run)))
 
@@ -215,16 +215,16 @@ def _apply(run: Run, at_once: bool) -> None:
 
 
 def _failed(run: Run, error: BaseException) -> None:
-    is_told = isinstance(error, DeployOpsError)
+    is_ours = isinstance(error, DeployOpsError)
     run.result.error = (
-        str(error) if is_told else f"Stopped by an unexpected error: {text_of(error)}"
+        str(error) if is_ours else f"Stopped by an unexpected error: {text_of(error)}"
     )
     if isinstance(error, KeyboardInterrupt):
         run.result.error = "Stopped by the operator."
     run.progress.say(run.result.error)
     with run.result.timed("recover"):
         run.result.recovery = recover(run, has_lock=not isinstance(error, LockLost))
-    is_open = run.result.recovery.rung is Rung.MANUAL
+    is_open = run.result.recovery.rung is Rung.MANUAL_INTERVENTION
     run.result.status = "failed" if is_open else "recovered"
 
 

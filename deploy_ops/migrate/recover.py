@@ -32,7 +32,7 @@ class NotHeld(Exception):
 
 
 @dataclass
-class Case:
+class FailedRun:
     """A failed run, and why the recovery steps so far failed."""
 
     run: Run
@@ -44,70 +44,70 @@ class Case:
 
 def recover(run: Run, *, has_lock: bool) -> Recovery:
     """Recover; raises DatabaseLost if the database does not answer any more."""
-    case = Case(run, has_lock)
+    failed = FailedRun(run, has_lock)
     try:
-        recovery = _climb(case)
+        recovery = _climb(failed)
     except (OperationalError, InterfaceError) as error:
         raise database_lost(run, error) from error
     except (JournalFailed, DatabaseLost):
         raise
     except BaseException as error:  # pylint: disable=broad-exception-caught
-        recovery = manual_unseen(case, error)
+        recovery = manual_intervention_unseen(failed, error)
     run.journal.record("recovered", rung=recovery.rung, **recovery.facts)
     return recovery
 
 
-def _climb(case: Case) -> Recovery:
+def _climb(failed: FailedRun) -> Recovery:
     acts = {
         Rung.ROLLED_BACK: rolled_back,
         Rung.REVERSED: reversed_,
         Rung.RESTORED: restored,
-        Rung.MANUAL: manual,
+        Rung.MANUAL_INTERVENTION: manual_intervention,
     }
     while True:
-        rung = choose(look(case), case.run.request.on_failure)
+        rung = choose(look(failed), failed.run.request.on_failure)
         try:
-            return acts[rung](case)
+            return acts[rung](failed)
         except NotHeld as error:
-            case.reasons.append(str(error))
-            case.tried.add(rung)
+            failed.reasons.append(str(error))
+            failed.tried.add(rung)
 
 
-def look(case: Case) -> Facts:
+def look(failed: FailedRun) -> Facts:
     """Gather the facts that `choose` decides by."""
-    run, failure = case.run, case.run.failure
+    run, failure = failed.run, failed.run.failure
     why_not = tuple(obstacles(run))
-    if not case.tried:
-        case.reasons = [f"Not reversed: {why}" for why in why_not]
-    case.writes = writes_since(run.database, _since_backup(run)) if run.backup else None
+    if not failed.tried:
+        failed.reasons = [f"Not reversed: {why}" for why in why_not]
+    failed.writes = writes_since(run.database, _since_backup(run)) if run.backup else None
     return Facts(
-        has_lock=case.has_lock,
+        has_lock=failed.has_lock,
         failed_left_nothing=failure is None or failure.remains is Remains.NOTHING,
         has_applied=bool(run.applied),
         obstacles=why_not,
         has_backup=run.backup is not None,
-        others_wrote=case.writes.answer if case.writes else Answer.UNKNOWN,
+        others_wrote=failed.writes.answer if failed.writes else Answer.UNKNOWN,
         accepts_loss=run.request.accept_data_loss,
-        tried=frozenset(case.tried),
+        tried=frozenset(failed.tried),
     )
 
 
-def rolled_back(case: Case) -> Recovery:
+def rolled_back(failed: FailedRun) -> Recovery:
     """The failed step left nothing, and nothing else was committed."""
-    failure = case.run.failure
+    failure = failed.run.failure
     if failure is None:
         text = "No migration was begun, so none has to be undone."
         return Recovery(Rung.ROLLED_BACK, text)
     text = (
-        f"{names(failure.steps)} left nothing behind in database {_place(case.run)}: "
+        f"{names(failure.steps)} left nothing behind in database {_place(failed.run)}: "
         f"{failure.evidence}. This run committed nothing else there."
     )
-    return Recovery(Rung.ROLLED_BACK, text + _unseen(case.run), {"evidence": failure.evidence})
+    return Recovery(Rung.ROLLED_BACK, text + _unseen(failed.run), {"evidence": failure.evidence})
 
 
-def reversed_(case: Case) -> Recovery:
+def reversed_(failed: FailedRun) -> Recovery:
     """Undo what this run recorded, and compare the whole schema with the one before."""
-    run, steps, failure = case.run, tuple(case.run.applied_steps), case.run.failure
+    run, steps, failure = failed.run, tuple(failed.run.applied_steps), failed.run.failure
     try:
         kept = undo(run)
     except DeployOpsError as error:
@@ -127,14 +127,14 @@ def reversed_(case: Case) -> Recovery:
     return Recovery(Rung.REVERSED, text + _unseen(run), facts)
 
 
-def restored(case: Case) -> Recovery:
+def restored(failed: FailedRun) -> Recovery:
     """Put the backup back, only if nobody else wrote since or the operator accepts the loss."""
-    run, backup = case.run, case.run.backup
+    run, backup = failed.run, failed.run.backup
     assert backup is not None
     done = _put_back(run, backup)
     text = (
         f"Backup {backup.id} is live again: every table has as many rows as were backed up. The "
-        f"failed database is kept as {done.kept}."
+        f"failed database is kept as {done.previous_database}."
     )
     views = "".join(f"\n{sentence}" for sentence in done.view_differences)
     unseen = _unseen(run)
@@ -142,7 +142,10 @@ def restored(case: Case) -> Recovery:
     if difference := schema_difference(run, after_restore=True):
         lines = "The schema differs from before the run in:\n" + listed(difference)
         raise NotHeld(f"{text} {lines}{views}")
-    facts = {"kept": done.kept, "view_differences": list(done.view_differences)}
+    facts = {
+        "previous_database": done.previous_database,
+        "view_differences": list(done.view_differences),
+    }
     return Recovery(Rung.RESTORED, f"{text} The schema is as it was.{unseen}{views}", facts)
 
 
@@ -157,12 +160,16 @@ def _put_back(run: Run, backup: Backup) -> Restored:
         ) as prepared:
             views = prepared.view_differences
             run.journal.record("restored_beside", beside=prepared.database)
-            run.journal.record("swap_started", beside=prepared.database, kept=prepared.kept)
+            run.journal.record(
+                "swap_started",
+                beside=prepared.database,
+                previous_database=prepared.previous_database,
+            )
             since = None if run.request.accept_data_loss else _since_backup(run)
             done = prepared.swap(unless_written_since=since)
-        run.journal.record("swapped", kept=done.kept)
+        run.journal.record("swapped", previous_database=done.previous_database)
     except RestoreUnfinished as error:
-        return Restored(run.database.database_name, error.kept, view_differences=views)
+        return Restored(run.database.database_name, error.previous_database, view_differences=views)
     except BaseException as error:  # pylint: disable=broad-exception-caught
         if done is None:
             raise NotHeld(f"Not restored: {_why(error)}") from error
@@ -180,16 +187,16 @@ def _why(error: BaseException) -> str:
 def _since_backup(run: Run) -> Since:
     """The moment of the safety point, and what this run has written itself since."""
     assert run.backup is not None
-    return Since(run.backup.manifest.mark, "the backup began", run.own_rows)
+    return Since(run.backup.manifest.write_position, "the backup began", run.own_rows)
 
 
-def manual(case: Case) -> Recovery:
+def manual_intervention(failed: FailedRun) -> Recovery:
     """Stop and say precisely what is there and which commands lead out."""
-    run, steps = case.run, tuple(case.run.applied_steps)
+    run, steps = failed.run, tuple(failed.run.applied_steps)
     lines = [
         "Manual intervention required.",
-        *case.reasons,
-        *_why_not_restored(case),
+        *failed.reasons,
+        *_why_not_restored(failed),
         f"Committed by this run and still there: {names(steps) or 'none'}.",
         *_failed_part(run),
         *_schema_part(run),
@@ -203,36 +210,40 @@ def manual(case: Case) -> Recovery:
             manage("restore", run.backup.id, alias=run.alias) + "   # shows the loss, and asks",
         ]
     return Recovery(
-        Rung.MANUAL, "\n".join(lines), {"applied": keys(steps), "reasons": case.reasons}
+        Rung.MANUAL_INTERVENTION,
+        "\n".join(lines),
+        {"applied": keys(steps), "reasons": failed.reasons},
     )
 
 
-def manual_unseen(case: Case, error: BaseException) -> Recovery:
+def manual_intervention_unseen(failed: FailedRun, error: BaseException) -> Recovery:
     """Stop where even looking failed: nothing is claimed of the database."""
-    run = case.run
+    run = failed.run
     lines = [
         "Manual intervention required.",
-        *case.reasons,
+        *failed.reasons,
         f"Looking for a way back stopped: {_why(error)}",
         f"What is committed stands in the journal: {run.journal.path}",
         "The next run reads it and says what it finds:",
         manage("safe_migrate", alias=run.alias),
     ]
     steps = keys(tuple(run.applied_steps))
-    return Recovery(Rung.MANUAL, "\n".join(lines), {"applied": steps, "reasons": case.reasons})
+    return Recovery(
+        Rung.MANUAL_INTERVENTION, "\n".join(lines), {"applied": steps, "reasons": failed.reasons}
+    )
 
 
-def _why_not_restored(case: Case) -> list[str]:
+def _why_not_restored(failed: FailedRun) -> list[str]:
     """Why restoring was not even tried."""
-    run = case.run
+    run = failed.run
     if run.backup is None:
         return ["Not restored: the run was started with --no-backup."]
-    if Rung.RESTORED in case.tried or case.writes is None or not case.has_lock:
+    if Rung.RESTORED in failed.tried or failed.writes is None or not failed.has_lock:
         return []
     if run.request.on_failure not in RESTORES:
         return [f"Not restored: --on-failure is {run.request.on_failure}."]
     return [
-        f"Not restored: others wrote since the backup began ({case.writes.evidence}), and "
+        f"Not restored: others wrote since the backup began ({failed.writes.evidence}), and "
         "restoring would lose it."
     ]
 

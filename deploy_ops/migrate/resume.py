@@ -47,7 +47,7 @@ def always_wait(_backend: Backend) -> Decision:
     return Decision.WAIT
 
 
-def settle(record: Record, request: Request, *, ask: Ask, progress: Progress) -> None:
+def resolve_run(record: Record, request: Request, *, ask: Ask, progress: Progress) -> None:
     """Find out how an earlier run ended and resolve it; raises UnresolvedRun if a person must.
 
     After it the plan can be made anew: it goes on forwards from what is recorded.
@@ -98,9 +98,9 @@ def _what_happened(record: Record, request: Request) -> str:
 
 
 def _is_restored(record: Record, database: Database) -> bool:
-    """Whether the database that the run worked on is the one kept beside by now."""
+    """Whether the database that the run worked on is a previous one by now."""
     swap = record.last("swapped") or record.last("swap_started")
-    return swap is not None and swap["kept"] in database.databases_beside()
+    return swap is not None and swap["previous_database"] in database.databases_beside()
 
 
 def _left_nothing(record: Record, step: Json, database: Database) -> str | None:

@@ -83,7 +83,7 @@ class Reversal(StrEnum):
     LOSSLESS = "lossless"
     UNPROVEN = "unproven"
     LOSSY = "lossy"
-    IMPOSSIBLE = "impossible"
+    IRREVERSIBLE = "irreversible"
 
 
 COST = {reversal: cost for cost, reversal in enumerate(Reversal)}
@@ -154,7 +154,7 @@ def flat(operations: Sequence[Operation]) -> Iterator[Operation]:
 def reversal_of(operation: Operation, app_label: str, state: ProjectState) -> Reversal:
     """Classify one operation, given the state before it; what nobody here knows is LOSSY."""
     if not operation.reversible:
-        return Reversal.IMPOSSIBLE
+        return Reversal.IRREVERSIBLE
     if isinstance(operation, RunPython):
         return _of_code(operation.code is RunPython.noop, operation.code is RunPython.noop)
     if isinstance(operation, RunSQL):

@@ -1,4 +1,4 @@
-"""The migrating session through failures: healed, and known by a name."""
+"""The migrating session through failures: reset, and known by a name."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -21,7 +21,7 @@ def application_name(run: str) -> str:
     return f"deploy_ops/{run}"
 
 
-def heal(connection: BaseDatabaseWrapper, prepare: Callable[[], None]) -> None:
+def reset_connection(connection: BaseDatabaseWrapper, prepare: Callable[[], None]) -> None:
     """Leave no transaction open after a failure, and a connection that works.
 
     Django's schema editor runs deferred SQL before it leaves its atomic block; when that SQL

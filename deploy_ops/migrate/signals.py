@@ -4,7 +4,7 @@ from django.apps import apps as installed_apps
 from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
 from django.db.migrations.state import ModelState, ProjectState
 
-from deploy_ops.errors import StepFailed
+from deploy_ops.errors import MigrationFailed
 from deploy_ops.migrate.run import DjangoPlan
 from deploy_ops.redact import error_text
 
@@ -14,7 +14,7 @@ def send_pre_migrate(alias: str, state: ProjectState, plan: DjangoPlan) -> None:
     try:
         emit_pre_migrate_signal(0, False, alias, apps=state.apps, plan=plan)
     except Exception as error:  # pylint: disable=broad-exception-caught  # foreign handlers
-        raise StepFailed(
+        raise MigrationFailed(
             f"A pre_migrate handler failed: {type(error).__name__}: {error_text(error)}"
         ) from error
 
@@ -31,6 +31,6 @@ def send_post_migrate(alias: str, state: ProjectState, plan: DjangoPlan) -> None
     try:
         emit_post_migrate_signal(0, False, alias, apps=apps, plan=plan)
     except Exception as error:  # pylint: disable=broad-exception-caught  # foreign handlers
-        raise StepFailed(
+        raise MigrationFailed(
             f"A post_migrate handler failed: {type(error).__name__}: {error_text(error)}"
         ) from error

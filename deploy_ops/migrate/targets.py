@@ -12,7 +12,7 @@ from deploy_ops.migrate.run import DjangoPlan
 from deploy_ops.redact import redact
 
 
-def reach(connection: BaseDatabaseWrapper) -> None:
+def ensure_connection(connection: BaseDatabaseWrapper) -> None:
     """Open the connection; raises DatabaseUnavailable without any password in it."""
     try:
         connection.ensure_connection()

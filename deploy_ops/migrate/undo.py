@@ -58,7 +58,7 @@ def _obstacle_of_code(
 def undo(run: Run) -> list[str]:
     """Undo every step that this run applied; return the names of the kept tables.
 
-    Raises NotLossless or StepFailed; then `run.applied` has what is still applied.
+    Raises NotLossless or MigrationFailed; then `run.applied` has what is still applied.
     """
     kept: list[str] = []
     run.history = History.read(run.connection)

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from django.apps import apps
-from django.core.checks import CheckMessage, Error, Info, Warning as Caution
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Info
 from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
@@ -47,7 +48,7 @@ def _invalid(run: Run, objects: Iterable[Invalid]) -> Iterator[CheckMessage]:
                 id="deploy_ops.V002",
             )
         elif each.name not in intended:
-            yield Caution(
+            yield checks.Warning(
                 f"Constraint {each.name} on {each.table} is NOT VALID: old rows may break it.",
                 hint=f"Validate it:\n    ALTER TABLE {each.table} VALIDATE CONSTRAINT "
                 f"{each.quoted_name};",
@@ -69,7 +70,7 @@ def _undeclared_changes(loader: MigrationLoader) -> Iterator[CheckMessage]:
     detector = MigrationAutodetector(loader.project_state(), ProjectState.from_apps(apps))
     changed = detector.changes(graph=loader.graph)
     if changed:
-        yield Caution(
+        yield checks.Warning(
             f"The models of {', '.join(sorted(changed))} have changes that no migration has.",
             hint="Write the migration:\n    python manage.py makemigrations",
             id="deploy_ops.V004",

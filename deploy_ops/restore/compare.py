@@ -47,26 +47,26 @@ def view_differences(job: RestoreJob, name: str) -> tuple[str, ...]:
     return tuple(job.database.view_differences(name, recorded))
 
 
-def compared_loss(job: RestoreJob, beside: str, kept: str) -> Loss:
+def compared_loss(job: RestoreJob, beside: str, previous: str) -> Loss:
     """Count the restored and the live database at once: the proof, and what would be lost."""
     live = job.database.identify().name
     with ThreadPoolExecutor(1, "counting") as pool:
         counting = pool.submit(job.database.count_rows, live)
         require_same_rows(job, beside, UNTOUCHED)
         counts, _ = counting.result()
-    return loss_of(job, counts, f"database {kept}")
+    return loss_of(job, counts, f"database {previous}")
 
 
 def loss_of(job: RestoreJob, live: Counts, stays_in: str) -> Loss:
     """Compare what the live database has with what the backup has."""
-    then = job.manifest.mark
+    then = job.manifest.write_position
     return Loss(
         place=job.database.identify().place,
         age=datetime.now(UTC) - job.backup.created_at,
         rows=rows_lost(job, live),
         writes=job.database.writes_since(then, own_rows={}),
         lsn_then=then.get("lsn"),
-        lsn_now=job.database.mark().get("lsn"),
+        lsn_now=job.database.write_position().get("lsn"),
         stays_in=stays_in,
     )
 

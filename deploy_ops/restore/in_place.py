@@ -1,6 +1,6 @@
 """A restore without a second database: the contents are replaced, in one transaction.
 
-The way back is a backup that is taken first, not a kept database.
+The way back is a backup that is taken first, not the previous database.
 """
 
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ class PreparedReplacement:
         )
         state = f"The live database was not changed; backup {safety.id} of it was made and stays."
         if since is None:  # what is written from here on would be in no backup
-            since = Since(safety.manifest.mark, f"backup {safety.id} began")
+            since = Since(safety.manifest.write_position, f"backup {safety.id} began")
         require_nobody_wrote(job.database, since, state)
         if unless_written_since is not None and self._loss_in_the_end(safety) is not None:
             raise RestoreFailed(f"Rows came or went after {since.moment}. {state} {AGAIN}")
@@ -56,7 +56,7 @@ class PreparedReplacement:
         job.method.restore_in_place(
             self.plain / "database",
             job.manifest,
-            unless_changed=Unchanged(safety.manifest.counts, since.mark),
+            unless_changed=Unchanged(safety.manifest.counts, since.write_position),
             progress=job.progress,
         )
         return self._compared(safety)
@@ -100,7 +100,8 @@ def prepare_in_place(  # pylint: disable=too-many-arguments  # each a different 
     job.verify()
     job.refuse(job.method.check_in_place(job.manifest))
     with opened(backup) as plain:
-        counted = Since(job.database.mark(), COUNTED)  # first, so that nothing falls between
+        # First, so that nothing falls between.
+        counted = Since(job.database.write_position(), COUNTED)
         counts, _ = job.database.count_rows(job.database.identify().name)
         loss = loss_of(job, counts, "a backup that is taken first")
         yield PreparedReplacement(job, plain, counted, loss)

@@ -1,7 +1,7 @@
 """What a killed restore leaves to be recognised by: one small file per restore, removed at its end.
 
-`DEPLOY_OPS_DIR/restores/<id>.json` names the databases and directories beside the live ones, and
-how far it had come. Whoever resumes holds the deploy lock, so no such restore is still running.
+`DEPLOY_OPS_STATE_DIR/restores/<id>.json` names the databases and directories beside the live ones,
+and how far it had come. Whoever resumes holds the deploy lock, so no such restore is still running.
 Of the swap on PostgreSQL the server itself knows too, for hosts that do not have the file.
 """
 
@@ -37,7 +37,7 @@ class Restoring:
     key: str
     backup: str
     beside: str
-    kept: str
+    previous: str
     media: MediaPaths | None
     stage: str = RESTORING
 
@@ -61,7 +61,7 @@ class Restoring:
         return found if found.stage in (RESTORING, SWAPPING) else None
 
 
-class Trace:
+class RestoreMarker:
     """The file of a running restore."""
 
     def __init__(self, path: Path, restoring: Restoring) -> None:
@@ -88,24 +88,24 @@ class Trace:
 
 
 @contextmanager
-def traced(restoring: Restoring) -> Iterator[Trace]:
-    """Keep a trace for as long as the block runs, and beyond it if the swap is unfinished."""
-    directory = private_directory(private_directory(conf.dir) / "restores")
-    trace = Trace(directory / f"{restoring.backup}.{secrets.token_hex(4)}.json", restoring)
-    trace.write(RESTORING)
+def keep_marker(restoring: Restoring) -> Iterator[RestoreMarker]:
+    """Keep a marker for as long as the block runs, and beyond it if the swap is unfinished."""
+    directory = private_directory(private_directory(conf.state_dir) / "restores")
+    marker = RestoreMarker(directory / f"{restoring.backup}.{secrets.token_hex(4)}.json", restoring)
+    marker.write(RESTORING)
     try:
-        yield trace
+        yield marker
     except SwapUnfinished:
         raise
     except BaseException:
-        trace.remove()
+        marker.remove()
         raise
-    trace.remove()
+    marker.remove()
 
 
 def has_interrupted() -> bool:
     """Whether a restore that was begun on this host was killed before its end."""
-    return any(_traces())
+    return any(_markers())
 
 
 def resume_interrupted(alias: str) -> str:
@@ -115,17 +115,17 @@ def resume_interrupted(alias: str) -> str:
     may have left closed. Raises SwapUnfinished where a person has to look.
     """
     database = database_for(alias)
-    key, told = database.key(), []
-    for path in _traces():
+    key, report = database.key(), []
+    for path in _markers():
         restoring = _read(path, alias)
         if restoring is not None and restoring.key == key:
-            told.append(_resume(database, restoring))
-            Trace(path, restoring).remove()
-    return "\n".join(filter(None, [*told, database.repair_marked()]))
+            report.append(_resume(database, restoring))
+            RestoreMarker(path, restoring).remove()
+    return "\n".join(filter(None, [*report, database.repair_marked()]))
 
 
-def _traces() -> list[Path]:
-    return sorted((conf.dir / "restores").glob("*.json"))
+def _markers() -> list[Path]:
+    return sorted((conf.state_dir / "restores").glob("*.json"))
 
 
 def _read(path: Path, alias: str) -> Restoring | None:
@@ -140,13 +140,13 @@ def _read(path: Path, alias: str) -> Restoring | None:
         set_aside(
             path,
             "it is damaged, so which databases its killed restore left is not known. They are "
-            f"among these:\n{manage('backups', 'prune', '--kept-databases', alias=alias)}",
+            f"among these:\n{manage('backups', 'prune', '--previous-databases', alias=alias)}",
         )
     return restoring
 
 
 def _resume(database: Database, restoring: Restoring) -> str:
-    told = f"A restore of backup {restoring.backup} had been cut off. "
+    report = f"A restore of backup {restoring.backup} had been cut off. "
     media = restoring.media
     if restoring.stage == RESTORING:
         # What was read from a file decides nothing about names that a restore would not give.
@@ -154,17 +154,19 @@ def _resume(database: Database, restoring: Restoring) -> str:
             database.drop(restoring.beside)
         if media and media.beside in media_beside():
             discard(media)
-        return told + "The live database was not changed; what had been made beside it was removed."
-    told += database.repair_swap(restoring.beside, restoring.kept)
+        return (
+            report + "The live database was not changed; what had been made beside it was removed."
+        )
+    report += database.repair_swap(restoring.beside, restoring.previous)
     if media and media.beside in media_beside():
         _resume_media(database, restoring, media)
-    return told
+    return report
 
 
 def _resume_media(database: Database, restoring: Restoring, media: MediaPaths) -> None:
     """The uploads follow the database, which goes first."""
     there = database.databases_beside()
-    if restoring.kept in there and restoring.beside not in there:
+    if restoring.previous in there and restoring.beside not in there:
         swap(media)
     else:
         discard(media)

@@ -24,16 +24,16 @@ class MediaPaths:
 
     live: Path
     beside: Path
-    kept: Path
+    previous: Path
 
     def as_json(self) -> dict[str, str]:
         """For the file that survives a crash."""
-        return {"live": str(self.live), "beside": str(self.beside), "kept": str(self.kept)}
+        return {"live": str(self.live), "beside": str(self.beside), "previous": str(self.previous)}
 
     @classmethod
     def from_json(cls, fields: Json) -> "MediaPaths":
         """The other way round."""
-        return cls(Path(fields["live"]), Path(fields["beside"]), Path(fields["kept"]))
+        return cls(Path(fields["live"]), Path(fields["beside"]), Path(fields["previous"]))
 
 
 def media_paths(stamp: str) -> MediaPaths:
@@ -108,8 +108,8 @@ def swap(paths: MediaPaths) -> None:
     """Swap the directories by two renames; may be repeated after a kill at any point."""
     if not paths.beside.exists():
         return
-    if paths.live.exists() and not paths.kept.exists():
-        os.rename(paths.live, paths.kept)
+    if paths.live.exists() and not paths.previous.exists():
+        os.rename(paths.live, paths.previous)
     os.rename(paths.beside, paths.live)
     sync_directory(paths.live.parent)
 

@@ -18,7 +18,7 @@ from deploy_ops.restore.compare import (
     require_same_rows,
     view_differences,
 )
-from deploy_ops.restore.interrupted import Restoring, Trace, traced
+from deploy_ops.restore.interrupted import RestoreMarker, Restoring, keep_marker
 from deploy_ops.restore.job import RestoreJob
 from deploy_ops.restore.media import check_media, copy_beside, media_paths
 from deploy_ops.restore.swap import COUNTED, PreparedRestore, discard
@@ -45,11 +45,11 @@ def prepare_restore(  # pylint: disable=too-many-arguments  # each a different c
     job.verify()
     job.refuse([*job.method.check_restore(job.manifest), *check_media(job.manifest)])
     # pylint: disable-next=contextmanager-generator-missing-cleanup  # `with` runs all of it
-    with opened(backup) as plain, traced(_names(job)) as trace:
+    with opened(backup) as plain, keep_marker(_names(job)) as marker:
         try:
-            prepared = _restored_beside(job, plain, trace)
+            prepared = _restored_beside(job, plain, marker)
         except BaseException:
-            discard(job, trace.restoring)
+            discard(job, marker.restoring)
             raise
         try:
             yield prepared
@@ -80,16 +80,16 @@ def _free_stamp(database: Database) -> str:
     return stamp
 
 
-def _restored_beside(job: RestoreJob, plain: Path, trace: Trace) -> PreparedRestore:
-    names = trace.restoring
+def _restored_beside(job: RestoreJob, plain: Path, marker: RestoreMarker) -> PreparedRestore:
+    names = marker.restoring
     _restore_database(job, plain, names.beside)
     if names.media:
         copy_beside(plain / "media", names.media, job.progress)
     differences = view_differences(job, names.beside)
     # Before the counting, so that nothing falls between.
-    counted = Since(job.database.mark(), COUNTED)
-    loss = compared_loss(job, names.beside, names.kept)
-    return PreparedRestore(job, trace, differences, counted, loss)
+    counted = Since(job.database.write_position(), COUNTED)
+    loss = compared_loss(job, names.beside, names.previous)
+    return PreparedRestore(job, marker, differences, counted, loss)
 
 
 def restore_into(  # pylint: disable=too-many-arguments  # each a different caller's need

@@ -14,7 +14,7 @@ AGAIN = "Stop what writes to it, then restore again."
 def writes_since(database: Database, since: Since) -> Writes:
     """Ask who wrote; the counters of a session that has just ended arrive a moment later."""
     for _ in range(COUNTERS_TRIES):
-        writes = database.writes_since(since.mark, own_rows=since.own_rows)
+        writes = database.writes_since(since.write_position, own_rows=since.own_rows)
         if writes.answer is not Answer.UNKNOWN:
             break
         time.sleep(COUNTERS_PAUSE_SECONDS)

@@ -8,7 +8,7 @@ from deploy_ops.errors import RestoreUnfinished, SwapUnfinished
 from deploy_ops.redact import error_text
 from deploy_ops.restore import media
 from deploy_ops.restore.compare import rows_lost
-from deploy_ops.restore.interrupted import SWAPPING, Restoring, Trace
+from deploy_ops.restore.interrupted import SWAPPING, RestoreMarker, Restoring
 from deploy_ops.restore.job import RestoreJob
 from deploy_ops.restore.since import require_nobody_wrote
 from deploy_ops.restore.values import Loss, Restored, Since
@@ -26,7 +26,7 @@ class PreparedRestore:
     """
 
     job: RestoreJob
-    trace: Trace
+    marker: RestoreMarker
     view_differences: tuple[str, ...]
     counted: Since
     loss: Loss
@@ -35,12 +35,12 @@ class PreparedRestore:
     @property
     def database(self) -> str:
         """Name of the restored database."""
-        return self.trace.restoring.beside
+        return self.marker.restoring.beside
 
     @property
-    def kept(self) -> str:
+    def previous_database(self) -> str:
         """What the live database will be called."""
-        return self.trace.restoring.kept
+        return self.marker.restoring.previous
 
     def swap(self, *, unless_written_since: Since | None) -> Restored:
         """Make it the live database, unless others wrote since; None agrees to whatever is lost.
@@ -50,12 +50,12 @@ class PreparedRestore:
         """
         door = _Door(self, unless_written_since)
         self.job.lock.check()
-        self.trace.write(SWAPPING)
+        self.marker.write(SWAPPING)
         self.job.progress.say(
-            f"Swapping the databases; the current one will be renamed to {self.kept}"
+            f"Swapping the databases; the current one will be renamed to {self.previous_database}"
         )
         try:
-            self.job.database.swap(self.database, self.kept, before=door.pass_or_stop)
+            self.job.database.swap(self.database, self.previous_database, before=door.pass_or_stop)
             restored = self._finish(door)
         except SwapUnfinished:
             raise
@@ -69,23 +69,23 @@ class PreparedRestore:
         """Discard what was not swapped; raises RestoreUnfinished if it was, and only half done."""
         if not self.is_finished:
             self._raise_if_swapped(error)
-            discard(self.job, self.trace.restoring)
+            discard(self.job, self.marker.restoring)
 
     def _raise_if_swapped(self, error: BaseException | None) -> None:
         """Ask the server, since an error can come up after its COMMIT."""
         there = self.job.database.databases_beside()
-        if self.kept in there and self.database not in there:
+        if self.previous_database in there and self.database not in there:
             raise self._unfinished(error) from error
 
     def _finish(self, door: "_Door") -> Restored:
         """What comes after: the uploads, and what was lost in the end."""
-        uploads = self.trace.restoring.media
+        uploads = self.marker.restoring.media
         if uploads:
             media.swap(uploads)
         return Restored(
             self.job.database.identify().name,
-            self.kept,
-            media_kept=str(uploads.kept) if uploads and uploads.kept.exists() else None,
+            self.previous_database,
+            previous_media=str(uploads.previous) if uploads and uploads.previous.exists() else None,
             view_differences=self.view_differences,
             loss=door.loss_in_the_end(),
         )
@@ -96,9 +96,9 @@ class PreparedRestore:
             reason = error_text(error)
         return RestoreUnfinished(
             f"Backup {self.job.backup.id} is live, and the database before it is kept as "
-            f"{self.kept}. What comes after the swap was not finished: {reason}\n"
+            f"{self.previous_database}. What comes after the swap was not finished: {reason}\n"
             f"This finishes it:\n{manage('restore', alias=self.job.alias)}",
-            kept=self.kept,
+            previous_database=self.previous_database,
         )
 
 
@@ -125,16 +125,20 @@ class _Door:
             require_nobody_wrote(job.database, self._since, NOT_SWAPPED)
             return
         # Agreed to, whatever it is; but then what was counted before may not be all of it.
-        more = job.database.writes_since(self._prepared.counted.mark, own_rows={})
+        more = job.database.writes_since(self._prepared.counted.write_position, own_rows={})
         if more.answer is not Answer.NOBODY:
-            writes = job.database.writes_since(job.manifest.mark, own_rows={})
-            self._found = writes, job.database.mark()
+            writes = job.database.writes_since(job.manifest.write_position, own_rows={})
+            self._found = writes, job.database.write_position()
 
     def loss_in_the_end(self) -> Loss | None:
         """Count the database before, whose rows are those behind the door; None: as before."""
         if self._found is None:
             return None
-        (writes, mark), job, kept = self._found, self._prepared.job, self._prepared.kept
-        counts, _ = job.database.count_rows(kept)
+        (writes, position), job, previous = (
+            self._found,
+            self._prepared.job,
+            self._prepared.previous_database,
+        )
+        counts, _ = job.database.count_rows(previous)
         rows = rows_lost(job, counts)
-        return replace(self._prepared.loss, rows=rows, writes=writes, lsn_now=mark.get("lsn"))
+        return replace(self._prepared.loss, rows=rows, writes=writes, lsn_now=position.get("lsn"))

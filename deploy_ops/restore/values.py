@@ -27,12 +27,13 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """A moment after which nobody else may have written: its mark, and what happened at it.
+    """A moment after which nobody else may have written: its write position, and what happened at
+    it.
 
     `own_rows` are the rows that the caller has changed itself since, None if that is not known.
     """
 
-    mark: Json
+    write_position: Json
     moment: str
     own_rows: RowCounts | None = field(default_factory=dict)
 
@@ -47,8 +48,8 @@ class Restored:
     """
 
     database: str
-    kept: str | None
-    media_kept: str | None = None
+    previous_database: str | None
+    previous_media: str | None = None
     safety_backup: str | None = None
     view_differences: Sequence[str] = ()
     loss: Loss | None = None

@@ -4,7 +4,7 @@ from django import template
 from django.template.base import FilterExpression, NodeList, Parser, Token
 from django.template.context import Context
 
-from deploy_ops.flags.gates import flag_enabled
+from deploy_ops.flags.evaluation import flag_enabled
 
 register = template.Library()
 

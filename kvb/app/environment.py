@@ -1,4 +1,4 @@
-"""Reads what production needs from the environment, and refuses what is not fit for it.
+"""Reads what production needs from the environment, and refuses what is not valid for it.
 
 A value comes from the variable NAME or, as Docker and systemd hand secrets over, from the file
 whose path is in NAME_FILE. No error ever contains the value.

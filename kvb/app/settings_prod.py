@@ -31,14 +31,16 @@ CSRF_TRUSTED_ORIGINS = read_optional_list("CSRF_TRUSTED_ORIGINS")
 
 DATA_DIR = Path(os.environ.get("KVB_DATA_DIR") or VAR_DIR)
 MEDIA_ROOT = DATA_DIR / "media"
-DEPLOY_OPS_DIR = Path(os.environ.get("DEPLOY_OPS_DIR") or DATA_DIR / "deploy_ops")
-DEPLOY_OPS_BACKUP_DIR = Path(os.environ.get("DEPLOY_OPS_BACKUP_DIR") or DEPLOY_OPS_DIR / "backups")
+DEPLOY_OPS_STATE_DIR = Path(os.environ.get("DEPLOY_OPS_STATE_DIR") or DATA_DIR / "deploy_ops")
+DEPLOY_OPS_BACKUP_DIR = Path(
+    os.environ.get("DEPLOY_OPS_BACKUP_DIR") or DEPLOY_OPS_STATE_DIR / "backups"
+)
 # Receipts are private; nginx never serves them, so nobody but this user needs to read them.
 FILE_UPLOAD_PERMISSIONS = 0o600
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
 
 # A connection past a pooler, the keys that encrypt backups, and those that sign and check them.
-DEPLOY_OPS_DATABASE_URL = os.environ.get("DEPLOY_OPS_DATABASE_URL") or None
+DEPLOY_OPS_DIRECT_DATABASE_URL = os.environ.get("DEPLOY_OPS_DIRECT_DATABASE_URL") or None
 DEPLOY_OPS_BACKUP_KEY_FILE = os.environ.get("DEPLOY_OPS_BACKUP_KEY_FILE") or None
 DEPLOY_OPS_BACKUP_SIGNING_KEY_FILE = os.environ.get("DEPLOY_OPS_BACKUP_SIGNING_KEY_FILE") or None
 DEPLOY_OPS_BACKUP_VERIFY_KEY_FILE = os.environ.get("DEPLOY_OPS_BACKUP_VERIFY_KEY_FILE") or None
@@ -68,7 +70,7 @@ if bucket := os.environ.get("BACKUP_S3_BUCKET"):
     }
 
 # Who may read /metrics: Prometheus from these networks, or whoever brings the token.
-DEPLOY_OPS_METRICS_ALLOW = read_optional_list("DEPLOY_OPS_METRICS_ALLOW")
+DEPLOY_OPS_METRICS_ALLOWED_NETWORKS = read_optional_list("DEPLOY_OPS_METRICS_ALLOWED_NETWORKS")
 DEPLOY_OPS_METRICS_TOKEN_FILE = os.environ.get("DEPLOY_OPS_METRICS_TOKEN_FILE") or None
 
 if not serves_http():

@@ -14,7 +14,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 # Tests that write files set these to a directory of their own; the names exist for the checks.
 MEDIA_ROOT = Path(gettempdir()) / "kvb-test-media"
-DEPLOY_OPS_DIR = Path(gettempdir()) / "kvb-test-deploy-ops"
-DEPLOY_OPS_BACKUP_DIR = DEPLOY_OPS_DIR / "backups"
+DEPLOY_OPS_STATE_DIR = Path(gettempdir()) / "kvb-test-deploy-ops"
+DEPLOY_OPS_BACKUP_DIR = DEPLOY_OPS_STATE_DIR / "backups"
 
 DEMO_DATA_ALLOWED = True

@@ -38,8 +38,10 @@ def chef(person):
 
 
 def change(name: str, rules: Rules, reason: str) -> None:
-    _, seen = stored_rules(name)
-    change_flag(name, rules, seen=seen, by="anna", source=Source.CLI, reason=reason)
+    _, revision = stored_rules(name)
+    change_flag(
+        name, rules, expected_revision=revision, by="anna", source=Source.CLI, reason=reason
+    )
 
 
 def key(is_in: bool) -> int:

@@ -50,8 +50,10 @@ def as_chef(logged_in) -> Client:
 
 
 def change(rules: Rules | None, name: str = "csv_export", by: str = "anna") -> None:
-    _, seen = stored_rules(name)
-    change_flag(name, rules, seen=seen, by=by, source=Source.CLI, reason="von nebenan")
+    _, revision = stored_rules(name)
+    change_flag(
+        name, rules, expected_revision=revision, by=by, source=Source.CLI, reason="von nebenan"
+    )
 
 
 def stored() -> Rules | None:
@@ -173,7 +175,7 @@ def test_every_rule_is_saved_and_shown_again(as_chef):
         ({"everyone": "vielleicht"}, "vielleicht"),
     ],
 )
-def test_unfit_entry_is_explained_in_german_and_nothing_is_saved(as_chef, fields, message):
+def test_invalid_entry_is_explained_in_german_and_nothing_is_saved(as_chef, fields, message):
     response = as_chef.post(RULES, answer(**fields))
     assert response.status_code == 200
     assert message in response.text

@@ -9,8 +9,8 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from deploy_ops.advice import manage
+from deploy_ops.backup.disk_space import check_free_space
 from deploy_ops.backup.media import copy_media
-from deploy_ops.backup.room import check_room
 from deploy_ops.databases import database_for
 from deploy_ops.errors import BackupFailed, DatabaseUnavailable, RestoreRefused
 from deploy_ops.management.confirmation import Confirmation
@@ -71,7 +71,7 @@ def test_no_message_spells_a_command_of_ours_itself(path):
 
 def test_a_full_disk_names_what_really_deletes(tmp_path):
     with pytest.raises(BackupFailed) as error:
-        check_room(tmp_path, 10**18, ALIAS)
+        check_free_space(tmp_path, 10**18, ALIAS)
     prune = ["backups", "prune"]
     assert commands(error.value) == [[*prune, *DATABASE], [*prune, "--delete", *DATABASE]]
 
@@ -96,10 +96,10 @@ def test_a_missing_file_of_sqlite_names_the_database(reise_db):
 @pytest.mark.parametrize(
     ("given", "told"), [(None, "--confirm is missing"), ("kvb", "--confirm kvb is another name")]
 )
-def test_a_consent_that_is_missing_shows_how_it_is_given(reise_db, given, told):
+def test_a_consent_that_is_missing_shows_how_it_is_given(reise_db, given, report):
     options = {"id": "latest", "into": None, "in_place": True, "interactive": False}
     options |= {"trust_unauthenticated": False, "confirm": given, "database": ALIAS}
-    with pytest.raises(RestoreRefused, match=told) as error:
+    with pytest.raises(RestoreRefused, match=report) as error:
         Confirmation(print, options).check_options()
     words = ["restore", "latest", "--noinput", "--confirm", str(reise_db), "--in-place"]
     assert commands(error.value) == [[*words, *DATABASE]]
@@ -107,7 +107,7 @@ def test_a_consent_that_is_missing_shows_how_it_is_given(reise_db, given, told):
 
 def test_an_alarm_names_the_database(reise_db, settings, tmp_path, capsys):
     reise_db.touch()
-    settings.DEPLOY_OPS_BACKUP_DIR = tmp_path / "vault"
+    settings.DEPLOY_OPS_BACKUP_DIR = tmp_path / "backups"
     with pytest.raises(CommandError):
         age = timedelta(hours=26)
         call_command("backups", "list", database=ALIAS, max_age=age)

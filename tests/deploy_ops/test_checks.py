@@ -20,7 +20,7 @@ def test_c001_a_setting_that_does_not_exist(findings, settings):
 
 
 def test_c003_a_setting_of_the_wrong_type(findings, settings):
-    settings.DEPLOY_OPS_BACKUP_KEEP = {"hourly": 3}
+    settings.DEPLOY_OPS_BACKUP_RETENTION = {"hourly": 3}
     assert "unknown keys: hourly" in findings()["C003"].msg
 
 

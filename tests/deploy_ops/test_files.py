@@ -134,9 +134,9 @@ def test_set_aside_keeps_every_one(tmp_path):
 
 def test_directory_that_is_a_link_is_refused(tmp_path):
     (tmp_path / "elsewhere").mkdir(mode=0o700)
-    (tmp_path / "vault").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "backups").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConfigurationError, match="is a symbolic link.*\n    readlink -f"):
-        private_directory(tmp_path / "vault")
+        private_directory(tmp_path / "backups")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: giving a directory away needs root")
@@ -150,6 +150,6 @@ def test_directory_of_another_user_is_refused(tmp_path):
 
 
 def test_fifo_in_place_of_a_directory_is_refused(tmp_path):
-    os.mkfifo(tmp_path / "vault")
+    os.mkfifo(tmp_path / "backups")
     with pytest.raises(ConfigurationError, match="cannot be made or read: File exists"):
-        private_directory(tmp_path / "vault")
+        private_directory(tmp_path / "backups")

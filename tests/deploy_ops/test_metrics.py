@@ -47,12 +47,12 @@ def test_nobody_is_allowed_unless_somebody_is_named():
     ],
 )
 def test_network_is_that_of_the_connection(settings, address, is_in):
-    settings.DEPLOY_OPS_METRICS_ALLOW = ["10.20.0.0/16", "2001:db8::/32"]
+    settings.DEPLOY_OPS_METRICS_ALLOWED_NETWORKS = ["10.20.0.0/16", "2001:db8::/32"]
     assert asked(address) is is_in
 
 
 def test_forwarded_address_is_never_believed(settings):
-    settings.DEPLOY_OPS_METRICS_ALLOW = ["10.20.0.0/16"]
+    settings.DEPLOY_OPS_METRICS_ALLOWED_NETWORKS = ["10.20.0.0/16"]
     assert not asked("203.0.113.9", x_forwarded_for="10.20.3.4")
 
 
@@ -60,7 +60,7 @@ def test_forwarded_address_is_never_believed(settings):
     "header", ["x_forwarded_for", "x_forwarded_proto", "x_real_ip", "forwarded", "via"]
 )
 def test_address_of_a_proxy_vouches_for_nobody(settings, header):
-    settings.DEPLOY_OPS_METRICS_ALLOW = LOOPBACK
+    settings.DEPLOY_OPS_METRICS_ALLOWED_NETWORKS = LOOPBACK
     assert asked("127.0.0.1") and not asked("127.0.0.1", **{header: "203.0.113.9"})
 
 
@@ -76,7 +76,7 @@ def test_anything_else_does_not(token_file, given):
     assert not asked(authorization=given)
 
 
-def test_token_can_be_exchanged_while_running(token_file):
+def test_token_can_be_replaced_while_running(token_file):
     token_file.write_text("c4" * 20)
     assert not asked(authorization=f"Bearer {TOKEN}")
     assert asked(authorization=f"Bearer {'c4' * 20}")
@@ -92,14 +92,16 @@ def test_token_can_be_exchanged_while_running(token_file):
         (lambda path: path.write_bytes(b"\xff" * 40), "cannot be read: UnicodeDecodeError"),
     ],
 )
-def test_unfit_token_file_opens_to_nobody_and_says_why_in_the_log(token_file, caplog, spoil, words):
+def test_invalid_token_file_opens_to_nobody_and_says_why_in_the_log(
+    token_file, caplog, spoil, words
+):
     spoil(token_file)
     assert not asked(authorization=f"Bearer {TOKEN}")
     assert words in caplog.text and TOKEN not in caplog.text
 
 
-def test_unfit_network_opens_to_nobody_and_is_found_by_the_checks(settings, caplog):
-    settings.DEPLOY_OPS_METRICS_ALLOW = ["10.20.0.1/16"]
+def test_invalid_network_opens_to_nobody_and_is_found_by_the_checks(settings, caplog):
+    settings.DEPLOY_OPS_METRICS_ALLOWED_NETWORKS = ["10.20.0.1/16"]
     assert not asked("10.20.0.1")
     assert "wants networks such as 10.20.0.0/16" in caplog.text
     assert [found.id for found in check_settings()] == ["deploy_ops.C003"]
@@ -115,7 +117,7 @@ def test_refusal_is_empty_whatever_is_asked(client, method, path):
 
 @pytest.mark.django_db
 def test_methods_for_those_who_are_allowed(client, settings, monkeypatch):
-    settings.DEPLOY_OPS_METRICS_ALLOW = LOOPBACK
+    settings.DEPLOY_OPS_METRICS_ALLOWED_NETWORKS = LOOPBACK
     assert client.get("/metrics").headers["Content-Type"].startswith("text/plain; version=0.0.4")
     assert client.head("/metrics").content == b""
     monkeypatch.setattr(page, "page", None)  # a HEAD needs nobody to read anything
@@ -126,7 +128,7 @@ def test_methods_for_those_who_are_allowed(client, settings, monkeypatch):
 
 @pytest.mark.django_db
 def test_any_host_over_plain_http(settings):
-    settings.DEPLOY_OPS_METRICS_ALLOW = LOOPBACK
+    settings.DEPLOY_OPS_METRICS_ALLOWED_NETWORKS = LOOPBACK
     settings.SECURE_SSL_REDIRECT = True
     settings.ALLOWED_HOSTS = ["kvb.example.org"]
     assert Client(headers={"host": "10.0.3.7:8000"}).get("/metrics").status_code == 200
@@ -135,7 +137,7 @@ def test_any_host_over_plain_http(settings):
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/metrics/more", "/metric", "/METRICS"])
 def test_other_paths_are_not_its_business(client, path, settings):
-    settings.DEPLOY_OPS_METRICS_ALLOW = LOOPBACK
+    settings.DEPLOY_OPS_METRICS_ALLOWED_NETWORKS = LOOPBACK
     assert client.get(path).status_code == 404
 
 
@@ -145,7 +147,7 @@ async def _ask_twice(client: AsyncClient) -> tuple[int, int]:
 
 @pytest.mark.django_db(transaction=True)
 def test_asgi(settings):
-    settings.DEPLOY_OPS_METRICS_ALLOW = LOOPBACK
+    settings.DEPLOY_OPS_METRICS_ALLOWED_NETWORKS = LOOPBACK
     assert async_to_sync(_ask_twice)(AsyncClient()) == (200, 404)
 
 
@@ -159,7 +161,7 @@ def test_source_that_hangs_or_fails_costs_a_second_and_keeps_its_last_values(mon
         yield
 
     settings.DEPLOY_OPS_READINESS_CHECKS = ["cache"]
-    flaky = Source("flaky", lambda: iter(page.rooms.build()))
+    flaky = Source("flaky", lambda: iter(page.collectors.build()))
     sources = {"slow": Source("slow", hang), "broken": Source("broken", fail), "flaky": flaky}
     monkeypatch.setattr(page, "SOURCES", sources)
     assert b'metrics_source_up{source="flaky"} 1.0' in page.page()
@@ -180,7 +182,7 @@ def test_source_that_hangs_or_fails_costs_a_second_and_keeps_its_last_values(mon
 def test_flag_shows_how_far_it_is_rolled_out(settings, monkeypatch, value, ratio, origin):
     monkeypatch.setenv("ENABLE_BETA", value)
     settings.DEPLOY_OPS_FLAGS = {"beta": Flag("a try", owner="us")}
-    (gauge,) = page.rooms.flags()
+    (gauge,) = page.collectors.flags()
     assert [(sample.labels, sample.value) for sample in gauge.samples] == [
         ({"flag": "beta", "origin": origin}, ratio)
     ]
@@ -189,7 +191,7 @@ def test_flag_shows_how_far_it_is_rolled_out(settings, monkeypatch, value, ratio
 @pytest.mark.django_db(transaction=True)
 def test_flag_that_nobody_touched_has_its_default(settings):
     settings.DEPLOY_OPS_FLAGS = {"beta": Flag("a try", owner="us", default=True)}
-    (gauge,) = page.rooms.flags()
+    (gauge,) = page.collectors.flags()
     assert [(sample.labels["origin"], sample.value) for sample in gauge.samples] == [
         ("default", 1.0)
     ]
@@ -197,7 +199,7 @@ def test_flag_that_nobody_touched_has_its_default(settings):
 
 def test_project_without_flags_is_not_asked_for_tables(settings):
     settings.DEPLOY_OPS_FLAGS = {}
-    (gauge,) = page.rooms.flags()  # pytest-django fails a query here
+    (gauge,) = page.collectors.flags()  # pytest-django fails a query here
     assert gauge.samples == []
 
 

@@ -91,12 +91,12 @@ def test_error_of_sqlite(statement):
 
 
 def test_names_and_hints_stay():
-    told = (
+    report = (
         "cannot drop table a because other objects depend on it\n"
         "DETAIL:  view b depends on table a\n"
         "HINT:  Use DROP ... CASCADE to drop the dependent objects too."
     )
-    assert error_text(psycopg.errors.DependentObjectsStillExist(told)) == told
+    assert error_text(psycopg.errors.DependentObjectsStillExist(report)) == report
 
 
 def test_exception_without_a_text():

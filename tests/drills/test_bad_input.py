@@ -1,4 +1,4 @@
-"""Bad input and unfit surroundings: a clear error, the right exit code, and nothing changed."""
+"""Bad input and invalid surroundings: a clear error, the right exit code, and nothing changed."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def test_words_that_name_nothing_are_usage_errors(deployed, argv, said):
 def test_one_transaction_cannot_hold_a_migration_that_refuses_transactions(deployed):
     project = deployed("bad_nonatomic")
     result = project.json("safe_migrate", "--single-transaction", check=1)
-    assert result["status"] == "refused"
+    assert result["status"] == "error"
     assert "bad_nonatomic.0002_note_with_text" in result["message"]
 
 
@@ -75,7 +75,7 @@ def test_a_directory_that_others_can_read_is_refused_before_anything_runs(deploy
 @on_sqlite
 def test_a_directory_that_cannot_be_made_is_refused(deployed):
     project = deployed("good_expand")
-    result = project.run("safe_migrate", env={"DEPLOY_OPS_DIR": "/proc/nothing"}, check=1)
+    result = project.run("safe_migrate", env={"DEPLOY_OPS_STATE_DIR": "/proc/nothing"}, check=1)
     assert "Directory /proc/nothing" in result.stderr
     assert "cost_centre" not in project.database.schema()["good_expand_trip"]
 
@@ -113,5 +113,5 @@ def test_a_step_back_is_a_run_with_a_backup_like_any_other(deployed):
 def test_json_of_a_refusal_is_one_object(deployed):
     project = deployed("good_expand")
     result = project.json("safe_migrate", "nonsense", check=2)
-    assert result["status"] == "refused"
+    assert result["status"] == "error"
     assert result["error"] == "UsageError"

@@ -104,7 +104,7 @@ def run_everything(project):
             ["backup"],
             ["backups", "prune", "--delete"],
             ["restore", "latest", "--noinput", "--confirm", name],
-            ["backups", "prune", "--kept-databases"],
+            ["backups", "prune", "--previous-databases"],
             ["safe_migrate"],
         )
     ]
@@ -119,10 +119,10 @@ def test_each_file_damaged(project, kind):
     for path in files.values():
         replace(path, KINDS[kind])
     results = run_everything(project)
-    told = "".join(result.stdout + result.stderr for result in results)
+    report = "".join(result.stdout + result.stderr for result in results)
     if kind not in ("empty",):
-        assert ".sequence cannot be used" in told
-    assert str(files["restore"]) in told
+        assert ".sequence cannot be used" in report
+    assert str(files["restore"]) in report
     assert list(files["restore"].parent.glob("*.damaged-*"))
     assert not list(files["restore"].parent.glob("*.json"))
 
@@ -142,7 +142,7 @@ def test_random_damage_to_what_was_sound(project, seed):
     print(f"seed {seed}")
     chance = random.Random(seed)
     key = f"sqlite:{project.database.name}"
-    facts = {"key": key, "backup": RUN, "beside": "a", "kept": "b", "media": None}
+    facts = {"key": key, "backup": RUN, "beside": "a", "previous": "b", "media": None}
     sound = {
         "restore": json.dumps({**facts, "stage": "swapping"}),
         "verified": json.dumps({"level": "hash", "at": "2026-01-31T02:00:00+00:00"}) + "\n",

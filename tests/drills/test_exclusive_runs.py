@@ -31,7 +31,7 @@ def test_failed_half_way_it_is_restored_though_others_were_connected(half):
 
     assert result["recovery"]["rung"] == "restored"
     assert portrait(half.database) == before and not left_closed(half)
-    failed = half.database.beside(result["recovery"]["kept"])
+    failed = half.database.beside(result["recovery"]["previous_database"])
     assert failed.query("SELECT purpose, km FROM doubled_in_batches_trip ORDER BY id") == (
         DOUBLED_ONCE
     )
@@ -79,8 +79,8 @@ def test_killed_it_is_opened_by_the_next_run_and_nothing_is_lost(half, moment):
     killed = half.run("safe_migrate", "--exclusive", env={"KILL_AT": f"journal:{moment}"})
     assert killed.code == -signal.SIGKILL and left_closed(half)
 
-    told = half.run("backup", check=1).stderr
-    assert "was closed by process" in told and "python manage.py restore" in told
+    report = half.run("backup", check=1).stderr
+    assert "was closed by process" in report and "python manage.py restore" in report
 
     again = half.run("safe_migrate")
 

@@ -41,7 +41,7 @@ def test_sigterm_inside_the_restore(deployed, step):
         assert portrait(project.database) == before
         assert result.json()["recovery"]["rung"] == "restored"
     else:
-        assert result.json()["recovery"]["rung"] == "manual"
+        assert result.json()["recovery"]["rung"] == "manual_intervention"
         assert "purpose" not in project.database.schema()["drops_and_fails_trip"]
 
 
@@ -69,7 +69,7 @@ def test_a_post_migrate_that_raises_is_sent_again_by_the_next_run(deployed):
     assert "Traceback" not in again.stderr
     assert "the search server does not answer" in again.stderr
     assert not (project.ops_dir / "releases.jsonl").exists()
-    assert result["recovery"]["rung"] == "none"
+    assert result["recovery"]["rung"] == "not_needed"
 
 
 def test_a_kill_between_the_last_commit_and_post_migrate(project):

@@ -39,7 +39,7 @@ def test_a_second_run_is_told_who_holds_the_lock(deployed, wait_for):
     first = project.start("safe_migrate", env={"SLOW_MIGRATION_SECONDS": "6"})
     wait_for(project.database, SLEEPING)
     second = project.json("safe_migrate", "--wait", "0", check=1)
-    assert second["status"] == "refused"
+    assert second["status"] == "error"
     assert f"process {first.pid}" in second["message"]
     assert "when it has ended" in second["message"]
     assert project.finish(first).code == 0
@@ -160,8 +160,8 @@ def test_the_session_of_a_killed_run_is_found_and_can_be_cancelled(deployed, wai
     assert f"SELECT pg_terminate_backend({pid})" in refused.stderr
 
     fast = {"SLOW_MIGRATION_SECONDS": "0"}
-    settled = project.run("safe_migrate", input="cancel\n", env=fast, check=0)
-    assert "was rolled back" in settled.stdout
+    resolved = project.run("safe_migrate", input="cancel\n", env=fast, check=0)
+    assert "was rolled back" in resolved.stdout
     assert project.trips("slow_migration") == TRIPS
 
 
@@ -289,13 +289,15 @@ def test_a_backup_is_not_restored_over_rows_that_others_wrote(deployed):
 
 
 @on_postgresql
-def test_with_accepted_loss_the_rows_are_in_the_kept_database(deployed):
+def test_with_accepted_loss_the_rows_are_in_the_previous_database(deployed):
     project = deployed("bad_lossy")
     with Writer(project.database.url, "bad_lossy_trip") as writer:
         result = project.json("safe_migrate", "--accept-data-loss", check=3)
         time.sleep(0.3)
-    kept = numbers_in(project.database.beside(result["recovery"]["kept"]), "bad_lossy_trip")
+    previous = numbers_in(
+        project.database.beside(result["recovery"]["previous_database"]), "bad_lossy_trip"
+    )
     live = numbers_in(project.database, "bad_lossy_trip")
-    assert writer.acknowledged <= live | kept
-    assert kept - live, "the writer was too slow to prove anything"
-    assert live - kept, "the writer did not come back after the exchange"
+    assert writer.acknowledged <= live | previous
+    assert previous - live, "the writer was too slow to prove anything"
+    assert live - previous, "the writer did not come back after the swap"

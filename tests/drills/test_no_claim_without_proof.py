@@ -28,9 +28,9 @@ def others(project):
         yield connection
 
 
-def kept(project, result):
+def previous(project, result):
     """The failed database that a restore put aside."""
-    return project.database.beside(result["recovery"]["kept"])
+    return project.database.beside(result["recovery"]["previous_database"])
 
 
 def needs_a_person(project, run: str, rows) -> None:
@@ -60,7 +60,7 @@ def test_failed_half_way_with_nobody_else_there_is_restored(deployed):
 
     assert result["recovery"]["rung"] == "restored"
     assert portrait(project.database) == before
-    failed = kept(project, result).query(
+    failed = previous(project, result).query(
         "SELECT purpose, km FROM doubled_in_batches_trip ORDER BY id"
     )
     assert failed == DOUBLED_ONCE
@@ -92,7 +92,7 @@ def test_failed_half_way_with_others_connected_needs_a_person(deployed, others):
     result = project.json("safe_migrate", check=4)
 
     message = result["recovery"]["message"]
-    assert result["recovery"]["rung"] == "manual"
+    assert result["recovery"]["rung"] == "manual_intervention"
     assert "What doubled_in_batches.0002_double wrote is not known" in message
     assert project.trips("doubled_in_batches") == DOUBLED_ONCE
     needs_a_person(project, result["run"], Rows(project, "doubled_in_batches", DOUBLED_ONCE))
@@ -105,7 +105,7 @@ def test_rows_of_others_meanwhile_stop_the_restore(deployed):
 
     result = project.json("safe_migrate", check=4)
 
-    assert result["recovery"]["rung"] == "manual"
+    assert result["recovery"]["rung"] == "manual_intervention"
     assert "others" in result["recovery"]["message"]
     assert project.trips("doubled_in_batches") == [*DOUBLED_ONCE, ("of another", 7)]
     project.env["MEANWHILE"] = "{}"

@@ -57,7 +57,7 @@ with server_of("default").environment() as env:
 def test_two_aliases_of_one_file_share_the_lock(database, django_alias, settings, tmp_path):
     from django.db import connections
 
-    settings.DEPLOY_OPS_DIR = tmp_path / "ops"
+    settings.DEPLOY_OPS_STATE_DIR = tmp_path / "ops"
     database.execute("CREATE TABLE trip (id integer)")
     link = tmp_path / "link.sqlite3"
     link.symlink_to(database.path)

@@ -80,7 +80,7 @@ def test_a_new_column_with_values_of_others_is_not_dropped(deployed, meanwhile, 
 
     result = project.json("safe_migrate", check=4)
 
-    assert result["recovery"]["rung"] == "manual"
+    assert result["recovery"]["rung"] == "manual_intervention"
     assert "adds_and_fails_trip.note was added by this run, and rows have values in it" in (
         result["recovery"]["message"]
     )
@@ -135,7 +135,7 @@ def test_while_it_is_undone_nobody_can_fill_what_goes(deployed, meanwhile, trips
 
     [failed] = [s for s in project.journal() if s["step"] == "migration_failed"][1:]
     assert "LockNotAvailable" in failed["error"]
-    assert result["recovery"]["rung"] in ("restored", "manual")
+    assert result["recovery"]["rung"] in ("restored", "manual_intervention")
     assert project.trips("adds_and_fails") == trips
 
 
@@ -176,7 +176,7 @@ def test_partitions_that_others_filled_too_are_not_dropped(deployed, meanwhile):
 
     result = project.json("safe_migrate", check=4)
 
-    assert result["recovery"]["rung"] == "manual"
+    assert result["recovery"]["rung"] == "manual_intervention"
     assert project.database.query("SELECT day FROM stage WHERE trip = 77") == [(50,)]
 
 
@@ -219,7 +219,7 @@ def test_a_truncate_by_others_is_a_write(deployed, meanwhile, statement):
 
     result = project.json("safe_migrate", check=4)
 
-    assert result["recovery"]["rung"] == "manual"
+    assert result["recovery"]["rung"] == "manual_intervention"
     table = statement.split()[1]
     assert project.database.query(f"SELECT count(*) FROM {table}") == [(0,)]
     assert "restore" in result["recovery"]["message"]
@@ -232,7 +232,7 @@ def test_a_drop_by_others_is_a_write(deployed, meanwhile, statement):
     project.database.execute("CREATE TABLE bystander (name text)")
     meanwhile(failing=[statement])
     result = project.json("safe_migrate", check=4)
-    assert result["recovery"]["rung"] == "manual"
+    assert result["recovery"]["rung"] == "manual_intervention"
     columns = project.database.schema().get("bystander")
     assert columns == (None if statement.startswith("DROP") else ["name", "n"])
 
@@ -262,7 +262,7 @@ def test_a_table_that_the_run_truncated_and_others_wrote(deployed, meanwhile, st
 
     result = project.json("safe_migrate", check=4)
 
-    assert result["recovery"]["rung"] == "manual"
+    assert result["recovery"]["rung"] == "manual_intervention"
     rows = [("new year", 0), ("of another", 7)] if "INSERT" in statement else []
     assert project.trips("truncates_and_fails") == rows
 
@@ -295,5 +295,5 @@ def test_a_transaction_open_at_the_mark_that_commits_after_a_reset_of_statistics
     result = project.finish(process)
 
     assert result.code == 4, result
-    assert result.json()["recovery"]["rung"] == "manual"
+    assert result.json()["recovery"]["rung"] == "manual_intervention"
     assert project.database.query("SELECT name FROM auth_group") == [("acknowledged",)]

@@ -1,4 +1,4 @@
-"""A disk that is full or read-only under DEPLOY_OPS_DIR: a sentence, never a traceback."""
+"""A disk that is full or read-only under DEPLOY_OPS_STATE_DIR: a sentence, never a traceback."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ COMMANDS = [
 
 @pytest.fixture
 def own_disk(sqlite_project):
-    """DEPLOY_OPS_DIR on a tmpfs of 8 MB, with one backup in it."""
+    """DEPLOY_OPS_STATE_DIR on a tmpfs of 8 MB, with one backup in it."""
     project = sqlite_project
     argv = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", str(project.ops_dir)]
     if os.geteuid() != 0 or subprocess.run(argv, check=False, capture_output=True).returncode:

@@ -28,7 +28,7 @@ class Production(Server):
             "SECRET_KEY": SECRET_KEY,
             "ALLOWED_HOSTS": HEADERS["Host"],
             "KVB_DATA_DIR": str(directory),
-            "DEPLOY_OPS_METRICS_ALLOW": "127.0.0.0/8",
+            "DEPLOY_OPS_METRICS_ALLOWED_NETWORKS": "127.0.0.0/8",
             "TMPDIR": str(directory),
             "PYTHONWARNINGS": "error",
         } | env

@@ -73,7 +73,7 @@ def value(text: str, sample: str, default: float | None = None) -> float:
     return float(found[1])
 
 
-PENDING = 'deploy_ops_migrations_pending{alias="default",phase="expand"}'
+PENDING = 'deploy_ops_migrations_pending{alias="default"}'
 REQUESTS = "django_http_requests_before_middlewares_total"
 ANSWERS = 'django_http_responses_total_by_status_total{status="200"}'
 QUERIES = 'django_db_execute_total{alias="default",vendor="postgresql"}'
@@ -218,7 +218,10 @@ def test_strangers_learn_nothing(database, tmp_path):
     token = tmp_path / "token"
     token.write_text(TOKEN + "\n")
     token.chmod(0o600)
-    settings = {"DEPLOY_OPS_METRICS_ALLOW": "", "DEPLOY_OPS_METRICS_TOKEN_FILE": str(token)}
+    settings = {
+        "DEPLOY_OPS_METRICS_ALLOWED_NETWORKS": "",
+        "DEPLOY_OPS_METRICS_TOKEN_FILE": str(token),
+    }
     with Production(tmp_path, database.url, **settings) as server:
         for given in ({}, {"Authorization": "Bearer " + TOKEN[:-1]}, {"Authorization": TOKEN}):
             answer = server.get("/metrics", **given)

@@ -38,7 +38,7 @@ class Project:
             "PYTHONPATH": str(self.directory),  # where write_many_migrations puts its package
             "DJANGO_SETTINGS_MODULE": "tests.project.settings",
             "DATABASE_URL": self.database.url,
-            "DEPLOY_OPS_DIR": str(self.ops_dir),
+            "DEPLOY_OPS_STATE_DIR": str(self.ops_dir),
             "DEPLOY_OPS_BACKUP_DIR": str(self.backups_dir),
             "MEDIA_ROOT": str(self.media_root),
             "SAMPLE_APPS": "",
@@ -47,7 +47,7 @@ class Project:
 
     @property
     def ops_dir(self) -> Path:
-        """DEPLOY_OPS_DIR."""
+        """DEPLOY_OPS_STATE_DIR."""
         return self.directory / "ops"
 
     @property

@@ -19,24 +19,24 @@ from deploy_ops.progress import Progress
 class Snapshot:
     """What `dump` saw, all in the transaction snapshot of the dump itself.
 
-    `mark` is the position before the snapshot, for `writes_since`; `extra` holds what only this
-    method knows (extensions, roles, database-level settings).
+    `write_position` is the one before the snapshot, for `writes_since`; `extra` holds what only
+    this method knows (extensions, roles, database-level settings).
     """
 
     counts: Counts
     sequences: Counts
     migrations: list[tuple[str, str]]
-    mark: Json
+    write_position: Json
     versions: Mapping[str, str]
     extra: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """What must still be so once nobody can write: rows of each table, none newer than the mark."""
+    """What must still be so once nobody can write: the rows of each table, and the position."""
 
     counts: Counts
-    mark: Json
+    write_position: Json
 
 
 class Method(ABC):

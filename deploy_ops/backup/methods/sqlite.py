@@ -53,7 +53,7 @@ class SqliteCopy(Method):
 
     def dump(self, directory: Path, *, jobs: int, progress: Progress) -> Snapshot:
         """Copy the database and count its rows in the copy."""
-        mark = self.database.mark()
+        position = self.database.write_position()
         target = claim(directory / FILE)
         try:
             with reading(self.database.path) as source:
@@ -68,14 +68,16 @@ class SqliteCopy(Method):
             ) from error
         versions = {"server": sqlite3.sqlite_version, "client": sqlite3.sqlite_version}
         extra = {"foreign_key_violations": orphans}
-        return Snapshot(counts, sequences, migrations, mark | {"counts": counts}, versions, extra)
+        return Snapshot(
+            counts, sequences, migrations, position | {"counts": counts}, versions, extra
+        )
 
     def read_through(self, directory: Path) -> None:
         """Let SQLite check every page and index of the copy."""
         check_integrity(directory / FILE)
 
     def check_restore(self, manifest: Manifest, *, into: str | None = None) -> list[str]:
-        """Look for another engine, a directory without room or rights, a name that is taken."""
+        """Look for another engine, too little free space or rights, a name that is taken."""
         problems = []
         if manifest.database.engine != self.database.vendor:
             engine = manifest.database.engine
@@ -86,7 +88,7 @@ class SqliteCopy(Method):
             )
         if into is not None and self.database.path_beside(into).exists():
             problems.append(f"{self.database.path_beside(into)} exists; choose another name.")
-        problems += self._check_room(manifest)
+        problems += self._check_free_space(manifest)
         return problems
 
     def restore_beside(
@@ -139,8 +141,8 @@ class SqliteCopy(Method):
                 f"{manifest.extra['foreign_key_violations']}."
             )
 
-    def _check_room(self, manifest: Manifest) -> list[str]:
-        """A restore writes the new file, the kept one, and as much again during the swap."""
+    def _check_free_space(self, manifest: Manifest) -> list[str]:
+        """A restore writes the new file, the previous one, and as much again during the swap."""
         size = manifest.database.size_bytes + 2 * self.database.path.stat().st_size
         free = shutil.disk_usage(self.database.path.parent).free
         if free >= size:

@@ -38,7 +38,7 @@ from deploy_ops.databases.postgresql import (
     writes,
 )
 from deploy_ops.databases.postgresql.advisory_lock import AdvisoryGuard
-from deploy_ops.databases.postgresql.mark import Mark, take_mark
+from deploy_ops.databases.postgresql.write_position import WritePosition, take_write_position
 from deploy_ops.databases.postgresql.tables import count_rows
 from deploy_ops.databases.postgresql.server import (
     Connection,
@@ -78,7 +78,7 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
 
     @contextmanager
     def connected_directly(self) -> Iterator[None]:
-        """Point Django's connection at DEPLOY_OPS_DATABASE_URL, if that is set, for the block."""
+        """Point Django's connection at DEPLOY_OPS_DIRECT_DATABASE_URL, if it is set."""
         with direct_connection(self.alias):
             yield
 
@@ -89,7 +89,7 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
         server = self._server
         mark = exclusive.close(server)
         try:
-            with renamed(self.alias, mark.kept):
+            with renamed(self.alias, mark.previous):
                 yield
         finally:
             exclusive.reopen(server, mark)
@@ -135,22 +135,24 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
         except DatabaseUnavailable:
             return []
 
-    def mark(self) -> Json:
+    def write_position(self) -> Json:
         """Take the present position of writes."""
         with self._looking() as connection:
-            return take_mark(connection).as_json()
+            return take_write_position(connection).as_json()
 
-    def writes_since(self, mark: Json, *, own_rows: RowCounts | None) -> Writes:
+    def writes_since(self, position: Json, *, own_rows: RowCounts | None) -> Writes:
         """Tell what others wrote since; proof only inside `before` of a swap (see writes.py)."""
         _report_counters(connections[self.alias])
         with self._looking() as connection:
-            return writes.writes_since(self._server, connection, Mark.from_json(mark), own_rows)
+            return writes.writes_since(
+                self._server, connection, WritePosition.from_json(position), own_rows
+            )
 
-    def anybody_wrote(self, mark: Json) -> Writes:
-        """Tell whether anybody at all, this process included, changed a row since the mark."""
+    def anybody_wrote(self, position: Json) -> Writes:
+        """Tell whether anybody at all, this process included, changed a row since the position."""
         _report_counters(connections[self.alias])
         with self._looking() as connection:
-            return writes.anybody_wrote(connection, Mark.from_json(mark))
+            return writes.anybody_wrote(connection, WritePosition.from_json(position))
 
     @contextmanager
     def _looking(self) -> Iterator[Connection]:
@@ -186,7 +188,7 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
         """Name a database beside the live one, within 63 bytes."""
         return names.name_beside(self._server.live_name, suffix)
 
-    def swap(self, beside: str, kept: str, *, before: Callable[[], None]) -> None:
+    def swap(self, beside: str, previous: str, *, before: Callable[[], None]) -> None:
         """Swap the two; `writes_since` called by `before` gives proof."""
         server = self._server
         connections[self.alias].close()
@@ -199,14 +201,14 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
 
             try:
                 pid = witness.info.backend_pid
-                swap.swap(server, beside, kept, before=witnessed, spare_pid=pid)
+                swap.swap(server, beside, previous, before=witnessed, spare_pid=pid)
             finally:
                 self._witness = None
 
-    def repair_swap(self, beside: str, kept: str) -> str:
+    def repair_swap(self, beside: str, previous: str) -> str:
         """Finish or undo a swap that was killed; say in one sentence what was found and done."""
         reopened = exclusive.reopen(self._server)
-        return "\n".join(filter(None, [reopened, swap.repair(self._server, beside, kept)]))
+        return "\n".join(filter(None, [reopened, swap.repair(self._server, beside, previous)]))
 
     def local_place(self) -> tuple[str, ...]:
         """Name it by host, port and name; two host names of one server are two places."""
@@ -226,8 +228,8 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
 
     def repair_marked(self) -> str:
         """Repair what killed commands of any host left, by their marks in the server."""
-        told = [exclusive.reopen(self._server), swap.repair_marked(self._server)]
-        return "\n".join(filter(None, told))
+        report = [exclusive.reopen(self._server), swap.repair_marked(self._server)]
+        return "\n".join(filter(None, report))
 
     def drop(self, name: str) -> None:
         """Drop a database beside the live one; raises RestoreRefused for the live one."""

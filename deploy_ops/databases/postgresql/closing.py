@@ -47,20 +47,20 @@ class Mark:
     purpose: str
     live: str
     beside: str
-    kept: str
+    previous: str
     session: str
     by: str
     at: str
 
     @classmethod
     def of(
-        cls, connection: Connection, purpose: Purpose, live: str, beside: str, kept: str
+        cls, connection: Connection, purpose: Purpose, live: str, beside: str, previous: str
     ) -> "Mark":
         """Sign it with the session and the process that close it."""
         session = str(connection.info.backend_pid)
         by = f"process {os.getpid()} on {socket.gethostname()}"
         at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        return cls(purpose, live, beside, kept, session, by, at)
+        return cls(purpose, live, beside, previous, session, by, at)
 
 
 @dataclass(frozen=True, slots=True)

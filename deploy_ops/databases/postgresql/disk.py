@@ -1,4 +1,4 @@
-"""How much room the server's disk has, where that can be told."""
+"""How much free space the server's disk has, where that can be told."""
 
 import os
 import shutil

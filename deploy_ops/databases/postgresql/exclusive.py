@@ -28,7 +28,7 @@ SUBSCRIPTIONS = """
 
 
 def close(server: Server) -> Mark:
-    """End all sessions and let nobody in; the mark's `kept` is the name the database has now.
+    """End all sessions and let nobody in; the mark's `previous` is its name from then on.
 
     Raises NotExclusive, with the database open under its own name.
     """
@@ -104,7 +104,7 @@ def _create_closed(connection: Connection, mark: Mark) -> None:
 
 
 def _reopen(connection: Connection, server: Server, mark: Mark) -> str:
-    if names.exists(connection, mark.kept):
+    if names.exists(connection, mark.previous):
         _give_name_back(connection, mark)
     _drop_empty(connection, server, mark)
     closing.reopen(connection, mark.live, Purpose.EXCLUSIVE)
@@ -116,7 +116,7 @@ def _reopen(connection: Connection, server: Server, mark: Mark) -> str:
 
 
 def _give_name_back(connection: Connection, mark: Mark) -> None:
-    live, empty, aside = mark.live, mark.beside, mark.kept
+    live, empty, aside = mark.live, mark.beside, mark.previous
     pairs = [(aside, live)]
     if names.exists(connection, live):
         if not _is_marked(connection, live):

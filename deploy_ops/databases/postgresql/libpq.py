@@ -86,7 +86,7 @@ def environment(
     if not unnamed and "password" not in secrets:
         yield env
         return
-    with scratch_directory(private_directory(conf.dir) / "passwords") as directory:
+    with scratch_directory(private_directory(conf.state_dir) / "passwords") as directory:
         if password := secrets.get("password"):
             escaped = password.reveal().replace("\\", "\\\\").replace(":", "\\:")
             env["PGPASSFILE"] = _write(Path(directory, "pgpass"), f"*:*:*:*:{escaped}\n")

@@ -47,8 +47,8 @@ def drop(connection: Connection, server: Server, name: str) -> None:
 
 
 def _prefix(live: str) -> str:
-    room = LIMIT_BYTES - SUFFIX_BYTES - 1
-    if len(live.encode()) <= room:
+    available_bytes = LIMIT_BYTES - SUFFIX_BYTES - 1
+    if len(live.encode()) <= available_bytes:
         return live
     digest = hashlib.sha256(live.encode()).hexdigest()[:8]
-    return live.encode()[: room - len(digest) - 1].decode(errors="ignore") + f"_{digest}"
+    return live.encode()[: available_bytes - len(digest) - 1].decode(errors="ignore") + f"_{digest}"

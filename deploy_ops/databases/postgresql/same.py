@@ -71,7 +71,7 @@ def differing_programs(server: Server, connection: Connection) -> Iterator[str]:
         yield (
             f"psql reaches {theirs}, and this process {ours}, both through {server.host}:"
             f"{server.port}. A dump or a restore would be of another database than the one that "
-            "was meant. Give the address of the one server in DEPLOY_OPS_DATABASE_URL."
+            "was meant. Give the address of the one server in DEPLOY_OPS_DIRECT_DATABASE_URL."
         )
 
 
@@ -113,10 +113,11 @@ def _unreached(alias: str, server: Server, ours: str, reason: object) -> Iterato
             theirs = system_identifier(connection)
     except (DatabaseUnavailable, psycopg.Error):
         yield (
-            f"DEPLOY_OPS_DATABASE_URL leads to cluster {ours} at {server.host}:{server.port}. "
-            f"Whether Django's database '{alias}' at {application.host}:{application.port} is the "
-            "same is not known, since it does not answer. If it is, give this command the direct "
-            f"address in DATABASES too. What was answered: {redact(str(reason)).strip()}"
+            f"DEPLOY_OPS_DIRECT_DATABASE_URL leads to cluster {ours} at "
+            f"{server.host}:{server.port}. Whether Django's database '{alias}' at "
+            f"{application.host}:{application.port} is the same is not known, since it does not "
+            "answer. If it is, give this command the direct address in DATABASES too. What was "
+            f"answered: {redact(str(reason)).strip()}"
         )
         return
     if theirs != ours:
@@ -128,5 +129,5 @@ def _not_meant(alias: str, server: Server, theirs: str, ours: str) -> str:
     return (
         f"Django's database '{alias}' at {application.host}:{application.port} is {theirs}, and "
         f"deploy_ops reaches {ours} at {server.host}:{server.port}. What was meant is not certain. "
-        "Make DATABASES and DEPLOY_OPS_DATABASE_URL name the same database."
+        "Make DATABASES and DEPLOY_OPS_DIRECT_DATABASE_URL name the same database."
     )

@@ -1,6 +1,6 @@
 """The direct way to a PostgreSQL database: as Django reaches it, or past the pooler.
 
-Connections made here are our own, outside Django's: for the deploy lock, for marks and counts,
+Connections made here are our own, outside Django's: for the deploy lock, for positions and counts,
 and for the maintenance database. The programs of PostgreSQL get the same parameters (libpq.py).
 """
 
@@ -117,7 +117,7 @@ class Server:
 
 
 def server_of(alias: str) -> Server:
-    """Return the direct server of an alias: DEPLOY_OPS_DATABASE_URL, else Django's settings.
+    """Return the direct server of an alias: DEPLOY_OPS_DIRECT_DATABASE_URL, else Django's settings.
 
     Raises ConfigurationError if either does not name a database.
     """
@@ -155,12 +155,13 @@ def _configured_server(alias: str) -> Server:
         given = dict(conninfo_to_dict(url.reveal()))
     except psycopg.ProgrammingError:
         raise ConfigurationError(
-            "DEPLOY_OPS_DATABASE_URL is not a PostgreSQL URL. Nothing was changed. "
+            "DEPLOY_OPS_DIRECT_DATABASE_URL is not a PostgreSQL URL. Nothing was changed. "
             "It looks like postgresql://user:password@host:5432/name"
         ) from None
     if not given.get("dbname") and not given.get("service"):
         raise ConfigurationError(
-            "DEPLOY_OPS_DATABASE_URL names no database, so which one to save or migrate is not "
+            "DEPLOY_OPS_DIRECT_DATABASE_URL names no database, so which one to save or migrate is "
+            "not "
             'certain. Nothing was changed. Add its "/name".'
         )
     return _server(alias, given)
@@ -174,7 +175,7 @@ def application_server_of(alias: str) -> Server:
 
 
 def has_direct_url(alias: str) -> bool:
-    """Whether DEPLOY_OPS_DATABASE_URL says where this alias is."""
+    """Whether DEPLOY_OPS_DIRECT_DATABASE_URL says where this alias is."""
     return _direct_url(alias) is not None
 
 
@@ -223,7 +224,7 @@ def refuse_pooler(server: Server) -> None:
         f"{server.host}:{server.port} is a pooler in transaction mode. There the deploy lock and "
         "time-outs would fall on other clients' sessions. Nothing was changed. Give the address "
         "of PostgreSQL itself:\n"
-        '    DEPLOY_OPS_DATABASE_URL = "postgresql://user:password@host:5432/name"'
+        '    DEPLOY_OPS_DIRECT_DATABASE_URL = "postgresql://user:password@host:5432/name"'
     )
 
 
@@ -264,7 +265,7 @@ def _escaped(option: str) -> str:
 
 
 def _direct_url(alias: str) -> Secret | None:
-    return conf.database_url if alias == "default" else None
+    return conf.direct_database_url if alias == "default" else None
 
 
 def _role(alias: str) -> str | None:

@@ -35,9 +35,9 @@ SWAPPING = """
 
 
 def swap(
-    server: Server, beside: str, kept: str, *, before: Callable[[], None], spare_pid: int | None
+    server: Server, beside: str, previous: str, *, before: Callable[[], None], spare_pid: int | None
 ) -> None:
-    """Give `beside` the live name and the live database the name `kept`.
+    """Give `beside` the live name and the live database the name `previous`.
 
     The session `spare_pid` may stay until `before` has returned, and has to end in it. The live
     database is closed for DOOR at most, whatever `before` takes; then it is open again as it was.
@@ -47,16 +47,18 @@ def swap(
         with server.maintenance(application_name=f"deploy_ops/swap/{os.getpid()}") as connection:
             end_sessions(connection, beside, door_deadline())
             refuse_prepared(connection, live)  # first without keeping anybody out
-            with _closed(connection, Mark.of(connection, Purpose.SWAP, live, beside, kept)) as mark:
+            with _closed(
+                connection, Mark.of(connection, Purpose.SWAP, live, beside, previous)
+            ) as mark:
                 deadline = door_deadline()
                 end_sessions(connection, live, deadline, spare_pid)
                 before()
                 # Our own session has just ended; the server may take a moment to see it.
                 end_sessions(connection, live, max(deadline, time.monotonic() + 1))
-                pairs = ((live, kept), (beside, live))
-                rename(connection, pairs, mark, deadline, marked=[kept])
+                pairs = ((live, previous), (beside, live))
+                rename(connection, pairs, mark, deadline, marked=[previous])
     except psycopg.OperationalError as error:
-        _look_again(server, beside, kept, error)
+        _look_again(server, beside, previous, error)
 
 
 def door_deadline() -> float:
@@ -78,12 +80,12 @@ def _closed(connection: Connection, mark: Mark) -> Iterator[Mark]:
         connection.execute("SELECT pg_logical_emit_message(true, 'deploy_ops', '')")
 
 
-def _look_again(server: Server, beside: str, kept: str, error: Exception) -> None:
+def _look_again(server: Server, beside: str, previous: str, error: Exception) -> None:
     """After our own connection was lost: whether COMMIT arrived is known to the server alone."""
     try:
-        found = repair(server, beside, kept)
+        found = repair(server, beside, previous)
         with server.maintenance(application_name=f"deploy_ops/swap/{os.getpid()}") as connection:
-            is_swapped = names.exists(connection, kept)
+            is_swapped = names.exists(connection, previous)
     except DeployOpsError as second:
         raise SwapUnfinished(
             f"The connection was lost during the swap of {server.dbname} and {beside}:\n"
@@ -139,23 +141,23 @@ def _not_renamed(live: str, why: str) -> RestoreFailed:
     )
 
 
-def repair(server: Server, beside: str, kept: str) -> str:
+def repair(server: Server, beside: str, previous: str) -> str:
     """Finish or undo a swap that was killed; say what was found, done, and which databases stay."""
     live = server.dbname
     with server.maintenance(application_name=f"deploy_ops/repair/{os.getpid()}") as connection:
-        there = [names.exists(connection, name) for name in (live, beside, kept)]
+        there = [names.exists(connection, name) for name in (live, beside, previous)]
         if there == [False, True, True]:
             _rename_one(connection, beside, live)
             there = [True, False, True]
         elif not there[0]:
-            raise SwapUnfinished(_lost(live, beside, kept))
+            raise SwapUnfinished(_lost(live, beside, previous))
         _end_swaps(connection, live)
         opened = closing.reopen(connection, live, Purpose.SWAP)
         still_closed = closing.left_closed(connection, live, Purpose.SWAP)
-    told = _found(live, beside if there[1] else None, kept if there[2] else None)
+    report = _found(live, beside if there[1] else None, previous if there[2] else None)
     if opened:
-        told += f" {' and '.join(opened)} had stayed closed and is open again."
-    return told + still_closed
+        report += f" {' and '.join(opened)} had stayed closed and is open again."
+    return report + still_closed
 
 
 def _end_swaps(connection: Connection, live: str) -> None:
@@ -172,24 +174,26 @@ def repair_marked(server: Server) -> str:
         }
     return "\n".join(
         f"A restore by {mark.by}, begun {mark.at}, had been cut off. "
-        + repair(server, mark.beside, mark.kept)
+        + repair(server, mark.beside, mark.previous)
         for mark in sorted(marks, key=lambda mark: mark.at)
     )
 
 
-def _found(live: str, beside: str | None, kept: str | None) -> str:
-    if kept and not beside:
+def _found(live: str, beside: str | None, previous: str | None) -> str:
+    if previous and not beside:
         return (
             f"The swap was complete: {live} is the restored database. The database before it "
-            f"is kept as {kept}."
+            f"is kept as {previous}."
         )
-    if beside and not kept:
+    if beside and not previous:
         return (
             f"The swap had not taken place: {live} is the database before the restore. What "
             f"was restored is kept as {beside}."
         )
     if beside:
-        return f"Somebody has renamed databases since: {live}, {beside} and {kept} are all there."
+        return (
+            f"Somebody has renamed databases since: {live}, {beside} and {previous} are all there."
+        )
     return f"{live} is there, and nothing beside it any more: somebody has dropped that since."
 
 
@@ -198,8 +202,8 @@ def _rename_one(connection: Connection, old: str, new: str) -> None:
     connection.execute(statement.format(sql.Identifier(old), sql.Identifier(new)))
 
 
-def _lost(live: str, beside: str, kept: str) -> str:
+def _lost(live: str, beside: str, previous: str) -> str:
     return (
-        f"There is no database {live}; looked for {beside} and {kept} too. Somebody renamed or "
+        f"There is no database {live}; looked for {beside} and {previous} too. Somebody renamed or "
         "dropped it outside deploy_ops. Nothing was changed. See what there is:\n    psql -l"
     )

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import psycopg
 
 from deploy_ops.databases.base import Counts, RowCounts
-from deploy_ops.databases.postgresql.mark import Mark, Table
 from deploy_ops.databases.postgresql.server import Connection, Server, scalar
+from deploy_ops.databases.postgresql.write_position import Table, WritePosition
 from deploy_ops.errors import DatabaseUnavailable
 
 # It is asked while clients are kept out: no more than can be read in a moment.
@@ -47,12 +47,14 @@ CHANGES = r"""
 """
 
 
-def changes_since(server: Server, mark: Mark, now: Mark, own: RowCounts) -> Counts:
+def changes_since(
+    server: Server, then: WritePosition, now: WritePosition, own: RowCounts
+) -> Counts:
     """Count changes of rows by table, less our own; empty too where the log cannot be asked."""
     try:
         with server.maintenance(application_name="deploy_ops/wal") as connection:
-            if mark.lsn and scalar(connection, USABLE, [mark.lsn, READABLE_BYTES]):
-                return _by_table(_read(connection, mark.lsn, now.database_oid), mark, now, own)
+            if then.lsn and scalar(connection, USABLE, [then.lsn, READABLE_BYTES]):
+                return _by_table(_read(connection, then.lsn, now.database_oid), then, now, own)
     except (psycopg.Error, DatabaseUnavailable):
         pass  # segments recycled, or too much to read in time: no opinion
     return {}
@@ -74,12 +76,14 @@ def _flush(connection: Connection) -> None:
         connection.execute("SELECT pg_logical_emit_message(true, 'deploy_ops', '')")
 
 
-def _by_table(by_file: Mapping[int, int], mark: Mark, now: Mark, own: RowCounts) -> dict[str, int]:
+def _by_table(
+    by_file: Mapping[int, int], then: WritePosition, now: WritePosition, own: RowCounts
+) -> dict[str, int]:
     """Give the files their tables' names; a new file of a table that we wrote is our own."""
     tables: dict[int, tuple[int, Table]] = {}
-    for at in (now, mark):
+    for at in (now, then):
         for oid, table in at.tables.items():
-            if table.file and not table.is_catalog and (at is mark or oid not in own):
+            if table.file and not table.is_catalog and (at is then or oid not in own):
                 tables[table.file] = (oid, table)
     changes = Counter({table.name: -own.get(oid, 0) for oid, table in tables.values()})
     for file, count in by_file.items():

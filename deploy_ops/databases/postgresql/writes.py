@@ -1,16 +1,16 @@
-"""Who wrote since: marks of the position of writes, and their comparison.
+"""Who wrote since: positions of writes, and their comparison.
 
 Two proofs that nobody else did, each enough by itself; two unknowns never add up to one.
 
 By connections. Nobody else was connected: no other session, worker or walsender of this database,
-no subscription and no prepared transaction at the mark or now, and the server has counted exactly
+no subscription and no prepared transaction then or now, and the server has counted exactly
 as many new sessions as this process opened (own_sessions.py). Whatever was written is our own.
 
 By counters. Every INSERT, UPDATE and DELETE of a row adds to its table's counters, also when its
 transaction is rolled back (then the answer is WROTE although nothing stayed: the safe side). The
 tables of the catalog are counted too: their rows change with the schema, with TRUNCATE and DROP.
 NOBODY is answered only if no statistics were lost (not reset, no crash, server not restarted,
-track_counts on at both times), every table of the mark is still there, and each has exactly the
+track_counts on at both times), every table of that time is still there, and each has exactly the
 changes that the caller passes as its own. Not seen: a superuser's `SET track_counts = off` in a
 session of its own; where pg_walinspect can be used (wal.py), the write-ahead log is asked for
 such writes, and can only turn an answer into WROTE.
@@ -23,66 +23,66 @@ sequences, and temporary tables' rows.
 
 from deploy_ops.databases.base import Answer, RowCounts, Writes
 from deploy_ops.databases.postgresql import wal
-from deploy_ops.databases.postgresql.mark import Mark, Table, take_mark
 from deploy_ops.databases.postgresql.server import Connection, Server
+from deploy_ops.databases.postgresql.write_position import Table, WritePosition, take_write_position
 
 
 def writes_since(
-    server: Server, connection: Connection, mark: Mark, own_rows: RowCounts | None
+    server: Server, connection: Connection, then: WritePosition, own_rows: RowCounts | None
 ) -> Writes:
-    """Tell what others wrote since the mark; see the module for what NOBODY means.
+    """Tell what others wrote since the position; see the module for what NOBODY means.
 
     `own_rows` are the rows that the caller changed, by table; None if that is not known.
     """
-    now = take_mark(connection)
-    if mark.place != now.place:
+    now = take_write_position(connection)
+    if then.place != now.place:
         why = "its position was recorded for another database, or for one that a restore replaced"
         return Writes(Answer.UNKNOWN, {}, why)
-    if _nobody_connected(mark, now):
+    if _nobody_connected(then, now):
         return Writes(Answer.NOBODY, {}, "nobody else was connected since")
     if own_rows is None:
         why = "what this run wrote itself is not known, and others were connected"
         return Writes(Answer.UNKNOWN, {}, why)
-    if not own_rows and mark.next_xid == now.next_xid and not mark.open_transactions:
+    if not own_rows and then.next_xid == now.next_xid and not then.open_transactions:
         return Writes(Answer.NOBODY, {}, "no transaction got a number since")
-    first = _compare(mark, now, own_rows)
+    first = _compare(then, now, own_rows)
     if first.answer is Answer.WROTE:
         return first
-    seen = wal.changes_since(server, mark, now, own_rows)
+    seen = wal.changes_since(server, then, now, own_rows)
     return Writes(Answer.WROTE, seen, "write-ahead log") if seen else first
 
 
-def anybody_wrote(connection: Connection, mark: Mark) -> Writes:
-    """Tell whether anybody at all, this process included, changed a row since the mark.
+def anybody_wrote(connection: Connection, then: WritePosition) -> Writes:
+    """Tell whether anybody at all, this process included, changed a row since the position.
 
     The counters of another session may still be on their way, so that they prove nothing unless
     there is none: a migration can open sessions of its own.
     """
-    now = take_mark(connection)
-    if mark.place != now.place:
+    now = take_write_position(connection)
+    if then.place != now.place:
         return Writes(Answer.UNKNOWN, {}, "its position was recorded for another database")
-    if mark.next_xid == now.next_xid and not mark.open_transactions:
+    if then.next_xid == now.next_xid and not then.open_transactions:
         return Writes(Answer.NOBODY, {}, "no transaction got a number since")
-    if not (mark.is_alone and now.is_alone):
+    if not (then.is_alone and now.is_alone):
         return Writes(Answer.UNKNOWN, {}, "others are connected")
-    return _compare(mark, now, {})
+    return _compare(then, now, {})
 
 
-def _nobody_connected(mark: Mark, now: Mark) -> bool:
-    counted, own = now.sessions - mark.sessions, now.own_sessions - mark.own_sessions
-    return mark.is_alone and now.is_alone and mark.epoch == now.epoch and counted == own
+def _nobody_connected(then: WritePosition, now: WritePosition) -> bool:
+    counted, own = now.sessions - then.sessions, now.own_sessions - then.own_sessions
+    return then.is_alone and now.is_alone and then.epoch == now.epoch and counted == own
 
 
-def _compare(mark: Mark, now: Mark, own: RowCounts) -> Writes:
-    if mark.epoch != now.epoch:
+def _compare(then: WritePosition, now: WritePosition, own: RowCounts) -> Writes:
+    if then.epoch != now.epoch:
         why = "the statistics were reset or the server was restarted since"
         return Writes(Answer.UNKNOWN, {}, why)
-    if not (mark.track_counts and now.track_counts):
+    if not (then.track_counts and now.track_counts):
         why = "track_counts is off, so the server does not count writes"
         return Writes(Answer.UNKNOWN, {}, why)
     changes = {
         oid: table.changes
-        - (mark.tables[oid].changes if oid in mark.tables else 0)
+        - (then.tables[oid].changes if oid in then.tables else 0)
         - own.get(oid, 0)
         for oid, table in now.tables.items()
     }
@@ -94,7 +94,7 @@ def _compare(mark: Mark, now: Mark, own: RowCounts) -> Writes:
         why = f"the schema was changed: rows of {', '.join(sorted(rows))}"
         return Writes(Answer.WROTE, {}, why)
     doubts = [
-        f"{table.name} is gone" for oid, table in mark.tables.items() if oid not in now.tables
+        f"{table.name} is gone" for oid, table in then.tables.items() if oid not in now.tables
     ]
     doubts += [
         f"the counters of {now.tables[oid].name} are lower than expected"

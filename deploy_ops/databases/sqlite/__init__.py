@@ -54,9 +54,9 @@ from deploy_ops.errors import (
 )
 
 KINDS = "before_restore|restoring|verify|failed"
-# Connections that marks were taken on, by token: held, so that no later one is taken for them, as
-# long as Django works with them.
-_MARKED: dict[str, sqlite3.Connection] = {}
+# Connections that positions were taken on, by token: held, so that no later one is taken for them,
+# as long as Django works with them.
+_POSITIONS: dict[str, sqlite3.Connection] = {}
 
 
 # Only PostgreSQL builds indexes concurrently, so nobody asks for them here.
@@ -95,25 +95,25 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
         number = version[0] * 1_000_000 + version[1] * 1000 + version[2]
         return Identity(self.vendor, str(self.path), "", "", "", 0, number, size)
 
-    def mark(self) -> Json:
+    def write_position(self) -> Json:
         """Take SQLite's data version as Django's own connection sees it.
 
         It changes when another connection commits, and means nothing to any other connection.
         """
         version, connection = self._data_version()
-        for old in [token for token, each in _MARKED.items() if each is not connection]:
-            del _MARKED[old]
+        for old in [token for token, each in _POSITIONS.items() if each is not connection]:
+            del _POSITIONS[old]
         token = secrets.token_hex(8)
-        _MARKED[token] = connection
+        _POSITIONS[token] = connection
         return {"data_version": version, "connection": token}
 
-    def writes_since(self, mark: Json, *, own_rows: RowCounts | None) -> Writes:
+    def writes_since(self, position: Json, *, own_rows: RowCounts | None) -> Writes:
         """Tell by the data version if the connection is the same one, else by counting rows."""
         version, connection = self._data_version()
-        is_same = _MARKED.get(mark["connection"]) is connection
-        if is_same and version == mark["data_version"]:
+        is_same = _POSITIONS.get(position["connection"]) is connection
+        if is_same and version == position["data_version"]:
             return Writes(Answer.NOBODY, {}, "SQLite's data version is unchanged")
-        rows = self._difference(mark.get("counts"))
+        rows = self._difference(position.get("counts"))
         if is_same or rows:
             return Writes(Answer.WROTE, rows, "another connection committed since")
         return Writes(Answer.UNKNOWN, {}, "SQLite keeps no trace of updates for other processes")
@@ -127,14 +127,14 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
         """Name a file beside the live one."""
         return str(self.path.with_name(f"{self.path.stem}_{suffix}{self.path.suffix}"))
 
-    def swap(self, beside: str, kept: str, *, before: Callable[[], None]) -> None:
-        """Copy the live database to `kept`, then `beside` into the live file, under one lock.
+    def swap(self, beside: str, previous: str, *, before: Callable[[], None]) -> None:
+        """Copy the live database to `previous`, then `beside` into the live file, under one lock.
 
         Clients keep their connections and see the restored rows next. The file `beside` is
-        removed in the end. Django's connection is closed: it stays open until then because a mark
-        was taken on it, so that `writes_since` gives proof when `before` calls it.
+        removed in the end. Django's connection is closed: it stays open until then because a
+        position was taken on it, so that `writes_since` gives proof when `before` calls it.
         """
-        new, old = self.path_beside(beside), self.path_beside(kept)
+        new, old = self.path_beside(beside), self.path_beside(previous)
         wrapper = connections[self.alias]
         wrapper.ensure_connection()
         try:
@@ -148,9 +148,9 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
             wrapper.close()
         remove(new)
 
-    def repair_swap(self, beside: str, kept: str) -> str:
+    def repair_swap(self, beside: str, previous: str) -> str:
         """Find out by its pages which database the live file holds, and clean up behind it."""
-        new, old = self.path_beside(beside), self.path_beside(kept)
+        new, old = self.path_beside(beside), self.path_beside(previous)
         remove(partial_of(old))
         if new.exists() and holds(self.path, new):
             remove(new)

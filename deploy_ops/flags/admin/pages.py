@@ -14,15 +14,21 @@ from django.utils.translation import gettext as _
 
 from deploy_ops.conf import conf
 from deploy_ops.errors import FlagConflict
-from deploy_ops.flags.admin.lines import Line, describe_past, read_line, read_lines, read_past
 from deploy_ops.flags.admin.questions import (
     DECLARED,
     OFF,
     ON,
-    Pose,
+    FormBuilder,
     Question,
     ask_for_rules,
     ask_to_switch,
+)
+from deploy_ops.flags.admin.rows import (
+    FlagRow,
+    describe_past,
+    read_flag_row,
+    read_flag_rows,
+    read_past,
 )
 from deploy_ops.flags.change import Source, change_flag, stored_rules
 
@@ -74,11 +80,11 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """All flags with their state."""
         _require(self.has_view_permission(request))
-        rows = [(line, self._actions(request, line)) for line in read_lines()]
+        rows = [(row, self._actions(request, row)) for row in read_flag_rows()]
         context = {
             "rows": [row for row in rows if row[0].flag.declaration],
             "undeclared": [row for row in rows if row[0].flag.is_undeclared],
-            "seconds": conf.flags_poll,
+            "seconds": conf.flags_poll_seconds,
         }
         return self._render(request, "list", _("Feature flags"), context)
 
@@ -87,25 +93,25 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> HttpResponse:
         """The rules of a flag; only to be read where they can't be changed."""
         _require(self.has_view_permission(request))
-        line = _line_or_404(object_id)
-        if line.forced_by or line.flag.is_undeclared or not self.has_change_permission(request):
-            return self._show_fixed(request, line)
-        pose = ask_for_rules(line.flag.name, may_switch=self.has_toggle_permission(request))
-        return self._ask(request, line, pose)
+        row = _row_or_404(object_id)
+        if row.forced_by or row.flag.is_undeclared or not self.has_change_permission(request):
+            return self._show_fixed(request, row)
+        build_form = ask_for_rules(row.flag.name, may_switch=self.has_toggle_permission(request))
+        return self._ask(request, row, build_form)
 
     def switch_view(self, request: HttpRequest, object_id: str, to: str) -> HttpResponse:
         """Ask for a reason, then switch `on` or `off` for everyone, or back to `declared`."""
         if to not in (ON, OFF, DECLARED):
             raise Http404(f"a flag can't be switched {to}")
         _require(self.has_view_permission(request))
-        line = _line_or_404(object_id)
-        _require(self._may_switch(request, line, to))
-        if line.forced_by or (line.flag.is_undeclared and to != DECLARED):
-            return self._show_fixed(request, line)
+        row = _row_or_404(object_id)
+        _require(self._may_switch(request, row, to))
+        if row.forced_by or (row.flag.is_undeclared and to != DECLARED):
+            return self._show_fixed(request, row)
         return self._ask(
             request,
-            line,
-            ask_to_switch(line.flag.name, to, is_declared=not line.flag.is_undeclared),
+            row,
+            ask_to_switch(row.flag.name, to, is_declared=not row.flag.is_undeclared),
         )
 
     def history_view(
@@ -114,33 +120,33 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
         """Every change of a flag, also of one that is neither declared nor stored any more."""
         _require(self.has_view_permission(request))
         past = read_past(object_id)
-        if not past.exists() and read_line(object_id) is None:
+        if not past.exists() and read_flag_row(object_id) is None:
             raise Http404(f"there is no flag {object_id}")
         page = Paginator(past, CHANGES_ON_A_PAGE).get_page(request.GET.get("page"))
         context = {"name": object_id, "page": page, "changes": describe_past(page)}
         return self._render(request, "history", _("History of %s") % object_id, context)
 
-    def _may_switch(self, request: HttpRequest, line: Line, to: str) -> bool:
+    def _may_switch(self, request: HttpRequest, row: FlagRow, to: str) -> bool:
         """Is it allowed? Back to the declaration is a switch, too, where all are on or off now."""
         if to != DECLARED:
             return self.has_toggle_permission(request)
-        rules = None if line.flag.is_undeclared else line.flag.rules
+        rules = None if row.flag.is_undeclared else row.flag.rules
         may_undo = rules is None or rules.everyone is None or self.has_toggle_permission(request)
         return self.has_change_permission(request) and may_undo
 
-    def _ask(self, request: HttpRequest, line: Line, pose: Pose) -> HttpResponse:
+    def _ask(self, request: HttpRequest, row: FlagRow, build_form: FormBuilder) -> HttpResponse:
         """Ask, do what the answer says, or show what somebody else did in between."""
         data = request.POST if request.method == "POST" else None
-        question = pose(data, *stored_rules(line.flag.name))
+        question = build_form(data, *stored_rules(row.flag.name))
         if data is None or not question.form.is_valid():
-            return self._show_question(request, line, question)
+            return self._show_question(request, row, question)
         try:
-            self._change(request, line.flag.name, question)
+            self._change(request, row.flag.name, question)
         except FlagConflict:
-            stored, revision = stored_rules(line.flag.name)
+            stored, revision = stored_rules(row.flag.name)
             # The answer stays on the page, and now belongs to what the person sees there.
-            question = pose(_with_revision(data, revision), stored, revision)
-            return self._show_question(request, _line_or_404(line.flag.name), question, CONFLICT)
+            question = build_form(_with_revision(data, revision), stored, revision)
+            return self._show_question(request, _row_or_404(row.flag.name), question, CONFLICT)
         return HttpResponseRedirect(_address("changelist"))
 
     def _change(self, request: HttpRequest, name: str, question: Question) -> None:
@@ -148,7 +154,7 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
         done = change_flag(
             name,
             question.rules(),
-            seen=given["revision"],
+            expected_revision=given["revision"],
             by=request.user.get_username(),
             source=Source.ADMIN,
             reason=given["reason"],
@@ -161,21 +167,21 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
             )
 
     def _show_question(
-        self, request: HttpRequest, line: Line, question: Question, status: int = 200
+        self, request: HttpRequest, row: FlagRow, question: Question, status: int = 200
     ) -> HttpResponse:
         context = {
             "form": question.form,
-            "line": line,
+            "row": row,
             "is_conflict": status == CONFLICT,
         }
-        if line.flag.rules and self._may_switch(request, line, DECLARED):
-            context["reset_url"] = _address("switch", line.flag.name, DECLARED)
+        if row.flag.rules and self._may_switch(request, row, DECLARED):
+            context["clear_url"] = _address("switch", row.flag.name, DECLARED)
         context |= question.context
         return self._render(request, question.template, question.title, context, status)
 
-    def _show_fixed(self, request: HttpRequest, line: Line) -> HttpResponse:
+    def _show_fixed(self, request: HttpRequest, row: FlagRow) -> HttpResponse:
         status = 403 if request.method == "POST" else 200
-        return self._render(request, "fixed", line.flag.name, {"line": line}, status)
+        return self._render(request, "fixed", row.flag.name, {"row": row}, status)
 
     def _render(
         self,
@@ -185,8 +191,8 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
         context: dict[str, Any],
         status: int = 200,
     ) -> HttpResponse:
-        line = context.get("line")
-        name = context.get("name") or (line.flag.name if line else "")
+        row = context.get("row")
+        name = context.get("name") or (row.flag.name if row else "")
         shared = self.admin_site.each_context(request) | {
             "opts": self.opts,
             "app_title": self.opts.app_config.verbose_name,
@@ -198,29 +204,29 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
         template = f"deploy_ops/flags/{page}.html"
         return TemplateResponse(request, template, shared | context, status=status)
 
-    def _actions(self, request: HttpRequest, line: Line) -> list[Action]:
+    def _actions(self, request: HttpRequest, row: FlagRow) -> list[Action]:
         """What the person may do with a flag; the first is what is done most."""
         may_change = self.has_change_permission(request)
-        past = Action(_("History"), _address("history", line.flag.name))
-        if line.forced_by:
+        past = Action(_("History"), _address("history", row.flag.name))
+        if row.forced_by:
             return [past]
-        if line.flag.is_undeclared:
+        if row.flag.is_undeclared:
             remove = Action(
-                _("Remove the row"), _address("switch", line.flag.name, DECLARED), is_main=True
+                _("Remove the row"), _address("switch", row.flag.name, DECLARED), is_main=True
             )
             return [remove, past] if may_change else [past]
-        found = _switches(line) if self.has_toggle_permission(request) else []
+        found = _switches(row) if self.has_toggle_permission(request) else []
         if may_change:
-            found.append(Action(_("Rules"), _address("change", line.flag.name)))
+            found.append(Action(_("Rules"), _address("change", row.flag.name)))
         return [*found, past]
 
 
-def _switches(line: Line) -> list[Action]:
+def _switches(row: FlagRow) -> list[Action]:
     texts = {ON: _("Turn on"), OFF: _("Turn off")}
     return [
-        Action(text, _address("switch", line.flag.name, to), is_main=True)
+        Action(text, _address("switch", row.flag.name, to), is_main=True)
         for to, text in texts.items()
-        if line.state != to
+        if row.state != to
     ]
 
 
@@ -238,11 +244,11 @@ def _address(page: str, *args: str) -> str:
     return reverse(f"admin:{_route(page)}", args=args)
 
 
-def _line_or_404(name: str) -> Line:
-    line = read_line(name)
-    if line is None:
+def _row_or_404(name: str) -> FlagRow:
+    row = read_flag_row(name)
+    if row is None:
         raise Http404(f"there is no flag {name}")
-    return line
+    return row
 
 
 def _require(is_allowed: bool) -> None:

@@ -25,26 +25,26 @@ class Question:
     context: dict[str, Any]
 
 
-# Poses a question for the data that was sent (or None), the stored rules and their revision.
-Pose = Callable[[Any, Rules | None, int], Question]
+# Builds the form for the data that was sent (or None), the stored rules and their revision.
+FormBuilder = Callable[[Any, Rules | None, int], Question]
 
 
-def ask_for_rules(name: str, *, may_switch: bool) -> Pose:
+def ask_for_rules(name: str, *, may_switch: bool) -> FormBuilder:
     """All rules of a flag."""
 
-    def pose(data: Any, stored: Rules | None, revision: int) -> Question:
+    def build_form(data: Any, stored: Rules | None, revision: int) -> Question:
         rules = stored or Rules()
         form = RulesForm(data, rules=rules, revision=revision, may_switch=may_switch)
         title = _("Rules of %s") % name
         return Question("rules", title, form, lambda: form.rules, {})
 
-    return pose
+    return build_form
 
 
-def ask_to_switch(name: str, to: str, *, is_declared: bool) -> Pose:
+def ask_to_switch(name: str, to: str, *, is_declared: bool) -> FormBuilder:
     """Only a reason: what is to happen was chosen in the list."""
 
-    def pose(data: Any, stored: Rules | None, revision: int) -> Question:
+    def build_form(data: Any, stored: Rules | None, revision: int) -> Question:
         title, button = _words(name, to, is_declared)
         rules = None if to == DECLARED else (stored or Rules()).switched(to == ON)
         form = ReasonForm(data, initial={"revision": revision})
@@ -56,7 +56,7 @@ def ask_to_switch(name: str, to: str, *, is_declared: bool) -> Pose:
         }
         return Question("switch", title, form, lambda: rules, context)
 
-    return pose
+    return build_form
 
 
 def _words(name: str, to: str, is_declared: bool) -> tuple[str, str]:

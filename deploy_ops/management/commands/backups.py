@@ -40,7 +40,7 @@ class Command(ActionsCommand):
             help="delete; without it, only list what would be deleted",
         )
         prune(
-            "--kept-databases",
+            "--previous-databases",
             action="store_true",
             help="instead of backups: databases and uploads that restores have replaced",
         )
@@ -48,5 +48,5 @@ class Command(ActionsCommand):
             "--min-age",
             type=duration,
             default=duration("7d"),
-            help="with --kept-databases: only those replaced longer ago than this (default 7d)",
+            help="with --previous-databases: only those replaced longer ago than this (default 7d)",
         )

@@ -19,12 +19,12 @@ class Command(ActionsCommand):
             action="store_true",
             help="list only flags to tidy up: overdue or no longer declared",
         )
-        for name in ("show", "on", "off", "set", "reset"):
+        for name in ("show", "on", "off", "set", "clear"):
             parsers[name].add_argument("name", metavar="NAME", help="name of a flag")
         parsers["history"].add_argument(
             "name", metavar="NAME", nargs="?", help="show only changes of this flag"
         )
-        for name in ("on", "off", "set", "reset"):
+        for name in ("on", "off", "set", "clear"):
             parsers[name].add_argument(
                 "--reason", default="", help="why it is changed, kept in the history"
             )

@@ -2,12 +2,12 @@
 
 from django.core.management.base import CommandParser
 
-from deploy_ops.health.ask import ask, look
+from deploy_ops.health.report import query_server, run_checks
 from deploy_ops.management.base import Json, OpsCommand, duration
 
 
 class Command(OpsCommand):
-    """Parses the words, looks or asks, prints the Verdict."""
+    """Parses the words, runs the checks or queries a server, prints the HealthReport."""
 
     help = "Tell whether the application is ready; exit 0 if it is, else 1."
 
@@ -24,10 +24,10 @@ class Command(OpsCommand):
     def operate(self, options: Json) -> tuple[int, Json]:
         """Print one line, whatever was found."""
         url, patience = options["url"], options["timeout"]
-        verdict = ask(url, patience) if url else look(options["database"], patience)
-        if verdict.failing:
-            told = "; ".join(f"{name}: {reason}" for name, reason in verdict.failing.items())
-            self.tell(f"Not healthy: {' '.join(told.split())}")
-            return 1, {"status": "error", "failing": verdict.failing}
-        self.tell(f"Healthy: {', '.join(verdict.passed)}")
-        return 0, {"status": "ok", "passed": verdict.passed}
+        report = query_server(url, patience) if url else run_checks(options["database"], patience)
+        if report.failing:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in report.failing.items())
+            self.tell(f"Not healthy: {' '.join(reasons.split())}")
+            return 1, {"status": "error", "failing": report.failing}
+        self.tell(f"Healthy: {', '.join(report.passed)}")
+        return 0, {"status": "ok", "passed": report.passed}

@@ -1,6 +1,6 @@
 """Backups taken in this process of a small real database, and a directory to hold them.
 
-vault       DEPLOY_OPS_BACKUP_DIR of the test, private
+backup_dir  DEPLOY_OPS_BACKUP_DIR of the test, private
 take        take(label=..., media=...) -> Backup, of `database` with table `trip` and three rows
 """
 
@@ -13,9 +13,9 @@ TRIPS = [("Berlin", 120), ("Hamburg", 290), ("Bonn", 31)]
 
 
 @pytest.fixture
-def vault(settings, tmp_path):
-    settings.DEPLOY_OPS_DIR = tmp_path / "ops"
-    settings.DEPLOY_OPS_BACKUP_DIR = tmp_path / "vault"
+def backup_dir(settings, tmp_path):
+    settings.DEPLOY_OPS_STATE_DIR = tmp_path / "ops"
+    settings.DEPLOY_OPS_BACKUP_DIR = tmp_path / "backups"
     settings.DEPLOY_OPS_BACKUP_DIR.mkdir(mode=0o700)
     return settings.DEPLOY_OPS_BACKUP_DIR
 
@@ -30,7 +30,7 @@ def trips(database):
 
 
 @pytest.fixture
-def take(vault, trips, django_alias):
+def take(backup_dir, trips, django_alias):
     def take(**options):
         with deploy_lock(django_alias, purpose="backup", shared=True) as lock:
             return take_backup(django_alias, lock=lock, **options)

@@ -41,7 +41,7 @@ def some_manifest(**changes) -> Manifest:
         "migrations": (("trips", "0001_initial"),),
         "counts": {},
         "sequences": {},
-        "mark": {},
+        "write_position": {},
         "extra": {},
         "files": {},
         "media": None,
@@ -66,7 +66,7 @@ def rewrite(backup, **changes):
     return find_entry(backup.id).backup
 
 
-def sealed(fields: dict) -> bytes:
+def with_checksum(fields: dict) -> bytes:
     """A manifest of any JSON, with the checksum that anybody can compute."""
     body = {name: value for name, value in fields.items() if name != "checksum"}
     return canonical({**body, "checksum": hashlib.sha256(canonical(body)).hexdigest()}) + b"\n"
@@ -78,4 +78,4 @@ def canonical(fields: dict) -> bytes:
 
 def forged(content: bytes, **changes) -> bytes:
     """What somebody makes of a manifest who has no key."""
-    return sealed(json.loads(content) | changes)
+    return with_checksum(json.loads(content) | changes)

@@ -84,16 +84,16 @@ def copies(settings, tmp_path):
 
 
 @pytest.fixture
-def plant(take, keys, vault):
+def plant(take, keys, backup_dir):
     """plant(**changes) -> id: a plain backup by somebody who knows all but the key."""
 
     def plant(place=None, **changes):
         keys.use()
         shown = take()
-        shutil.rmtree(vault / shown.id) if place else None
+        shutil.rmtree(backup_dir / shown.id) if place else None
         backup_id = new_id(datetime.now(UTC) + timedelta(seconds=2))
         keys.use(ring=keys.ring)
-        return _move(shown, (place or vault), backup_id, changes)
+        return _move(shown, (place or backup_dir), backup_id, changes)
 
     def _move(shown, place, backup_id, changes):
         source = shown.directory if shown.directory.exists() else place / shown.id
@@ -145,11 +145,11 @@ class TestAPlantedBackup:
 
     @sqlite_only
     def test_in_the_storage_is_refused_before_a_file_is_fetched(
-        self, take, plant, copies, django_alias, vault
+        self, take, plant, copies, django_alias, backup_dir
     ):
         ours = take()
         planted = plant(place=copies)
-        assert not (vault / planted).exists()
+        assert not (backup_dir / planted).exists()
         assert find_entry(planted).state is State.NOT_OURS
         assert find_backup(django_alias, "latest").id == ours.id
         for path in (copies / planted).rglob("*"):
@@ -196,12 +196,12 @@ class TestAGenuineBackup:
         verify_backup(find_backup(django_alias, backup.id), level, alias=django_alias)
 
     @sqlite_only
-    def test_under_another_id_is_corrupt(self, take, keys, vault, django_alias):
+    def test_under_another_id_is_corrupt(self, take, keys, backup_dir, django_alias):
         old, new = take(), take()
         again = new_id(datetime.now(UTC) + timedelta(days=1))
-        shutil.copytree(old.directory, vault / again)
+        shutil.copytree(old.directory, backup_dir / again)
         assert find_entry(again).state is State.CORRUPT
-        manifest = vault / again / "manifest.json"
+        manifest = backup_dir / again / "manifest.json"
         manifest.write_bytes(forged(manifest.read_bytes(), id=again, sequence=99))
         assert find_entry(again).state is State.NOT_OURS
         assert find_backup(django_alias, "latest").id == new.id
@@ -432,7 +432,7 @@ class TestSigned:
         assert find_entry(planted).state is State.NOT_OURS
 
     @sqlite_only
-    def test_a_host_with_public_keys_only_makes_no_backup(self, take, keys, vault):
+    def test_a_host_with_public_keys_only_makes_no_backup(self, take, keys, backup_dir):
         keys.use(verify=keys.verify)
         with pytest.raises(ConfigurationError, match="has only public keys"):
             take()
@@ -463,7 +463,7 @@ class TestKeyFiles:
         with pytest.raises(ConfigurationError, match=r"mode 0640.*\n +chmod 600"):
             host_keys()
 
-    def test_a_public_key_that_others_can_exchange_is_refused(self, keys):
+    def test_a_public_key_that_others_can_replace_is_refused(self, keys):
         keys.use(verify=keys.verify)
         keys.verify.chmod(0o646)
         with pytest.raises(ConfigurationError, match=r"can be changed by other users \(mode 0646"):

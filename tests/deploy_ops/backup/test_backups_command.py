@@ -180,7 +180,7 @@ class TestNotOurs:
         assert "made with key '2026', which this host does not have" in result.stderr
 
     def test_neither_counts_nor_is_deleted_by_prune(self, ready, plain):
-        ready.settings(DEPLOY_OPS_BACKUP_KEEP={"last": 1})
+        ready.settings(DEPLOY_OPS_BACKUP_RETENTION={"last": 1})
         path = ready.backups_dir / plain / "manifest.json"
         path.write_bytes(forged(path.read_bytes(), sequence=10**12))
         older, ours = backup(ready), backup(ready)
@@ -208,7 +208,7 @@ class TestPrune:
     @pytest.fixture
     def history(self, ready):
         """Five backups, 40 to 0 days old; one is kept as last."""
-        ready.settings(DEPLOY_OPS_BACKUP_KEEP={"last": 1})
+        ready.settings(DEPLOY_OPS_BACKUP_RETENTION={"last": 1})
         ids = [backup(ready) for _ in range(5)]
         for backup_id, days in zip(ids, (40, 30, 20, 10, 0), strict=True):
             age(ready, backup_id, days)
@@ -277,14 +277,14 @@ class TestPrune:
             path.with_name(f"trips_before_restore_{moment:%Y%m%dT%H%M%SZ}.sqlite3")
             for moment in (now - timedelta(days=8), now - timedelta(days=6))
         )
-        for kept in (old, new):
-            shutil.copy(path, kept)
-        dry = ready.json("backups", "prune", "--kept-databases", check=0)
+        for previous in (old, new):
+            shutil.copy(path, previous)
+        dry = ready.json("backups", "prune", "--previous-databases", check=0)
         assert dry["drop"] == [str(old)] and old.exists()
-        ready.run("backups", "prune", "--kept-databases", "--delete", check=0)
+        ready.run("backups", "prune", "--previous-databases", "--delete", check=0)
         assert not old.exists() and new.exists() and path.exists()
         result = ready.json(
-            "backups", "prune", "--kept-databases", "--min-age", "5d", "--delete", check=0
+            "backups", "prune", "--previous-databases", "--min-age", "5d", "--delete", check=0
         )
         assert result["drop"] == [str(new)]
 
@@ -292,8 +292,8 @@ class TestPrune:
 def test_databases_that_restores_kept_are_dropped_on_postgresql_too(postgresql_project):
     database = postgresql_project.database
     moment = datetime.now(UTC) - timedelta(days=8)
-    kept = f"{database.name}_before_restore_{moment:%Y%m%dT%H%M%SZ}"
+    previous = f"{database.name}_before_restore_{moment:%Y%m%dT%H%M%SZ}"
     with database.connect() as connection:
-        connection.execute(f'CREATE DATABASE "{kept}"')
-    postgresql_project.run("backups", "prune", "--kept-databases", "--delete", check=0)
+        connection.execute(f'CREATE DATABASE "{previous}"')
+    postgresql_project.run("backups", "prune", "--previous-databases", "--delete", check=0)
     assert database.databases() == [database.name]

@@ -37,7 +37,7 @@ def test_latest_is_of_this_database_only(take, django_alias):
     assert find_backup(django_alias, other.id).database == "/srv/other.sqlite3"
 
 
-def test_without_backups_latest_says_how_to_make_one(vault, trips, django_alias):
+def test_without_backups_latest_says_how_to_make_one(backup_dir, trips, django_alias):
     with pytest.raises(BackupNotFound, match=f"manage.py backup --database {django_alias}"):
         find_backup(django_alias, "latest")
 
@@ -54,12 +54,12 @@ def test_without_backups_latest_says_how_to_make_one(vault, trips, django_alias)
         "Latest",
     ],
 )
-def test_what_is_not_an_id_is_never_a_path(vault, trips, django_alias, text):
+def test_what_is_not_an_id_is_never_a_path(backup_dir, trips, django_alias, text):
     with pytest.raises(UsageError, match="is not a backup id"):
         find_backup(django_alias, text)
 
 
-def test_an_unknown_id_is_not_found(vault, trips, django_alias):
+def test_an_unknown_id_is_not_found(backup_dir, trips, django_alias):
     with pytest.raises(BackupNotFound, match="backups list"):
         find_backup(django_alias, new_id(datetime.now(UTC)))
 
@@ -126,8 +126,8 @@ def test_a_manifest_under_another_id_is_corrupt(take):
     assert find_entry(copy.name).state is State.CORRUPT
 
 
-def test_other_directories_are_shown_and_never_used(take, vault):
-    (vault / "lost+found").mkdir(mode=0o700)
+def test_other_directories_are_shown_and_never_used(take, backup_dir):
+    (backup_dir / "lost+found").mkdir(mode=0o700)
     backup = take()
     assert {entry.id: entry.state for entry in list_entries()} == {
         "lost+found": State.INCOMPLETE,
@@ -152,14 +152,14 @@ def test_a_plain_backup_is_opened_where_it_lies(take):
 
 
 def test_an_encrypted_backup_is_opened_in_a_private_place_that_goes_again(
-    take, settings, tmp_path, vault
+    take, settings, tmp_path, backup_dir
 ):
     settings.DEPLOY_OPS_BACKUP_KEY_FILE = tmp_path / "key"
     (tmp_path / "key").write_text("2026:" + 43 * "A" + "=")
     (tmp_path / "key").chmod(0o600)
     backup = take()
     with opened(backup) as directory:
-        assert directory.parent == vault and directory.stat().st_mode & 0o777 == 0o700
+        assert directory.parent == backup_dir and directory.stat().st_mode & 0o777 == 0o700
         assert (directory / "database/database.sqlite3").read_bytes()[:6] == b"SQLite"
         assert (directory / "database/database.sqlite3").stat().st_mode & 0o777 == 0o600
         assert [entry.id for entry in list_entries()] == [backup.id]
@@ -194,23 +194,23 @@ def test_a_verification_line_cut_off_by_a_crash_is_ignored(take):
     assert backup.level is Level.RESTORE
 
 
-def test_deleting_leaves_no_half_backup_when_killed(take, vault, monkeypatch):
+def test_deleting_leaves_no_half_backup_when_killed(take, backup_dir, monkeypatch):
     backup = take()
     monkeypatch.setattr(shutil, "rmtree", lambda *args, **kwargs: os._exit)
     catalog.delete_backup(backup)
     monkeypatch.undo()
-    assert [path.name for path in vault.iterdir() if backup.id in path.name] == [
+    assert [path.name for path in backup_dir.iterdir() if backup.id in path.name] == [
         f".deleted-{backup.id}"
     ]
     assert list_entries() == []
     take()
-    assert not (vault / f".deleted-{backup.id}").exists()
+    assert not (backup_dir / f".deleted-{backup.id}").exists()
 
 
-def test_a_link_to_a_backup_is_listed_and_not_followed(take, vault, django_alias, tmp_path):
+def test_a_link_to_a_backup_is_listed_and_not_followed(take, backup_dir, django_alias, tmp_path):
     backup = take()
     shutil.move(backup.directory, tmp_path / "elsewhere")
-    (vault / backup.id).symlink_to(tmp_path / "elsewhere")
+    (backup_dir / backup.id).symlink_to(tmp_path / "elsewhere")
     [entry] = list_entries()
     assert entry.state is State.INCOMPLETE and "symbolic link" in entry.reason
     with pytest.raises(BackupNotFound):
@@ -231,8 +231,8 @@ def test_verifications_that_cannot_be_read_hide_neither_the_backup_nor_the_other
 
 
 @pytest.mark.parametrize("content", [b"", b"drei", b"-1", b"\0\0", b"9" * 5000])
-def test_a_counter_that_cannot_be_read_is_counted_on_from_the_backups(take, vault, content):
+def test_a_counter_that_cannot_be_read_is_counted_on_from_the_backups(take, backup_dir, content):
     first = take()
-    (vault / ".sequence").write_bytes(content)
+    (backup_dir / ".sequence").write_bytes(content)
     assert take().sequence == first.sequence + 1
-    assert len(list(vault.glob(".sequence.damaged-*"))) == 1
+    assert len(list(backup_dir.glob(".sequence.damaged-*"))) == 1

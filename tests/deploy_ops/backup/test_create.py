@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deploy_ops.backup import create, room
+from deploy_ops.backup import create, disk_space
 from deploy_ops.backup.catalog import find_backup, list_entries
 from deploy_ops.backup.create import take_backup
 from deploy_ops.backup.entry import Level
@@ -29,9 +29,11 @@ from deploy_ops.lock import deploy_lock
 sqlite_only = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 
-def traces(vault):
-    """Everything in the vault but its own small files."""
-    return sorted(path.name for path in vault.iterdir() if path.name not in (".lock", ".sequence"))
+def names_in(backup_dir):
+    """Everything in the directory but its own small files."""
+    return sorted(
+        path.name for path in backup_dir.iterdir() if path.name not in (".lock", ".sequence")
+    )
 
 
 def modes(directory):
@@ -40,10 +42,10 @@ def modes(directory):
     }
 
 
-def test_a_backup_is_a_private_directory_with_a_manifest(take, vault):
+def test_a_backup_is_a_private_directory_with_a_manifest(take, backup_dir):
     backup = take(label="before the move")
-    assert traces(vault) == [backup.id]
-    assert modes(vault) == ({0o700}, {0o600})
+    assert names_in(backup_dir) == [backup.id]
+    assert modes(backup_dir) == ({0o700}, {0o600})
     manifest = load_manifest((backup.directory / "manifest.json").read_bytes())
     assert manifest == backup.manifest
     assert manifest.label == "before the move"
@@ -90,26 +92,26 @@ def test_uploads_are_saved_in_the_same_manifest(take, settings, tmp_path):
 
 
 @sqlite_only
-def test_a_directory_that_others_can_read_is_refused(take, vault):
-    vault.chmod(0o755)
+def test_a_directory_that_others_can_read_is_refused(take, backup_dir):
+    backup_dir.chmod(0o755)
     with pytest.raises(ConfigurationError, match="mode 0755.*\n +chmod 700"):
         take()
-    assert traces(vault) == []
+    assert names_in(backup_dir) == []
 
 
 @sqlite_only
-def test_too_little_room_is_told_before_anything_is_written(take, vault, monkeypatch):
-    usage = shutil.disk_usage(vault)._replace(free=1_000)
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda path: usage)
+def test_too_little_free_space_is_told_before_anything_is_written(take, backup_dir, monkeypatch):
+    usage = shutil.disk_usage(backup_dir)._replace(free=1_000)
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(BackupFailed, match=r"has 0.0 MB free, and the backup needs about 0.\d MB"):
         take()
-    assert traces(vault) == []
+    assert names_in(backup_dir) == []
 
 
 @sqlite_only
 def test_the_second_backup_needs_what_the_first_one_took(take, django_alias):
     first = take()
-    needed = room.expected_bytes(database_for(django_alias).identify())
+    needed = disk_space.expected_bytes(database_for(django_alias).identify())
     assert needed == int(1.2 * first.size_bytes)
 
 
@@ -138,16 +140,16 @@ def failing(error):
 @pytest.mark.parametrize("step", ["dump", "read_through"])
 @sqlite_only
 def test_a_failure_leaves_nothing_behind(
-    take, vault, django_alias, monkeypatch, step, error, raised, message
+    take, backup_dir, django_alias, monkeypatch, step, error, raised, message
 ):
     monkeypatch.setattr(type(method_for(django_alias)), step, failing(error))
     with pytest.raises(raised, match=message):
         take()
-    assert traces(vault) == []
+    assert names_in(backup_dir) == []
 
 
 @sqlite_only
-def test_a_lock_that_went_away_means_no_backup(vault, trips, django_alias):
+def test_a_lock_that_went_away_means_no_backup(backup_dir, trips, django_alias):
     class Lost:
         def check(self):
             raise LockLost()
@@ -156,11 +158,11 @@ def test_a_lock_that_went_away_means_no_backup(vault, trips, django_alias):
         lost = type(lock)(django_alias, True, (Lost(),))
         with pytest.raises(LockLost):
             take_backup(django_alias, lock=lost)
-    assert traces(vault) == []
+    assert names_in(backup_dir) == []
 
 
 @sqlite_only
-def test_a_damaged_database_gives_no_backup(take, vault, trips):
+def test_a_damaged_database_gives_no_backup(take, backup_dir, trips):
     for number in range(2000):
         trips.execute("INSERT INTO trip (purpose, km) VALUES (%s, %s)", ("x" * 50, number))
     with trips.path.open("r+b") as file:
@@ -168,11 +170,11 @@ def test_a_damaged_database_gives_no_backup(take, vault, trips):
         file.write(os.urandom(8000))
     with pytest.raises(BackupFailed, match="damaged"):
         take()
-    assert traces(vault) == []
+    assert names_in(backup_dir) == []
 
 
 @sqlite_only
-def test_a_database_that_is_not_there_is_not_created(vault, database, django_alias):
+def test_a_database_that_is_not_there_is_not_created(backup_dir, database, django_alias):
     with pytest.raises(DatabaseUnavailable, match="cannot be opened"):
         with deploy_lock(django_alias, purpose="backup", shared=True) as lock:
             take_backup(django_alias, lock=lock)
@@ -198,17 +200,17 @@ class TestEncrypted:
         assert list(backup.directory.rglob("*.sealed")) == []
         assert modes(backup.directory)[1] == {0o600}
 
-    def test_the_key_is_nowhere_in_the_vault(self, take, vault, key_file):
+    def test_the_key_is_nowhere_in_the_vault(self, take, backup_dir, key_file):
         take()
         key = key_file.read_text().partition(":")[2].strip().encode()
-        assert all(key not in path.read_bytes() for path in vault.rglob("*") if path.is_file())
+        assert all(key not in path.read_bytes() for path in backup_dir.rglob("*") if path.is_file())
 
     @sqlite_only
-    def test_encrypting_that_cannot_be_undone_is_no_backup(self, take, vault, monkeypatch):
+    def test_encrypting_that_cannot_be_undone_is_no_backup(self, take, backup_dir, monkeypatch):
         monkeypatch.setattr(create.Keyring, "decrypt", lambda *args: iter([b"else"]))
         with pytest.raises(BackupFailed, match="failed the encryption round trip"):
             take()
-        assert traces(vault) == []
+        assert names_in(backup_dir) == []
 
 
 def test_the_command_prints_one_json_object(project):
@@ -235,7 +237,7 @@ def test_three_at_once_make_three_backups(project):
     assert sorted(manifest["sequence"] for manifest in manifests) == [1, 2, 3]
 
 
-def test_a_backup_of_an_empty_database_is_one(take, database, trips, django_alias, vault):
+def test_a_backup_of_an_empty_database_is_one(take, database, trips, django_alias, backup_dir):
     trips.execute("DROP TABLE trip")
     assert take().level is Level.READ
     assert find_backup(django_alias, "latest").manifest.counts == {}

@@ -82,7 +82,7 @@ def flip(content: bytes, at: int) -> bytes:
         "last chunk twice": lambda b: b + b[HEADER_BYTES + 2 * SEALED_CHUNK :],
         "first chunk twice": lambda b: b[: HEADER_BYTES + SEALED_CHUNK] + b[HEADER_BYTES:],
         "first chunk gone": lambda b: b[:HEADER_BYTES] + b[HEADER_BYTES + SEALED_CHUNK :],
-        "two chunks exchanged": lambda b: b[:HEADER_BYTES]
+        "two chunks swapped": lambda b: b[:HEADER_BYTES]
         + b[HEADER_BYTES + SEALED_CHUNK : HEADER_BYTES + 2 * SEALED_CHUNK]
         + b[HEADER_BYTES : HEADER_BYTES + SEALED_CHUNK]
         + b[HEADER_BYTES + 2 * SEALED_CHUNK :],
@@ -106,9 +106,9 @@ def test_every_single_byte_of_a_small_file_is_protected(keys, tmp_path):
             read(keys, sealed)
 
 
-def test_two_files_of_one_backup_cannot_be_exchanged(keys, tmp_path):
+def test_two_files_of_one_backup_cannot_be_swapped(keys, tmp_path):
     sealed = seal(keys, tmp_path, b"toc", "id/database/toc.dat")
-    with pytest.raises(BackupCorrupt, match="exchanged"):
+    with pytest.raises(BackupCorrupt, match="swapped"):
         read(keys, sealed, "id/database/3021.dat.gz")
 
 

@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from deploy_ops.backup.workspace import owner_of, sweep, workspace
+from deploy_ops.backup.workspace import open_workspace, owner_of, sweep
 
 MEGABYTE = 1024 * 1024
 
@@ -98,23 +98,23 @@ def commands():
 
 
 def test_what_a_live_process_fills_is_not_swept(tmp_path):
-    with workspace(tmp_path, ".partial-live") as room:
-        assert str(os.getpid()) in owner_of(room.path)
+    with open_workspace(tmp_path, ".partial-live") as workspace:
+        assert str(os.getpid()) in owner_of(workspace.path)
         (tmp_path / ".partial-dead").mkdir()
         (tmp_path / ".opened-dead").mkdir()
         (tmp_path / ".deleted-x").mkdir()
         (tmp_path / "20260131T020000Z-0123abcd").mkdir()
         assert sorted(sweep(tmp_path)) == [".deleted-x", ".opened-dead", ".partial-dead"]
-        assert room.path.exists()
+        assert workspace.path.exists()
     assert names(tmp_path) == ["20260131T020000Z-0123abcd"]
 
 
 def test_one_that_was_renamed_but_not_finished_is_swept_once_its_process_is_dead(tmp_path):
-    with workspace(tmp_path, ".partial-x") as room:
-        room.rename(tmp_path / "20260131T020000Z-0123abcd")
+    with open_workspace(tmp_path, ".partial-x") as workspace:
+        workspace.rename(tmp_path / "20260131T020000Z-0123abcd")
         assert sweep(tmp_path) == []
         copy = tmp_path / "20260131T020000Z-11111111"
-        shutil.copytree(room.path, copy)
+        shutil.copytree(workspace.path, copy)
         assert sweep(tmp_path) == [copy.name]
 
 

@@ -20,7 +20,7 @@ from deploy_ops.backup.manifest import (
     total_bytes,
 )
 from deploy_ops.errors import BackupCorrupt, UsageError
-from tests.deploy_ops.backup.manifests import canonical, forged, sealed, some_manifest
+from tests.deploy_ops.backup.manifests import canonical, forged, some_manifest, with_checksum
 
 DATABASE = {"engine": "sqlite", "name": "x"}
 VERIFIED = {"level": "read", "at": "2026-01-31T02:00:00+00:00"}
@@ -51,7 +51,7 @@ FILE = {"size": 1, "sha256": ""}
         {"verified": VERIFIED | {"level": "believed"}},
         {"migrations": [["app"]]},
         {"counts": {"trip": None}},
-        {"mark": []},
+        {"write_position": []},
         {"mac": "00"},
         {"mac": {"key": "a\x1b[2J", "value": "00"}},
         {"encryption": {"algorithm": "x", "key": "a/b"}},
@@ -138,7 +138,7 @@ def test_every_field_is_required(missing):
     incomplete = json.loads(dump_manifest(some_manifest()))
     del incomplete[missing]
     with pytest.raises(BackupCorrupt, match=f"lacks {missing}"):
-        load_manifest(sealed(incomplete))
+        load_manifest(with_checksum(incomplete))
 
 
 def test_ids_are_utc_and_differ_within_a_second():

@@ -95,7 +95,7 @@ def test_a_verification_that_was_killed(project):
     listed = project.json("backups", "list", check=0)
 
     assert [entry["state"] for entry in listed["backups"]] == ["complete"]
-    pruned = project.json("backups", "prune", "--kept-databases", "--min-age", "0s", "--delete")
+    pruned = project.json("backups", "prune", "--previous-databases", "--min-age", "0s", "--delete")
     assert len(pruned["drop"]) == 1
     assert project.database.databases() == [project.database.name]
 

@@ -88,17 +88,17 @@ def test_counts_are_of_the_dump_while_others_write(method, database, tmp_path):
 @postgresql
 def test_tells_progress(method, database, tmp_path):
     furnish(database)
-    told = []
+    report = []
 
     class Listener(Silent):
         def track(self, label, total_bytes):
-            told.append((label, total_bytes))
+            report.append((label, total_bytes))
             return super().track(label, total_bytes)
 
     (tmp_path / "dump").mkdir()
     method.dump(tmp_path / "dump", jobs=2, progress=Listener())
 
-    assert told[0][0] == "Dump" and told[0][1] > 100_000
+    assert report[0][0] == "Dump" and report[0][1] > 100_000
 
 
 @postgresql

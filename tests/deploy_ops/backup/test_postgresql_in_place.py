@@ -189,7 +189,7 @@ def test_what_was_written_since_the_mark_stops_it_behind_the_locks(
     """Asked in the transaction that drops, so that nothing falls between asking and dropping."""
     furnish(database)
     manifest = save(method, tmp_path / "dump")
-    unchanged = Unchanged(live.count_rows(database.name)[0], live.mark())
+    unchanged = Unchanged(live.count_rows(database.name)[0], live.write_position())
     database.execute(change)
     before = dumped(database)
 
@@ -206,7 +206,7 @@ def test_what_was_written_before_the_mark_does_not_stop_it(method, live, databas
     furnish(database)
     manifest = save(method, tmp_path / "dump")
     database.execute("UPDATE trip SET purpose = 'changed'; CREATE TABLE since (id int)")
-    unchanged = Unchanged(live.count_rows(database.name)[0], live.mark())
+    unchanged = Unchanged(live.count_rows(database.name)[0], live.write_position())
 
     method.restore_in_place(
         tmp_path / "dump", manifest, unless_changed=unchanged, progress=Silent()
@@ -234,7 +234,7 @@ def test_what_others_own_is_named_before(method, database, tmp_path):
         "The default privileges of role postgres are only its own to change",
         "1 large objects belong to other roles",
     ]
-    assert all("DEPLOY_OPS_DATABASE_URL" in problem for problem in problems)
+    assert all("DEPLOY_OPS_DIRECT_DATABASE_URL" in problem for problem in problems)
 
 
 @postgresql_15

@@ -66,19 +66,19 @@ def test_everything_comes_back_field_by_field(method, live, database, saved, tmp
 
 
 @postgresql
-def test_an_exchanged_database_is_the_saved_one(method, live, database, saved, tmp_path):
+def test_a_swapped_database_is_the_saved_one(method, live, database, saved, tmp_path):
     before = portray(database.cluster, database.name)
     before.pop("analysed")
     database.execute("DROP TABLE trip CASCADE")
     name = restore(method, tmp_path / "dump", saved)
-    kept = live.name_beside("before_restore_20260131T020000Z")
+    previous = live.name_beside("before_restore_20260131T020000Z")
 
-    live.swap(name, kept, before=lambda: None)
+    live.swap(name, previous, before=lambda: None)
 
     after = portray(database.cluster, database.name)
     after.pop("analysed")
     assert after == before
-    assert live.databases_beside() == [kept]
+    assert live.databases_beside() == [previous]
 
 
 @postgresql

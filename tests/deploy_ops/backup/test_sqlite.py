@@ -115,7 +115,7 @@ def test_a_writer_that_never_ends_ends_the_dump(method, trips, tmp_path, monkeyp
 def test_a_stalled_dump_says_how_to_allow_reading_beside_writing(
     method, live, trips, tmp_path, monkeypatch
 ):
-    live.mark()
+    live.write_position()
     monkeypatch.setattr(copying, "STALL_SECONDS", 0.0)
     monkeypatch.setattr(copying, "COPY_PAGES", 1)
 
@@ -194,26 +194,26 @@ def test_a_database_in_memory_is_refused(trips, django_alias, monkeypatch):
 
 
 def test_nobody_wrote_as_long_as_nobody_did(method, live, trips, journal_mode):
-    mark = live.mark()
+    position = live.write_position()
     with connections[method.alias].cursor() as cursor:
         cursor.execute("INSERT INTO trip (purpose) VALUES ('ours')")
-    assert live.writes_since(mark, own_rows={}).answer is Answer.NOBODY
+    assert live.writes_since(position, own_rows={}).answer is Answer.NOBODY
     trips.execute("UPDATE trip SET km = 1")
-    assert live.writes_since(mark, own_rows={}).answer is Answer.WROTE
+    assert live.writes_since(position, own_rows={}).answer is Answer.WROTE
 
 
 def test_after_the_connection_was_closed_nobody_knows(method, live):
-    mark = live.mark()
+    position = live.write_position()
     connections[method.alias].close()
-    assert live.writes_since(mark, own_rows={}).answer is Answer.UNKNOWN
+    assert live.writes_since(position, own_rows={}).answer is Answer.UNKNOWN
 
 
 def test_another_process_can_only_count(live, trips, dumped):
     _, _, snapshot = dumped
-    mark = snapshot.mark | {"connection": "of another process"}
-    assert live.writes_since(mark, own_rows={}).answer is Answer.UNKNOWN
+    position = snapshot.write_position | {"connection": "of another process"}
+    assert live.writes_since(position, own_rows={}).answer is Answer.UNKNOWN
     trips.execute("DELETE FROM trip WHERE id = 1")
-    writes = live.writes_since(mark, own_rows={})
+    writes = live.writes_since(position, own_rows={})
     assert (writes.answer, writes.rows) == (Answer.WROTE, {"trip": -1})
 
 
@@ -251,10 +251,10 @@ def test_other_files_are_not_taken_for_ours(live, trips):
 
 
 def swap(method, dumped, before=lambda: None):
-    kept = method.database.name_beside(f"before_restore_{STAMP}")
+    previous = method.database.name_beside(f"before_restore_{STAMP}")
     beside = restore(method, dumped)
-    method.database.swap(beside, kept, before=before)
-    return beside, kept
+    method.database.swap(beside, previous, before=before)
+    return beside, previous
 
 
 def test_a_swap_brings_the_rows_back_and_keeps_the_others(
@@ -264,34 +264,38 @@ def test_a_swap_brings_the_rows_back_and_keeps_the_others(
     trips.execute("CREATE TABLE newer (id integer)")
     with closing(trips.connect()) as client:
         assert client.execute("SELECT count(*) FROM trip").fetchone() == (0,)
-        beside, kept = swap(method, dumped)
+        beside, previous = swap(method, dumped)
         assert client.execute("SELECT count(*) FROM trip").fetchone() == (3,)
     assert list(trips.schema()) == ["trip"]
-    assert rows(kept) == []
+    assert rows(previous) == []
     assert not os.path.exists(beside)
-    assert live.databases_beside() == [kept]
+    assert live.databases_beside() == [previous]
     assert trips.query("PRAGMA journal_mode") == [
         (journal_mode if journal_mode == "wal" else "delete",)
     ]
 
 
-def test_an_older_kept_database_of_the_same_name_is_never_touched(
+def test_an_older_previous_database_of_the_same_name_is_never_touched(
     method, trips, dumped, journal_mode
 ):
-    kept = trips.path.with_name(f"trips_before_restore_{STAMP}.sqlite3")
-    kept.write_bytes(b"of the restore a moment ago")
+    previous = trips.path.with_name(f"trips_before_restore_{STAMP}.sqlite3")
+    previous.write_bytes(b"of the restore a moment ago")
     trips.execute("DELETE FROM trip WHERE id = 1")
     with pytest.raises(RestoreFailed, match="File exists"):
         swap(method, dumped)
-    assert kept.read_bytes() == b"of the restore a moment ago"
+    assert previous.read_bytes() == b"of the restore a moment ago"
     assert len(trips.query("SELECT * FROM trip")) == 2
 
 
 def test_the_proof_that_nobody_wrote_can_be_taken_under_the_lock(
     method, live, trips, dumped, journal_mode
 ):
-    mark, answers = live.mark(), []
-    swap(method, dumped, before=lambda: answers.append(live.writes_since(mark, own_rows={}).answer))
+    position, answers = live.write_position(), []
+    swap(
+        method,
+        dumped,
+        before=lambda: answers.append(live.writes_since(position, own_rows={}).answer),
+    )
     assert answers == [Answer.NOBODY]
 
 
@@ -351,7 +355,9 @@ def hammer(path, acknowledged, stop):
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])
-def test_every_acknowledged_row_is_in_the_live_or_the_kept_database(method, trips, dumped, mode):
+def test_every_acknowledged_row_is_in_the_live_or_the_previous_database(
+    method, trips, dumped, mode
+):
     trips.execute(f"PRAGMA journal_mode = {mode}")
     context = multiprocessing.get_context("spawn")
     acknowledged, stop = context.Queue(), context.Event()
@@ -360,7 +366,7 @@ def test_every_acknowledged_row_is_in_the_live_or_the_kept_database(method, trip
     try:
         first = acknowledged.get(timeout=30)
         time.sleep(0.3)
-        _, kept = swap(method, dumped)
+        _, previous = swap(method, dumped)
         time.sleep(0.3)
     finally:
         stop.set()
@@ -369,7 +375,7 @@ def test_every_acknowledged_row_is_in_the_live_or_the_kept_database(method, trip
             if not acknowledged.empty():
                 ids.append(acknowledged.get())
         writer.join()
-    with closing(sqlite3.connect(kept)) as connection:
+    with closing(sqlite3.connect(previous)) as connection:
         found = {row[0] for row in connection.execute("SELECT id FROM trip")}
     before = len(found & set(ids))
     found |= {row[0] for row in trips.query("SELECT id FROM trip")}
@@ -378,9 +384,9 @@ def test_every_acknowledged_row_is_in_the_live_or_the_kept_database(method, trip
 
 
 def test_a_swap_killed_before_it_began_is_undone(method, live, trips, dumped):
-    beside, kept = restore(method, dumped), live.name_beside(f"before_restore_{STAMP}")
+    beside, previous = restore(method, dumped), live.name_beside(f"before_restore_{STAMP}")
     trips.execute("DELETE FROM trip")
-    assert "had not taken place" in live.repair_swap(beside, kept)
+    assert "had not taken place" in live.repair_swap(beside, previous)
     assert trips.query("SELECT * FROM trip") == []
     assert live.databases_beside() == [beside]
 
@@ -388,23 +394,23 @@ def test_a_swap_killed_before_it_began_is_undone(method, live, trips, dumped):
 def test_a_swap_killed_right_after_it_is_finished(method, live, trips, dumped, monkeypatch):
     trips.execute("DELETE FROM trip")
     monkeypatch.setattr("deploy_ops.databases.sqlite.remove", lambda path: None)
-    beside, kept = swap(method, dumped)
+    beside, previous = swap(method, dumped)
     monkeypatch.undo()
     assert os.path.exists(beside)
-    assert "had finished" in live.repair_swap(beside, kept)
+    assert "had finished" in live.repair_swap(beside, previous)
     assert len(trips.query("SELECT * FROM trip")) == 3
-    assert live.databases_beside() == [kept]
+    assert live.databases_beside() == [previous]
 
 
 def test_a_swap_after_which_somebody_wrote_keeps_all_three(
     method, live, trips, dumped, monkeypatch
 ):
     monkeypatch.setattr("deploy_ops.databases.sqlite.remove", lambda path: None)
-    beside, kept = swap(method, dumped)
+    beside, previous = swap(method, dumped)
     monkeypatch.undo()
     trips.execute("INSERT INTO trip (purpose) VALUES ('since')")
-    assert "written to since" in live.repair_swap(beside, kept)
-    assert sorted(live.databases_beside()) == sorted([beside, kept])
+    assert "written to since" in live.repair_swap(beside, previous)
+    assert sorted(live.databases_beside()) == sorted([beside, previous])
 
 
 def test_what_stands_in_the_way_is_told_before(method, trips, dumped, monkeypatch):

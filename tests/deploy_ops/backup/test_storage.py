@@ -172,7 +172,7 @@ def test_in_s3_there_are_the_files_and_the_manifest(take, s3, bucket):
 
 
 def test_a_backup_that_is_only_in_the_storage_is_listed_and_restored(
-    take, storage, vault, django_alias
+    take, storage, backup_dir, django_alias
 ):
     backup = take()
     content = (backup.directory / "database/database.sqlite3").read_bytes()
@@ -256,7 +256,9 @@ def test_damage_in_the_storage_is_found_at_level_hash(take, s3, bucket, django_a
         verify_backup(backup, Level.HASH, alias=django_alias)
 
 
-def test_damage_in_the_storage_is_found_when_it_is_fetched(take, s3, bucket, vault, django_alias):
+def test_damage_in_the_storage_is_found_when_it_is_fetched(
+    take, s3, bucket, backup_dir, django_alias
+):
     backup = take()
     key = f"nightly/{backup.id}/database/database.sqlite3"
     bucket.put_object(Bucket=BUCKET, Key=key, Body=os.urandom(100))
@@ -264,7 +266,7 @@ def test_damage_in_the_storage_is_found_when_it_is_fetched(take, s3, bucket, vau
     with pytest.raises(BackupCorrupt, match="SHA-256"):
         with opened(find_backup(django_alias, backup.id)):
             pass
-    assert [path.name for path in vault.iterdir() if path.is_dir()] == []
+    assert [path.name for path in backup_dir.iterdir() if path.is_dir()] == []
 
 
 def test_deleting_takes_the_manifest_first(take, directory, monkeypatch):

@@ -140,8 +140,10 @@ def test_the_scratch_database_is_dropped_even_when_checking_fails(
 def test_what_cannot_be_tried_says_nothing_about_the_backup(take, django_alias, monkeypatch):
     backup = take()
     method = type(method_for(django_alias))
-    monkeypatch.setattr(method, "check_restore", lambda *args, **kwargs: ["There is no room."])
-    with pytest.raises(RestoreRefused, match="There is no room"):
+    monkeypatch.setattr(
+        method, "check_restore", lambda *args, **kwargs: ["There is no free space."]
+    )
+    with pytest.raises(RestoreRefused, match="There is no free space"):
         verify_backup(backup, Level.RESTORE, alias=django_alias)
     assert backup.failure is None
 
@@ -163,10 +165,12 @@ class TestEncrypted:
         return tmp_path / "key"
 
     @pytest.mark.parametrize("level", LEVELS)
-    def test_every_level_passes_and_leaves_nothing_plain(self, take, django_alias, level, vault):
+    def test_every_level_passes_and_leaves_nothing_plain(
+        self, take, django_alias, level, backup_dir
+    ):
         backup = take()
         verify_backup(backup, level, alias=django_alias)
-        assert [path.name for path in vault.iterdir() if path.is_dir()] == [backup.id]
+        assert [path.name for path in backup_dir.iterdir() if path.is_dir()] == [backup.id]
 
     @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
     def test_after_rotation_old_backups_are_read_with_their_own_key(
@@ -189,7 +193,7 @@ class TestEncrypted:
         assert backup.failure is None
 
     @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-    def test_two_encrypted_files_exchanged_and_hashed_anew_are_found(
+    def test_two_encrypted_files_swapped_and_hashed_anew_are_found(
         self, take, django_alias, settings, tmp_path
     ):
         settings.MEDIA_ROOT = str(tmp_path / "uploads")
@@ -201,7 +205,7 @@ class TestEncrypted:
         a.rename(tmp_path / "a"), b.rename(a), (tmp_path / "a").rename(b)
         backup = rewrite(backup, files=describe_files(backup.directory))
         verify_backup(backup, Level.HASH, alias=django_alias)
-        with pytest.raises(BackupCorrupt, match="exchanged"):
+        with pytest.raises(BackupCorrupt, match="swapped"):
             verify_backup(backup, Level.READ, alias=django_alias)
 
     @pytest.mark.parametrize("is_here", [True, False], ids=["here", "only in the storage"])

@@ -1,4 +1,4 @@
--- One of everything that a dump, a restore and an exchange must carry (run as the owner).
+-- One of everything that a dump, a restore and a swap must carry (run as the owner).
 CREATE EXTENSION citext;
 CREATE EXTENSION pg_trgm;
 CREATE SCHEMA archive;

@@ -100,7 +100,7 @@ def change(database, statement):
 @pytest.mark.parametrize("statement", [*SCHEMA, *CONTENTS])
 def test_a_change_is_seen(furnished, database, statement):
     before = furnished.schema()
-    noted = Before(None, furnished.mark(), furnished.catalog_digests())
+    noted = Before(None, furnished.write_position(), furnished.catalog_digests())
     assert look_at_leftovers(furnished, noted).left_nothing
 
     change(database, statement)

@@ -31,7 +31,7 @@ def beside(live, database):
 
 
 @pytest.fixture
-def kept(live):
+def previous(live):
     return live.name_beside("before_restore_20260131T020000Z")
 
 
@@ -43,36 +43,38 @@ def is_open(database, name):
     return database.cluster.execute(OPEN, [name])[0][0]
 
 
-def close(alias, database, beside, kept):
+def close(alias, database, beside, previous):
     with server_of(alias).maintenance(application_name="test") as connection:
         closing.close(
-            connection, database.name, Mark("swap", database.name, beside, kept, "0", "me", "now")
+            connection,
+            database.name,
+            Mark("swap", database.name, beside, previous, "0", "me", "now"),
         )
 
 
 @postgresql
 @pytest.mark.parametrize("text", [None, "Reisekosten", "zwei\nZeilen -- closed by deploy_ops: "])
-def test_comment_is_given_back(database, live, beside, kept, text, django_alias):
+def test_comment_is_given_back(database, live, beside, previous, text, django_alias):
     value = "NULL" if text is None else f"'{text}'"
     database.execute(f'COMMENT ON DATABASE "{database.name}" IS {value}')
-    close(django_alias, database, beside, kept)
+    close(django_alias, database, beside, previous)
     assert not is_open(database, database.name)
     assert "closed by deploy_ops" in comment(database, database.name)
 
-    told = live.repair_marked()
+    report = live.repair_marked()
 
-    assert "A restore by me, begun now, had been cut off. The swap had not taken place" in told
-    assert f"{database.name} had stayed closed and is open again" in told
-    assert f"kept as {beside}" in told
+    assert "A restore by me, begun now, had been cut off. The swap had not taken place" in report
+    assert f"{database.name} had stayed closed and is open again" in report
+    assert f"kept as {beside}" in report
     assert is_open(database, database.name) and comment(database, database.name) == text
     assert live.repair_marked() == ""
 
 
 @postgresql
-def test_a_swap_leaves_no_mark(database, live, beside, kept):
+def test_a_swap_leaves_no_mark(database, live, beside, previous):
     database.execute(f"COMMENT ON DATABASE \"{database.name}\" IS 'Reisekosten'")
-    live.swap(beside, kept, before=lambda: None)
-    assert comment(database, kept) == "Reisekosten" and is_open(database, kept)
+    live.swap(beside, previous, before=lambda: None)
+    assert comment(database, previous) == "Reisekosten" and is_open(database, previous)
     assert live.repair_marked() == "" and not live.is_left_closed()
 
 
@@ -85,16 +87,16 @@ def test_a_swap_leaves_no_mark(database, live, beside, kept):
     ],
 )
 def test_one_that_somebody_altered_since_is_not_opened(
-    database, live, beside, kept, django_alias, statement
+    database, live, beside, previous, django_alias, statement
 ):
-    close(django_alias, database, beside, kept)
+    close(django_alias, database, beside, previous)
     database.cluster.execute(statement.format(name=database.name))
 
-    told = live.repair_marked()
+    report = live.repair_marked()
 
     assert not is_open(database, database.name)
-    assert "somebody has altered it since" in told
-    assert f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS true;' in told
+    assert "somebody has altered it since" in report
+    assert f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS true;' in report
 
 
 @postgresql_15
@@ -105,8 +107,8 @@ def test_one_that_an_administrator_closed_is_not_opened(database, live):
 
 
 @postgresql_15
-def test_vacuum_does_not_pass_for_an_alteration(database, live, beside, kept, django_alias):
-    close(django_alias, database, beside, kept)
+def test_vacuum_does_not_pass_for_an_alteration(database, live, beside, previous, django_alias):
+    close(django_alias, database, beside, previous)
     for table in ("pg_database", "pg_shdescription"):
         database.cluster.execute(f"VACUUM (FREEZE, FULL) {table}")
     assert "is open again" in live.repair_marked()
@@ -141,7 +143,7 @@ STEPS = {
 @postgresql
 @pytest.mark.parametrize(
     ("step", "command"),
-    # After the renames the live database is open; only the kept one is not.
+    # After the renames the live database is open; only the previous one is not.
     [(step, "restore") for step in STEPS]
     + [("closed", "safe_migrate"), ("closed_and_empty", "safe_migrate")],
 )
@@ -156,7 +158,7 @@ def test_any_host_with_any_directory_finds_and_opens_it(project, database, tmp_p
         step != "renamed_and_closed"
     )
     elsewhere = {
-        "DEPLOY_OPS_DIR": str(tmp_path / "other"),
+        "DEPLOY_OPS_STATE_DIR": str(tmp_path / "other"),
         "DEPLOY_OPS_BACKUP_DIR": str(tmp_path / "backups"),
     }
 
@@ -172,12 +174,14 @@ def test_any_host_with_any_directory_finds_and_opens_it(project, database, tmp_p
 
 
 @postgresql
-def test_a_prepared_transaction_stops_it_before_anybody_is_kept_out(database, live, beside, kept):
+def test_a_prepared_transaction_stops_it_before_anybody_is_kept_out(
+    database, live, beside, previous
+):
     with database.connect() as connection:
         connection.execute("BEGIN; CREATE TABLE x (); PREPARE TRANSACTION 'it''s mine'")
     started = time.monotonic()
     with pytest.raises(RestoreFailed) as failure:
-        live.swap(beside, kept, before=lambda: pytest.fail("closed"))
+        live.swap(beside, previous, before=lambda: pytest.fail("closed"))
     assert time.monotonic() - started < 1
     assert '"it\'s mine" of app' in str(failure.value)
     assert "ROLLBACK PREPARED 'it''s mine';" in str(failure.value)
@@ -186,7 +190,7 @@ def test_a_prepared_transaction_stops_it_before_anybody_is_kept_out(database, li
 
 
 @postgresql
-def test_a_transaction_prepared_meanwhile_stops_it_at_once(database, live, beside, kept):
+def test_a_transaction_prepared_meanwhile_stops_it_at_once(database, live, beside, previous):
     other = database.connect()
 
     def prepare():
@@ -199,7 +203,7 @@ def test_a_transaction_prepared_meanwhile_stops_it_at_once(database, live, besid
 
     started = time.monotonic()
     with pytest.raises(RestoreFailed, match="prepared transactions: .late"):
-        live.swap(beside, kept, before=prepare)
+        live.swap(beside, previous, before=prepare)
     assert time.monotonic() - started < 2
     assert is_open(database, database.name)
     database.execute("ROLLBACK PREPARED 'late'")
@@ -208,27 +212,29 @@ def test_a_transaction_prepared_meanwhile_stops_it_at_once(database, live, besid
 
 @postgresql
 def test_a_swap_that_lost_the_lock_is_ended_before_the_door_is_opened(
-    database, live, beside, kept, django_alias
+    database, live, beside, previous, django_alias
 ):
     """Else somebody could write between its proof that nobody did and its renaming."""
-    told = []
+    report = []
 
     def repaired_by_another_host():
-        told.append(swap.repair_marked(server_of(django_alias)))
+        report.append(swap.repair_marked(server_of(django_alias)))
 
     with pytest.raises(RestoreFailed, match="connection was lost"):
-        live.swap(beside, kept, before=repaired_by_another_host)
+        live.swap(beside, previous, before=repaired_by_another_host)
 
-    assert "is open again" in told[0]
-    assert is_open(database, database.name) and not database.exists(kept)
+    assert "is open again" in report[0]
+    assert is_open(database, database.name) and not database.exists(previous)
 
 
 @postgresql_15
-def test_the_door_is_closed_for_no_longer_than_its_limit(database, live, beside, kept, monkeypatch):
+def test_the_door_is_closed_for_no_longer_than_its_limit(
+    database, live, beside, previous, monkeypatch
+):
     """A session that cannot be ended and a proof that takes long: both are cut off."""
     monkeypatch.setattr(swap, "DOOR", swap.DOOR / 10)
     started = time.monotonic()
     with pytest.raises(RestoreFailed, match="not within 1 s: what came before took all"):
-        live.swap(beside, kept, before=lambda: time.sleep(1.1))
+        live.swap(beside, previous, before=lambda: time.sleep(1.1))
     assert time.monotonic() - started < 3
     assert is_open(database, database.name)

@@ -169,9 +169,9 @@ def test_killed_before_any_of_its_statements_it_is_found_and_opened(live, databa
         is_killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
         was_closed = live.is_left_closed()
 
-        told = live.repair_marked()
+        report = live.repair_marked()
 
-        assert bool(told) == was_closed and not live.is_left_closed()
+        assert bool(report) == was_closed and not live.is_left_closed()
         for name in live.databases_beside():  # killed before it was marked; `prune` finds it too
             assert "_closed_" in name and not database.beside(name).schema()
             live.drop(name)

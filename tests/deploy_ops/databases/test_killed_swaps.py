@@ -51,10 +51,10 @@ def test_sqlite_killed_while_it_copies(sqlite_project, seed, mode):
     project.database.execute(f"PRAGMA journal_mode = {mode}")
     name = project.database.name
     restore = project.start("restore", "latest", "--noinput", "--confirm", name)
-    traces = project.ops_dir / "restores"
+    markers = project.ops_dir / "restores"
 
     def is_swapping():
-        return any("swapping" in path.read_text() for path in traces.glob("*.json"))
+        return any("swapping" in path.read_text() for path in markers.glob("*.json"))
 
     wait_for(is_swapping, restore)
     time.sleep(chance.uniform(0, 0.3))
@@ -64,15 +64,15 @@ def test_sqlite_killed_while_it_copies(sqlite_project, seed, mode):
     repaired = project.json("restore", check=0)["repaired"]
     print(repaired)
 
-    kept = KEPT.findall(repaired)
-    assert all(is_whole(path) for path in [name, *kept]), repaired
+    previous = KEPT.findall(repaired)
+    assert all(is_whole(path) for path in [name, *previous]), repaired
     beside = [path for path in project.database.databases() if path != name]
-    assert sorted(kept) == sorted(beside) or not repaired
+    assert sorted(previous) == sorted(beside) or not repaired
     tables = project.database.schema()
     if "had not taken place" in repaired:
         assert "later" in tables
     if "had finished" in repaired:
-        assert "later" not in tables and "later" in project.database.beside(kept[0]).schema()
+        assert "later" not in tables and "later" in project.database.beside(previous[0]).schema()
 
 
 HALF_A_COPY = """
@@ -116,32 +116,32 @@ def test_postgresql_killed_in_the_swap_and_repaired_from_elsewhere(
     fill(project, 1)
     database.execute(f"COMMENT ON DATABASE \"{database.name}\" IS 'Reisekosten'")
     restore = project.start("restore", "latest", "--noinput", "--confirm", database.name)
-    traces = project.ops_dir / "restores"
+    markers = project.ops_dir / "restores"
 
     def is_swapping():
-        return any("swapping" in path.read_text() for path in traces.glob("*.json"))
+        return any("swapping" in path.read_text() for path in markers.glob("*.json"))
 
     wait_for(is_swapping, restore)
     time.sleep(chance.uniform(0, 0.06))
     os.killpg(restore.pid, signal.SIGKILL)
     project.finish(restore)
     elsewhere = {
-        "DEPLOY_OPS_DIR": str(tmp_path / "x"),
+        "DEPLOY_OPS_STATE_DIR": str(tmp_path / "x"),
         "DEPLOY_OPS_BACKUP_DIR": str(tmp_path / "y"),
     }
 
-    told = project.json("restore", env=elsewhere, check=0)["repaired"]
-    print(told)
+    report = project.json("restore", env=elsewhere, check=0)["repaired"]
+    print(report)
 
     state = "SELECT datallowconn, shobj_description(oid, 'pg_database') FROM pg_database"
     rows = database.cluster.execute(f"{state} WHERE datname LIKE %s", [f"{database.name}%"])
-    assert rows and set(rows) == {(True, "Reisekosten")}, (rows, told)
+    assert rows and set(rows) == {(True, "Reisekosten")}, (rows, report)
     assert "scan" in database.schema()
-    if "had not taken place" in told:
+    if "had not taken place" in report:
         assert "later" in database.schema()
-    if "was complete" in told:
+    if "was complete" in report:
         assert "later" not in database.schema()
-    assert all(database.exists(name) for name in KEPT.findall(told))
+    assert all(database.exists(name) for name in KEPT.findall(report))
     there = project.json("restore", check=0)["repaired"]
     assert all(database.exists(name) for name in KEPT.findall(there))
     assert project.json("restore", check=0)["status"] == "nothing_to_do"

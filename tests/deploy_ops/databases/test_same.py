@@ -133,8 +133,8 @@ def test_a_backup_and_a_restore_are_of_the_database_that_django_reaches(reached,
 def test_the_probe_reaches_what_django_reaches(reached):
     code = (
         "import django; django.setup()\n"
-        "from deploy_ops.health.links import link_to\n"
-        "print(link_to('default', 'test').rows('SELECT purpose FROM trip'))"
+        "from deploy_ops.health.connections import connection_to\n"
+        "print(connection_to('default', 'test').rows('SELECT purpose FROM trip'))"
     )
     argv = [sys.executable, "-c", code]
     done = subprocess.run(argv, env=reached.env, capture_output=True, text=True)
@@ -148,7 +148,7 @@ def test_a_direct_url_to_the_twin_is_refused(project, twins, command):
     meant, other = twins
     project.settings(DATABASES=backend(NAME=NAME))
     project.env |= in_variables(meant)
-    twin = {"DEPLOY_OPS_DATABASE_URL": other.url(NAME, "postgres")}
+    twin = {"DEPLOY_OPS_DIRECT_DATABASE_URL": other.url(NAME, "postgres")}
     if command[0] == "restore":  # the twin's own backup, so that only the address is wrong
         project.run("backup", env={"SETTINGS_OVERRIDES": "{}", "PGPORT": "", **at(other)}, check=0)
 
@@ -163,7 +163,7 @@ def test_a_direct_url_to_the_twin_is_refused(project, twins, command):
 def test_django_settings_that_lead_nowhere_prove_nothing(project, twins):
     project.settings(DATABASES=backend(NAME=NAME, USER="anna", HOST="127.0.0.1", PORT="1"))
 
-    direct = {"DEPLOY_OPS_DATABASE_URL": twins[0].url(NAME, "postgres")}
+    direct = {"DEPLOY_OPS_DIRECT_DATABASE_URL": twins[0].url(NAME, "postgres")}
     refused = project.run("backup", env=direct, check=1)
 
     assert "is not known, since it does not answer" in refused.stderr

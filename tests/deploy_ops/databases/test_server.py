@@ -140,7 +140,7 @@ def test_a_role_that_may_not_be_assumed_is_told(guarded, aliased):
 
 def test_the_direct_url_wins_for_the_default_alias(guarded, aliased, settings):
     aliased("postgresql://nobody@127.0.0.1:1/pooled", "default", connect_timeout=1)
-    settings.DEPLOY_OPS_DATABASE_URL = (
+    settings.DEPLOY_OPS_DIRECT_DATABASE_URL = (
         f"postgresql://postgres@/guarded?host={guarded.directory}&port={guarded.port}"
     )
 
@@ -159,7 +159,7 @@ def test_the_direct_url_wins_for_the_default_alias(guarded, aliased, settings):
 
 def test_a_direct_connection_is_one_threads_own(guarded, aliased, settings):
     aliased("postgresql://nobody@127.0.0.1:1/pooled", "default", connect_timeout=1)
-    settings.DEPLOY_OPS_DATABASE_URL = (
+    settings.DEPLOY_OPS_DIRECT_DATABASE_URL = (
         f"postgresql://postgres@/guarded?host={guarded.directory}&port={guarded.port}"
     )
 
@@ -172,9 +172,9 @@ def test_a_direct_connection_is_one_threads_own(guarded, aliased, settings):
 
 
 @pytest.mark.parametrize("url", ["no url at all", "postgresql://anna:geheim@[::1/x"])
-def test_an_unfit_direct_url_is_told_without_its_password(aliased, settings, url):
+def test_an_invalid_direct_url_is_told_without_its_password(aliased, settings, url):
     aliased("postgresql://nobody@127.0.0.1:1/pooled", "default")
-    settings.DEPLOY_OPS_DATABASE_URL = url
+    settings.DEPLOY_OPS_DIRECT_DATABASE_URL = url
 
     with pytest.raises(ConfigurationError, match="not a PostgreSQL URL") as failure:
         server_of("default")
@@ -184,7 +184,7 @@ def test_an_unfit_direct_url_is_told_without_its_password(aliased, settings, url
 
 def test_a_direct_url_without_a_database_is_told(aliased, settings):
     aliased("postgresql://nobody@127.0.0.1:1/pooled", "default")
-    settings.DEPLOY_OPS_DATABASE_URL = "postgresql://anna@localhost"
+    settings.DEPLOY_OPS_DIRECT_DATABASE_URL = "postgresql://anna@localhost"
 
     with pytest.raises(ConfigurationError, match="names no database"):
         server_of("default")
@@ -205,7 +205,7 @@ def test_a_pooler_in_transaction_mode_is_refused(pooler_in, aliased, turns):
     alias = aliased(f"postgresql://anna@127.0.0.1:{port}/guarded")
     server = server_of(alias)
 
-    with pytest.raises(PoolerRefused, match="DEPLOY_OPS_DATABASE_URL"):
+    with pytest.raises(PoolerRefused, match="DEPLOY_OPS_DIRECT_DATABASE_URL"):
         refuse_pooler(server)
 
 

@@ -51,12 +51,12 @@ def is_open(database, name: str) -> bool:
 
 @postgresql
 def test_the_live_name_is_the_restored_database_and_the_old_one_is_kept(live, database, beside):
-    kept = live.name_beside(KEPT)
+    previous = live.name_beside(KEPT)
 
-    live.swap(beside, kept, before=lambda: None)
+    live.swap(beside, previous, before=lambda: None)
 
-    assert (purposes(database), purposes(database, kept)) == (["saved"], ["saved", "later"])
-    assert is_open(database, database.name) and is_open(database, kept)
+    assert (purposes(database), purposes(database, previous)) == (["saved"], ["saved", "later"])
+    assert is_open(database, database.name) and is_open(database, previous)
     assert not database.exists(beside)
 
 
@@ -82,14 +82,14 @@ def test_each_acknowledged_write_is_in_one_of_the_two(live, database, beside):
     for writer in writers:
         writer.start()
     time.sleep(0.3)
-    kept = live.name_beside(KEPT)
-    live.swap(beside, kept, before=lambda: None)
+    previous = live.name_beside(KEPT)
+    live.swap(beside, previous, before=lambda: None)
     time.sleep(0.3)
     stop.set()
     for writer in writers:
         writer.join()
 
-    old, new = purposes(database, kept), purposes(database)
+    old, new = purposes(database, previous), purposes(database)
     assert set(acknowledged) <= {*old, *new}
     assert len(old) > 10 and len(new) > 10 and refused
 
@@ -119,10 +119,14 @@ def test_before_runs_when_nobody_is_left_and_its_refusal_reopens(live, database,
 def test_writes_of_terminated_sessions_are_seen_in_before(live, database, beside):
     answers = []
     with database.connect() as other:
-        mark = live.mark()
+        position = live.write_position()
         other.execute("INSERT INTO trip (purpose) VALUES ('a second ago')")
-        kept = live.name_beside(KEPT)
-        live.swap(beside, kept, before=lambda: answers.append(live.writes_since(mark, own_rows={})))
+        previous = live.name_beside(KEPT)
+        live.swap(
+            beside,
+            previous,
+            before=lambda: answers.append(live.writes_since(position, own_rows={})),
+        )
 
     assert answers[0].answer is Answer.WROTE and answers[0].rows == {"public.trip": 1}
 
@@ -132,9 +136,13 @@ def test_nobody_is_proven_in_before(live, database, beside):
     answers = []
     with database.connect() as other:
         other.execute("SELECT * FROM trip")
-        mark = live.mark()
-        kept = live.name_beside(KEPT)
-        live.swap(beside, kept, before=lambda: answers.append(live.writes_since(mark, own_rows={})))
+        position = live.write_position()
+        previous = live.name_beside(KEPT)
+        live.swap(
+            beside,
+            previous,
+            before=lambda: answers.append(live.writes_since(position, own_rows={})),
+        )
 
     assert answers[0].answer is Answer.NOBODY
 
@@ -168,8 +176,8 @@ def test_our_own_session_ended_from_outside_leaves_the_door_open(live, database,
         WHERE application_name LIKE 'deploy_ops/swap/%'"""
 
     with pytest.raises(RestoreFailed, match="connection was lost"):
-        kept = live.name_beside(KEPT)
-        live.swap(beside, kept, before=lambda: database.cluster.execute(end))
+        previous = live.name_beside(KEPT)
+        live.swap(beside, previous, before=lambda: database.cluster.execute(end))
 
     assert purposes(database) == ["saved", "later"] and is_open(database, database.name)
 
@@ -184,7 +192,7 @@ def fatal(*args, **options):
         original(*args, **options)
     os.kill(os.getpid(), signal.SIGKILL)
 {module}.{function} = fatal
-database_for("default").swap("{beside}", "{kept}", before=lambda: None)
+database_for("default").swap("{beside}", "{previous}", before=lambda: None)
 """
 STEPS = {
     "closed": ("closing", "close", "after"),
@@ -198,38 +206,40 @@ STEPS = {
 @pytest.mark.parametrize("step", STEPS)
 def test_kill_9_at_any_step_is_repaired(live, database, beside, project, step):
     module, function, moment = STEPS[step]
-    kept = live.name_beside(KEPT)
-    code = KILL.format(module=module, function=function, moment=moment, beside=beside, kept=kept)
+    previous = live.name_beside(KEPT)
+    code = KILL.format(
+        module=module, function=function, moment=moment, beside=beside, previous=previous
+    )
     assert project.run("shell", "-c", code).code == -9
 
-    told = live.repair_swap(beside, kept)
+    report = live.repair_swap(beside, previous)
 
     swapped = step in ("renamed_and_closed", "reopened")
-    assert told.startswith("The swap was complete" if swapped else "The swap had not taken")
-    assert ("open again" in told) == (step != "reopened")
+    assert report.startswith("The swap was complete" if swapped else "The swap had not taken")
+    assert ("open again" in report) == (step != "reopened")
     assert purposes(database) == (["saved"] if swapped else ["saved", "later"])
     assert is_open(database, database.name)
-    assert not swapped or is_open(database, kept)
-    assert "open again" not in live.repair_swap(beside, kept)
+    assert not swapped or is_open(database, previous)
+    assert "open again" not in live.repair_swap(beside, previous)
 
 
 @postgresql_15
 def test_repair_finishes_renames_that_somebody_began_by_hand(live, database, beside):
-    kept = live.name_beside(KEPT)
-    database.cluster.execute(f'ALTER DATABASE "{database.name}" RENAME TO "{kept}"')
+    previous = live.name_beside(KEPT)
+    database.cluster.execute(f'ALTER DATABASE "{database.name}" RENAME TO "{previous}"')
 
-    live.repair_swap(beside, kept)
+    live.repair_swap(beside, previous)
 
-    assert purposes(database) == ["saved"] and purposes(database, kept) == ["saved", "later"]
+    assert purposes(database) == ["saved"] and purposes(database, previous) == ["saved", "later"]
 
 
 @postgresql_15
 def test_repair_without_anything_to_repair_asks_for_a_person(live, database, beside):
-    kept = live.name_beside(KEPT)
-    database.cluster.execute(f'ALTER DATABASE "{database.name}" RENAME TO "{kept}"')
+    previous = live.name_beside(KEPT)
+    database.cluster.execute(f'ALTER DATABASE "{database.name}" RENAME TO "{previous}"')
     database.cluster.execute(f'DROP DATABASE "{beside}"')
 
     with pytest.raises(SwapUnfinished, match="There is no database"):
-        live.repair_swap(beside, kept)
+        live.repair_swap(beside, previous)
 
-    database.cluster.execute(f'ALTER DATABASE "{kept}" RENAME TO "{database.name}"')
+    database.cluster.execute(f'ALTER DATABASE "{previous}" RENAME TO "{database.name}"')

@@ -4,7 +4,7 @@ import pytest
 
 from deploy_ops.databases import database_for
 from deploy_ops.databases.postgresql.materialized_views import digests_of
-from deploy_ops.databases.postgresql.mark import take_mark
+from deploy_ops.databases.postgresql.write_position import take_write_position
 from deploy_ops.databases.postgresql.server import server_of
 from deploy_ops.databases.postgresql.tables import surroundings_of, tables_of
 from tests.docs.console import ROOT
@@ -38,7 +38,7 @@ def test_tables_of_the_system_of_extensions_and_of_sessions_are_not_the_users(
 ):
     assert {name for name, *_ in tables_of(connection)} == {"public.trip", "pgboss.job"}
     assert set(digests_of(connection)) == {"public.month"}
-    watched = {table.name for table in take_mark(connection).tables.values()}
+    watched = {table.name for table in take_write_position(connection).tables.values()}
     assert {"public.trip", "pgboss.job", "cron.job", "pg_catalog.pg_class"} <= watched
     assert not any(name.endswith(".scratch") for name in watched)
     names = {each.name for each in database_for(django_alias).relations().values()}

@@ -31,8 +31,8 @@ def set_rules(db):
 
     def _set(name: str = "dark_mode", *, percent: str | None = None, **rules) -> None:
         given = Rules(percentage=Decimal(percent) if percent else None, **rules)
-        seen = stored_rules(name)[1]
-        change_flag(name, given, seen=seen, by="anna", source=Source.CODE)
+        revision = stored_rules(name)[1]
+        change_flag(name, given, expected_revision=revision, by="anna", source=Source.CODE)
         forget_flags()
 
     return _set

@@ -45,7 +45,7 @@ class Work:
 
 def read_page() -> str:
     """One request: both flags, many times, with other threads in between."""
-    from deploy_ops.flags.gates import flag_enabled
+    from deploy_ops.flags.evaluation import flag_enabled
     from deploy_ops.flags.middleware import FlagsMiddleware
 
     seen = set()
@@ -78,7 +78,9 @@ def write_both() -> str:
         with transaction.atomic():
             for name, (_, revision) in seen.items():
                 flipped = Rules(everyone=rules is None or not rules.everyone)
-                change_flag(name, flipped, seen=revision, by="editor", source=Source.CODE)
+                change_flag(
+                    name, flipped, expected_revision=revision, by="editor", source=Source.CODE
+                )
     except FlagConflict:
         return "refused"
     return "changed"
@@ -89,7 +91,7 @@ def main() -> None:
     django.setup()
     work = Work(seconds)
     work.run(*{"read": (read_page, THREADS), "write": (write_both, 2)}[action])
-    from deploy_ops.flags.gates import flag_enabled
+    from deploy_ops.flags.evaluation import flag_enabled
 
     time.sleep(0.3)  # readers end a little before or after the writers
     final = [flag_enabled("header"), flag_enabled("footer")]

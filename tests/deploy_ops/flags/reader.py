@@ -21,7 +21,7 @@ class Somebody:
 def main() -> None:
     logging.basicConfig(level=logging.INFO)
     django.setup()
-    from deploy_ops.flags.gates import evaluate_flag  # pylint: disable=import-outside-toplevel
+    from deploy_ops.flags.evaluation import evaluate_flag  # pylint: disable=import-outside-toplevel
 
     print("ready", flush=True)
     for line in sys.stdin:

@@ -8,10 +8,10 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.db import IntegrityError, connection, transaction
 
-from deploy_ops.errors import FlagConflict, HistoryIsKept, UnknownFlag
+from deploy_ops.errors import FlagConflict, HistoryImmutable, UnknownFlag
 from deploy_ops.flags.change import Source, change_flag, stored_rules
 from deploy_ops.flags.checks import check_overdue_flags
-from deploy_ops.flags.gates import flag_enabled
+from deploy_ops.flags.evaluation import flag_enabled
 from deploy_ops.flags.overview import flag_overview, flag_overviews
 from deploy_ops.flags.rules import Rules
 from deploy_ops.models import FlagChange, FlagState, FlagVersion
@@ -28,9 +28,11 @@ EVERY_RULE = Rules(
 )
 
 
-def change(rules, *, seen=None, name="dark_mode", by="anna", **options):
-    seen = stored_rules(name)[1] if seen is None else seen
-    return change_flag(name, rules, seen=seen, by=by, source=Source.CODE, **options)
+def change(rules, *, expected_revision=None, name="dark_mode", by="anna", **options):
+    expected_revision = stored_rules(name)[1] if expected_revision is None else expected_revision
+    return change_flag(
+        name, rules, expected_revision=expected_revision, by=by, source=Source.CODE, **options
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,27 +63,27 @@ def test_same_rules_again_change_nothing(db):
 
 
 def test_second_of_two_editors_sees_a_conflict(db):
-    _, seen_by_both = stored_rules("dark_mode")
-    change(ON, seen=seen_by_both, by="anna")
+    _, revision = stored_rules("dark_mode")
+    change(ON, expected_revision=revision, by="anna")
     with pytest.raises(FlagConflict, match="anna changed dark_mode at 20.* after you had looked"):
-        change(OFF, seen=seen_by_both, by="bert")
+        change(OFF, expected_revision=revision, by="bert")
     assert stored_rules("dark_mode")[0] == ON
     assert FlagVersion.objects.get().version == 1
 
 
 def test_conflict_is_seen_even_if_the_row_was_removed_and_made_again(db):
     change(ON)
-    _, seen = stored_rules("dark_mode")
+    _, revision = stored_rules("dark_mode")
     change(None)
     change(OFF)
     with pytest.raises(FlagConflict):
-        change(ON, seen=seen)
+        change(ON, expected_revision=revision)
 
 
 def test_editors_of_two_flags_do_not_disturb_each_other(db):
-    seen = {name: stored_rules(name)[1] for name in ("dark_mode", "new_search")}
-    for name, revision in seen.items():
-        change(ON, name=name, seen=revision)
+    revisions = {name: stored_rules(name)[1] for name in ("dark_mode", "new_search")}
+    for name, revision in revisions.items():
+        change(ON, name=name, expected_revision=revision)
     assert FlagState.objects.count() == 2
 
 
@@ -115,7 +117,7 @@ def test_change_in_a_transaction_that_rolls_back_leaves_nothing(transactional_db
 
 
 def test_writer_sees_its_own_change_at_once(transactional_db, settings):
-    settings.DEPLOY_OPS_FLAGS_POLL = 3600
+    settings.DEPLOY_OPS_FLAGS_POLL_SECONDS = 3600
     assert not flag_enabled("dark_mode")
     change(ON)
     assert flag_enabled("dark_mode")
@@ -132,7 +134,7 @@ def test_history_cannot_be_changed(db):
         lambda: FlagChange.objects.filter(flag="dark_mode").update(by="nobody"),
     ]
     for attempt in attempts:
-        with pytest.raises(HistoryIsKept):
+        with pytest.raises(HistoryImmutable):
             attempt()
     assert FlagChange.objects.get().by == "anna"
 
@@ -199,10 +201,12 @@ def test_of_many_editors_at_once_each_change_is_kept_or_refused(transactional_db
     start = threading.Barrier(8)
 
     def edit(number: int) -> None:
-        _, seen = stored_rules("dark_mode")
+        _, revision = stored_rules("dark_mode")
         start.wait()
         try:
-            change(Rules(users=frozenset({str(number)})), seen=seen, by=str(number))
+            change(
+                Rules(users=frozenset({str(number)})), expected_revision=revision, by=str(number)
+            )
             outcomes.append(number)
         except FlagConflict:
             pass

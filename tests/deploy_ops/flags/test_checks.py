@@ -24,7 +24,7 @@ def test_c011_a_row_that_nothing_declares(set_rules, settings):
     assert found() == []
     [message] = found(databases=["default"])
     assert message.id == "deploy_ops.C011"
-    assert message.hint == "Remove them:\n    python manage.py flags reset dark_mode"
+    assert message.hint == "Remove them:\n    python manage.py flags clear dark_mode"
 
 
 def test_c011_is_silent_before_the_first_migration(project):

@@ -49,7 +49,7 @@ def test_variable_of_another_program_is_none_of_our_business(monkeypatch):
 
 
 @pytest.mark.parametrize("command", [["check"], ["flags", "list"]])
-def test_application_with_an_unfit_variable_does_not_start(command):
+def test_application_with_an_invalid_variable_does_not_start(command):
     done = subprocess.run(
         [sys.executable, "-m", "django", *command],
         env=os.environ

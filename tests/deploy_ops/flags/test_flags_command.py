@@ -52,7 +52,7 @@ def test_stale_flags_end_with_1_so_that_ci_notices(settings):
     text = run("list", "--stale", code=1)
     assert "TO BE REMOVED BY 2020-01-31" in text and "NOT DECLARED" in text
     assert as_json("list", "--stale", code=1)["status"] == "stale"
-    run("reset", "dark_mode")
+    run("clear", "dark_mode")
     settings.DEPLOY_OPS_FLAGS = {"dark_mode": Flag("x")}
     assert run("list", "--stale") == "No flag is stale.\n"
 
@@ -64,7 +64,7 @@ def test_on_off_set_and_reset_change_the_row():
     assert rules() == {"everyone": False}
     run("set", "dark_mode", "--percent", "0.25")
     assert rules() == {"percentage": "0.25"}
-    run("reset", "dark_mode")
+    run("clear", "dark_mode")
     assert stored_rules("dark_mode") == (None, 0)
 
 
@@ -108,7 +108,7 @@ def test_set_refuses_an_end_before_the_start():
     assert "would end" in run("set", "dark_mode", *words, code=1)
 
 
-@pytest.mark.parametrize("action", ["show", "on", "off", "reset", "history"])
+@pytest.mark.parametrize("action", ["show", "on", "off", "clear", "history"])
 def test_unknown_flag_ends_with_2(action):
     assert "'drak_mode' is not declared" in run(action, "drak_mode", code=2)
     assert as_json(action, "drak_mode", code=2)["error"] == "UnknownFlag"
@@ -181,7 +181,7 @@ def test_dates_bound_what_is_on_for_everybody(set_rules):
 def test_history_outlives_row_and_declaration(settings):
     run("on", "dark_mode", "--reason", "for the party")
     settings.DEPLOY_OPS_FLAGS = {}
-    run("reset", "dark_mode")
+    run("clear", "dark_mode")
     assert "for the party" in run("history", "dark_mode")
     run("history", "never_was", code=2)
 

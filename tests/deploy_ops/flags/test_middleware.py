@@ -7,7 +7,7 @@ from django.test import AsyncClient, Client
 from django.urls import path
 
 from deploy_ops.flags.change import Source, change_flag, stored_rules
-from deploy_ops.flags.gates import evaluate_flag, flag_enabled
+from deploy_ops.flags.evaluation import evaluate_flag, flag_enabled
 from deploy_ops.flags.rules import Rules
 from deploy_ops.flags.testing import forget_flags
 
@@ -34,7 +34,13 @@ def change_half_way(request):
     """Somebody toggles the flag, and the process hears of it, while a page is made."""
     before = [flag_enabled("dark_mode", request), flag_enabled("dark_mode")]
     rules = Rules(everyone=not before[0])
-    change_flag("dark_mode", rules, seen=stored_rules("dark_mode")[1], by="x", source=Source.CODE)
+    change_flag(
+        "dark_mode",
+        rules,
+        expected_revision=stored_rules("dark_mode")[1],
+        by="x",
+        source=Source.CODE,
+    )
     forget_flags()
 
     def parts():
@@ -145,7 +151,7 @@ def test_under_asgi_it_is_the_same(set_rules, path_):
 def test_between_two_looks_a_request_costs_no_query(
     visitor, set_rules, django_assert_num_queries, settings
 ):
-    settings.DEPLOY_OPS_FLAGS_POLL = 60
+    settings.DEPLOY_OPS_FLAGS_POLL_SECONDS = 60
     set_rules(percent="50")
     visitor.get("/ask/")
     with django_assert_num_queries(0):

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from deploy_ops.errors import RulesRefused
+from deploy_ops.errors import InvalidRules
 from deploy_ops.flags.admin.forms import RulesForm
 from deploy_ops.flags.rules import Rules, parse_percentage
 from deploy_ops.models import FlagState
@@ -20,17 +20,17 @@ def test_percentage_is_read(text):
 
 @pytest.mark.parametrize("text", ["-0.01", "100.01", "0.001", "NaN", "Infinity", "5,5", "x", ""])
 def test_other_percentages_are_refused(text):
-    with pytest.raises(RulesRefused, match="percentage"):
+    with pytest.raises(InvalidRules, match="percentage"):
         parse_percentage(text)
 
 
 def test_time_without_a_zone_is_refused():
-    with pytest.raises(RulesRefused, match="no time zone"):
+    with pytest.raises(InvalidRules, match="no time zone"):
         Rules(starts_at=datetime(2027, 1, 31))
 
 
 def test_end_before_the_start_is_refused():
-    with pytest.raises(RulesRefused, match="would end"):
+    with pytest.raises(InvalidRules, match="would end"):
         Rules(starts_at=NOON, ends_at=NOON)
 
 

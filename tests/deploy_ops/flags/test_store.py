@@ -8,9 +8,9 @@ import pytest
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connection, transaction
 
-from deploy_ops.errors import RulesRefused
+from deploy_ops.errors import InvalidRules
 from deploy_ops.flags.change import Source, change_flag, stored_rules
-from deploy_ops.flags.gates import flag_enabled
+from deploy_ops.flags.evaluation import flag_enabled
 from deploy_ops.flags.rules import Rules
 from deploy_ops.flags.store import Store
 from deploy_ops.flags.testing import forget_flags
@@ -41,7 +41,7 @@ def other_process():
 
 
 def change(rules, name="dark_mode"):
-    change_flag(name, rules, seen=stored_rules(name)[1], by="anna", source=Source.CODE)
+    change_flag(name, rules, expected_revision=stored_rules(name)[1], by="anna", source=Source.CODE)
 
 
 def is_dark(store) -> bool:
@@ -77,7 +77,7 @@ def test_rules_are_read_again_only_if_something_changed(
 
 @pytest.mark.parametrize("seconds", [0.5, 5, 60])
 def test_interval_is_a_setting(settings, clock, other_process, seconds):
-    settings.DEPLOY_OPS_FLAGS_POLL = seconds
+    settings.DEPLOY_OPS_FLAGS_POLL_SECONDS = seconds
     is_dark(other_process)
     change(Rules(everyone=True))
     clock.now += seconds - 0.01
@@ -87,7 +87,7 @@ def test_interval_is_a_setting(settings, clock, other_process, seconds):
 
 
 def test_interval_of_zero_looks_every_time(settings, clock, other_process):
-    settings.DEPLOY_OPS_FLAGS_POLL = 0
+    settings.DEPLOY_OPS_FLAGS_POLL_SECONDS = 0
     is_dark(other_process)
     change(Rules(everyone=True))
     assert is_dark(other_process)
@@ -150,7 +150,7 @@ def test_row_that_makes_no_sense_leaves_the_last_state_and_is_logged(
     clock.now += 1
 
     def refuse(_state):
-        raise RulesRefused()
+        raise InvalidRules()
 
     monkeypatch.setattr("deploy_ops.flags.store.rules_of", refuse)
     assert is_dark(other_process)

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 
 from deploy_ops.errors import UnknownFlag
-from deploy_ops.flags.gates import evaluate_flag, flag_enabled
+from deploy_ops.flags.evaluation import evaluate_flag, flag_enabled
 from deploy_ops.flags.testing import override_flag
 
 

@@ -52,7 +52,7 @@ class Server:
             "DRAIN_SECONDS": "0",
             "DJANGO_SETTINGS_MODULE": "tests.deploy_ops.health.served_settings",
             "DATABASE_URL": database_url,
-            "DEPLOY_OPS_DIR": str(directory),
+            "DEPLOY_OPS_STATE_DIR": str(directory),
             "MEDIA_ROOT": str(directory / "media"),
         } | env
         application = self.asgi if "asgi" in options else self.wsgi

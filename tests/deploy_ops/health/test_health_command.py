@@ -59,8 +59,8 @@ def test_deployed_project_is_healthy(project):
 def test_migrations_that_are_missing_are_named(project):
     project.with_apps("good_expand").run("migrate", check=0)
     project.run("migrate", "good_expand", "0002", check=0)
-    told = one_line(project.run("health", check=1))
-    assert told == "Not healthy: migrations: good_expand.0003_km_index not applied"
+    report = one_line(project.run("health", check=1))
+    assert report == "Not healthy: migrations: good_expand.0003_km_index not applied"
     assert project.json("health")["failing"] == {
         "migrations": "good_expand.0003_km_index not applied"
     }
@@ -70,8 +70,8 @@ def test_migrations_that_are_missing_are_named(project):
 def test_drain_file_and_checks_by_setting(project):
     (project.ops_dir / "drain").touch()
     project.settings(DEPLOY_OPS_READINESS_CHECKS=["storage"])
-    told = one_line(project.run("health", check=1))
-    assert told == "Not healthy: draining: the drain file is there"
+    report = one_line(project.run("health", check=1))
+    assert report == "Not healthy: draining: the drain file is there"
 
 
 @on_sqlite
@@ -81,8 +81,8 @@ def test_database_that_cannot_be_reached_within_the_timeout(project):
         started = time.monotonic()
         result = project.run("health", "--timeout", "1s", env={"DATABASE_URL": url}, check=1)
         assert time.monotonic() - started < 10  # most of it is starting Python
-    told = one_line(result.__class__(result.argv, result.code, result.stdout, ""))
-    assert "database: no answer within 1 s" in told and "geheim" not in repr(result)
+    report = one_line(result.__class__(result.argv, result.code, result.stdout, ""))
+    assert "database: no answer within 1 s" in report and "geheim" not in repr(result)
 
 
 @on_sqlite
@@ -97,7 +97,7 @@ def test_server_that_is_ready(project):
 
 @on_sqlite
 @pytest.mark.parametrize(
-    "status, body, headers, told",
+    "status, body, headers, report",
     [
         (503, b'{"status": "error", "failing": ["cache"]}', {}, "answered 503: cache"),
         (302, b"", {"Location": "/health/db/"}, "answered 302"),
@@ -106,10 +106,10 @@ def test_server_that_is_ready(project):
         (500, b"", {}, "answered 500"),
     ],
 )
-def test_server_that_answers_something_else(project, status, body, headers, told):
+def test_server_that_answers_something_else(project, status, body, headers, report):
     with answering(status, body, **headers) as (url, _):
         line = one_line(project.run("health", "--url", url, check=1))
-    assert line == f"Not healthy: {url}/health/ready/: {told}"
+    assert line == f"Not healthy: {url}/health/ready/: {report}"
 
 
 @on_sqlite

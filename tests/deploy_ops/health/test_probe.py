@@ -47,9 +47,9 @@ def age(probe):
 def test_outcome_is_kept_for_a_second():
     gate = Gate()
     probe = Probe("gate", gate)
-    assert all(probe.outcome().is_well for _ in range(100))
+    assert all(probe.outcome().is_ok for _ in range(100))
     assert gate.runs == 1
-    assert age(probe).outcome().is_well
+    assert age(probe).outcome().is_ok
     assert gate.runs == 2
 
 
@@ -64,7 +64,7 @@ def test_many_callers_share_one_run():
     for caller in callers:
         caller.join()
     assert gate.runs == 1
-    assert len(found) == 30 and all(outcome.is_well for outcome in found)
+    assert len(found) == 30 and all(outcome.is_ok for outcome in found)
 
 
 def test_caller_waits_no_longer_than_the_deadline_and_latecomers_not_at_all():
@@ -74,11 +74,11 @@ def test_caller_waits_no_longer_than_the_deadline_and_latecomers_not_at_all():
     assert outcome.reason == "no answer within 0.3 s" and 0.3 <= seconds < 0.5
     for _ in range(20):
         outcome, seconds = timed(probe.outcome)
-        assert not outcome.is_well and seconds < 0.1
+        assert not outcome.is_ok and seconds < 0.1
     assert gate.runs == 1, "a run that is stuck is not joined by another"
     gate.opened.set()
     time.sleep(0.1)
-    assert probe.outcome().is_well, "it comes back by itself"
+    assert probe.outcome().is_ok, "it comes back by itself"
 
 
 def test_deadline_counts_from_the_start_of_the_run():
@@ -86,7 +86,7 @@ def test_deadline_counts_from_the_start_of_the_run():
     probe.begin()
     time.sleep(0.2)
     outcome, seconds = timed(probe.outcome)
-    assert not outcome.is_well and seconds < 0.2
+    assert not outcome.is_ok and seconds < 0.2
 
 
 def test_what_failed_last_time_is_waited_for_only_briefly_but_seen_at_once_when_it_is_back():
@@ -100,7 +100,7 @@ def test_what_failed_last_time_is_waited_for_only_briefly_but_seen_at_once_when_
     gate.error = None
     gate.opened.set()
     time.sleep(0.1)
-    assert probe.outcome().is_well
+    assert probe.outcome().is_ok
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_whatever_a_check_raises_is_a_failure_with_a_reason(error, reason):
     gate = Gate()
     gate.error = error
     outcome = Probe("gate", gate).outcome()
-    assert not outcome.is_well and reason in outcome.reason and "anna:geheim" not in outcome.reason
+    assert not outcome.is_ok and reason in outcome.reason and "anna:geheim" not in outcome.reason
 
 
 def test_log_has_the_change_and_not_every_poll(caplog):
@@ -151,7 +151,7 @@ def test_one_that_hangs_does_not_make_the_others_run_again():
         "hangs": Probe("hangs", lambda: time.sleep(3), is_watched=False),
         "quick": Probe("quick", quick, keep=timedelta(0), is_watched=False),
     }
-    assert [each.is_well for each in outcomes(probes).values()] == [False, True]
+    assert [each.is_ok for each in outcomes(probes).values()] == [False, True]
     assert runs["quick"] == 1
 
 
@@ -183,18 +183,18 @@ def test_same_in_an_event_loop():
         return found, time.monotonic() - started
 
     found, seconds = asyncio.run(ask())
-    assert [outcome.is_well for outcome in found.values()] == [False, False, True]
+    assert [outcome.is_ok for outcome in found.values()] == [False, False, True]
     assert seconds < 0.6
 
 
 def test_run_that_ends_after_its_event_loop_did_disturbs_nobody(caplog):
     gate = Gate(is_open=False)
     probe = Probe("gate", gate, deadline=timedelta(seconds=0.05))
-    assert not asyncio.run(probe.aoutcome()).is_well
+    assert not asyncio.run(probe.aoutcome()).is_ok
     caplog.clear()
     gate.opened.set()
     time.sleep(0.1)
-    assert probe.outcome().is_well and caplog.records == []
+    assert probe.outcome().is_ok and caplog.records == []
 
 
 def test_system_without_a_thread_left(monkeypatch):
@@ -205,7 +205,7 @@ def test_system_without_a_thread_left(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         assert probe.outcome().reason == "can't start new thread"
-    assert probe.outcome().is_well
+    assert probe.outcome().is_ok
 
 
 FORK = """
@@ -214,10 +214,10 @@ from deploy_ops.health.probe import Probe
 hang = threading.Event()
 probe = Probe("gate", lambda: hang.wait(20) if os.getpid() == parent else None)
 parent = os.getpid()
-assert not probe.outcome().is_well      # a thread of the parent is stuck in its run
+assert not probe.outcome().is_ok        # a thread of the parent is stuck in its run
 child = os.fork()
 if child == 0:
-    os._exit(0 if probe.outcome().is_well else 1)
+    os._exit(0 if probe.outcome().is_ok else 1)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
@@ -229,4 +229,4 @@ def test_forked_worker_begins_anew():
 
 
 def test_outcome_without_a_reason_is_well():
-    assert Outcome().is_well and not Outcome("refused").is_well
+    assert Outcome().is_ok and not Outcome("refused").is_ok

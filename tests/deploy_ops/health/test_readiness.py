@@ -9,7 +9,7 @@ import pytest
 from django.core.cache import caches
 from django.test import Client
 
-from deploy_ops.errors import CheckFailed
+from deploy_ops.errors import HealthCheckFailed
 from deploy_ops.health import draining, readiness
 from deploy_ops.health.probe import outcomes
 from deploy_ops.health.readiness import make_probes, pending_migrations, readiness_probes
@@ -32,7 +32,7 @@ class Slow:
 
 class AsyncBroken:
     async def run(self):
-        raise CheckFailed("geheim.example.org refused anna")
+        raise HealthCheckFailed("geheim.example.org refused anna")
 
 
 def passes():
@@ -72,7 +72,7 @@ def test_migrations_of_the_code_that_the_database_lacks(database, django_alias, 
     assert pending_migrations(django_alias) == ["trips.0001_initial", "trips.0002_note"]
     database.execute("INSERT INTO django_migrations VALUES ('trips', '0001_initial')")
     assert pending_migrations(django_alias) == ["trips.0002_note"]
-    with pytest.raises(CheckFailed, match="trips.0002_note not applied"):
+    with pytest.raises(HealthCheckFailed, match="trips.0002_note not applied"):
         readiness.require_migrations(django_alias)
     database.execute("INSERT INTO django_migrations VALUES ('trips', '0002_note')")
     database.execute("INSERT INTO django_migrations VALUES ('trips', '0003_of_newer_code')")
@@ -96,8 +96,8 @@ def test_squashed_migration_counts_where_all_that_it_replaces_is_applied(
 
 
 def _end_session(alias):
-    """The link of an alias lives as long as the process; this alias is another one next time."""
-    readiness.link_to.__globals__["_links"].pop((alias, "migrations"))
+    """The connection of an alias lives as long as the process; the next alias is another one."""
+    readiness.connection_to.__globals__["_connections"].pop((alias, "migrations"))
 
 
 @pytest.mark.django_db
@@ -113,7 +113,7 @@ def test_cache_that_forgets(settings):
     settings.CACHES = {"default": {"BACKEND": DUMMY}}
     readiness.require_cache("default")
     settings.CACHES = {"default": {"BACKEND": here("Forgetful")}}
-    with pytest.raises(CheckFailed, match="does not keep"):
+    with pytest.raises(HealthCheckFailed, match="does not keep"):
         readiness.require_cache("default")
 
 

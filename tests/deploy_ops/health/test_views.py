@@ -6,7 +6,7 @@ from django.test import Client, RequestFactory
 from django.urls import include, path, reverse
 from django.utils.translation import override
 
-from deploy_ops.errors import CheckFailed
+from deploy_ops.errors import HealthCheckFailed
 from deploy_ops.health import views
 
 PATHS = ["health", "health/", "health/db", "health/db/", "health/ready", "health/ready/"]
@@ -15,7 +15,7 @@ urlpatterns = [path("ops/", include("deploy_ops.urls"))]
 
 
 def broken():
-    raise CheckFailed("geheim.example.org refused <b>anna</b>")
+    raise HealthCheckFailed("geheim.example.org refused <b>anna</b>")
 
 
 @pytest.fixture(autouse=True)

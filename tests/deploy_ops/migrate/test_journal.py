@@ -19,7 +19,7 @@ from deploy_ops.migrate.journal import (
 
 @pytest.fixture(autouse=True)
 def ops_dir(tmp_path, settings):
-    settings.DEPLOY_OPS_DIR = tmp_path / "ops"
+    settings.DEPLOY_OPS_STATE_DIR = tmp_path / "ops"
     return tmp_path / "ops"
 
 

@@ -50,13 +50,13 @@ def test_the_cheapest_rung_that_holds_is_chosen(policy):
         asked, facts = facts_of(combination)
         if asked is policy:
             rung = choose(facts, asked)
-            assert rung is next(iter(may_be(asked, facts)), Rung.MANUAL), facts
+            assert rung is next(iter(may_be(asked, facts)), Rung.MANUAL_INTERVENTION), facts
             chosen.add(rung)
-    assert Rung.MANUAL in chosen and Rung.ROLLED_BACK in chosen
+    assert Rung.MANUAL_INTERVENTION in chosen and Rung.ROLLED_BACK in chosen
 
 
 def test_what_is_unknown_is_never_called_rolled_back_or_reversed():
     for combination in COMBINATIONS:
         policy, facts = facts_of(combination)
         if not facts.failed_left_nothing:
-            assert choose(facts, policy) in (Rung.RESTORED, Rung.MANUAL)
+            assert choose(facts, policy) in (Rung.RESTORED, Rung.MANUAL_INTERVENTION)

@@ -96,7 +96,7 @@ LOSSY = {
     "sql whose reverse gives nothing back": migrations.RunSQL("DELETE FROM t", ""),
     "unknown operation": UnknownOperation(),
 }
-IMPOSSIBLE = {
+IRREVERSIBLE = {
     "python without reverse": migrations.RunPython(noop),
     "sql without reverse": migrations.RunSQL("DELETE FROM t"),
 }
@@ -110,7 +110,7 @@ IMPOSSIBLE = {
             (Reversal.LOSSLESS, LOSSLESS),
             (Reversal.UNPROVEN, UNPROVEN),
             (Reversal.LOSSY, LOSSY),
-            (Reversal.IMPOSSIBLE, IMPOSSIBLE),
+            (Reversal.IRREVERSIBLE, IRREVERSIBLE),
         )
         for name, operation in operations.items()
     ],
@@ -128,9 +128,9 @@ def plan_of(*operations, atomic=True, backwards=False) -> Plan:
 
 def test_a_migration_costs_what_its_worst_operation_costs():
     plan = plan_of(
-        LOSSLESS["added column"], IMPOSSIBLE["python without reverse"], LOSSY["removed column"]
+        LOSSLESS["added column"], IRREVERSIBLE["python without reverse"], LOSSY["removed column"]
     )
-    assert plan.steps[0].reversal is Reversal.IMPOSSIBLE
+    assert plan.steps[0].reversal is Reversal.IRREVERSIBLE
 
 
 def test_database_operations_behind_a_state_only_one_count():

@@ -37,23 +37,23 @@ def towns(project) -> list[str]:
 def test_the_backup_is_live_and_the_database_before_is_kept(trips):
     result = trips.run("restore", "latest", *consent(trips), "--format", "json", check=0)
 
-    told = result.json()
-    assert told["status"] == "ok" and told["database"] == trips.database.name
+    report = result.json()
+    assert report["status"] == "ok" and report["database"] == trips.database.name
     assert towns(trips) == ["Berlin", "Bonn"]
-    assert trips.database.exists(told["kept"])
-    assert told["kept"] in result.stderr
+    assert trips.database.exists(report["previous_database"])
+    assert report["previous_database"] in result.stderr
     assert "good_expand_trip: 1 more rows now than in the backup" in result.stderr
     assert not list((trips.ops_dir / "restores").iterdir())
 
 
 @POSTGRESQL_15
 def test_uploads_come_back_and_those_before_are_kept(trips):
-    told = trips.json("restore", "latest", *consent(trips), check=0)
+    report = trips.json("restore", "latest", *consent(trips), check=0)
 
     receipt = trips.media_root / "2025" / "receipt.pdf"
     assert receipt.read_text() == "saved" and not (trips.media_root / "new.pdf").exists()
     assert stat.S_IMODE(receipt.stat().st_mode) == 0o644  # Django's own, for the web server
-    kept = trips.media_root.with_name(told["media_kept"].rpartition("/")[2])
+    kept = trips.media_root.with_name(report["previous_media"].rpartition("/")[2])
     assert (kept / "new.pdf").read_text() == "later"
 
 
@@ -176,9 +176,9 @@ def test_noinput_without_the_right_name_is_refused_before_any_work(trips, confir
 def test_into_restores_beside_and_swaps_nothing(trips):
     name = f"{trips.database.name}_copy"
 
-    told = trips.json("restore", "latest", "--into", name, check=0)
+    report = trips.json("restore", "latest", "--into", name, check=0)
 
-    assert (told["database"], told["kept"]) == (name, None)
+    assert (report["database"], report["previous_database"]) == (name, None)
     query = "SELECT count(*) FROM good_expand_trip"
     assert trips.database.cluster.execute(query, dbname=name) == [(2,)]
     assert towns(trips) == ["Berlin", "Bonn", "Köln"]
@@ -196,10 +196,10 @@ def test_into_brings_back_a_database_that_is_lost(trips):
 
 @POSTGRESQL_15
 def test_in_place_takes_a_backup_first(trips):
-    told = trips.json("restore", "latest", "--in-place", *consent(trips), check=0)
+    report = trips.json("restore", "latest", "--in-place", *consent(trips), check=0)
 
-    assert towns(trips) == ["Berlin", "Bonn"] and told["kept"] is None
-    trips.run("restore", told["safety_backup"], "--in-place", *consent(trips), check=0)
+    assert towns(trips) == ["Berlin", "Bonn"] and report["previous_database"] is None
+    trips.run("restore", report["safety_backup"], "--in-place", *consent(trips), check=0)
     assert towns(trips) == ["Berlin", "Bonn", "Köln"]
 
 
@@ -345,7 +345,7 @@ def test_sigterm_removes_what_was_made_beside(trips):
 def test_the_direct_url_is_used_for_everything(trips):
     with pooler(trips.database.cluster, "transaction", "app") as port:
         env = {
-            "DEPLOY_OPS_DATABASE_URL": trips.database.url,
+            "DEPLOY_OPS_DIRECT_DATABASE_URL": trips.database.url,
             "DATABASE_URL": f"postgresql://app@127.0.0.1:{port}/{trips.database.name}",
         }
         trips.run("backup", env=env, check=0)

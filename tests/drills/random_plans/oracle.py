@@ -148,11 +148,11 @@ def parse(ended: Result) -> Said:
     # After a lost database the message starts with the error of the step, which is foreign text.
     if "\nThe database does not answer any more" in message:
         message = message[message.index("\nThe database does not answer") + 1 :]
-    told = ended.stderr
+    report = ended.stderr
     for text in filter(None, (error, recovery and recovery["message"], said.result.get("message"))):
-        told = told.replace(text, "")
+        report = report.replace(text, "")
     _match(said, message, SENTENCES)
-    _match(said, told, PROGRESS)
+    _match(said, report, PROGRESS)
     return said
 
 

@@ -202,7 +202,13 @@ ALWAYS = ["raise", "raise", "sql_error", "violation", "deferred", "exit", "term"
 ONCE = ["kill", "kill", "term", "lock"]
 JOURNAL = ["started", "backup_started", "backed_up", "migration_started", "migration_applied"]
 JOURNAL += ["migration_failed", "restore_started", "restored_beside", "swap_started", "swapped"]
-JOURNAL += ["recovered", "finished", "migration_retried", "leftover_dropped", "transaction_left"]
+JOURNAL += [
+    "recovered",
+    "finished",
+    "migration_retried",
+    "invalid_index_dropped",
+    "transaction_left",
+]
 
 
 @st.composite

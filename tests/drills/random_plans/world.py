@@ -26,7 +26,7 @@ def environment(directory: Path, url: str, script: Path | None = None) -> dict[s
         "PYTHONPATH": str(directory),
         "DJANGO_SETTINGS_MODULE": "tests.project.settings",
         "DATABASE_URL": url,
-        "DEPLOY_OPS_DIR": str(directory / "ops"),
+        "DEPLOY_OPS_STATE_DIR": str(directory / "ops"),
         "MEDIA_ROOT": str(directory / "media"),
         "SAMPLE_APPS": APP,
     }

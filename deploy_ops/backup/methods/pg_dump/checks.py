@@ -9,7 +9,7 @@ from deploy_ops.backup.methods.pg_dump.load import is_same_cluster
 from deploy_ops.databases.postgresql import names, same
 from deploy_ops.databases.postgresql.disk import free_bytes
 from deploy_ops.databases.postgresql.programs import find_program
-from deploy_ops.databases.postgresql.server import Connection, Server, scalar, quoted, quoted_role
+from deploy_ops.databases.postgresql.server import Connection, Server, quoted, quoted_role, scalar
 from deploy_ops.errors import ProgramError
 
 SPACE = 1.2  # indexes are built in temporary files before they are written
@@ -68,7 +68,7 @@ def check_in_place(alias: str, server: Server, manifest: Manifest) -> list[str]:
         problems += locks.too_few_in_place(live, manifest)
         problems += [
             f"{what}, so this role may not drop it. Restore as one that may: give it in "
-            "DEPLOY_OPS_DATABASE_URL."
+            "DEPLOY_OPS_DIRECT_DATABASE_URL."
             for what in drops.not_droppable(live)
         ]
     return problems
@@ -150,7 +150,7 @@ def _extension(connection: Connection, name: str, version: str, is_super: bool) 
     elif not is_super and not rows[0][0]:
         yield (
             f"Extension {name} can only be created by a superuser. Restore as one: give it in "
-            "DEPLOY_OPS_DATABASE_URL for this command."
+            "DEPLOY_OPS_DIRECT_DATABASE_URL for this command."
         )
 
 

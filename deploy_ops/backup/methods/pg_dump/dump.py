@@ -20,9 +20,9 @@ from deploy_ops.backup.methods.pg_dump import archive
 from deploy_ops.backup.methods.pg_dump.lines import follow_tables
 from deploy_ops.databases.base import Json
 from deploy_ops.databases.postgresql import materialized_views, own_sessions, properties, tables
-from deploy_ops.databases.postgresql.mark import take_mark
 from deploy_ops.databases.postgresql.programs import Program, find_program
 from deploy_ops.databases.postgresql.server import Connection, Server, scalar
+from deploy_ops.databases.postgresql.write_position import take_write_position
 from deploy_ops.errors import BackupFailed
 from deploy_ops.process import run
 from deploy_ops.progress import Progress
@@ -46,7 +46,7 @@ def dump(server: Server, directory: Path, *, jobs: int, progress: Progress) -> S
         tables.without_timeouts(connection)
         connection.execute(f"SET lock_timeout = {LOCK_WAIT_MS}")
         try:
-            mark = take_mark(connection).as_json()
+            position = take_write_position(connection).as_json()
             with _snapshot(connection) as snapshot:
                 options = [f"--file={directory}", f"--jobs={jobs}", f"--snapshot={snapshot}"]
                 seen = _look_around(connection)
@@ -57,7 +57,7 @@ def dump(server: Server, directory: Path, *, jobs: int, progress: Progress) -> S
                 seen = _with_contents(seen, *counted())
         except psycopg.Error as error:
             raise _unreadable(server, error) from error
-    return replace(seen, mark=mark, versions=_versions(directory))
+    return replace(seen, write_position=position, versions=_versions(directory))
 
 
 def _with_contents(seen: Snapshot, counts: dict[str, int], views: dict[str, Json]) -> Snapshot:
@@ -93,7 +93,7 @@ def _look_around(connection: Connection) -> Snapshot:
         # Sequences are not in the snapshot; read before pg_dump reads them, they are never ahead.
         sequences=tables.sequences_of(connection),
         migrations=tables.migrations_of(connection),
-        mark={},
+        write_position={},
         versions={},
         extra={
             **tables.surroundings_of(connection),

@@ -92,7 +92,7 @@ def place_guard(where: WhichDatabase) -> str:
 
 def change_guard(unchanged: Unchanged) -> str:
     """Lock every table; stop unless each has these rows, and none that was written later."""
-    first = max(FIRST_XID, int(unchanged.mark["oldest_xid"]) % 2**32)
+    first = max(FIRST_XID, int(unchanged.write_position["oldest_xid"]) % 2**32)
     return _text(
         _CHANGE,
         counts=sql.Literal(json.dumps(dict(unchanged.counts))),

@@ -21,7 +21,7 @@ from deploy_ops.backup.methods.pg_dump.dump import SAFE, as_role, safe_settings
 from deploy_ops.databases.postgresql.programs import find_program
 from deploy_ops.databases.postgresql.same import which_database
 from deploy_ops.databases.postgresql.server import Connection, Server
-from deploy_ops.backup.workspace import OPENED, workspace
+from deploy_ops.backup.workspace import OPENED, open_workspace
 from deploy_ops.conf import conf
 from deploy_ops.errors import ProgramError, RestoreFailed
 from deploy_ops.files import open_private
@@ -59,7 +59,7 @@ def restore_in_place(
         before = _before(connection, manifest, unless_changed)
     # What a kill leaves is the whole database in plain text: swept, as other remains are.
     name = f"{OPENED}{os.getpid()}-{secrets.token_hex(4)}"
-    with workspace(conf.backup_dir, name) as opened:
+    with open_workspace(conf.backup_dir, name) as opened:
         scratch = opened.path
         script = Path(scratch, "restore.sql")
         _write(Path(scratch, "before.sql"), before, server)

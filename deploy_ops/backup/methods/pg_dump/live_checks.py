@@ -108,7 +108,7 @@ def carried_over(connection: Connection, server: Server, manifest: Manifest) -> 
                 yield (
                     f"A property of {server.dbname} cannot be carried over by this role: "
                     f"{statement.as_string(connection)}: {error}".rstrip()
-                    + " Restore as one that may: give it in DEPLOY_OPS_DATABASE_URL."
+                    + " Restore as one that may: give it in DEPLOY_OPS_DIRECT_DATABASE_URL."
                 )
 
 

@@ -76,13 +76,13 @@ def _prepare(
     if not manifest.extra["has_public"]:
         with server.connect(name, application_name="deploy_ops/restore") as inside:
             inside.execute("DROP SCHEMA public")
-    told = []
+    report = []
     for statement in properties.setting_statements(name, settings):
         try:
             connection.execute(statement)
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
-            told.append(f"Loading without {statement.as_string(connection)}: {error}".rstrip())
-    return told
+            report.append(f"Loading without {statement.as_string(connection)}: {error}".rstrip())
+    return report
 
 
 def is_same_cluster(connection: Connection, manifest: Manifest) -> bool:

@@ -15,7 +15,7 @@ from django.utils.functional import SimpleLazyObject
 from django.views.generic import View
 
 from deploy_ops.errors import UnknownFlag
-from deploy_ops.flags.gates import (
+from deploy_ops.flags.evaluation import (
     FlagRequiredMixin,
     aflag_enabled,
     evaluate_flag,
@@ -27,7 +27,7 @@ from deploy_ops.flags.testing import override_flag
 IN_PRODUCTION = """
 import django, logging
 django.setup()
-from deploy_ops.flags.gates import evaluate_flag, flag_enabled
+from deploy_ops.flags.evaluation import evaluate_flag, flag_enabled
 print(flag_enabled("no_such_flag"), flag_enabled("no_such_flag"), *evaluate_flag("no_such_flag"))
 """
 

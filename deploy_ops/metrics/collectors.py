@@ -1,4 +1,4 @@
-"""What each room has to say, read when Prometheus asks. docs/reference/metrics.md describes all."""
+"""What each package has to say, read when Prometheus asks (docs/reference/metrics.md)."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from deploy_ops.backup.catalog import list_entries
 from deploy_ops.backup.entry import Backup, Entry, State
 from deploy_ops.conf import conf
-from deploy_ops.flags.gates import Asker
+from deploy_ops.flags.evaluation import UserContext
 from deploy_ops.flags.rollout import BUCKETS
 from deploy_ops.flags.state import State as FlagState
 from deploy_ops.flags.store import store
@@ -52,11 +52,11 @@ def migrations() -> Iterator[Metric]:
     pending = _gauge(
         "migrations_pending",
         "Migrations of the code that are not applied to the database.",
-        *("alias", "phase"),
+        "alias",
     )
     # What readiness asks for. Others may have no such table, or be migrated by somebody else.
     alias = DEFAULT_DB_ALIAS
-    pending.add_metric([alias, "expand"], len(pending_migrations(alias)))
+    pending.add_metric([alias], len(pending_migrations(alias)))
     yield pending
 
 
@@ -79,7 +79,7 @@ def _flag_states() -> Mapping[str, FlagState]:
 
 def _share(state: FlagState) -> float:
     """What a flag is for somebody without any property; a percentage has no answer for them."""
-    answer = state.evaluate(Asker(None, None))
+    answer = state.evaluate(UserContext(None, None))
     if answer.reason.endswith(":no_id") and state.threshold is not None:
         return state.threshold / BUCKETS
     return float(answer.enabled)
@@ -88,8 +88,8 @@ def _share(state: FlagState) -> float:
 def are_up(name: str, text: str, label: str, states: Mapping[str, bool]) -> Metric:
     """A gauge that is 1 for what is well and 0 for what is not."""
     gauge = _gauge(name, text, label)
-    for each, is_well in states.items():
-        gauge.add_metric([each], is_well)
+    for each, is_ok in states.items():
+        gauge.add_metric([each], is_ok)
     return gauge
 
 

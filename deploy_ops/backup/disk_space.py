@@ -1,4 +1,4 @@
-"""Room on the disk: how much a backup needs, and saying so when it is not there."""
+"""Free space on the disk: how much a backup needs, and saying so when it is not there."""
 
 import errno
 import shutil
@@ -27,19 +27,19 @@ def expected_bytes(source: Identity) -> int:
     return int(FIRST_DUMP[source.engine] * source.size_bytes)
 
 
-def check_room(vault: Path, needed: int, alias: str) -> None:
+def check_free_space(backup_dir: Path, needed: int, alias: str) -> None:
     """Raise BackupFailed if the disk has less; older backups are never pruned to make room."""
-    if (free := shutil.disk_usage(vault).free) < needed:
-        raise BackupFailed(_no_room(vault, free, needed, alias))
+    if (free := shutil.disk_usage(backup_dir).free) < needed:
+        raise BackupFailed(_no_free_space(backup_dir, free, needed, alias))
 
 
 @contextmanager
-def explained(vault: Path, needed: int, alias: str) -> Iterator[None]:
+def translated_errors(backup_dir: Path, needed: int, alias: str) -> Iterator[None]:
     """Say what went wrong in our own words, whoever noticed it."""
     try:
         yield
     except (OSError, ProgramError) as error:
-        raise BackupFailed(_why_failed(error, vault, needed, alias)) from error
+        raise BackupFailed(_why_failed(error, backup_dir, needed, alias)) from error
     except KeyboardInterrupt as error:
         raise Interrupted(
             "The backup was stopped by the operator and what was written of it removed. "
@@ -47,13 +47,13 @@ def explained(vault: Path, needed: int, alias: str) -> Iterator[None]:
         ) from error
 
 
-def _why_failed(error: Exception, vault: Path, needed: int, alias: str) -> str:
-    free = shutil.disk_usage(vault).free
+def _why_failed(error: Exception, backup_dir: Path, needed: int, alias: str) -> str:
+    free = shutil.disk_usage(backup_dir).free
     is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if is_full:
-        return _no_room(vault, free, needed, alias)
+        return _no_free_space(backup_dir, free, needed, alias)
     if free < ALMOST_FULL_BYTES:  # a program that met a full disk can only tell it in words
-        return f"{_no_room(vault, free, needed, alias)}\nWhat failed:\n{error}"
+        return f"{_no_free_space(backup_dir, free, needed, alias)}\nWhat failed:\n{error}"
     return (
         f"The backup failed: {error}\n"
         "What was written of it was removed and the database was not changed. Once the cause is "
@@ -61,11 +61,11 @@ def _why_failed(error: Exception, vault: Path, needed: int, alias: str) -> str:
     )
 
 
-def _no_room(vault: Path, free: int, needed: int, alias: str) -> str:
+def _no_free_space(backup_dir: Path, free: int, needed: int, alias: str) -> str:
     return (
-        f"{vault} has {free / 1e6:.1f} MB free, and the backup needs about {needed / 1e6:.1f} MB. "
-        "No backup was made and the database was not changed. Older backups were not removed to "
-        "make room. See which DEPLOY_OPS_BACKUP_KEEP no longer keeps, then delete these:\n"
+        f"{backup_dir} has {free / 1e6:.1f} MB free, and the backup needs about {needed / 1e6:.1f} "
+        "MB. No backup was made and the database was not changed. Older backups were not removed "
+        "to make room. See which DEPLOY_OPS_BACKUP_RETENTION no longer keeps, then delete these:\n"
         f"{manage('backups', 'prune', alias=alias)}\n"
         f"{manage('backups', 'prune', '--delete', alias=alias)}"
     )

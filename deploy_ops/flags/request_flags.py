@@ -12,10 +12,11 @@ from deploy_ops.flags.store import store
 
 COOKIE = "deploy_ops_visitor"
 COOKIE_SECONDS = 365 * 24 * 60 * 60
-VISIT = "_deploy_ops_visit"  # the attribute of a request that keeps its Visit
+# The attribute of a request that keeps its RequestFlags.
+REQUEST_FLAGS = "_deploy_ops_request_flags"
 
 
-class Visit:
+class RequestFlags:
     """One request as the flags see it."""
 
     __slots__ = ("snapshot", "visitor_id", "has_asked")
@@ -26,48 +27,50 @@ class Visit:
         self.has_asked = False
 
 
-current_visit: ContextVar[Visit | None] = ContextVar("deploy_ops_visit", default=None)
+current_request_flags: ContextVar[RequestFlags | None] = ContextVar(
+    "deploy_ops_request_flags", default=None
+)
 
 
-def visit_of(request: HttpRequest) -> Visit:
-    """The visit that belongs to a request; begun here if no middleware did."""
-    visit: Visit | None = getattr(request, VISIT, None)
-    if visit is None:
-        visit = current_visit.get() or Visit(store.current())
-        setattr(request, VISIT, visit)
-    return visit
+def request_flags_of(request: HttpRequest) -> RequestFlags:
+    """The RequestFlags of a request; begun here if no middleware did."""
+    request_flags: RequestFlags | None = getattr(request, REQUEST_FLAGS, None)
+    if request_flags is None:
+        request_flags = current_request_flags.get() or RequestFlags(store.current())
+        setattr(request, REQUEST_FLAGS, request_flags)
+    return request_flags
 
 
-def begin_visit(request: HttpRequest) -> Visit:
+def begin_request(request: HttpRequest) -> RequestFlags:
     """Pin the newest snapshot to the request, so that one page never mixes two states."""
-    visit = Visit(store.current())
-    setattr(request, VISIT, visit)
-    return visit
+    request_flags = RequestFlags(store.current())
+    setattr(request, REQUEST_FLAGS, request_flags)
+    return request_flags
 
 
 def pinned_snapshot(request: HttpRequest | None) -> Snapshot:
     """The snapshot of the request, else of the request that is being answered, else the newest."""
     if request is not None:
-        return visit_of(request).snapshot
-    visit = current_visit.get()
-    return store.current() if visit is None else visit.snapshot
+        return request_flags_of(request).snapshot
+    request_flags = current_request_flags.get()
+    return store.current() if request_flags is None else request_flags.snapshot
 
 
 def visitor_id(request: HttpRequest) -> str | None:
     """The id in the visitor's signed cookie; None on the first visit, and if it was forged."""
-    visit = visit_of(request)
-    if not visit.has_asked:
-        visit.has_asked = True
-        visit.visitor_id = request.get_signed_cookie(COOKIE, default=None, salt=COOKIE)
-    return visit.visitor_id
+    request_flags = request_flags_of(request)
+    if not request_flags.has_asked:
+        request_flags.has_asked = True
+        request_flags.visitor_id = request.get_signed_cookie(COOKIE, default=None, salt=COOKIE)
+    return request_flags.visitor_id
 
 
-def finish_visit(visit: Visit, response: HttpResponseBase) -> None:
+def finish_request(request_flags: RequestFlags, response: HttpResponseBase) -> None:
     """Give a visitor who was asked for an id and had none one for the next time."""
-    if not visit.has_asked:
+    if not request_flags.has_asked:
         return
     patch_vary_headers(response, ("Cookie",))
-    if visit.visitor_id is None:
+    if request_flags.visitor_id is None:
         response.set_signed_cookie(
             COOKIE,
             uuid4().hex,

@@ -12,7 +12,7 @@ from deploy_ops.databases import database_for
 SQLITE_TIMEOUT_SECONDS = 1.0
 
 
-class Link(Protocol):
+class ProbeConnection(Protocol):
     """A way to ask the database something without Django's connection."""
 
     def ping(self) -> None:
@@ -22,29 +22,29 @@ class Link(Protocol):
         """Return the rows of one statement."""
 
 
-_links: dict[tuple[str, str], Link] = {}
+_connections: dict[tuple[str, str], ProbeConnection] = {}
 
 
-def link_to(alias: str, purpose: str) -> Link:
-    """Return this process's link to an alias; raises ConfigurationError for other vendors.
+def connection_to(alias: str, purpose: str) -> ProbeConnection:
+    """Return this process's connection to an alias; raises ConfigurationError for other vendors.
 
     One for each purpose, since whoever waits for a lock on a table must not keep pings waiting.
     """
     key = alias, purpose
-    # Several probes may come first at once; setdefault is atomic, and a link connects when used.
-    return _links.get(key) or _links.setdefault(key, _make_link(alias))
+    # Several probes may come first at once; setdefault is atomic, and it connects when used.
+    return _connections.get(key) or _connections.setdefault(key, _make_connection(alias))
 
 
-def _make_link(alias: str) -> Link:
+def _make_connection(alias: str) -> ProbeConnection:
     if database_for(alias).vendor == "sqlite":
-        return SqliteLink(alias)
+        return SqliteConnection(alias)
     # Imported here: psycopg need not be installed where SQLite alone is used.
-    from deploy_ops.health.postgresql import PostgresqlLink
+    from deploy_ops.health.postgresql import PostgresqlConnection
 
-    return PostgresqlLink(alias)
+    return PostgresqlConnection(alias)
 
 
-class SqliteLink:
+class SqliteConnection:
     """Opens the file for each question: that is quick, and sees a file that was replaced."""
 
     def __init__(self, alias: str) -> None:

@@ -13,14 +13,14 @@ from django.http import Http404, HttpRequest
 from django.views.generic import View
 
 from deploy_ops.errors import UnknownFlag
+from deploy_ops.flags.request_flags import REQUEST_FLAGS, RequestFlags, pinned_snapshot, visitor_id
 from deploy_ops.flags.state import Evaluation, Origin, because
-from deploy_ops.flags.visit import VISIT, Visit, pinned_snapshot, visitor_id
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _log = logging.getLogger("deploy_ops.flags")
-_told: set[str] = set()
+_reported: set[str] = set()
 
 # What tests force (deploy_ops.flags.testing); a context variable, so that tests stay apart.
 overrides: ContextVar[Mapping[str, bool] | None] = ContextVar("deploy_ops_flags", default=None)
@@ -33,9 +33,9 @@ def flag_enabled(name: str, request: HttpRequest | None = None, user: Any = None
     is not declared in DEBUG and in tests; in production that is logged once, and False.
     """
     # The way of most checks on a page, with no call more: nothing forced, the same for everybody.
-    visit: Visit | None = getattr(request, VISIT, None)
-    if visit is not None and not overrides.get():
-        state = visit.snapshot.states.get(name)
+    request_flags: RequestFlags | None = getattr(request, REQUEST_FLAGS, None)
+    if request_flags is not None and not overrides.get():
+        state = request_flags.snapshot.states.get(name)
         if state is not None and state.fixed:
             return state.fixed.enabled
     return evaluate_flag(name, request, user).enabled
@@ -53,7 +53,7 @@ def evaluate_flag(name: str, request: HttpRequest | None = None, user: Any = Non
     state = pinned_snapshot(request).states.get(name)
     if state is None:
         return _evaluate_unknown(name)
-    return state.fixed or state.evaluate(Asker(request, user))
+    return state.fixed or state.evaluate(UserContext(request, user))
 
 
 def flag_required(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -96,7 +96,7 @@ class FlagRequiredMixin(View):
         return await super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
 
 
-class Asker:
+class UserContext:
     """Somebody, as the rules ask about them; nothing is looked up before a rule needs it."""
 
     __slots__ = ("_request", "_user")
@@ -147,8 +147,8 @@ def _evaluate_unknown(name: str) -> Evaluation:
     # Django's test runners set up the outbox, and nothing else does.
     if settings.DEBUG or hasattr(mail, "outbox"):
         raise UnknownFlag(message)
-    if name not in _told:
-        _told.add(name)
+    if name not in _reported:
+        _reported.add(name)
         _log.error(message)
     return Evaluation(False, "unknown")
 

@@ -16,7 +16,7 @@ from deploy_ops.models import FlagChange
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class FlagRow:
     """One flag in words. `state` is also the class of its colour: on, off or some.
 
     `description` is in the reader's language where the project has it in its translations;
@@ -32,20 +32,20 @@ class Line:
     rollout: list[str]
 
 
-def read_lines() -> list[Line]:
+def read_flag_rows() -> list[FlagRow]:
     """All flags: the declared ones, and after them the rows that no declaration has."""
     flags = flag_overviews()
     names = names_of_users(flag.rules for flag in flags if flag.rules)
-    return [_line(flag, names) for flag in flags]
+    return [_row(flag, names) for flag in flags]
 
 
-def read_line(name: str) -> Line | None:
-    """The line of one flag; None for a name that is neither declared nor stored."""
+def read_flag_row(name: str) -> FlagRow | None:
+    """The row of one flag; None for a name that is neither declared nor stored."""
     try:
         flag = flag_overview(name)
     except UnknownFlag:
         return None
-    return _line(flag, names_of_users([flag.rules] if flag.rules else []))
+    return _row(flag, names_of_users([flag.rules] if flag.rules else []))
 
 
 def read_past(name: str) -> QuerySet[FlagChange]:
@@ -63,9 +63,9 @@ def describe_past(changes: Iterable[FlagChange]) -> list[tuple[FlagChange, str, 
     ]
 
 
-def _line(flag: FlagOverview, names: Mapping[str, str]) -> Line:
+def _row(flag: FlagOverview, names: Mapping[str, str]) -> FlagRow:
     state = flag.state
-    return Line(
+    return FlagRow(
         flag=flag,
         description=texts.description_of(flag),
         state=texts.state_class(state) if state else "off",

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from deploy_ops.errors import CheckFailed, UsageError
+from deploy_ops.errors import HealthCheckFailed, UsageError
 from deploy_ops.health.draining import is_draining
 from deploy_ops.health.probe import Probe, outcomes
 from deploy_ops.health.readiness import make_probes
@@ -19,23 +19,23 @@ LARGEST_ANSWER_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class HealthReport:
     """Names of failing checks with their reasons, and those that passed."""
 
     failing: dict[str, str]
     passed: list[str]
 
 
-def look(alias: str, patience: timedelta) -> Verdict:
+def run_checks(alias: str, patience: timedelta) -> HealthReport:
     """Run the readiness checks in this process."""
     found = outcomes(make_probes(alias, patience, is_watched=False))
-    failing = {name: each.reason for name, each in found.items() if not each.is_well}
+    failing = {name: each.reason for name, each in found.items() if not each.is_ok}
     if is_draining():
         failing["draining"] = "the drain file is there"
-    return Verdict(failing, [name for name, each in found.items() if each.is_well])
+    return HealthReport(failing, [name for name, each in found.items() if each.is_ok])
 
 
-def ask(url: str, patience: timedelta) -> Verdict:
+def query_server(url: str, patience: timedelta) -> HealthReport:
     """Ask a running server; a URL without a path means its readiness.
 
     Raises UsageError if it is no http URL. The patience bounds all of it, name lookup included.
@@ -50,9 +50,9 @@ def ask(url: str, patience: timedelta) -> Verdict:
     address = urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
     probe = Probe(address, partial(_fetch, address, patience), deadline=patience, is_watched=False)
     outcome = probe.outcome()
-    if outcome.is_well:
-        return Verdict({}, [address])
-    return Verdict({address: outcome.reason}, [])
+    if outcome.is_ok:
+        return HealthReport({}, [address])
+    return HealthReport({address: outcome.reason}, [])
 
 
 def _fetch(address: str, patience: timedelta) -> None:
@@ -63,11 +63,11 @@ def _fetch(address: str, patience: timedelta) -> None:
         with error:
             status, content = error.code, error.read(LARGEST_ANSWER_BYTES)
     except urllib.error.URLError as error:
-        raise CheckFailed(str(error.reason)) from error
+        raise HealthCheckFailed(str(error.reason)) from error
     answer = _parse(content)
     if status != 200 or answer.get("status") != "ok":
         failing = ", ".join(map(str, answer.get("failing", [])))
-        raise CheckFailed(f"answered {status}{': ' if failing else ''}{failing}")
+        raise HealthCheckFailed(f"answered {status}{': ' if failing else ''}{failing}")
 
 
 def _parse(content: bytes) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:  # pylint: disable=too-many-instance-attributes
+class WritePosition:  # pylint: disable=too-many-instance-attributes
     """The position of writes of one database at a moment."""
 
     system_identifier: str
@@ -95,21 +95,21 @@ class Mark:  # pylint: disable=too-many-instance-attributes
         return {**asdict(self), "tables": {str(oid): asdict(t) for oid, t in self.tables.items()}}
 
     @classmethod
-    def from_json(cls, facts: Json) -> "Mark":
+    def from_json(cls, facts: Json) -> "WritePosition":
         """As it was read back; KeyError or TypeError if it is none of this form."""
         tables = {int(oid): Table(**table) for oid, table in facts["tables"].items()}
         lists = {name: tuple(facts[name]) for name in ("others", "epoch")}
         return cls(**{**facts, **lists, "tables": tables})
 
 
-def take_mark(connection: Connection) -> Mark:
+def take_write_position(connection: Connection) -> WritePosition:
     """Take the present position of writes in the connection's database."""
     connection.execute("SELECT pg_stat_force_next_flush()")
     identifier, dbname = system_identifier(connection), connection.info.dbname
     position = _position(connection)
     # Read after the position, so that what is written in between is counted twice, not missed.
     rows = connection.execute(TABLES).fetchall()
-    return Mark(
+    return WritePosition(
         system_identifier=identifier,
         own_sessions=own_sessions.opened(dbname),
         tables={int(oid): Table(name, file, unlogged, n) for oid, name, file, unlogged, n in rows},
