@@ -52,11 +52,15 @@ def database_key(engine: str, system_identifier: str, name: str) -> str:
 
 
 class Answer(StrEnum):
-    """Whether somebody wrote; UNKNOWN counts as WROTE."""
+    """Whether somebody wrote.
+
+    UNKNOWN may be answered behind the closed door; UNKNOWABLE counts as WROTE for good.
+    """
 
     NOBODY = "nobody"
     WROTE = "wrote"
     UNKNOWN = "unknown"
+    UNKNOWABLE = "unknowable"
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ def describe_rows(loss: Loss) -> list[str]:
     ]
     if loss.writes.answer is Answer.NOBODY:
         lines.append("Nobody wrote since: nothing would be lost.")
-    elif loss.writes.answer is Answer.UNKNOWN:
+    elif loss.writes.answer in (Answer.UNKNOWN, Answer.UNKNOWABLE):
         lines.append(f"Whether more was changed is not known: {loss.writes.evidence}.")
     return lines
 

@@ -35,8 +35,9 @@ class Facts:
 
     `failed_left_nothing`: the failed step's transaction aborted, or what it left was looked at.
     `has_applied`: this run committed steps. `obstacles`: why undoing these is not lossless, as far
-    as it can be told beforehand. `others_wrote`: since the backup began; only NOBODY and what a
-    closed database answers later let it be restored. `tried`: steps that failed.
+    as it can be told beforehand. `others_wrote`: since the backup began; it is restored where
+    that is NOBODY, or UNKNOWN until the database is closed and asked again. `tried`: steps that
+    failed.
     """
 
     has_lock: bool
@@ -51,6 +52,7 @@ class Facts:
 
 REVERSES = frozenset({OnFailure.AUTO, OnFailure.REVERSE})
 RESTORES = frozenset({OnFailure.AUTO, OnFailure.RESTORE})
+PROVABLE = frozenset({Answer.NOBODY, Answer.UNKNOWN})
 
 
 def choose(facts: Facts, policy: OnFailure) -> Rung:
@@ -75,4 +77,4 @@ def _may_reverse(facts: Facts, policy: OnFailure) -> bool:
 
 def _may_restore(facts: Facts, policy: OnFailure) -> bool:
     is_allowed = policy in RESTORES and Rung.RESTORED not in facts.tried and facts.has_backup
-    return is_allowed and (facts.accepts_loss or facts.others_wrote is not Answer.WROTE)
+    return is_allowed and (facts.accepts_loss or facts.others_wrote in PROVABLE)

@@ -240,6 +240,11 @@ def _why_not_restored(failed: FailedRun) -> list[str]:
         return []
     if run.request.on_failure not in RESTORES:
         return [f"Not restored: --on-failure is {run.request.on_failure}."]
+    if failed.writes.answer is Answer.UNKNOWABLE:
+        return [
+            "Not restored: whether others wrote since the backup began cannot be known any more "
+            f"({failed.writes.evidence}), and restoring could lose it."
+        ]
     return [
         f"Not restored: others wrote since the backup began ({failed.writes.evidence}), and "
         "restoring would lose it."

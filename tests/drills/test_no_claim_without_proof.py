@@ -94,6 +94,8 @@ def test_failed_half_way_with_others_connected_needs_a_person(deployed, others):
     message = result["recovery"]["message"]
     assert result["recovery"]["rung"] == "manual_intervention"
     assert "What doubled_in_batches.0002_double wrote is not known" in message
+    assert "whether others wrote since the backup began cannot be known any more" in message
+    others.execute("SELECT 1")  # no restore was tried that could only have ended sessions
     assert project.trips("doubled_in_batches") == DOUBLED_ONCE
     needs_a_person(project, result["run"], Rows(project, "doubled_in_batches", DOUBLED_ONCE))
 

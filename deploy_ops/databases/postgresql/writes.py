@@ -37,12 +37,14 @@ def writes_since(
     now = take_write_position(connection)
     if then.place != now.place:
         why = "its position was recorded for another database, or for one that a restore replaced"
-        return Writes(Answer.UNKNOWN, {}, why)
+        return Writes(Answer.UNKNOWABLE, {}, why)
     if _nobody_connected(then, now):
         return Writes(Answer.NOBODY, {}, "nobody else was connected since")
     if own_rows is None:
         why = "what this run wrote itself is not known, and others were connected"
-        return Writes(Answer.UNKNOWN, {}, why)
+        # Sessions of ours that have just ended may not be counted yet; who was there then, was.
+        answer = Answer.UNKNOWN if then.is_alone else Answer.UNKNOWABLE
+        return Writes(answer, {}, why)
     if not own_rows and then.next_xid == now.next_xid and not then.open_transactions:
         return Writes(Answer.NOBODY, {}, "no transaction got a number since")
     first = _compare(then, now, own_rows)
@@ -76,10 +78,10 @@ def _nobody_connected(then: WritePosition, now: WritePosition) -> bool:
 def _compare(then: WritePosition, now: WritePosition, own: RowCounts) -> Writes:
     if then.epoch != now.epoch:
         why = "the statistics were reset or the server was restarted since"
-        return Writes(Answer.UNKNOWN, {}, why)
+        return Writes(Answer.UNKNOWABLE, {}, why)
     if not (then.track_counts and now.track_counts):
         why = "track_counts is off, so the server does not count writes"
-        return Writes(Answer.UNKNOWN, {}, why)
+        return Writes(Answer.UNKNOWABLE, {}, why)
     changes = {
         oid: table.changes
         - (then.tables[oid].changes if oid in then.tables else 0)

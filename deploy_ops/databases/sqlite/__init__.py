@@ -116,7 +116,7 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
         rows = self._difference(position.get("counts"))
         if is_same or rows:
             return Writes(Answer.WROTE, rows, "another connection committed since")
-        return Writes(Answer.UNKNOWN, {}, "SQLite keeps no trace of updates for other processes")
+        return Writes(Answer.UNKNOWABLE, {}, "SQLite keeps no trace of updates for other processes")
 
     def count_rows(self, name: str) -> tuple[Counts, Counts]:
         """Count the tables of a file and read its AUTOINCREMENT sequences."""

@@ -205,13 +205,13 @@ def test_nobody_wrote_as_long_as_nobody_did(method, live, trips, journal_mode):
 def test_after_the_connection_was_closed_nobody_knows(method, live):
     position = live.write_position()
     connections[method.alias].close()
-    assert live.writes_since(position, own_rows={}).answer is Answer.UNKNOWN
+    assert live.writes_since(position, own_rows={}).answer is Answer.UNKNOWABLE
 
 
 def test_another_process_can_only_count(live, trips, dumped):
     _, _, snapshot = dumped
     position = snapshot.write_position | {"connection": "of another process"}
-    assert live.writes_since(position, own_rows={}).answer is Answer.UNKNOWN
+    assert live.writes_since(position, own_rows={}).answer is Answer.UNKNOWABLE
     trips.execute("DELETE FROM trip WHERE id = 1")
     writes = live.writes_since(position, own_rows={})
     assert (writes.answer, writes.rows) == (Answer.WROTE, {"trip": -1})

@@ -162,7 +162,7 @@ def test_rows_in_a_table_that_we_dropped_are_not_known(live, trips, stranger):
 def test_unknown_rows_of_ours_are_no_proof_while_others_are_connected(live, trips, stranger):
     position = live.write_position()
 
-    assert live.writes_since(position, own_rows=None).answer is Answer.UNKNOWN
+    assert live.writes_since(position, own_rows=None).answer is Answer.UNKNOWABLE
 
 
 def test_where_nobody_else_was_connected_our_own_rows_need_not_be_known(live, trips, django_alias):
@@ -190,7 +190,7 @@ def test_a_prepared_transaction_can_come_back(live, trips):
         other.execute("INSERT INTO trip VALUES (3, 'z')")
         other.execute("PREPARE TRANSACTION 'later'")
     try:
-        assert live.writes_since(live.write_position(), own_rows=None).answer is Answer.UNKNOWN
+        assert live.writes_since(live.write_position(), own_rows=None).answer is Answer.UNKNOWABLE
     finally:
         trips.execute("ROLLBACK PREPARED 'later'")
 
@@ -212,13 +212,13 @@ def test_reset_statistics_prove_nothing(live, trips):
 
     found = live.writes_since(position, own_rows={})
 
-    assert found.answer is Answer.UNKNOWN and "reset" in found.evidence
+    assert found.answer is Answer.UNKNOWABLE and "reset" in found.evidence
 
 
 def test_another_database_proves_nothing(live, trips):
     position = live.write_position() | {"database_oid": 1}
 
-    assert live.writes_since(position, own_rows={}).answer is Answer.UNKNOWN
+    assert live.writes_since(position, own_rows={}).answer is Answer.UNKNOWABLE
 
 
 def test_a_transaction_open_at_the_mark_is_not_forgotten_by_a_reset(live, trips):
@@ -229,7 +229,7 @@ def test_a_transaction_open_at_the_mark_is_not_forgotten_by_a_reset(live, trips)
         other.execute("COMMIT")
     trips.cluster.execute("SELECT pg_stat_reset()", dbname=trips.name)
 
-    assert live.writes_since(position, own_rows={}).answer is Answer.UNKNOWN
+    assert live.writes_since(position, own_rows={}).answer is Answer.UNKNOWABLE
 
 
 def test_counters_of_one_table_reset_prove_nothing(live, trips):

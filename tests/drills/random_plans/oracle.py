@@ -51,6 +51,8 @@ SENTENCES = {
     "reversed_but": r"Reversed, but the schema differs:",
     "others_wrote": r"Not restored: others wrote since the backup began \((?P<why>.+)\), and"
     r" restoring would lose it\.",
+    "unknowable": r"Not restored: whether others wrote since the backup began cannot be known any"
+    r" more \(.+\), and restoring could lose it\.",
     "others_may_have": r"Not restored: Others may have written since the backup began \(.+\), and"
     r" restoring would lose it\.(?: Rows inserted, updated or deleted: .+\.)? The live database was"
     r" not swapped, and is open again\. Stop what writes to it, then restore again\.",
