@@ -49,7 +49,7 @@ def check_undeclared_flags(databases: Iterable[str] | None, **_options: Any) -> 
     return [
         checks.Warning(
             f"The database has rules for the flag {name}, which is not declared.",
-            hint=f"Remove them:\n{manage('flags', 'reset', name, alias=alias)}",
+            hint=f"Remove them:\n{manage('flags', 'clear', name, alias=alias)}",
             id="deploy_ops.C011",
         )
         for name in sorted(set(rows) - set(declared_flags()))

@@ -94,7 +94,7 @@ def test_a_missing_file_of_sqlite_names_the_database(reise_db):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"), [(None, "--confirm is missing"), ("kvb", "--confirm kvb is another name")]
+    ("given", "report"), [(None, "--confirm is missing"), ("kvb", "--confirm kvb is another name")]
 )
 def test_a_consent_that_is_missing_shows_how_it_is_given(reise_db, given, report):
     options = {"id": "latest", "into": None, "in_place": True, "interactive": False}

@@ -41,7 +41,7 @@ def test_a_second_run_is_told_who_holds_the_lock(deployed, wait_for):
     second = project.json("safe_migrate", "--wait", "0", check=1)
     assert second["status"] == "error"
     assert f"process {first.pid}" in second["message"]
-    assert "when it has ended" in second["message"]
+    assert "when that one has finished" in second["message"]
     assert project.finish(first).code == 0
 
 
@@ -101,7 +101,7 @@ def test_ctrl_c_while_waiting_to_try_again_recovers_too(deployed):
     with project.database.connect() as blocker, blocker.transaction():
         blocker.execute("SELECT * FROM good_expand_trip")
         run = project.start("safe_migrate", "--lock-timeout", "3s", "--lock-retries", "50")
-        wait_for_text(project, run, "attempt 2 of 51")
+        wait_for_text(project, run, "retry 1 of 50")
         run.send_signal(signal.SIGINT)
         result = project.finish(run)
     assert result.code == 3, result

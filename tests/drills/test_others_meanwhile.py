@@ -131,7 +131,7 @@ def test_while_it_is_undone_nobody_can_fill_what_goes(deployed, meanwhile, trips
     project = deployed("adds_and_fails")
     meanwhile(reversing=[statement])
 
-    result = project.json("safe_migrate")
+    result = project.json("safe_migrate", "--lock-retries", "0")
 
     [failed] = [s for s in project.journal() if s["step"] == "migration_failed"][1:]
     assert "LockNotAvailable" in failed["error"]

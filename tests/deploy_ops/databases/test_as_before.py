@@ -89,7 +89,7 @@ def furnished(database, django_alias):
     )
     if not database.cluster.execute("SELECT 1 FROM pg_roles WHERE rolname = 'reader'"):
         database.cluster.create_role("reader")
-        database.cluster.execute("GRANT reader TO app")
+    database.cluster.execute("GRANT reader TO app")
     return database_for(django_alias)
 
 

@@ -9,6 +9,7 @@ import pytest
 from deploy_ops.backup.methods import method_for
 from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Answer
+from deploy_ops.databases.postgresql import own_sessions
 from deploy_ops.errors import RestoreFailed, SwapUnfinished
 from tests.deploy_ops.backup.portraits import restore, save
 
@@ -221,6 +222,20 @@ def test_kill_9_at_any_step_is_repaired(live, database, beside, project, step):
     assert is_open(database, database.name)
     assert not swapped or is_open(database, previous)
     assert "open again" not in live.repair_swap(beside, previous)
+
+
+@postgresql_15
+def test_a_session_of_ours_that_may_not_be_signalled_is_waited_for(live, database, beside):
+    """It belongs to the role that logged in, and the swap acts with one that this role assumed."""
+    ending = database.cluster.connect(database.name, "postgres")
+    own_sessions.note_connection(ending)
+    closer = threading.Timer(0.3, ending.close)
+    closer.start()
+
+    live.swap(beside, live.name_beside(KEPT), before=lambda: None)
+
+    closer.join()
+    assert purposes(database) == ["saved"]
 
 
 @postgresql_15

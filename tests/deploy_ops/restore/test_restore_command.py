@@ -42,7 +42,7 @@ def test_the_backup_is_live_and_the_database_before_is_kept(trips):
     assert towns(trips) == ["Berlin", "Bonn"]
     assert trips.database.exists(report["previous_database"])
     assert report["previous_database"] in result.stderr
-    assert "good_expand_trip: 1 more rows now than in the backup" in result.stderr
+    assert "good_expand_trip: 1 more row now than in the backup" in result.stderr
     assert not list((trips.ops_dir / "restores").iterdir())
 
 
@@ -153,7 +153,7 @@ def test_unattended_what_was_lost_in_the_end_is_told(trips):
     result = trips.run("shell", "-c", MEANWHILE.format(more=write) + call(trips), check=0)
 
     before, _, in_the_end = (result.stdout + result.stderr).partition("was lost in the end:")
-    assert "good_expand_trip: 1 more rows now than in the backup" in before
+    assert "good_expand_trip: 1 more row now than in the backup" in before
     assert "good_expand_trip: 2 more rows now than in the backup" in in_the_end
     assert towns(trips) == ["Berlin", "Bonn"]
 
