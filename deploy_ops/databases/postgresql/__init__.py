@@ -1,28 +1,22 @@
 """PostgreSQL: one database of a server, past a pooler."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 import psycopg
-from django.db import connections, transaction
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from deploy_ops.advice import manage
 from deploy_ops.databases.base import (
-    Backend,
     Counts,
     Database,
     Guard,
     Identity,
-    IndexState,
-    Invalid,
     Json,
-    Relation,
     RowCounts,
-    Schema,
     Writes,
     database_key,
 )
@@ -31,13 +25,11 @@ from deploy_ops.databases.postgresql import (
     exclusive,
     materialized_views,
     names,
-    rows,
-    schema,
-    session,
     swap,
     writes,
 )
 from deploy_ops.databases.postgresql.advisory_lock import AdvisoryGuard
+from deploy_ops.databases.postgresql.migrating import PostgresqlConnection
 from deploy_ops.databases.postgresql.write_position import WritePosition, take_write_position
 from deploy_ops.databases.postgresql.tables import count_rows
 from deploy_ops.databases.postgresql.server import (
@@ -49,7 +41,6 @@ from deploy_ops.databases.postgresql.server import (
     server_of,
     system_identifier,
 )
-from deploy_ops.databases.postgresql.transactions import PostgresqlTransactions
 from deploy_ops.errors import DatabaseUnavailable
 
 # Also "", libpq's default, and every socket directory.
@@ -58,7 +49,7 @@ LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
 IDENTIFY = "deploy_ops/identify"
 
 
-class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
+class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too-many-public-methods
     """One PostgreSQL database, reached directly (see server.py)."""
 
     vendor: ClassVar[str] = "postgresql"
@@ -240,96 +231,6 @@ class PostgresqlDatabase(Database):  # pylint: disable=too-many-public-methods
         """Names of the databases that restores left or made, oldest first."""
         with self._server.maintenance(application_name="deploy_ops/list") as connection:
             return names.databases_beside(connection, self._server.live_name)
-
-    # The session that migrates.
-
-    counts_rows: ClassVar[bool] = True
-
-    def migrating_session(
-        self, name: str, lock_timeout: timedelta
-    ) -> AbstractContextManager[Callable[[], None]]:
-        """Prepare the session for a migration; yields a function that prepares it again."""
-        return session.migrating_session(self.connection, name, lock_timeout)
-
-    def server_timeouts(self) -> Mapping[str, str]:
-        """Time-outs of the server or the role that can end a migration."""
-        return session.server_timeouts(self.connection)
-
-    def lock_holders(self, tables: Iterable[str]) -> list[str]:
-        """Say who holds locks on the tables."""
-        return session.lock_holders(self.connection, tables)
-
-    def table_sizes(self, tables: Iterable[str]) -> Mapping[str, int] | None:
-        """Bytes of each table that exists, indexes included."""
-        return session.table_sizes(self.connection, tables)
-
-    def backends_named(self, name: str) -> list[Backend]:
-        """Server processes of sessions with this application name."""
-        return session.backends_named(self.connection, name)
-
-    def end_backends(self, pids: Iterable[int]) -> None:
-        """End server processes; what they had open rolls back."""
-        session.end_backends(self.connection, pids)
-
-    def check_deferred_constraints(self) -> None:
-        """Let deferred constraints fail now, in the open transaction."""
-        with self.connection.cursor() as cursor:
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
-
-    @property
-    def transactions(self) -> PostgresqlTransactions:
-        """What became of transactions of this connection."""
-        return PostgresqlTransactions(self.connection)
-
-    def counted(self, work: Callable[[], None]) -> RowCounts | None:
-        """Do some work in a transaction of its own; return the rows that it changed."""
-        with transaction.atomic(self.alias):
-            work()
-            return rows.rows_of_transaction(self.connection)
-
-    def schema(self) -> Schema:
-        """Read the whole schema with pg_dump; raises ProgramError, DatabaseUnavailable."""
-        return schema.dump_schema(self._server)
-
-    def catalog_digests(self) -> dict[str, str]:
-        """A hash of each catalog's rows, for "nothing happened at all"."""
-        return schema.catalog_digests(self.connection)
-
-    def invalid_objects(self) -> Iterator[Invalid]:
-        """Indexes and constraints that are not valid."""
-        return schema.invalid_objects(self.connection)
-
-    def relations(self) -> dict[int, Relation]:
-        """Tables and views by their number."""
-        return schema.relations(self.connection)
-
-    def rows_of_transaction(self) -> RowCounts:
-        """Rows that the open transaction has changed so far."""
-        return rows.rows_of_transaction(self.connection)
-
-    def partitions_of(self, tables: Iterable[str]) -> frozenset[int]:
-        """Numbers of the tables and of all that is attached to them."""
-        return rows.partitions_of(self.connection, list(tables))
-
-    def index_state(self, name: str) -> IndexState | None:
-        """What is known of an index; None if there is none of that name."""
-        return rows.index_state(self.connection, name)
-
-    def drop_index(self, name: str) -> None:
-        """Drop an index without making others wait."""
-        rows.drop_index(self.connection, name)
-
-    def has_table(self, name: str) -> bool:
-        """Whether the session finds a table of that name."""
-        return rows.has_table(self.connection, name)
-
-    def lock_tables(self, tables: list[str]) -> None:
-        """Keep everybody else out of the tables until the transaction ends."""
-        rows.lock_tables(self.connection, tables)
-
-    def keep_rows(self, table: str) -> str | None:
-        """Copy a table's rows to a kept table and return its name; None if it has no rows."""
-        return rows.keep_rows(self.connection, table)
 
 
 def _report_counters(connection: BaseDatabaseWrapper) -> None:

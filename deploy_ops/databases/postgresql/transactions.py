@@ -7,7 +7,9 @@ the transaction it was given, and a savepoint ends with its transaction.
 """
 
 import psycopg
-from deploy_ops.databases.base import Ended, Outcome, RowCounts, Transactions
+
+from deploy_ops.databases.migrating import Transactions
+from deploy_ops.databases.values import Ended, Outcome, RowCounts
 
 SAVEPOINT = "deploy_ops_begin"
 # pg_current_xact_id gives the transaction its number: every step of a migration writes anyway.

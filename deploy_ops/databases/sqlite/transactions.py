@@ -8,7 +8,8 @@ A savepoint behind it tells whether the connection is still in the same transact
 import secrets
 import sqlite3
 
-from deploy_ops.databases.base import Ended, Outcome, Transactions
+from deploy_ops.databases.migrating import Transactions
+from deploy_ops.databases.values import Ended, Outcome
 
 MARKER = "deploy_ops_transaction_"
 SAVEPOINT = "deploy_ops_begin"

@@ -8,7 +8,6 @@ from django.db import connections
 from deploy_ops.backup.manifest import Manifest
 from deploy_ops.backup.methods.base import Method, Snapshot, Unchanged
 from deploy_ops.backup.methods.pg_dump import archive, checks, dump, in_place, load
-from deploy_ops.databases.base import Json
 from deploy_ops.databases.postgresql.server import Server, server_of
 from deploy_ops.progress import Progress
 

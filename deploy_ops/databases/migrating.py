@@ -1,0 +1,167 @@
+"""The part of the contract about Django's own connection of an alias: the one that migrates."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+from typing import ClassVar
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from deploy_ops.databases.values import (
+    Backend,
+    Ended,
+    IndexState,
+    Invalid,
+    Outcome,
+    Relation,
+    RowCounts,
+    Schema,
+)
+
+
+class Transactions(ABC):
+    """What became of a transaction of the migrating connection: asked, not concluded.
+
+    `begin` names a transaction that was just opened; the other questions take that name.
+    """
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+
+    @abstractmethod
+    def begin(self) -> str:
+        """Name the transaction that was just opened, for the questions below; call it first."""
+
+    @abstractmethod
+    def before_commit(self, number: str) -> Ended:
+        """Look at the transaction right before its COMMIT."""
+
+    @abstractmethod
+    def after_failure(self, number: str) -> Ended:
+        """Look at the transaction after a failure, and undo what it did; raises nothing."""
+
+    @abstractmethod
+    def is_in_transaction(self) -> bool:
+        """Whether the session is in any transaction, told without asking the server."""
+
+    @abstractmethod
+    def outcome(self, number: str) -> Outcome:
+        """Ask what became of a transaction, from any session and at any time."""
+
+    @abstractmethod
+    def abort_evidence(self, number: str) -> str:
+        """The clause that says who vouches for the abort of a transaction."""
+
+    def forget(self, number: str) -> None:
+        """Remove what `begin` may have left of a transaction that was ended by something else."""
+
+
+class MigratingConnection(
+    ABC
+):  # pylint: disable=too-many-public-methods  # kinds differ in many ways
+    """What kinds of databases know about the session that migrates, and what it finds there."""
+
+    vendor: ClassVar[str]
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+
+    counts_rows: ClassVar[bool] = False  # whether rows changed by a transaction can be told
+
+    @property
+    def connection(self) -> BaseDatabaseWrapper:
+        """Django's connection."""
+        return connections[self.alias]
+
+    def migrating_session(
+        self, name: str, lock_timeout: timedelta
+    ) -> AbstractContextManager[Callable[[], None]]:
+        """Prepare the session for a migration; yields a function that prepares it again."""
+        del name, lock_timeout
+        return nullcontext(lambda: None)
+
+    def server_timeouts(self) -> Mapping[str, str]:
+        """Time-outs of the server or the role that can end a migration."""
+        return {}
+
+    def lock_holders(self, tables: Iterable[str]) -> list[str]:
+        """Say who holds locks on the tables, where that can be told."""
+        del tables
+        return []
+
+    # pylint: disable-next=useless-return
+    def table_sizes(self, tables: Iterable[str]) -> Mapping[str, int] | None:
+        """Bytes of each table that exists, indexes included; None where that cannot be told."""
+        del tables
+        return None
+
+    def backends_named(self, name: str) -> list[Backend]:
+        """Server processes of sessions with this application name."""
+        del name
+        return []
+
+    def end_backends(self, pids: Iterable[int]) -> None:
+        """End server processes; what they had open rolls back."""
+
+    def schema_changes_in_transaction(self) -> AbstractContextManager[None]:
+        """Let schema editors work inside a transaction of the caller's."""
+        return nullcontext()
+
+    def check_deferred_constraints(self) -> None:
+        """Let deferred constraints fail now, in the open transaction."""
+
+    @property
+    @abstractmethod
+    def transactions(self) -> Transactions:
+        """What became of transactions of this connection."""
+
+    def counted(self, work: Callable[[], None]) -> RowCounts | None:
+        """Do some work in a transaction of its own; return the rows that it changed, if known."""
+        work()
+        return {}
+
+    @abstractmethod
+    def schema(self) -> Schema:
+        """Read the whole schema; raises ProgramError, DatabaseUnavailable."""
+
+    def catalog_digests(self) -> dict[str, str]:
+        """A hash of each catalog's rows, for "nothing happened at all"; empty if there are none."""
+        return {}
+
+    def invalid_objects(self) -> Iterator[Invalid]:
+        """Indexes and constraints that are not valid."""
+        return iter(())
+
+    def relations(self) -> dict[int, Relation]:
+        """Tables and views by their number; empty where `counts_rows` is not."""
+        return {}
+
+    def rows_of_transaction(self) -> RowCounts:
+        """Rows that the open transaction has changed so far; empty where `counts_rows` is not."""
+        return {}
+
+    def partitions_of(self, tables: Iterable[str]) -> frozenset[int]:
+        """Numbers of the tables and of all that is attached to them."""
+        del tables
+        return frozenset()
+
+    def index_state(self, name: str) -> IndexState | None:
+        """What is known of an index; None if there is none of that name."""
+        raise NotImplementedError(f"{self.vendor} builds no index concurrently: {name}")
+
+    def drop_index(self, name: str) -> None:
+        """Drop an index without making others wait."""
+        raise NotImplementedError(f"{self.vendor} drops no index concurrently: {name}")
+
+    @abstractmethod
+    def has_table(self, name: str) -> bool:
+        """Whether the session finds a table of that name."""
+
+    def lock_tables(self, tables: list[str]) -> None:
+        """Keep everybody else out of the tables until the transaction ends."""
+
+    @abstractmethod
+    def keep_rows(self, table: str) -> str | None:
+        """Copy a table's rows to a kept table and return its name; None if it has no rows."""
