@@ -38,6 +38,10 @@ class Transactions(ABC):
     def before_commit(self, number: str) -> Ended:
         """Look at the transaction right before its COMMIT."""
 
+    def had_company(self) -> bool:
+        """Whether code of this process may have written over other connections since `begin`."""
+        return False  # as where the transaction keeps all others from writing
+
     @abstractmethod
     def after_failure(self, number: str) -> Ended:
         """Look at the transaction after a failure, and undo what it did; raises nothing."""

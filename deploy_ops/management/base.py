@@ -3,9 +3,7 @@
 import argparse
 import json
 import logging
-import signal
 import sys
-import threading
 import time
 import traceback
 from abc import ABC, abstractmethod
@@ -19,6 +17,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from deploy_ops.errors import DeployOpsError, Interrupted
+from deploy_ops.interrupts import interruptible
+from deploy_ops.management.output import LastingOutput
 from deploy_ops.progress import Progress, Silent
 from deploy_ops.redact import server_text
 
@@ -96,10 +96,11 @@ class OpsCommand(BaseCommand, ABC):
     def handle(self, *args: Any, **options: Any) -> None:
         """Run `operate` and leave with its exit code; from code, raise CommandError with it."""
         self.as_json = options["format"] == "json"
+        self.stdout, self.stderr = LastingOutput(self.stdout), LastingOutput(self.stderr)
         self.progress = TerminalProgress(self.tell, sys.stderr.isatty() and not self.as_json)
         try:
             reported = _reported_warnings(self.stderr.write)
-            with _termination_as_interrupt(), reported, self._stdout_for_json():
+            with interruptible(), reported, self._stdout_for_json():
                 code, result = self.operate(options)
         except DeployOpsError as error:
             code, result = self._explain(error, options["traceback"])
@@ -186,19 +187,6 @@ class _Teller(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write the message."""
         self._tell(record.getMessage())
-
-
-@contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM (systemd, docker stop) end the work as Ctrl-C does: with its recovery."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class TerminalProgress:

@@ -28,8 +28,8 @@ def apply_plan(run: Run, *, in_one_transaction: bool) -> None:
     try:
         for group in groups:
             run.lock.check()
-            run.applied.append(perform(run, group, _moves(run, group)))
-            if run.applied[-1].was_interrupted:
+            applied = perform(run, group, _moves(run, group), then=run.applied.append)
+            if applied.was_interrupted:
                 raise KeyboardInterrupt
         run.history.executor.check_replacements()
     except KeyboardInterrupt as error:  # between two steps, or in the pause before a retry
@@ -48,21 +48,33 @@ def _moves(run: Run, group: tuple[Step, ...]) -> Work:
     return work
 
 
-def perform(run: Run, group: tuple[Step, ...], work: Work) -> Applied:
+def perform(
+    run: Run, group: tuple[Step, ...], work: Work, *, then: Callable[[Applied], None]
+) -> Applied:
     """Do the work of some steps; after a lost race for a lock again, if the first try is undone.
 
-    Raises MigrationFailed, and then `run.failure` says what it left.
+    `then` notes what is committed, before anything else can fail. Raises MigrationFailed, and then
+    `run.failure` says what it left.
     """
     tries = run.request.lock_retries + 1 if group[0].is_atomic else 1
     for attempt in range(1, tries + 1):
         started = time.monotonic()
         error, outcome = _attempt(run, group, work)
         if isinstance(outcome, Applied):
+            applied = replace(outcome, was_interrupted=isinstance(error, KeyboardInterrupt))
+            then(applied)
+            run.begun = ()
             _succeeded(run, group, time.monotonic() - started)
-            return replace(outcome, was_interrupted=isinstance(error, KeyboardInterrupt))
+            if error is not None and applied.has_put_off and not applied.was_interrupted:
+                raise MigrationFailed(
+                    f"{names(group)} is committed, but what its code had put off until then "
+                    f"(transaction.on_commit) failed: {text_of(error)}"
+                ) from error
+            return applied
         may_repeat = outcome.remains is Remains.NOTHING and lock_failure(error) is not None
         if attempt == tries or not may_repeat:
             raise _failed(run, outcome, error) from error
+        run.begun = ()
         _pause(run, group, attempt, error)
         run.history.rewind()
     raise AssertionError("the last try returns or raises")
@@ -90,17 +102,19 @@ def _attempt_in_transaction(
     except BaseException as error:  # pylint: disable=broad-exception-caught
         reset_connection(run.connection, run.prepare)
         caught = error
-    rows = step.ended.rows if step.ended else None
-    run.add_own_rows(rows)
+    run.add_own_rows(step.rows)
     if isinstance(caught, JournalFailed):
         raise caught
     if caught is None or step.is_committed():
-        return caught, Applied(group, rows, files.have_changed)
+        return caught, Applied(group, step.rows, files.have_changed, step.has_put_off)
     return caught, step.failure()
 
 
 class WatchedFiles:
-    """The files of the tables around a step that runs code: TRUNCATE changes them, and no row."""
+    """Files and columns of the tables around a step that runs code.
+
+    TRUNCATE changes the file and no row, dropping a column neither.
+    """
 
     def __init__(self, run: Run, group: tuple[Step, ...]) -> None:
         self._run = run
@@ -113,7 +127,9 @@ class WatchedFiles:
         if self._is_needed:
             after = self._run.database.relations()
             self.have_changed = any(
-                oid not in after or after[oid].file != each.file
+                oid not in after
+                or after[oid].file != each.file
+                or not each.columns.keys() <= after[oid].columns.keys()
                 for oid, each in self._before.items()
             )
 
@@ -122,6 +138,7 @@ def _attempt_without_transaction(
     run: Run, step: Step, work: Work
 ) -> tuple[BaseException | None, Applied | Failure]:
     before = note_before(run.database, step)
+    run.begun = (step,)
     run.journal.record(
         "migration_started",
         migrations=[step.key],
@@ -171,7 +188,7 @@ def _pause(run: Run, group: tuple[Step, ...], attempt: int, error: BaseException
 
 
 def _failed(run: Run, failure: Failure, error: BaseException | None) -> MigrationFailed:
-    run.failure = failure
+    run.failure, run.begun = failure, ()
     run.journal.record(
         "migration_failed",
         migrations=keys(failure.steps),

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 
 from django.db import connections
@@ -20,6 +20,7 @@ from deploy_ops.errors import (
     LockLost,
     PlanRefused,
 )
+from deploy_ops.interrupts import interruptible, no_more_interrupts
 from deploy_ops.lock import DeployLock, deploy_lock
 from deploy_ops.migrate import journal
 from deploy_ops.migrate.apply import apply_plan, text_of
@@ -30,7 +31,7 @@ from deploy_ops.migrate.recover import recover
 from deploy_ops.migrate.resume import Ask, always_wait, resolve_run
 from deploy_ops.migrate.run import DjangoPlan, History, Remains, Request, Result, Run
 from deploy_ops.migrate.session import application_name
-from deploy_ops.migrate.signals import send_pre_migrate
+from deploy_ops.migrate.signals import Statements, send_pre_migrate
 from deploy_ops.migrate.targets import django_plan, ensure_connection, load_executor
 from deploy_ops.migrate.verify import timeout_findings
 from deploy_ops.progress import Progress, Silent
@@ -47,7 +48,7 @@ def safe_migrate(
     or with exit code 4 where a person or the next run has to find out what was; any other failure
     is a Result that says how it was recovered.
     """
-    with database_for(request.alias).connected_directly():
+    with interruptible(), database_for(request.alias).connected_directly():
         return _safe_migrate(request, progress, ask)
 
 
@@ -176,6 +177,7 @@ def _prepare(run: Run) -> None:
         _back_up(run)
         run.before = run.database.schema()
         run.invalid_before = frozenset(run.database.invalid_objects())
+        run.tables_before = frozenset(run.database.relations())
     except BaseException:
         run.journal.record("finished", status="error")
         raise
@@ -183,6 +185,8 @@ def _prepare(run: Run) -> None:
 
 
 def _make_recorder(run: Run) -> None:
+    if not run.database.has_table("django_migrations"):
+        run.extras.append("the table django_migrations")
     run.connection.prepare_database()
     MigrationRecorder(run.connection).ensure_schema()
 
@@ -204,7 +208,7 @@ def _apply(run: Run, at_once: bool) -> None:
     result = run.result
     try:
         with result.timed("apply"):
-            send_pre_migrate(run.alias, run.history.state, run.todo)
+            _send_pre_migrate(run)
             apply_plan(run, in_one_transaction=at_once)
     except (JournalFailed, DatabaseLost):
         raise
@@ -212,6 +216,18 @@ def _apply(run: Run, at_once: bool) -> None:
         _failed(run, error)
     else:
         finish(run)
+    finally:
+        no_more_interrupts()
+
+
+def _send_pre_migrate(run: Run) -> None:
+    statements = Statements()
+    try:
+        send_pre_migrate(run.alias, run.history.state, run.todo, statements)
+    finally:
+        if statements.may_have_written:
+            run.extras.append("what handlers of pre_migrate did")
+            run.add_own_rows(None)
 
 
 def _failed(run: Run, error: BaseException) -> None:
@@ -221,7 +237,8 @@ def _failed(run: Run, error: BaseException) -> None:
     )
     if isinstance(error, KeyboardInterrupt):
         run.result.error = "Stopped by the operator."
-    run.progress.say(run.result.error)
+    with suppress(KeyboardInterrupt):  # asks for nothing else than what comes now
+        run.progress.say(run.result.error)
     with run.result.timed("recover"):
         run.result.recovery = recover(run, has_lock=not isinstance(error, LockLost))
     is_open = run.result.recovery.rung is Rung.MANUAL_INTERVENTION

@@ -16,9 +16,10 @@ from deploy_ops.errors import (
     NotLossless,
     RestoreUnfinished,
 )
+from deploy_ops.interrupts import no_more_interrupts
 from deploy_ops.migrate.apply import keys, names, text_of
 from deploy_ops.migrate.ladder import RESTORES, Facts, Rung, choose
-from deploy_ops.migrate.run import Recovery, Remains, Run
+from deploy_ops.migrate.run import Applied, Failure, Recovery, Remains, Run
 from deploy_ops.migrate.undo import obstacles, undo
 from deploy_ops.redact import redact
 from deploy_ops.restore import Restored, Since, prepare_restore
@@ -45,6 +46,8 @@ class FailedRun:
 def recover(run: Run, *, has_lock: bool) -> Recovery:
     """Recover; raises DatabaseLost if the database does not answer any more."""
     failed = FailedRun(run, has_lock)
+    if run.begun:
+        run.failure = Failure(run.begun, Remains.UNKNOWN, "how it ended was not found out")
     try:
         recovery = _climb(failed)
     except (OperationalError, InterfaceError) as error:
@@ -53,6 +56,7 @@ def recover(run: Run, *, has_lock: bool) -> Recovery:
         raise
     except BaseException as error:  # pylint: disable=broad-exception-caught
         recovery = manual_intervention_unseen(failed, error)
+    no_more_interrupts()
     run.journal.record("recovered", rung=recovery.rung, **recovery.facts)
     return recovery
 
@@ -96,18 +100,20 @@ def rolled_back(failed: FailedRun) -> Recovery:
     """The failed step left nothing, and nothing else was committed."""
     failure = failed.run.failure
     if failure is None:
-        text = "No migration was begun, so none has to be undone."
+        text = f"No migration was begun, so none has to be undone.{_extras(failed.run)}"
         return Recovery(Rung.ROLLED_BACK, text)
     text = (
         f"{names(failure.steps)} left nothing behind in database {_place(failed.run)}: "
-        f"{failure.evidence}. This run committed nothing else there."
+        f"{failure.evidence}."
     )
+    text += _extras(failed.run) or " This run committed nothing else there."
     return Recovery(Rung.ROLLED_BACK, text + _unseen(failed.run), {"evidence": failure.evidence})
 
 
 def reversed_(failed: FailedRun) -> Recovery:
     """Undo what this run recorded, and compare the whole schema with the one before."""
     run, steps, failure = failed.run, tuple(failed.run.applied_steps), failed.run.failure
+    are_counted = run.database.counts_rows and all(map(_is_counted, run.applied))
     try:
         kept = undo(run)
     except DeployOpsError as error:
@@ -119,12 +125,18 @@ def reversed_(failed: FailedRun) -> Recovery:
     if difference := schema_difference(run):
         raise NotHeld("Reversed, but the schema differs:\n" + listed(difference))
     text = f"Reversed {names(steps)}. The schema is as it was, compared as a whole."
-    if run.database.counts_rows:
+    if are_counted and not run.extras:
         text += " No row of a table that was there before was changed by it."
     if kept:
         text += f" Rows of the tables that are gone again are kept in {', '.join(kept)}."
+    text += _extras(run)
     facts: dict[str, Any] = {"reversed": keys(steps), "kept_tables": kept}
     return Recovery(Rung.REVERSED, text + _unseen(run), facts)
+
+
+def _is_counted(group: Applied) -> bool:
+    """Whether the rows that it changed are known; building indexes alone changes none."""
+    return group.rows is not None or all(step.indexes is not None for step in group.steps)
 
 
 def restored(failed: FailedRun) -> Recovery:
@@ -295,14 +307,19 @@ def _place(run: Run) -> str:
     return run.database.database_name
 
 
+def _extras(run: Run) -> str:
+    """What was committed besides migrations, and stays."""
+    return f" Committed besides, and not undone: {' and '.join(run.extras)}." if run.extras else ""
+
+
 def _unseen(run: Run) -> str:
     """Name what no comparison of this database can see."""
     began = [*run.applied_steps, *(run.failure.steps if run.failure else ())]
     if not any(step.runs_code for step in began or run.plan.steps):
         return ""
     return (
-        " What its code did elsewhere (other databases, files, services) was not looked at, and "
-        "numbers drawn from sequences are not given back."
+        " What its code did elsewhere (over connections of its own, in other databases, "
+        "files, services) was not looked at, and sequences stay where it left them."
     )
 
 

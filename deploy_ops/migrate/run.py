@@ -150,12 +150,14 @@ class Applied:
 
     `rows` are those that they changed, by table as the server counts them, None where that is not
     known; `have_changed_files` whether code of theirs may have truncated, rewritten or dropped a
-    table; `was_interrupted` whether the operator asked to stop meanwhile.
+    table or a column of it; `has_put_off` whether it had work for after its COMMIT;
+    `was_interrupted` whether the operator asked to stop meanwhile.
     """
 
     steps: tuple[Step, ...]
     rows: RowCounts | None
     have_changed_files: bool = False
+    has_put_off: bool = False
     was_interrupted: bool = False
 
 
@@ -164,7 +166,9 @@ class Run:  # pylint: disable=too-many-instance-attributes
     """What every part of a run works with, and what the run has done so far.
 
     `own_rows` counts the rows this run changed by table, rolled back ones included, as the
-    server's own counters do; None once they could not be told.
+    server's own counters do; None once they could not be told. `begun` are the steps at work: after
+    a failure there are none, unless it came before it was known how they ended. `extras` is what
+    was committed besides migrations, as words, and is not undone.
     """
 
     request: Request
@@ -179,8 +183,11 @@ class Run:  # pylint: disable=too-many-instance-attributes
     backup: Backup | None = None
     before: Schema | None = None
     invalid_before: frozenset[Invalid] = frozenset()
+    tables_before: frozenset[int] = frozenset()
     own_rows: RowCounts | None = field(default_factory=dict)
     applied: list[Applied] = field(default_factory=list)
+    begun: tuple[Step, ...] = ()
+    extras: list[str] = field(default_factory=list)
     failure: Failure | None = None
     is_unfinished: bool = False
 

@@ -1,18 +1,39 @@
 """pre_migrate and post_migrate, sent as Django's migrate command sends them (5.2)."""
 
+import re
+from collections.abc import Callable
+from typing import Any
+
 from django.apps import apps as installed_apps
 from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
+from django.db import connections
 from django.db.migrations.state import ModelState, ProjectState
 
 from deploy_ops.errors import MigrationFailed
 from deploy_ops.migrate.run import DjangoPlan
 from deploy_ops.redact import error_text
 
+# Django's own handlers and savepoints do no more than this.
+READS = re.compile(r"\s*(SELECT|SHOW|SAVEPOINT|RELEASE|ROLLBACK)\b", re.IGNORECASE)
 
-def send_pre_migrate(alias: str, state: ProjectState, plan: DjangoPlan) -> None:
+
+class Statements:
+    """Whether a statement was executed that may change something, as an execute_wrapper."""
+
+    may_have_written = False
+
+    def __call__(self, execute: Callable[..., Any], sql: Any, *rest: Any) -> Any:
+        self.may_have_written |= not READS.match(str(sql))
+        return execute(sql, *rest)
+
+
+def send_pre_migrate(
+    alias: str, state: ProjectState, plan: DjangoPlan, statements: Statements
+) -> None:
     """Send pre_migrate; contenttypes adds operations to the plan's migrations in it."""
     try:
-        emit_pre_migrate_signal(0, False, alias, apps=state.apps, plan=plan)
+        with connections[alias].execute_wrapper(statements):
+            emit_pre_migrate_signal(0, False, alias, apps=state.apps, plan=plan)
     except Exception as error:  # pylint: disable=broad-exception-caught  # foreign handlers
         raise MigrationFailed(
             f"A pre_migrate handler failed: {type(error).__name__}: {error_text(error)}"

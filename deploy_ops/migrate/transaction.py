@@ -14,7 +14,7 @@ from typing import Any
 from django.db import transaction
 from django.db.migrations.recorder import MigrationRecorder
 
-from deploy_ops.databases.base import Ended, Outcome
+from deploy_ops.databases.base import Ended, Outcome, RowCounts
 from deploy_ops.errors import TransactionEnded
 from deploy_ops.migrate.plan import Step, ends_transaction
 from deploy_ops.migrate.run import Failure, Remains, Run
@@ -30,15 +30,25 @@ class StepTransaction:
         self._run = run
         self._steps = steps
         self._number: str | None = None
+        self._transactions = run.database.transactions
         self._has_left = False
+        self._had_company = False
+        self.has_put_off = False
         self.ended: Ended | None = None
+
+    @property
+    def rows(self) -> RowCounts | None:
+        """Rows that it changed, after its COMMIT too; None if that is not known."""
+        is_all = self.ended is not None and not (self._had_company or self.has_put_off)
+        return self.ended.rows if is_all and self.ended else None
 
     @contextmanager
     def open(self) -> Iterator[None]:
         """Hold the transaction; raises TransactionEnded if the block ended it itself."""
         run = self._run
         with run.database.schema_changes_in_transaction(), transaction.atomic(run.alias):
-            self._number = run.database.transactions.begin()
+            self._number = self._transactions.begin()
+            run.begun = self._steps
             run.journal.record(
                 "migration_started",
                 migrations=[step.key for step in self._steps],
@@ -50,9 +60,12 @@ class StepTransaction:
                 try:
                     yield
                 except BaseException:
-                    self.ended = run.database.transactions.after_failure(self._number)
+                    self._had_company = self._transactions.had_company()
+                    self.ended = self._transactions.after_failure(self._number)
                     raise
-            self.ended = run.database.transactions.before_commit(self._number)
+            self._had_company = self._transactions.had_company()
+            self.has_put_off = bool(run.connection.run_on_commit)
+            self.ended = self._transactions.before_commit(self._number)
             if self.ended.is_same is False:
                 raise TransactionEnded
 
@@ -71,7 +84,7 @@ class StepTransaction:
         return execute(sql, params, many, context)
 
     def _leaves(self, sql: Any) -> bool:
-        is_open = self._run.database.transactions.is_in_transaction()
+        is_open = self._transactions.is_in_transaction()
         return not is_open or (isinstance(sql, str) and ends_transaction(sql))
 
     def is_committed(self) -> bool:
@@ -85,15 +98,16 @@ class StepTransaction:
         if self._number is None:
             return self._failed(Remains.NOTHING, "its transaction had not begun")
         if self._is_left:
-            self._run.database.transactions.forget(self._number)
+            self._transactions.forget(self._number)
             evidence = "it ended the transaction that it was run in"
             return Failure(self._steps, Remains.UNKNOWN, evidence, ended_transaction=True)
+        if self._had_company:
+            evidence = "its code had other connections to the database too"
+            return self._failed(Remains.UNKNOWN, evidence)
         outcome = self._outcome()
         if outcome is Outcome.ABORTED:
-            return self._failed(
-                Remains.NOTHING, self._run.database.transactions.abort_evidence(self._number)
-            )
-        self._run.database.transactions.forget(self._number)
+            return self._failed(Remains.NOTHING, self._transactions.abort_evidence(self._number))
+        self._transactions.forget(self._number)
         return self._failed(Remains.UNKNOWN, f"its transaction is {outcome}")
 
     @property
@@ -104,7 +118,7 @@ class StepTransaction:
         """Ask until it is final: a server process may still be ending the transaction."""
         assert self._number is not None
         for _ in range(OUTCOME_TRIES):
-            outcome = self._run.database.transactions.outcome(self._number)
+            outcome = self._transactions.outcome(self._number)
             if outcome is not Outcome.IN_PROGRESS:
                 break
             time.sleep(OUTCOME_PAUSE_SECONDS)

@@ -7,12 +7,12 @@ A step that only builds indexes concurrently holds no rows and is undone by itse
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from deploy_ops.databases.base import Database, Relation
+from deploy_ops.databases.base import Relation, RowCounts
 from deploy_ops.errors import NotLossless
 from deploy_ops.migrate.apply import perform
 from deploy_ops.migrate.plan import Step, effects_after
@@ -34,25 +34,32 @@ def _obstacle(run: Run, step: Step, group: Applied, new_tables: set[str]) -> str
         return f"{step} was itself a reverse migration."
     if not step.is_atomic and step.indexes is None:
         return f"{step} runs without a transaction."
-    if step.reversal is Reversal.UNPROVEN:
-        return _obstacle_of_code(run.database, step, group, new_tables)
-    if step.reversal is not Reversal.LOSSLESS:
+    if step.reversal not in (Reversal.LOSSLESS, Reversal.UNPROVEN):
         return f"reversing {step} is {step.reversal}."
-    return None
-
-
-def _obstacle_of_code(
-    database: Database, step: Step, group: Applied, new_tables: set[str]
-) -> str | None:
-    """Code of its author: its reverse is believed only where there is nothing to give back."""
-    if group.rows is None or group.have_changed_files or not database.counts_rows:
+    is_unproven = step.reversal is Reversal.UNPROVEN
+    if is_unproven and (
+        group.rows is None or group.have_changed_files or not run.database.counts_rows
+    ):
         return f"{step} runs code, and what that changed is not known."
-    names = {oid: each.name for oid, each in database.relations().items()}
-    changed = {names[oid] for oid in group.rows.keys() & names.keys()}
-    others = sorted(changed - new_tables - {"django_migrations"})
-    if others:
-        return f"{step} runs code that changed rows of {', '.join(others)}."
+    if others := _other_tables(run, step, group.rows or {}, new_tables):
+        how = "runs code that changed" if step.runs_code else "made triggers change"
+        return f"{step} {how} rows of {', '.join(others)}."
     return None
+
+
+def _other_tables(run: Run, step: Step, rows: RowCounts, new_tables: set[str]) -> list[str]:
+    """Tables that are not dropped again, and whose rows nobody gives back."""
+    database, relations = run.database, run.database.relations()
+    own = database.partitions_of(bookkeeping(step))
+    own |= {oid for oid, each in relations.items() if each.name in new_tables} - run.tables_before
+    return sorted(relations[oid].name for oid in rows.keys() & relations.keys() - own)
+
+
+def bookkeeping(*steps: Step) -> list[str]:
+    """Tables that migrating itself writes to, and undoing gives back."""
+    if any(step.runs_code for step in steps):
+        return ["django_migrations"]
+    return ["django_migrations", "django_content_type"]  # renamed with its model, and back
 
 
 def undo(run: Run) -> list[str]:
@@ -66,10 +73,21 @@ def undo(run: Run) -> list[str]:
         for group in [tuple(steps)] if is_atomic else [(step,) for step in steps]:
             backwards = tuple(replace(step, backwards=True) for step in group)
             undoing = Undoing(run, group)
-            perform(run, backwards, undoing.work if is_atomic else undoing.unapply)
-            run.applied = [each for each in run.applied if each.steps[0] not in group]
+            work = undoing.work if is_atomic else undoing.unapply
+            undone = perform(run, backwards, work, then=_forget(run, group))
+            if is_atomic and undone.rows is None and run.database.counts_rows:
+                raise NotLossless(
+                    "the reverse used other connections, and what it did is not known."
+                )
             kept += undoing.kept
     return kept
+
+
+def _forget(run: Run, group: tuple[Step, ...]) -> Callable[[Applied], None]:
+    def forget(_undone: Applied) -> None:
+        run.applied = [each for each in run.applied if each.steps[0] not in group]
+
+    return forget
 
 
 class Undoing:
@@ -99,6 +117,8 @@ class Undoing:
         elsewhere = Elsewhere(self._run, self._effects, self._steps)
         self.unapply()
         elsewhere.check()
+        if self._run.connection.run_on_commit:
+            raise NotLossless("the reverse puts work off until its transaction is committed.")
 
     def _new_tables(self) -> list[str]:
         return [each.table for each in self._effects if isinstance(each, NewTable)]
@@ -158,13 +178,11 @@ class Elsewhere:
         self._database = run.database
         self._dropped_columns = Counter(e.table for e in effects if isinstance(e, NewColumn))
         self._narrowed = {each.table for each in effects if isinstance(each, WiderColumn)}
-        self._bookkeeping = {"django_migrations"}
         if any(step.runs_code for step in steps):
             self._narrowed.clear()  # their rewriting would hide what the code does to the rows
-        else:
-            self._bookkeeping.add("django_content_type")  # renamed with its model, and back
+        self._bookkeeping = self._database.partitions_of(bookkeeping(*steps))
         new = [each.table for each in effects if isinstance(each, NewTable)]
-        self._new = self._database.partitions_of(new)
+        self._new = self._database.partitions_of(new) - run.tables_before
         self._before = self._database.relations()
         self._rows = self._database.rows_of_transaction()
 
@@ -176,7 +194,7 @@ class Elsewhere:
                 raise NotLossless(f"the reverse would drop, empty or rewrite {relation.name}.")
         for oid, changes in self._database.rows_of_transaction().items():
             named = self._before.get(oid)
-            if named is None or oid in self._new or named.name in self._bookkeeping:
+            if named is None or oid in self._new | self._bookkeeping:
                 continue
             if changes != self._rows.get(oid, 0):
                 raise NotLossless(f"the reverse would change rows of {named.name}.")

@@ -158,3 +158,26 @@ def test_success_leaves_a_backup_a_release_and_nothing_to_do(deployed):
     assert result["run"] in (project.ops_dir / "releases.jsonl").read_text()
     assert project.json("safe_migrate", check=0)["status"] == "nothing_to_do"
     assert len(list(project.backups_dir.glob("2*"))) == 1
+
+
+def test_what_handlers_of_pre_migrate_wrote_is_told(deployed, trips):
+    project = deployed("writes_before_it_migrates")
+
+    message = project.json("safe_migrate", check=3)["recovery"]["message"]
+
+    assert "Committed besides, and not undone: what handlers of pre_migrate did." in message
+    assert "committed nothing else" not in message
+    assert project.trips("writes_before_it_migrates") == [*trips, ("begun", 0)]
+
+
+def test_the_table_of_migrations_that_a_first_run_makes_is_told(project):
+    project.with_apps("fails_in_its_transaction")
+    project.run("safe_migrate", "fails_in_its_transaction", "0001", check=0)
+    project.database.execute("DROP TABLE django_migrations")
+    project.database.execute("DROP TABLE fails_in_its_transaction_trip")
+
+    result = project.json(
+        "safe_migrate", "fails_in_its_transaction", "--single-transaction", check=3
+    )
+
+    assert "not undone: the table django_migrations." in result["recovery"]["message"]

@@ -97,3 +97,29 @@ def test_nothing_to_do_closes_nothing(half):
     with closing(half.database.connect()) as connection:
         half.run("safe_migrate", "--exclusive", check=0)
         connection.execute("SELECT 1")
+
+
+def test_a_pool_of_django_is_no_obstacle(half):
+    import environ
+
+    before = portrait(half.database)
+    url = environ.Env.db_url_config(half.database.url)
+    url["OPTIONS"] = {**url.get("OPTIONS", {}), "pool": {"min_size": 1, "max_size": 2}}
+    half.settings(DATABASES={"default": url})
+
+    ran = half.run("safe_migrate", "--exclusive", check=3, timeout=25)
+
+    assert "error connecting" not in ran.stderr
+    assert portrait(half.database) == before and not left_closed(half)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_sigterm_while_it_is_opened_again_is_too_late(half, moment):
+    half.database.execute("UPDATE doubled_in_batches_trip SET km = 5 WHERE purpose = 'second'")
+
+    ran = half.run(
+        "safe_migrate", "--exclusive", env={"TERMINATE_AT": f"journal:finished:{moment}"}
+    )
+
+    assert ran.code == 0 and f"{half.database.name} is open again" in ran.stdout
+    assert not left_closed(half)

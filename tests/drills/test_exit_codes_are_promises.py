@@ -2,11 +2,14 @@
 
 import json
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from tests.drills.conftest import with_two_of_three_applied
 from tests.drills.portraits import portrait
+from tests.project.commands import REPOSITORY
 
 POSTGRESQL = pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
 
@@ -27,6 +30,75 @@ def test_sigterm_in_a_migration_is_recovered_from(deployed):
     result = project.run("safe_migrate", env={"MEANWHILE": '{"failing": ["terminate"]}'}, check=3)
     assert "Traceback" not in result.stderr
     assert portrait(project.database) == before
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_sigterm_right_after_a_commit_is_recovered_from(deployed, moment):
+    project = deployed("good_expand")
+    before = portrait(project.database)
+
+    env = {"TERMINATE_AT": f"journal:migration_applied:{moment}"}
+    result = project.json("safe_migrate", env=env, check=3)
+
+    assert result["recovery"]["rung"] == "reversed"
+    assert portrait(project.database) == before
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_sigterm_when_all_is_done_is_too_late(deployed, moment):
+    project = deployed("good_expand")
+
+    result = project.run("safe_migrate", env={"TERMINATE_AT": f"journal:finished:{moment}"})
+
+    assert result.code == 0
+    assert "Done: 2 migrations" in result.stdout
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_sigterm_when_it_is_recovered_is_too_late(deployed, moment):
+    project = deployed("fails_in_its_transaction")
+
+    result = project.run("safe_migrate", env={"TERMINATE_AT": f"journal:recovered:{moment}"})
+
+    assert result.code == 3
+    assert "left nothing behind" in result.stderr
+
+
+@pytest.mark.parametrize(("app", "code"), [("good_expand", 0), ("fails_in_its_transaction", 3)])
+def test_nobody_reads_its_output_any_more(deployed, app, code):
+    project = deployed(app)
+    command = [sys.executable, "-m", "django", "safe_migrate", "--on-failure", "reverse"]
+    with subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env=project.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout and process.stderr
+        while "is verified" not in process.stdout.readline():
+            pass
+        process.stdout.close()
+        said = process.stderr.read()
+
+    assert process.returncode == code
+    assert "Traceback" not in said and "Broken pipe" not in said
+
+
+def test_its_output_is_a_full_disk(deployed):
+    project = deployed("good_expand")
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "django", "safe_migrate"],
+            cwd=REPOSITORY,
+            env=project.env,
+            stdout=full,
+            stderr=full,
+            check=False,
+        )
+    assert done.returncode == 0
+    assert project.journal()[-1]["status"] == "ok"
 
 
 @pytest.mark.parametrize("step", ["swap_started", "swapped"])
@@ -97,3 +169,14 @@ def test_the_database_goes_away_in_a_migration(deployed):
     result = project.run("safe_migrate", env={"MEANWHILE": json.dumps({"failing": [end]})}, check=3)
     assert "Traceback" not in result.stderr
     assert portrait(project.database) == before
+
+
+def test_its_output_has_no_such_letters(deployed):
+    """Not a reason to leave without the recovery."""
+    project = deployed("unwound_by_belief")
+    env = {"PYTHONIOENCODING": "ascii", "SPEAKS": "Größe → 5 €", "FAILS": "1"}
+
+    result = project.finish(project.start("safe_migrate", env=env))
+
+    assert result.code == 3
+    assert "\\u2192" in result.stdout and "left nothing behind" in result.stderr

@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from deploy_ops.advice import manage
 from deploy_ops.databases.base import (
+    Answer,
     Counts,
     Database,
     Guard,
@@ -25,6 +26,7 @@ from deploy_ops.databases.postgresql import (
     exclusive,
     materialized_views,
     names,
+    own_sessions,
     swap,
     writes,
 )
@@ -42,6 +44,7 @@ from deploy_ops.databases.postgresql.server import (
     system_identifier,
 )
 from deploy_ops.errors import DatabaseUnavailable
+from deploy_ops.interrupts import no_more_interrupts
 
 # Also "", libpq's default, and every socket directory.
 LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
@@ -83,6 +86,7 @@ class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too
             with renamed(self.alias, mark.previous):
                 yield
         finally:
+            no_more_interrupts()
             exclusive.reopen(server, mark)
 
     def guard(self, purpose: str, shared: bool) -> Guard:
@@ -142,6 +146,9 @@ class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too
     def anybody_wrote(self, position: Json) -> Writes:
         """Tell whether anybody at all, this process included, changed a row since the position."""
         _report_counters(connections[self.alias])
+        if own_sessions.beside(connections[self.alias]).pids:
+            why = "code of this process has other connections, whose counters come later"
+            return Writes(Answer.UNKNOWN, {}, why)
         with self._looking() as connection:
             return writes.anybody_wrote(connection, WritePosition.from_json(position))
 

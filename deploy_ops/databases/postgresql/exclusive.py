@@ -19,6 +19,7 @@ from deploy_ops.databases.postgresql.closing import Mark, Purpose
 from deploy_ops.databases.postgresql.server import Connection, Server, quoted
 from deploy_ops.databases.postgresql.sessions import end_sessions, refuse_prepared
 from deploy_ops.errors import DeployOpsError, NotExclusive, RestoreFailed, SwapUnfinished
+from deploy_ops.interrupts import no_more_interrupts
 from deploy_ops.redact import error_text
 
 SUBSCRIPTIONS = """
@@ -47,6 +48,7 @@ def close(server: Server) -> Mark:
             swap.rename(connection, pairs, mark, deadline, marked=[live, aside])
             closing.open_again(connection, aside)
         except BaseException as error:
+            no_more_interrupts()
             reopen(server, mark)
             if isinstance(error, psycopg.Error | RestoreFailed):
                 raise NotExclusive(

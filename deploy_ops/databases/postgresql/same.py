@@ -95,6 +95,9 @@ def differing_cluster(alias: str, server: Server, connection: Connection) -> Ite
 
 def _as_django(alias: str) -> WhichDatabase:
     wrapper = connections.create_connection(alias)
+    given = wrapper.settings_dict
+    alone = {name: value for name, value in given["OPTIONS"].items() if name != "pool"}
+    wrapper.settings_dict = {**given, "OPTIONS": alone}  # a pool would go on trying by itself
     try:
         with wrapper.cursor() as cursor:
             cursor.execute(IDENTITY)

@@ -46,15 +46,17 @@ DIGEST = """
         SELECT md5((to_jsonb(catalog) - {volatile}::text[])::text) AS row
         FROM pg_catalog.{table} AS catalog) AS rows
 """
-OWN_PLACE = "(SELECT oid FROM pg_database WHERE datname = current_database())"
-SHARED = f"""
-    SELECT 'database', md5(coalesce(string_agg(row, chr(10) ORDER BY row), '')) FROM (
-        SELECT md5((to_jsonb(d) - '{{datfrozenxid,datminmxid}}'::text[])::text) AS row
-            FROM pg_database AS d WHERE oid = {OWN_PLACE}
+# What all databases of the server share, and any role may read: pg_roles is pg_authid without
+# passwords.
+SHARED = """
+    SELECT 'databases and roles', md5(coalesce(string_agg(row, chr(10) ORDER BY row), '')) FROM (
+        SELECT md5((to_jsonb(d) - '{datfrozenxid,datminmxid}'::text[])::text) AS row
+            FROM pg_database AS d
         UNION ALL SELECT md5(to_jsonb(s)::text) FROM pg_db_role_setting AS s
-            WHERE setdatabase = {OWN_PLACE}
         UNION ALL SELECT md5(to_jsonb(s)::text) FROM pg_shdescription AS s
-            WHERE classoid = 'pg_database'::regclass AND objoid = {OWN_PLACE}) AS rows
+        UNION ALL SELECT md5(to_jsonb(s)::text) FROM pg_tablespace AS s
+        UNION ALL SELECT md5(to_jsonb(s)::text) FROM pg_roles AS s
+        UNION ALL SELECT md5(to_jsonb(s)::text) FROM pg_auth_members AS s) AS rows
 """
 # Sequences keep their position in a relation of their own, which no catalog shows.
 SEQUENCES = """
@@ -62,13 +64,16 @@ SEQUENCES = """
         concat_ws(':', schemaname, sequencename, last_value), chr(10)
         ORDER BY schemaname, sequencename), '')) FROM pg_sequences
 """
-# Tables of extensions too: their files and columns may be changed by a migration as well.
+# Tables of extensions too: their files and columns may be changed by a migration as well. Of the
+# catalogs those that hold what no schema does: large objects, roles, databases and their settings.
 RELATIONS = f"""
     SELECT relation.oid::bigint, nspname, relname, coalesce(pg_relation_filenode(relation.oid), 0),
            (SELECT jsonb_object_agg(attnum, format_type(atttypid, atttypmod))::text FROM pg_attribute
             WHERE attrelid = relation.oid AND attnum > 0 AND NOT attisdropped)
     FROM pg_class AS relation JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
-    WHERE relkind IN ('r', 'p', 'm', 'v', 'f') AND relpersistence <> 't' AND {IN_USER_SCHEMA}
+    WHERE relkind IN ('r', 'p', 'm', 'v', 'f') AND relpersistence <> 't' AND ({IN_USER_SCHEMA}
+        OR relation.oid IN ('pg_largeobject'::regclass, 'pg_largeobject_metadata'::regclass)
+        OR relisshared AND relation.oid <> 'pg_shdepend'::regclass)
 """
 INDEXES = """
     SELECT nspname, index.relname, indrelid::regclass::text
@@ -112,7 +117,10 @@ def _digest(name: str) -> sql.Composed:
 
 
 def relations(connection: BaseDatabaseWrapper) -> dict[int, Relation]:
-    """Every table by its number: name, file, and the type of each column."""
+    """Every table by its number: name, file, and the type of each column.
+
+    With them the catalogs that are data rather than schema.
+    """
     with connection.cursor() as cursor:
         cursor.execute(RELATIONS)
         return {

@@ -132,12 +132,14 @@ def server_of(alias: str) -> Server:
 def renamed(alias: str, dbname: str) -> Iterator[None]:
     """Reach the database of the alias under another name for the block, with Django too.
 
-    In the end Django's connection is closed and goes where it went before.
+    In the end Django's connection is closed and goes where it went before. A pool of Django's
+    would go on with the old name, so it is closed, and there is none meanwhile.
     """
     wrapper = connections[alias]
     wrapper.close()
+    wrapper.close_pool()  # type: ignore[attr-defined]
     before = wrapper.settings_dict
-    options = {name: value for name, value in before["OPTIONS"].items() if name != "dbname"}
+    options = {n: value for n, value in before["OPTIONS"].items() if n not in ("dbname", "pool")}
     wrapper.settings_dict = {**before, "NAME": dbname, "OPTIONS": options}
     _renamed[alias] = dbname
     try:

@@ -10,11 +10,12 @@ import psycopg
 
 from deploy_ops.databases.migrating import Transactions
 from deploy_ops.databases.values import Ended, Outcome, RowCounts
+from deploy_ops.databases.postgresql import own_sessions
 
 SAVEPOINT = "deploy_ops_begin"
 # pg_current_xact_id gives the transaction its number: every step of a migration writes anyway.
 BEGIN = f"SELECT pg_current_xact_id()::text; SAVEPOINT {SAVEPOINT}"
-NUMBER = "SELECT pg_current_xact_id_if_assigned()::text"
+NUMBER = "SELECT pg_current_xact_id_if_assigned()::text, current_setting('track_counts')::bool"
 # As in pg_stat_xact_user_tables, without the sums over indexes that make that slow, and with the
 # catalogs: they tell changes of the schema. The flush lets the session's counters start from zero
 # in its next transaction.
@@ -30,8 +31,11 @@ ROWS = """
 class PostgresqlTransactions(Transactions):
     """The transactions of Django's connection."""
 
+    _beside: own_sessions.Beside | None = None
+
     def begin(self) -> str:
         """Return the number of the transaction that has just been opened; call it first in it."""
+        self._beside = own_sessions.beside(self.connection)
         with self.connection.cursor() as cursor:
             cursor.execute(BEGIN)
             return str(cursor.fetchone()[0])
@@ -54,6 +58,11 @@ class PostgresqlTransactions(Transactions):
             return Ended(is_same=False, rows=None)
         except psycopg.Error:
             return Ended(is_same=None, rows=None)
+
+    def had_company(self) -> bool:
+        """Whether code of this process had other connections to the database since `begin`."""
+        now = own_sessions.beside(self.connection)
+        return bool(now.pids) or (self._beside is not None and now.opened > self._beside.opened)
 
     def outcome(self, number: str) -> Outcome:
         """Ask what became of a transaction; UNKNOWN where the server cannot tell any more."""
@@ -84,4 +93,4 @@ def _look(raw: psycopg.Connection[tuple[object, ...]], number: str) -> Ended:
     if row is None or row[0] != number:
         return Ended(is_same=False, rows=None)
     rows: RowCounts = {int(str(oid)): int(str(n)) for oid, n, _ in raw.execute(ROWS).fetchall()}
-    return Ended(is_same=True, rows=rows)
+    return Ended(is_same=True, rows=rows if row[1] else None)

@@ -84,6 +84,7 @@ UNPROVEN = {
 LOSSY = {
     "removed column": migrations.RemoveField("trip", "purpose"),
     "removed table": migrations.DeleteModel("Trip"),
+    "removed order": migrations.AlterOrderWithRespectTo("trip", None),
     "narrower text": alter("purpose", models.CharField(max_length=10, null=True)),
     "fewer digits before the point": alter(
         "km", models.DecimalField(max_digits=8, decimal_places=3)

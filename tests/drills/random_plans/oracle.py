@@ -30,8 +30,8 @@ DOUBT = (
     r"|index \w+ is not as it was before)"
 )
 UNSEEN = (
-    r"(?: What its code did elsewhere \(other databases, files, services\) was not looked at, and"
-    r" numbers drawn from sequences are not given back\.)?"
+    r"(?: What its code did elsewhere \(over connections of its own, in other databases, files,"
+    r" services\) was not looked at, and sequences stay where it left them\.)?"
 )
 # What a recovery may say, a line each; the names are those of the claims below.
 SENTENCES = {

@@ -1,0 +1,1 @@
+"""A pre_migrate handler writes a row; then a migration fails."""
