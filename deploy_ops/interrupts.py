@@ -32,7 +32,7 @@ def interruptible() -> Iterator[None]:
         _blocks.pop()
         if not _blocks:
             for each, handler in before.items():
-                signal.signal(each, handler)
+                signal.signal(each, handler or signal.SIG_DFL)  # None: not set from Python
 
 
 def no_more_interrupts() -> None:
