@@ -27,7 +27,8 @@ EVIDENCE = (
 DOUBT = (
     r"(?:it ended the transaction that it was run in|its transaction is \w[\w ]*"
     r"|it runs without a transaction(?: \(.+\)|, and [\w, ]+ changed)?"
-    r"|index \w+ is not as it was before)"
+    r"|index \w+ is not as it was before|how it ended was not found out"
+    r"|its code had other connections to the database too)"
 )
 UNSEEN = (
     r"(?: What its code did elsewhere \(over connections of its own, in other databases, files,"
