@@ -1,5 +1,6 @@
 """`restore` as an operator runs it: on both databases, confirmed, declined, killed, repaired."""
 
+import shlex
 import signal
 import stat
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 
 from tests.pooler import pooler
 
+SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 POSTGRESQL_15 = pytest.mark.parametrize("database", ["pg15"], indirect=True)
 
 
@@ -184,12 +186,16 @@ def test_into_restores_beside_and_swaps_nothing(trips):
     assert towns(trips) == ["Berlin", "Bonn", "Köln"]
 
 
-@POSTGRESQL_15
+@pytest.mark.parametrize("database", ["sqlite", "pg15"], indirect=True)
 def test_into_brings_back_a_database_that_is_lost(trips):
     [backup] = [path.name for path in trips.backups_dir.iterdir() if path.name[0] != "."]
-    trips.database.cluster.drop_databases(trips.database.name)
+    if trips.database.vendor == "sqlite":
+        trips.database.path.unlink()
+    else:
+        trips.database.cluster.drop_databases(trips.database.name)
 
-    trips.run("restore", backup, "--into", trips.database.name, check=0)
+    refused = trips.run("restore", backup, *consent(trips), check=1)
+    trips.run(*shlex.split(refused.stderr.partition("manage.py")[2].splitlines()[0]), check=0)
 
     assert towns(trips) == ["Berlin", "Bonn"]
 
@@ -365,6 +371,20 @@ def test_another_projects_backup_is_refused(trips):
     )
 
     assert f"The backup is of database {trips.database.name}" in refused.stderr
+
+
+@SQLITE
+def test_a_backup_of_another_file_is_refused(trips, tmp_path):
+    [backup] = [path.name for path in trips.backups_dir.iterdir() if path.name[0] != "."]
+    other = tmp_path / "other.sqlite3"
+    env = {"DATABASE_URL": f"sqlite:///{other}"}
+    trips.run("migrate", env=env, check=0)
+
+    refused = trips.run("restore", backup, "--noinput", "--confirm", other.name, env=env, check=1)
+
+    assert f"The backup is of database {trips.database.name}, not of this {other}" in refused.stderr
+    trips.run("restore", backup, "--into", "copy.sqlite3", env=env, check=0)
+    assert (tmp_path / "copy.sqlite3").exists()
 
 
 @pytest.mark.parametrize("text", ["../../etc", "20260131T020000Z-0123abcd"])
