@@ -59,6 +59,39 @@ def test_uploads_come_back_and_those_before_are_kept(trips):
     assert (kept / "new.pdf").read_text() == "later"
 
 
+UPLOAD_BETWEEN = """
+from pathlib import Path
+from deploy_ops.restore import media
+keep = media._keep
+def keep_and_upload(paths):
+    keep(paths)
+    if not (paths.previous / "between.pdf").exists() and not list(paths.live.parent.glob("*Z_1")):
+        paths.live.mkdir()
+        (paths.live / "between.pdf").write_text("acknowledged")
+        {then}
+media._keep = keep_and_upload
+"""
+
+
+@SQLITE
+@pytest.mark.parametrize("then", ["pass", "import os; os.kill(os.getpid(), 9)"])
+def test_an_upload_between_the_two_renames_is_kept(trips, then):
+    """Django makes MEDIA_ROOT anew for it."""
+    code = UPLOAD_BETWEEN.format(then=then) + call(trips)
+    result = trips.run("shell", "-c", code)
+    if result.code:
+        result = trips.run("restore", check=0)
+
+    assert (trips.media_root / "2025" / "receipt.pdf").read_text() == "saved"
+    [kept] = trips.media_root.parent.glob("media_before_restore_*_1")
+    assert (kept / "between.pdf").read_text() == "acknowledged"
+    assert f"kept as {kept}" in result.stderr
+    [before] = trips.media_root.parent.glob("media_before_restore_*Z")
+    assert (before / "new.pdf").read_text() == "later"
+    prune = ("backups", "prune", "--previous-databases", "--min-age", "0s")
+    assert str(kept) in trips.json(*prune, check=0)["drop"]
+
+
 def test_name_and_host_have_to_be_typed(trips):
     declined = trips.run("restore", "latest", input="no\n", check=1)
     assert "was not confirmed" in declined.stderr
