@@ -89,7 +89,16 @@ def describe_rows(loss: Loss) -> list[str]:
         for table, rows in loss.writes.rows.items()
         if loss.lsn_then  # SQLite counts no writes, only what is there
     ]
-    if loss.writes.answer is Answer.NOBODY:
+    lines += [
+        f"    sequence {name}: {drawn} value{'' if drawn == 1 else 's'} drawn since, and then again"
+        for name, drawn in loss.sequences.items()
+    ]
+    if catalogs := loss.writes.catalogs:
+        lines.append(
+            "    The schema was changed since, or temporary tables were made: rows of "
+            f"{', '.join(catalogs)}"
+        )
+    if loss.writes.answer is Answer.NOBODY and not loss.sequences:
         lines.append("Nobody wrote since: nothing would be lost.")
     elif loss.writes.answer in (Answer.UNKNOWN, Answer.UNKNOWABLE):
         lines.append(f"Whether more was changed is not known: {loss.writes.evidence}.")

@@ -53,17 +53,18 @@ def compared_loss(job: RestoreJob, beside: str, previous: str) -> Loss:
     with ThreadPoolExecutor(1, "counting") as pool:
         counting = pool.submit(job.database.count_rows, live)
         require_same_rows(job, beside, UNTOUCHED)
-        counts, _ = counting.result()
-    return loss_of(job, counts, f"database {previous}")
+        counts, sequences = counting.result()
+    return loss_of(job, counts, sequences, f"database {previous}")
 
 
-def loss_of(job: RestoreJob, live: Counts, stays_in: str) -> Loss:
+def loss_of(job: RestoreJob, live: Counts, sequences: Counts, stays_in: str) -> Loss:
     """Compare what the live database has with what the backup has."""
     then = job.manifest.write_position
     return Loss(
         place=job.database.identify().place,
         age=datetime.now(UTC) - job.backup.created_at,
         rows=rows_lost(job, live),
+        sequences=values_lost(job, sequences),
         writes=job.database.writes_since(then, own_rows={}),
         lsn_then=then.get("lsn"),
         lsn_now=job.database.write_position().get("lsn"),
@@ -76,3 +77,10 @@ def rows_lost(job: RestoreJob, live: Counts) -> dict[str, int]:
     saved = job.manifest.counts
     more = {name: live.get(name, 0) - saved.get(name, 0) for name in {*live, *saved}}
     return {name: more[name] for name in sorted(more) if more[name]}
+
+
+def values_lost(job: RestoreJob, live: Counts) -> dict[str, int]:
+    """How many values each sequence has given out since the backup."""
+    saved = job.manifest.sequences
+    drawn = {name: given - saved.get(name, 0) for name, given in live.items()}
+    return {name: drawn[name] for name in sorted(drawn) if drawn[name] > 0}

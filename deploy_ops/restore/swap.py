@@ -7,7 +7,7 @@ from deploy_ops.databases.base import Answer, Json, Writes
 from deploy_ops.errors import RestoreUnfinished, SwapUnfinished
 from deploy_ops.redact import error_text
 from deploy_ops.restore import media
-from deploy_ops.restore.compare import rows_lost
+from deploy_ops.restore.compare import rows_lost, values_lost
 from deploy_ops.restore.interrupted import SWAPPING, RestoreMarker, Restoring
 from deploy_ops.restore.job import RestoreJob
 from deploy_ops.restore.since import require_nobody_wrote
@@ -139,6 +139,11 @@ class _Door:
             self._prepared.job,
             self._prepared.previous_database,
         )
-        counts, _ = job.database.count_rows(previous)
-        rows = rows_lost(job, counts)
-        return replace(self._prepared.loss, rows=rows, writes=writes, lsn_now=position.get("lsn"))
+        counts, sequences = job.database.count_rows(previous)
+        return replace(
+            self._prepared.loss,
+            rows=rows_lost(job, counts),
+            sequences=values_lost(job, sequences),
+            writes=writes,
+            lsn_now=position.get("lsn"),
+        )

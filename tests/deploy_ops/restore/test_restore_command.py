@@ -163,6 +163,31 @@ def test_in_place_with_consent_to_what_was_shown(trips, asked):
     assert towns(trips) == ["Berlin", "Bonn"]
 
 
+SHOWN = {
+    "CREATE VIEW towns AS SELECT purpose FROM good_expand_trip": "schema was changed since",
+    "SELECT nextval('good_expand_trip_id_seq')": "sequence public.good_expand_trip_id_seq: 1 value",
+}
+
+
+@POSTGRESQL_15
+@pytest.mark.parametrize("statement", SHOWN)
+def test_what_is_lost_besides_rows_is_shown(trips, statement):
+    trips.json("backup", check=0)
+    trips.database.execute(statement)
+
+    shown = trips.run("restore", "latest", *consent(trips), check=0).stdout
+
+    assert SHOWN[statement] in shown and "nothing would be lost" not in shown
+
+
+@SQLITE
+def test_that_sqlite_does_not_tell_of_updates_is_said_beside_rows(trips):
+    shown = trips.run("restore", "latest", *consent(trips), check=0).stdout
+
+    assert "good_expand_trip: 1 more row now than in the backup" in shown
+    assert "Whether more was changed is not known" in shown
+
+
 MEANWHILE = """
 from deploy_ops.restore import prepare
 {more}
