@@ -42,6 +42,7 @@ from deploy_ops.databases.postgresql.server import (
     system_identifier,
 )
 from deploy_ops.errors import DatabaseUnavailable
+from deploy_ops.redact import error_text
 
 # Also "", libpq's default, and every socket directory.
 LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
@@ -166,13 +167,19 @@ class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too
 
     @contextmanager
     def _answering(self, name: str) -> Iterator[None]:
-        """Turn a server that goes away in the middle into DatabaseUnavailable."""
+        """Turn a server that goes away, and what may not be read, into DatabaseUnavailable."""
         try:
             yield
         except psycopg.OperationalError as error:
             raise DatabaseUnavailable(
                 f"The server went away while {name} was read: {error}".rstrip()
                 + "\nWhat is in it is not known."
+            ) from error
+        except psycopg.DatabaseError as error:
+            raise DatabaseUnavailable(
+                f"Not all rows of {name} can be read: {error_text(error)}\nIf somebody was changing "
+                "tables, run this again. Else let this role read all of them, or give one that may "
+                "in DEPLOY_OPS_DIRECT_DATABASE_URL."
             ) from error
 
     def name_beside(self, suffix: str) -> str:

@@ -319,6 +319,36 @@ def test_all_problems_are_told_at_once(trips):
 
 
 @POSTGRESQL_15
+@pytest.mark.parametrize("options", [[], ["--in-place"]], ids=["beside", "in place"])
+def test_a_table_that_may_not_be_counted_is_named(trips, options):
+    of_the_dba = "CREATE TABLE public.audit (id int)"
+    trips.database.cluster.execute(of_the_dba, dbname=trips.database.name)
+
+    refused = trips.run("restore", "latest", *options, *consent(trips), check=1)
+
+    assert "permission denied for table audit" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert trips.database.databases() == [trips.database.name]
+
+
+@POSTGRESQL_15
+def test_what_a_restore_with_a_damaged_file_left_is_listed_by_the_command_it_names(trips):
+    code = KILL.format(
+        package=PACKAGES["load"], module="load", function="analyse", moment="after"
+    ) + call(trips)
+    assert trips.run("shell", "-c", code).code == -signal.SIGKILL
+    [marker] = (trips.ops_dir / "restores").iterdir()
+    marker.write_text(marker.read_text().replace('"previous"', '"kept"'))
+
+    told = trips.run("restore", check=0).stdout
+
+    assert "A restore had been cut off" in told and "nothing to repair" not in told
+    listed = trips.run(*shlex.split(told.partition("manage.py")[2].splitlines()[0]), check=0)
+    [beside] = [name for name in trips.database.databases() if "restoring" in name]
+    assert beside in listed.stdout
+
+
+@POSTGRESQL_15
 def test_nothing_cut_off_is_nothing_to_repair(trips):
     assert trips.json("restore", check=0)["status"] == "nothing_to_do"
 
