@@ -475,6 +475,20 @@ def test_a_backup_of_another_file_is_refused(trips, tmp_path):
     assert (tmp_path / "copy.sqlite3").exists()
 
 
+@POSTGRESQL_15
+@pytest.mark.parametrize("name", ["", "ü" * 32])
+def test_a_name_that_no_database_can_have_is_refused(trips, name):
+    refused = trips.run("restore", "latest", "--into", name, check=1)
+
+    assert "has 1 to 63 bytes" in refused.stderr
+
+
+@SQLITE
+@pytest.mark.parametrize("options", [["--into", "copy.sqlite3"], ["--in-place"]])
+def test_without_an_id_nothing_is_restored(trips, options):
+    assert "Which backup to restore is missing" in trips.run("restore", *options, check=2).stderr
+
+
 @pytest.mark.parametrize("text", ["../../etc", "20260131T020000Z-0123abcd"])
 def test_an_id_that_is_none_is_refused(trips, text):
     refused = trips.run("restore", text, *consent(trips))
