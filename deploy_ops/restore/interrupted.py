@@ -7,15 +7,13 @@ Of the swap on PostgreSQL the server itself knows too, for hosts that do not hav
 
 import json
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from deploy_ops.advice import manage
 from deploy_ops.conf import conf
 from deploy_ops.databases import Database, database_for
-from deploy_ops.errors import RestoreFailed, SwapUnfinished
+from deploy_ops.errors import RestoreFailed
 from deploy_ops.files import (
     private_directory,
     read_object,
@@ -87,20 +85,12 @@ class RestoreMarker:
             set_aside(self._path, f"it cannot be removed: {error.strerror}")
 
 
-@contextmanager
-def keep_marker(restoring: Restoring) -> Iterator[RestoreMarker]:
-    """Keep a marker for as long as the block runs, and beyond it if the swap is unfinished."""
+def begin_marker(restoring: Restoring) -> RestoreMarker:
+    """Write the marker of a restore; whoever has nothing more to resume removes it."""
     directory = private_directory(private_directory(conf.state_dir) / "restores")
     marker = RestoreMarker(directory / f"{restoring.backup}.{secrets.token_hex(4)}.json", restoring)
     marker.write(RESTORING)
-    try:
-        yield marker
-    except SwapUnfinished:
-        raise
-    except BaseException:
-        marker.remove()
-        raise
-    marker.remove()
+    return marker
 
 
 def has_interrupted() -> bool:

@@ -402,6 +402,37 @@ def test_kill_9_at_any_step_is_repaired_by_the_next_command(trips, step):
         assert trips.database.databases() == [trips.database.name]
 
 
+AWAY = """
+from deploy_ops.databases.postgresql import server, swap
+from deploy_ops.errors import DatabaseUnavailable
+from deploy_ops.restore import prepare
+def be_away(*args, **options):
+    raise DatabaseUnavailable("The server is away. Nothing was changed.")
+original = {module}.{function}
+def last(*args, **options):
+    found = original(*args, **options)
+    server.Server.connect = be_away
+    return found
+{module}.{function} = last
+"""
+
+
+@POSTGRESQL_15
+@pytest.mark.parametrize("function", ["swap", "view_differences"])
+def test_a_server_that_goes_away_leaves_what_the_next_command_finishes(trips, function):
+    is_swapped = function == "swap"
+    code = AWAY.format(module="swap" if is_swapped else "prepare", function=function) + call(trips)
+
+    result = trips.run("shell", "-c", code)
+
+    assert "whether it took place is not known" in result.stderr or not is_swapped
+    assert "Nothing was changed" not in result.stderr or not is_swapped
+    assert "had been cut off" in trips.run("restore", check=0).stdout
+    assert towns(trips) == (["Berlin", "Bonn"] if is_swapped else ["Berlin", "Bonn", "Köln"])
+    assert (trips.media_root / "new.pdf").exists() != is_swapped
+    assert len(trips.database.databases()) == 1 + is_swapped
+
+
 @POSTGRESQL_15
 def test_kill_9_ends_pg_restore_with_its_command(trips):
     rows = "SELECT i, repeat(md5(i::text), 20) FROM generate_series(1, 200000) AS i"
