@@ -92,6 +92,52 @@ def test_an_upload_between_the_two_renames_is_kept(trips, then):
     assert str(kept) in trips.json(*prune, check=0)["drop"]
 
 
+KILLED_BETWEEN = """
+from deploy_ops.restore import media
+keep = media._keep
+def keep_and_die(paths):
+    keep(paths)
+    import os; os.kill(os.getpid(), 9)
+media._keep = keep_and_die
+"""
+
+
+@SQLITE
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_uploads_are_not_pruned_half_way_through_a_killed_restore(trips, is_damaged):
+    trips.run("shell", "-c", KILLED_BETWEEN + call(trips))
+    assert not trips.media_root.exists()
+    if is_damaged:
+        [marker] = (trips.ops_dir / "restores").iterdir()
+        marker.write_text("{")
+    prune = ["backups", "prune", "--previous-databases", "--min-age", "0s", "--delete"]
+
+    pruned = trips.run(*prune)
+
+    if is_damaged:
+        assert pruned.code == 1 and "may be all uploads there are" in pruned.stderr
+        [line] = [line for line in pruned.stderr.splitlines() if line.startswith("    mv ")]
+        subprocess.run(shlex.split(line), check=True)
+    assert (trips.media_root / "2025" / "receipt.pdf").read_text() == "saved"
+
+
+@POSTGRESQL_15
+def test_what_is_set_for_the_database_meanwhile_is_carried_over(trips, asked):
+    name, cluster = trips.database.name, trips.database.cluster
+    cluster.create_role("reader")
+    cluster.execute(f"GRANT CONNECT ON DATABASE {name} TO reader")
+    restoring, place = asked()
+    cluster.execute(f"ALTER DATABASE {name} SET work_mem = '77MB'")
+    cluster.execute(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC, reader")
+
+    assert trips.finish(restoring, input=f"{place}\n").code == 0
+
+    assert cluster.execute("SHOW work_mem", dbname=name) == [("77MB",)]
+    may = "SELECT has_database_privilege('reader', %s, 'CONNECT')"
+    assert cluster.execute(may, [name]) == [(False,)]
+    cluster.execute("DROP ROLE reader")
+
+
 def test_name_and_host_have_to_be_typed(trips):
     declined = trips.run("restore", "latest", input="no\n", check=1)
     assert "was not confirmed" in declined.stderr
