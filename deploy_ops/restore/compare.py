@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from deploy_ops.databases.base import Counts
 from deploy_ops.errors import RestoreFailed
+from deploy_ops.restore.interrupted import Restoring
 from deploy_ops.restore.job import RestoreJob
 from deploy_ops.restore.values import Loss
 
@@ -47,14 +48,15 @@ def view_differences(job: RestoreJob, name: str) -> tuple[str, ...]:
     return tuple(job.database.view_differences(name, recorded))
 
 
-def compared_loss(job: RestoreJob, beside: str, previous: str) -> Loss:
+def compared_loss(job: RestoreJob, names: Restoring) -> Loss:
     """Count the restored and the live database at once: the proof, and what would be lost."""
     live = job.database.identify().name
     with ThreadPoolExecutor(1, "counting") as pool:
         counting = pool.submit(job.database.count_rows, live)
-        require_same_rows(job, beside, UNTOUCHED)
+        require_same_rows(job, names.beside, UNTOUCHED)
         counts, sequences = counting.result()
-    return loss_of(job, counts, sequences, f"database {previous}")
+    uploads = f", and uploads in {names.media.previous}" if names.media else ""
+    return loss_of(job, counts, sequences, f"database {names.previous}{uploads}")
 
 
 def loss_of(job: RestoreJob, live: Counts, sequences: Counts, stays_in: str) -> Loss:

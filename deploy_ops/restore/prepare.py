@@ -89,7 +89,7 @@ def _restored_beside(job: RestoreJob, plain: Path, marker: RestoreMarker) -> Pre
     differences = view_differences(job, names.beside)
     # Before the counting, so that nothing falls between.
     counted = Since(job.database.write_position(), COUNTED)
-    loss = compared_loss(job, names.beside, names.previous)
+    loss = compared_loss(job, names)
     return PreparedRestore(job, marker, differences, counted, loss)
 
 

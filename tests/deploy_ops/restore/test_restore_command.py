@@ -92,6 +92,18 @@ def test_an_upload_between_the_two_renames_is_kept(trips, then):
     assert str(kept) in trips.json(*prune, check=0)["drop"]
 
 
+@SQLITE
+def test_that_links_are_left_out_and_uploads_go_is_told(trips, tmp_path):
+    (trips.media_root / "archive").symlink_to(tmp_path)
+    assert "were left out (1)" in trips.run("backup", "--media", check=0).stdout
+
+    told = trips.run("restore", "latest", *consent(trips), check=0).stdout
+
+    [before] = trips.media_root.parent.glob("media_before_restore_*")
+    assert f"and uploads in {before}" in told.partition("Swapping")[0]
+    assert "left out of the backup (1)" in told and (before / "archive").is_symlink()
+
+
 KILLED_BETWEEN = """
 from deploy_ops.restore import media
 keep = media._keep
