@@ -26,8 +26,8 @@ class Confirmation:
             raise UsageError("--into and --in-place exclude each other. Nothing was changed.")
         if options["id"] is None and (options["into"] or options["in_place"]):
             raise UsageError(
-                "Which backup to restore is missing: without an id, only what a killed restore left "
-                "is repaired. Nothing was changed. See them:\n    python manage.py backups list"
+                "Which backup to restore is missing: without an id, only what a killed restore "
+                "left is repaired. Nothing was changed. See them:\n    python manage.py backups list"
             )
         if options["into"] or options["interactive"] or options["id"] is None:
             return

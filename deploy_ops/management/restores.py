@@ -66,8 +66,8 @@ def _swapped(restored: Restored, backup: Backup, alias: str) -> list[str]:
     )
     return [
         f"{_place(alias)} now has the contents of backup {backup.id}. The database before it is "
-        f"kept as {restored.previous_database}{uploads}.{links} When nothing is missing, this lists what "
-        "can go:",
+        f"kept as {restored.previous_database}{uploads}.{links} When nothing is missing, this "
+        "lists what can go:",
         manage("backups", "prune", "--previous-databases", "--min-age", "0s", alias=alias),
     ]
 

@@ -407,6 +407,17 @@ def test_what_a_restore_with_a_damaged_file_left_is_listed_by_the_command_it_nam
 
 
 @POSTGRESQL_15
+def test_a_previous_database_that_cannot_be_dropped_is_named(trips):
+    name, cluster = f"{trips.database.name}_before_restore_20260101T000000Z", trips.database.cluster
+    cluster.create_database("postgres", name)
+
+    refused = trips.run("backups", "prune", "--previous-databases", "--delete", check=1)
+
+    assert f"Database {name} could not be dropped, and stays" in refused.stderr
+    assert f'    DROP DATABASE "{name}";' in refused.stderr
+
+
+@POSTGRESQL_15
 def test_nothing_cut_off_is_nothing_to_repair(trips):
     assert trips.json("restore", check=0)["status"] == "nothing_to_do"
 
