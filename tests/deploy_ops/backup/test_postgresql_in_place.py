@@ -221,6 +221,40 @@ def test_what_was_written_before_the_counting_does_not_stop_it(method, live, dat
     assert live.count_rows(database.name)[0] == manifest.counts
 
 
+@postgresql
+@pytest.mark.parametrize("how", ["COMMIT", "COMMIT PREPARED 'open'"])
+def test_what_was_open_at_the_counting_and_is_committed_since_stops_it(
+    method, live, database, tmp_path, how
+):
+    furnish(database)
+    manifest = save(method, tmp_path / "dump")
+    with database.connect() as other:
+        other.execute("BEGIN; SAVEPOINT here; UPDATE trip SET km = km + 1")
+        if "PREPARED" in how:
+            other.execute("PREPARE TRANSACTION 'open'")
+        unchanged = Unchanged(live.count_rows(database.name)[0], live.write_position())
+        other.execute(how)
+
+    unchanged.write_position["tables"] = live.write_position()["tables"]  # counted with a delay
+    with pytest.raises(RestoreFailed, match="written since: public.trip"):
+        method.restore_in_place(
+            tmp_path / "dump", manifest, unless_changed=unchanged, progress=Silent()
+        )
+
+
+@postgresql_15
+def test_what_is_open_in_another_database_does_not_stop_it(method, live, database, tmp_path):
+    furnish(database)
+    manifest = save(method, tmp_path / "dump")
+    with database.cluster.connect() as other:
+        other.execute("BEGIN; SELECT pg_current_xact_id()")
+        database.execute("UPDATE trip SET km = km + 1")
+        unchanged = Unchanged(live.count_rows(database.name)[0], live.write_position())
+        method.restore_in_place(
+            tmp_path / "dump", manifest, unless_changed=unchanged, progress=Silent()
+        )
+
+
 def test_rows_from_before_the_last_wraparound_are_not_taken_for_new_ones():
     """Frozen long ago, they have a number that is still to be given out again."""
     cluster = PostgresCluster(15).start()
