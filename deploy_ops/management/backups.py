@@ -2,14 +2,10 @@
 
 import json
 import re
-import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
-
-from django.conf import settings
 
 from deploy_ops.advice import manage
 from deploy_ops.backup import catalog, retention
@@ -26,13 +22,12 @@ from deploy_ops.errors import (
     DatabaseUnavailable,
     ProgramError,
     RestoreError,
-    RestoreRefused,
 )
 from deploy_ops.lock import deploy_lock
 from deploy_ops.management.base import Json, OpsCommand, spoken_age
 from deploy_ops.migrate.journal import open_runs, referred_backups
 from deploy_ops.restore import resume_interrupted
-from deploy_ops.restore.media import media_beside
+from deploy_ops.restore.media import media_beside, require_media_root
 
 Options = Mapping[str, Any]
 Outcome = tuple[int, Json]
@@ -195,8 +190,10 @@ def _prune_databases(command: OpsCommand, options: Options) -> Outcome:
     alias = options["database"]
     with deploy_lock(alias, purpose="prune"):
         database = database_for(alias)
-        if options["delete"]:
-            _finish_interrupted(command, alias)
+        if options["delete"]:  # half-way through a killed restore they may be all there is
+            if repaired := resume_interrupted(alias):
+                command.tell(repaired)
+            require_media_root()
         previous: dict[str, Callable[[str], object]] = {
             **{name: database.drop for name in database.databases_beside()},
             **{str(path): shutil.rmtree for path in media_beside()},
@@ -208,18 +205,6 @@ def _prune_databases(command: OpsCommand, options: Options) -> Outcome:
                 previous[name](name)
     _remind(command, options, bool(drop))
     return 0, {"status": "ok", "deleted": options["delete"], "drop": drop}
-
-
-def _finish_interrupted(command: OpsCommand, alias: str) -> None:
-    """Half-way through a killed restore, what lies beside may be all there is."""
-    if repaired := resume_interrupted(alias):
-        command.tell(repaired)
-    if (beside := media_beside()) and not (live := Path(settings.MEDIA_ROOT).resolve()).exists():
-        raise RestoreRefused(
-            f"There is no {live}, and what lies beside it may be all uploads there are. Nothing "
-            f"was deleted. Give one of them the name, such as the latest:\n"
-            f"    {shlex.join(('mv', str(beside[-1]), str(live)))}"
-        )
 
 
 def _age_of(database: str) -> timedelta:

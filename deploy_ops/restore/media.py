@@ -9,6 +9,7 @@ import itertools
 import logging
 import os
 import re
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from django.conf import settings
 
 from deploy_ops.backup.manifest import Manifest
 from deploy_ops.databases.base import Json
+from deploy_ops.errors import RestoreRefused
 from deploy_ops.files import sync_directory, sync_tree
 from deploy_ops.progress import Progress
 
@@ -64,6 +66,16 @@ def media_beside() -> list[Path]:
         (match["time"], path) for path in _siblings(live) if (match := form.fullmatch(path.name))
     ]
     return [path for _, path in sorted(found)]
+
+
+def require_media_root() -> None:
+    """Raise RestoreRefused where MEDIA_ROOT is gone: what lies beside may be all there is."""
+    if (beside := media_beside()) and not (live := Path(settings.MEDIA_ROOT).resolve()).exists():
+        raise RestoreRefused(
+            f"There is no {live}, and what lies beside it may be all uploads there are. Nothing "
+            f"was deleted. Give one of them the name, such as the latest:\n"
+            f"    {shlex.join(('mv', str(beside[-1]), str(live)))}"
+        )
 
 
 def _siblings(path: Path) -> list[Path]:
