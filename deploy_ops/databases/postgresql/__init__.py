@@ -179,8 +179,8 @@ class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too
         except psycopg.DatabaseError as error:
             raise DatabaseUnavailable(
                 f"Not all rows of {name} can be read: {error_text(error)}\nIf somebody was "
-                "changing tables, run this again. Else let this role read all of them, or give one that may "
-                "in DEPLOY_OPS_DIRECT_DATABASE_URL."
+                "changing tables, run this again. Else let this role read all of them, or give one "
+                "that may in DEPLOY_OPS_DIRECT_DATABASE_URL."
             ) from error
 
     def name_beside(self, suffix: str) -> str:
