@@ -136,18 +136,18 @@ def test_uploads_are_not_pruned_half_way_through_a_killed_restore(trips, is_dama
 @POSTGRESQL_15
 def test_what_is_set_for_the_database_meanwhile_is_carried_over(trips, asked):
     name, cluster = trips.database.name, trips.database.cluster
-    cluster.create_role("reader")
-    cluster.execute(f"GRANT CONNECT ON DATABASE {name} TO reader")
+    cluster.create_role("auditor")
+    cluster.execute(f"GRANT CONNECT ON DATABASE {name} TO auditor")
     restoring, place = asked()
     cluster.execute(f"ALTER DATABASE {name} SET work_mem = '77MB'")
-    cluster.execute(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC, reader")
+    cluster.execute(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC, auditor")
 
     assert trips.finish(restoring, input=f"{place}\n").code == 0
 
     assert cluster.execute("SHOW work_mem", dbname=name) == [("77MB",)]
-    may = "SELECT has_database_privilege('reader', %s, 'CONNECT')"
+    may = "SELECT has_database_privilege('auditor', %s, 'CONNECT')"
     assert cluster.execute(may, [name]) == [(False,)]
-    cluster.execute("DROP ROLE reader")
+    cluster.execute("DROP ROLE auditor")
 
 
 def test_name_and_host_have_to_be_typed(trips):
