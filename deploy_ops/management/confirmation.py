@@ -27,7 +27,8 @@ class Confirmation:
         if options["id"] is None and (options["into"] or options["in_place"]):
             raise UsageError(
                 "Which backup to restore is missing: without an id, only what a killed restore "
-                "left is repaired. Nothing was changed. See them:\n    python manage.py backups list"
+                "left is repaired. Nothing was changed. See them:\n"
+                "    python manage.py backups list"
             )
         if options["into"] or options["interactive"] or options["id"] is None:
             return
