@@ -14,6 +14,7 @@ DeployOpsError                      exit code 1: refused, nothing changed
 │   ├── BackupNotFound
 │   ├── BackupFailed                no backup was made
 │   ├── BackupCorrupt               a backup is not what its manifest says
+│   ├── BackupUnreadable            another version of deploy_ops made the backup
 │   └── BackupUntrusted             no key of this host proves that a backup is ours
 ├── RestoreError
 │   ├── RestoreRefused              a check before the restore failed
@@ -111,6 +112,10 @@ class BackupFailed(BackupError):
 
 class BackupCorrupt(BackupError):
     """The backup is not what its manifest says. The database was not changed."""
+
+
+class BackupUnreadable(BackupError):
+    """Another version of deploy_ops made the backup. Nothing was changed."""
 
 
 class BackupUntrusted(BackupError):

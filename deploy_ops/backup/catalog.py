@@ -27,7 +27,13 @@ from deploy_ops.backup.trust import accepted, require_usable
 from deploy_ops.backup.workspace import owner_of, remove_tree
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
-from deploy_ops.errors import BackupCorrupt, BackupError, BackupNotFound, UsageError
+from deploy_ops.errors import (
+    BackupCorrupt,
+    BackupError,
+    BackupNotFound,
+    BackupUnreadable,
+    UsageError,
+)
 from deploy_ops.files import open_private, private_directory, read_private, sync_directory
 
 UPLOAD_LIMIT = timedelta(days=1)
@@ -63,7 +69,8 @@ def find_backup(alias: str, text: str, *, trust_unauthenticated: bool = False) -
     """Return the backup of this id, or the `latest` one of this alias's database.
 
     With `trust_unauthenticated`, only by id: also one that no key of this host proves, unless a
-    key disproves it. Raises UsageError, BackupNotFound, BackupCorrupt, BackupUntrusted.
+    key disproves it. Raises UsageError, BackupNotFound, BackupCorrupt, BackupUnreadable,
+    BackupUntrusted.
     """
     if text != "latest":
         return usable(find_entry(text), alias, trust_unauthenticated=trust_unauthenticated)
@@ -93,7 +100,10 @@ def find_entry(text: str) -> Entry:
 def usable(
     entry: Entry, alias: str = DEFAULT_DB_ALIAS, *, trust_unauthenticated: bool = False
 ) -> Backup:
-    """Return the backup of an entry; raises BackupCorrupt, BackupUntrusted, ConfigurationError."""
+    """Return the backup of an entry.
+
+    Raises BackupCorrupt, BackupUnreadable, BackupUntrusted, ConfigurationError.
+    """
     backup = entry.backup
     if backup is not None:
         if trust_unauthenticated:
@@ -101,6 +111,11 @@ def usable(
         require_usable(backup, alias, entry.reason)
         if not backup.failure:
             return backup
+    if entry.state is State.OTHER_VERSION:
+        raise BackupUnreadable(
+            f"Backup {entry.id} cannot be used by this version of deploy_ops: {entry.reason} "
+            "Nothing was changed. Use the version that made it."
+        )
     raise BackupCorrupt(
         f"Backup {entry.id} is {entry.state} and cannot be used: {entry.reason} "
         "Nothing was changed. See the others:\n    python manage.py backups list"
@@ -167,8 +182,8 @@ def _warn_of_newer(entries: list[Entry], backups: list[Backup]) -> None:
     """Say what `latest` passes over, or a lost key would silently bring back old rows."""
     newest = _second_of(backups[-1].id) if backups else ""
     for entry in entries:
-        is_unproven = entry.state in (State.NOT_OURS, State.KEY_MISSING)
-        if is_unproven and _second_of(entry.id) >= newest:
+        is_passed_over = entry.state in (State.NOT_OURS, State.KEY_MISSING, State.OTHER_VERSION)
+        if is_passed_over and _second_of(entry.id) >= newest:
             logger.warning("Backup %s is passed over: %s", entry.id, entry.reason)
 
 
@@ -207,6 +222,8 @@ def _entry(directory: Path, content: bytes, remote_names: frozenset[str], keys: 
         manifest = load_manifest(content)
         if manifest.id != parse_id(name):
             raise BackupCorrupt(f"The manifest belongs to backup {manifest.id}.")
+    except BackupUnreadable as error:
+        return Entry(name, State.OTHER_VERSION, str(error))
     except (BackupCorrupt, UsageError) as error:
         return Entry(name, State.CORRUPT, str(error))
     verdict = keys.judge(manifest)

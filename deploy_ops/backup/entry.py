@@ -26,6 +26,7 @@ class State(StrEnum):
     COMPLETE = "complete"
     INCOMPLETE = "incomplete"
     CORRUPT = "corrupt"
+    OTHER_VERSION = "other version"
     NOT_OURS = "not ours"
     KEY_MISSING = "key missing"
 

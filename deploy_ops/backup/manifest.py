@@ -21,9 +21,9 @@ from typing import Any, NewType
 
 from deploy_ops.backup.decode import Undecodable, decode
 from deploy_ops.databases.base import Identity
-from deploy_ops.errors import BackupCorrupt, UsageError
+from deploy_ops.errors import BackupCorrupt, BackupUnreadable, UsageError
 
-FORMAT = 2
+FORMAT = 3
 NAME = "manifest.json"
 BackupId = NewType("BackupId", str)
 KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -169,7 +169,8 @@ def dump_manifest(manifest: Manifest) -> bytes:
 
 
 def load_manifest(content: bytes) -> Manifest:
-    """Read a manifest file; raises BackupCorrupt if it was edited, cut off, or is unknown.
+    """Read a manifest file; raises BackupCorrupt if it was edited or cut off, BackupUnreadable if
+    another version made it.
 
     Says nothing about where it comes from: that is asked of authenticity.
     """
@@ -179,6 +180,11 @@ def load_manifest(content: bytes) -> Manifest:
     except (ValueError, RecursionError) as error:
         raise BackupCorrupt(f"The manifest is not JSON: {error}.") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
+        if checksum and found.get("checksum") == checksum:
+            raise BackupUnreadable(
+                f"Its manifest is sound and of format {found.get('format')!r}, and this version of "
+                f"deploy_ops reads format {FORMAT}."
+            )
         raise BackupCorrupt(f"The manifest is not of format {FORMAT}.")
     if missing := REQUIRED - set(found):
         raise BackupCorrupt(f"The manifest lacks {', '.join(sorted(missing))}.")

@@ -65,11 +65,15 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Writes:
-    """What others wrote since a position: the answer, rows by table if known, and the evidence."""
+    """What others wrote since a position: the answer, rows by table if known, and the evidence.
+
+    `catalogs` are the tables of the schema itself that were written, by temporary tables too.
+    """
 
     answer: Answer
     rows: Counts
     evidence: str
+    catalogs: tuple[str, ...] = ()
 
 
 class Outcome(StrEnum):

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-
 from deploy_ops.advice import manage
 from deploy_ops.backup import catalog, retention
 from deploy_ops.backup.entry import Backup, Entry, Level, State
@@ -27,7 +26,8 @@ from deploy_ops.errors import (
 from deploy_ops.lock import deploy_lock
 from deploy_ops.management.base import Json, OpsCommand, spoken_age
 from deploy_ops.migrate.journal import open_runs, referred_backups
-from deploy_ops.restore.media import media_beside
+from deploy_ops.restore import resume_interrupted
+from deploy_ops.restore.media import media_beside, require_media_root
 
 Options = Mapping[str, Any]
 Outcome = tuple[int, Json]
@@ -190,6 +190,10 @@ def _prune_databases(command: OpsCommand, options: Options) -> Outcome:
     alias = options["database"]
     with deploy_lock(alias, purpose="prune"):
         database = database_for(alias)
+        if options["delete"]:  # half-way through a killed restore they may be all there is
+            if repaired := resume_interrupted(alias):
+                command.tell(repaired)
+            require_media_root()
         previous: dict[str, Callable[[str], object]] = {
             **{name: database.drop for name in database.databases_beside()},
             **{str(path): shutil.rmtree for path in media_beside()},

@@ -24,6 +24,12 @@ class Confirmation:
         options = self._options
         if options["into"] and options["in_place"]:
             raise UsageError("--into and --in-place exclude each other. Nothing was changed.")
+        if options["id"] is None and (options["into"] or options["in_place"]):
+            raise UsageError(
+                "Which backup to restore is missing: without an id, only what a killed restore "
+                "left is repaired. Nothing was changed. See them:\n"
+                "    python manage.py backups list"
+            )
         if options["into"] or options["interactive"] or options["id"] is None:
             return
         name = database_for(options["database"]).database_name
@@ -89,7 +95,16 @@ def describe_rows(loss: Loss) -> list[str]:
         for table, rows in loss.writes.rows.items()
         if loss.lsn_then  # SQLite counts no writes, only what is there
     ]
-    if loss.writes.answer is Answer.NOBODY:
+    lines += [
+        f"    sequence {name}: {drawn} value{'' if drawn == 1 else 's'} drawn since, and then again"
+        for name, drawn in loss.sequences.items()
+    ]
+    if catalogs := loss.writes.catalogs:
+        lines.append(
+            "    The schema was changed since, or temporary tables were made: rows of "
+            f"{', '.join(catalogs)}"
+        )
+    if loss.writes.answer is Answer.NOBODY and not loss.sequences:
         lines.append("Nobody wrote since: nothing would be lost.")
     elif loss.writes.answer in (Answer.UNKNOWN, Answer.UNKNOWABLE):
         lines.append(f"Whether more was changed is not known: {loss.writes.evidence}.")

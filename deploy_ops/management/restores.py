@@ -56,10 +56,18 @@ def _swapped(restored: Restored, backup: Backup, alias: str) -> list[str]:
     uploads = (
         f", the uploads before it as {restored.previous_media}" if restored.previous_media else ""
     )
+    saved = backup.manifest.media
+    left_out = saved.left_out if saved else 0
+    links = (
+        " Links and other entries of MEDIA_ROOT that are no files had been left out of the backup "
+        f"({left_out}): copy those that are needed from there."
+        if left_out
+        else ""
+    )
     return [
         f"{_place(alias)} now has the contents of backup {backup.id}. The database before it is "
-        f"kept as {restored.previous_database}{uploads}. When nothing is missing, this lists what "
-        "can go:",
+        f"kept as {restored.previous_database}{uploads}.{links} When nothing is missing, this "
+        "lists what can go:",
         manage("backups", "prune", "--previous-databases", "--min-age", "0s", alias=alias),
     ]
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from deploy_ops.databases.base import Counts
 from deploy_ops.errors import RestoreFailed
+from deploy_ops.restore.interrupted import Restoring
 from deploy_ops.restore.job import RestoreJob
 from deploy_ops.restore.values import Loss
 
@@ -47,23 +48,25 @@ def view_differences(job: RestoreJob, name: str) -> tuple[str, ...]:
     return tuple(job.database.view_differences(name, recorded))
 
 
-def compared_loss(job: RestoreJob, beside: str, previous: str) -> Loss:
+def compared_loss(job: RestoreJob, names: Restoring) -> Loss:
     """Count the restored and the live database at once: the proof, and what would be lost."""
     live = job.database.identify().name
     with ThreadPoolExecutor(1, "counting") as pool:
         counting = pool.submit(job.database.count_rows, live)
-        require_same_rows(job, beside, UNTOUCHED)
-        counts, _ = counting.result()
-    return loss_of(job, counts, f"database {previous}")
+        require_same_rows(job, names.beside, UNTOUCHED)
+        counts, sequences = counting.result()
+    uploads = f", and uploads in {names.media.previous}" if names.media else ""
+    return loss_of(job, counts, sequences, f"database {names.previous}{uploads}")
 
 
-def loss_of(job: RestoreJob, live: Counts, stays_in: str) -> Loss:
+def loss_of(job: RestoreJob, live: Counts, sequences: Counts, stays_in: str) -> Loss:
     """Compare what the live database has with what the backup has."""
     then = job.manifest.write_position
     return Loss(
         place=job.database.identify().place,
         age=datetime.now(UTC) - job.backup.created_at,
         rows=rows_lost(job, live),
+        sequences=values_lost(job, sequences),
         writes=job.database.writes_since(then, own_rows={}),
         lsn_then=then.get("lsn"),
         lsn_now=job.database.write_position().get("lsn"),
@@ -76,3 +79,10 @@ def rows_lost(job: RestoreJob, live: Counts) -> dict[str, int]:
     saved = job.manifest.counts
     more = {name: live.get(name, 0) - saved.get(name, 0) for name in {*live, *saved}}
     return {name: more[name] for name in sorted(more) if more[name]}
+
+
+def values_lost(job: RestoreJob, live: Counts) -> dict[str, int]:
+    """How many values each sequence has given out since the backup."""
+    saved = job.manifest.sequences
+    drawn = {name: given - saved.get(name, 0) for name, given in live.items()}
+    return {name: drawn[name] for name in sorted(drawn) if drawn[name] > 0}

@@ -16,7 +16,13 @@ from deploy_ops.backup.methods import Unchanged
 from deploy_ops.errors import RestoreFailed
 from deploy_ops.lock import DeployLock
 from deploy_ops.progress import Progress, Silent
-from deploy_ops.restore.compare import loss_of, require_same_rows, rows_lost, view_differences
+from deploy_ops.restore.compare import (
+    loss_of,
+    require_same_rows,
+    rows_lost,
+    values_lost,
+    view_differences,
+)
 from deploy_ops.restore.job import RestoreJob
 from deploy_ops.restore.since import AGAIN, require_nobody_wrote
 from deploy_ops.restore.swap import COUNTED
@@ -80,7 +86,10 @@ class PreparedReplacement:
     def _loss_in_the_end(self, safety: Backup) -> Loss | None:
         """What the safety backup holds, since nobody wrote after it; None: as counted before."""
         rows = rows_lost(self.job, safety.manifest.counts)
-        return replace(self.loss, rows=rows) if rows != self.loss.rows else None
+        if rows == self.loss.rows:
+            return None
+        sequences = values_lost(self.job, safety.manifest.sequences)
+        return replace(self.loss, rows=rows, sequences=sequences)
 
 
 @contextmanager
@@ -102,6 +111,6 @@ def prepare_in_place(  # pylint: disable=too-many-arguments  # each a different 
     with opened(backup) as plain:
         # First, so that nothing falls between.
         counted = Since(job.database.write_position(), COUNTED)
-        counts, _ = job.database.count_rows(job.database.identify().name)
-        loss = loss_of(job, counts, "a backup that is taken first")
+        counts, sequences = job.database.count_rows(job.database.identify().name)
+        loss = loss_of(job, counts, sequences, "a backup that is taken first")
         yield PreparedReplacement(job, plain, counted, loss)

@@ -7,15 +7,13 @@ Of the swap on PostgreSQL the server itself knows too, for hosts that do not hav
 
 import json
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from deploy_ops.advice import manage
 from deploy_ops.conf import conf
 from deploy_ops.databases import Database, database_for
-from deploy_ops.errors import RestoreFailed, SwapUnfinished
+from deploy_ops.errors import RestoreFailed
 from deploy_ops.files import (
     private_directory,
     read_object,
@@ -87,20 +85,12 @@ class RestoreMarker:
             set_aside(self._path, f"it cannot be removed: {error.strerror}")
 
 
-@contextmanager
-def keep_marker(restoring: Restoring) -> Iterator[RestoreMarker]:
-    """Keep a marker for as long as the block runs, and beyond it if the swap is unfinished."""
+def begin_marker(restoring: Restoring) -> RestoreMarker:
+    """Write the marker of a restore; whoever has nothing more to resume removes it."""
     directory = private_directory(private_directory(conf.state_dir) / "restores")
     marker = RestoreMarker(directory / f"{restoring.backup}.{secrets.token_hex(4)}.json", restoring)
     marker.write(RESTORING)
-    try:
-        yield marker
-    except SwapUnfinished:
-        raise
-    except BaseException:
-        marker.remove()
-        raise
-    marker.remove()
+    return marker
 
 
 def has_interrupted() -> bool:
@@ -117,8 +107,10 @@ def resume_interrupted(alias: str) -> str:
     database = database_for(alias)
     key, report = database.key(), []
     for path in _markers():
-        restoring = _read(path, alias)
-        if restoring is not None and restoring.key == key:
+        restoring = _read(path)
+        if restoring is None:
+            report.append(_unknown(path, alias))
+        elif restoring.key == key:
             report.append(_resume(database, restoring))
             RestoreMarker(path, restoring).remove()
     return "\n".join(filter(None, [*report, database.repair_marked()]))
@@ -128,7 +120,7 @@ def _markers() -> list[Path]:
     return sorted((conf.state_dir / "restores").glob("*.json"))
 
 
-def _read(path: Path, alias: str) -> Restoring | None:
+def _read(path: Path) -> Restoring | None:
     """Read one file; one that cannot be read is set aside, and what it named stays where it is."""
     try:
         content = read_private(path)
@@ -137,12 +129,17 @@ def _read(path: Path, alias: str) -> Restoring | None:
         return None
     restoring = Restoring.from_bytes(content)
     if restoring is None:
-        set_aside(
-            path,
-            "it is damaged, so which databases its killed restore left is not known. They are "
-            f"among these:\n{manage('backups', 'prune', '--previous-databases', alias=alias)}",
-        )
+        set_aside(path, "it is damaged, or of another version of deploy_ops")
     return restoring
+
+
+def _unknown(path: Path, alias: str) -> str:
+    beside = ("backups", "prune", "--previous-databases", "--min-age", "0s")
+    return (
+        f"A restore had been cut off, and {path.name}, which named the databases and uploads that "
+        "it left, cannot be used. None of them was changed or removed. They are among these:\n"
+        + manage(*beside, alias=alias)
+    )
 
 
 def _resume(database: Database, restoring: Restoring) -> str:

@@ -4,8 +4,12 @@ The backup's copies are private; restored ones get the permissions that Django g
 and MEDIA_ROOT's owner, or the web server could not read them any more.
 """
 
+import errno
+import itertools
+import logging
 import os
 import re
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +18,11 @@ from django.conf import settings
 
 from deploy_ops.backup.manifest import Manifest
 from deploy_ops.databases.base import Json
+from deploy_ops.errors import RestoreRefused
 from deploy_ops.files import sync_directory, sync_tree
 from deploy_ops.progress import Progress
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +60,22 @@ def media_beside() -> list[Path]:
     live = Path(settings.MEDIA_ROOT).resolve()
     form = re.compile(
         rf"{re.escape(live.name)}_(before_restore|restoring)_(?P<time>[0-9]{{8}}T[0-9]{{6}}Z)"
+        r"(_[0-9]+)?"
     )
     found = [
         (match["time"], path) for path in _siblings(live) if (match := form.fullmatch(path.name))
     ]
     return [path for _, path in sorted(found)]
+
+
+def require_media_root() -> None:
+    """Raise RestoreRefused where MEDIA_ROOT is gone: what lies beside may be all there is."""
+    if (beside := media_beside()) and not (live := Path(settings.MEDIA_ROOT).resolve()).exists():
+        raise RestoreRefused(
+            f"There is no {live}, and what lies beside it may be all uploads there are. Nothing "
+            f"was deleted. Give one of them the name, such as the latest:\n"
+            f"    {shlex.join(('mv', str(beside[-1]), str(live)))}"
+        )
 
 
 def _siblings(path: Path) -> list[Path]:
@@ -105,13 +123,33 @@ def copy_beside(source: Path, paths: MediaPaths, progress: Progress) -> None:
 
 
 def swap(paths: MediaPaths) -> None:
-    """Swap the directories by two renames; may be repeated after a kill at any point."""
-    if not paths.beside.exists():
-        return
-    if paths.live.exists() and not paths.previous.exists():
-        os.rename(paths.live, paths.previous)
-    os.rename(paths.beside, paths.live)
+    """Swap the directories by two renames; may be repeated after a kill at any point.
+
+    Between the two an upload makes MEDIA_ROOT anew: that is kept beside, too.
+    """
+    while paths.beside.exists():
+        if paths.live.exists():
+            _keep(paths)
+        try:
+            os.rename(paths.beside, paths.live)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
     sync_directory(paths.live.parent)
+
+
+def _keep(paths: MediaPaths) -> None:
+    if not paths.previous.exists():
+        os.rename(paths.live, paths.previous)
+        return
+    names = (Path(f"{paths.previous}_{number}") for number in itertools.count(1))
+    kept = next(path for path in names if not path.exists())
+    os.rename(paths.live, kept)
+    logger.warning(
+        "Uploads were made while MEDIA_ROOT was swapped; they are kept as %s. Copy them from there "
+        "into %s.",
+        *(kept, paths.live),
+    )
 
 
 def discard(paths: MediaPaths) -> None:

@@ -18,7 +18,7 @@ from deploy_ops.restore.compare import (
     require_same_rows,
     view_differences,
 )
-from deploy_ops.restore.interrupted import RestoreMarker, Restoring, keep_marker
+from deploy_ops.restore.interrupted import RestoreMarker, Restoring, begin_marker
 from deploy_ops.restore.job import RestoreJob
 from deploy_ops.restore.media import check_media, copy_beside, media_paths
 from deploy_ops.restore.swap import COUNTED, PreparedRestore, discard
@@ -45,11 +45,12 @@ def prepare_restore(  # pylint: disable=too-many-arguments  # each a different c
     job.verify()
     job.refuse([*job.method.check_restore(job.manifest), *check_media(job.manifest)])
     # pylint: disable-next=contextmanager-generator-missing-cleanup  # `with` runs all of it
-    with opened(backup) as plain, keep_marker(_names(job)) as marker:
+    with opened(backup) as plain:
+        marker = begin_marker(_names(job))
         try:
             prepared = _restored_beside(job, plain, marker)
         except BaseException:
-            discard(job, marker.restoring)
+            discard(job, marker)
             raise
         try:
             yield prepared
@@ -88,7 +89,7 @@ def _restored_beside(job: RestoreJob, plain: Path, marker: RestoreMarker) -> Pre
     differences = view_differences(job, names.beside)
     # Before the counting, so that nothing falls between.
     counted = Since(job.database.write_position(), COUNTED)
-    loss = compared_loss(job, names.beside, names.previous)
+    loss = compared_loss(job, names)
     return PreparedRestore(job, marker, differences, counted, loss)
 
 

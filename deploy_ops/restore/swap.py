@@ -4,11 +4,11 @@ from dataclasses import dataclass, field, replace
 
 from deploy_ops.advice import manage
 from deploy_ops.databases.base import Answer, Json, Writes
-from deploy_ops.errors import RestoreUnfinished, SwapUnfinished
+from deploy_ops.errors import DatabaseUnavailable, RestoreUnfinished, SwapUnfinished
 from deploy_ops.redact import error_text
 from deploy_ops.restore import media
-from deploy_ops.restore.compare import rows_lost
-from deploy_ops.restore.interrupted import SWAPPING, RestoreMarker, Restoring
+from deploy_ops.restore.compare import rows_lost, values_lost
+from deploy_ops.restore.interrupted import SWAPPING, RestoreMarker
 from deploy_ops.restore.job import RestoreJob
 from deploy_ops.restore.since import require_nobody_wrote
 from deploy_ops.restore.values import Loss, Restored, Since
@@ -30,6 +30,7 @@ class PreparedRestore:
     view_differences: tuple[str, ...]
     counted: Since
     loss: Loss
+    has_begun: bool = field(default=False, init=False)
     is_finished: bool = field(default=False, init=False)
 
     @property
@@ -51,6 +52,7 @@ class PreparedRestore:
         door = _Door(self, unless_written_since)
         self.job.lock.check()
         self.marker.write(SWAPPING)
+        self.has_begun = True
         self.job.progress.say(
             f"Swapping the databases; the current one will be renamed to {self.previous_database}"
         )
@@ -63,17 +65,23 @@ class PreparedRestore:
             self._raise_if_swapped(error)
             raise
         self.is_finished = True
+        self.marker.remove()
         return restored
 
     def end(self, error: BaseException | None) -> None:
         """Discard what was not swapped; raises RestoreUnfinished if it was, and only half done."""
-        if not self.is_finished:
+        if self.is_finished:
+            return
+        if self.has_begun:
             self._raise_if_swapped(error)
-            discard(self.job, self.marker.restoring)
+        discard(self.job, self.marker)
 
     def _raise_if_swapped(self, error: BaseException | None) -> None:
         """Ask the server, since an error can come up after its COMMIT."""
-        there = self.job.database.databases_beside()
+        try:
+            there = self.job.database.databases_beside()
+        except DatabaseUnavailable as second:
+            raise self._unknown() from second
         if self.previous_database in there and self.database not in there:
             raise self._unfinished(error) from error
 
@@ -90,6 +98,14 @@ class PreparedRestore:
             loss=door.loss_in_the_end(),
         )
 
+    def _unknown(self) -> SwapUnfinished:
+        return SwapUnfinished(
+            f"The server went away after the swap of {self.database} had begun, so whether it took "
+            "place is not known. Both databases are kept, and the live one may refuse connections. "
+            "Once the server answers, this finishes or undoes it:\n"
+            + manage("restore", alias=self.job.alias)
+        )
+
     def _unfinished(self, error: BaseException | None) -> RestoreUnfinished:
         reason = "it was stopped by the operator"
         if error is not None and not isinstance(error, KeyboardInterrupt):
@@ -102,11 +118,12 @@ class PreparedRestore:
         )
 
 
-def discard(job: RestoreJob, restoring: Restoring) -> None:
-    """Remove what was restored beside."""
-    job.database.drop(restoring.beside)
-    if restoring.media:
-        media.discard(restoring.media)
+def discard(job: RestoreJob, marker: RestoreMarker) -> None:
+    """Remove what was restored beside, and then what it would be recognised by."""
+    job.database.drop(marker.restoring.beside)
+    if marker.restoring.media:
+        media.discard(marker.restoring.media)
+    marker.remove()
 
 
 class _Door:
@@ -139,6 +156,11 @@ class _Door:
             self._prepared.job,
             self._prepared.previous_database,
         )
-        counts, _ = job.database.count_rows(previous)
-        rows = rows_lost(job, counts)
-        return replace(self._prepared.loss, rows=rows, writes=writes, lsn_now=position.get("lsn"))
+        counts, sequences = job.database.count_rows(previous)
+        return replace(
+            self._prepared.loss,
+            rows=rows_lost(job, counts),
+            sequences=values_lost(job, sequences),
+            writes=writes,
+            lsn_now=position.get("lsn"),
+        )

@@ -11,14 +11,16 @@ from deploy_ops.databases.base import Counts, Json, RowCounts, Writes
 class Loss:
     """What the restore takes out of the live database.
 
-    `rows` is the live count minus the backup's of every table where they differ; `writes` is what
-    the server counted, updates too; `lsn_*` are positions in the write-ahead log, if there is one;
-    `stays_in` says where all of it can still be found.
+    `rows` is the live count minus the backup's of every table where they differ; `sequences` are
+    values drawn since, which would be given out again; `writes` is what the server counted, updates
+    too; `lsn_*` are positions in the write-ahead log, if there is one; `stays_in` says where all of
+    it can still be found.
     """
 
     place: str
     age: timedelta
     rows: Counts
+    sequences: Counts
     writes: Writes
     lsn_then: str | None
     lsn_now: str | None

@@ -3,8 +3,10 @@
 import os
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
+from deploy_ops.advice import manage
 from deploy_ops.backup.manifest import Manifest
 from deploy_ops.backup.methods.base import Method, Snapshot, Unchanged
 from deploy_ops.databases.sqlite import SqliteDatabase
@@ -77,11 +79,10 @@ class SqliteCopy(Method):
         check_integrity(directory / FILE)
 
     def check_restore(self, manifest: Manifest, *, into: str | None = None) -> list[str]:
-        """Look for another engine, too little free space or rights, a name that is taken."""
-        problems = []
+        """Look for another engine or database, too little space or rights, a name that is taken."""
         if manifest.database.engine != self.database.vendor:
-            engine = manifest.database.engine
-            problems.append(f"The backup is of {engine}; database '{self.alias}' is SQLite.")
+            return [f"The backup is of {manifest.database.engine}, and the database is SQLite."]
+        problems = [] if into is not None else [*self._not_to_replace(manifest)]
         if not os.access(self.database.path.parent, os.W_OK):
             problems.append(
                 f"{self.database.path.parent} cannot be written; give this user the right to."
@@ -141,9 +142,25 @@ class SqliteCopy(Method):
                 f"{manifest.extra['foreign_key_violations']}."
             )
 
+    def _not_to_replace(self, manifest: Manifest) -> Iterator[str]:
+        """Whether there is a live database, and the backup is of it."""
+        live, saved = self.database.path, manifest.database.name
+        if not live.exists():
+            yield (
+                f"There is no live database {live} to replace. Restore it under that name:\n"
+                + manage("restore", manifest.id, "--into", live.name, alias=self.alias)
+            )
+        elif saved != str(live):
+            yield (
+                f"The backup is of database {saved}, not of this {live}. Restore it into a file "
+                "of another name beside it:\n"
+                + manage("restore", manifest.id, "--into", "NAME", alias=self.alias)
+            )
+
     def _check_free_space(self, manifest: Manifest) -> list[str]:
         """A restore writes the new file, the previous one, and as much again during the swap."""
-        size = manifest.database.size_bytes + 2 * self.database.path.stat().st_size
+        live = self.database.path
+        size = manifest.database.size_bytes + 2 * (live.stat().st_size if live.exists() else 0)
         free = shutil.disk_usage(self.database.path.parent).free
         if free >= size:
             return []

@@ -38,13 +38,15 @@ from deploy_ops.databases.postgresql.server import (
     Connection,
     Server,
     direct_connection,
+    quoted,
     renamed,
     scalar,
     server_of,
     system_identifier,
 )
-from deploy_ops.errors import DatabaseUnavailable
+from deploy_ops.errors import DatabaseUnavailable, RestoreRefused
 from deploy_ops.interrupts import no_more_interrupts
+from deploy_ops.redact import error_text
 
 # Also "", libpq's default, and every socket directory.
 LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
@@ -173,13 +175,19 @@ class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too
 
     @contextmanager
     def _answering(self, name: str) -> Iterator[None]:
-        """Turn a server that goes away in the middle into DatabaseUnavailable."""
+        """Turn a server that goes away, and what may not be read, into DatabaseUnavailable."""
         try:
             yield
         except psycopg.OperationalError as error:
             raise DatabaseUnavailable(
                 f"The server went away while {name} was read: {error}".rstrip()
                 + "\nWhat is in it is not known."
+            ) from error
+        except psycopg.DatabaseError as error:
+            raise DatabaseUnavailable(
+                f"Not all rows of {name} can be read: {error_text(error)}\nIf somebody was "
+                "changing tables, run this again. Else let this role read all of them, or give one "
+                "that may in DEPLOY_OPS_DIRECT_DATABASE_URL."
             ) from error
 
     def name_beside(self, suffix: str) -> str:
@@ -232,7 +240,13 @@ class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too
     def drop(self, name: str) -> None:
         """Drop a database beside the live one; raises RestoreRefused for the live one."""
         with self._server.maintenance(application_name="deploy_ops/drop") as connection:
-            names.drop(connection, self._server, name)
+            try:
+                names.drop(connection, self._server, name)
+            except psycopg.DatabaseError as error:
+                raise RestoreRefused(
+                    f"Database {name} could not be dropped, and stays: {error_text(error)}\n"
+                    f"As a role that may, in psql:\n    DROP DATABASE {quoted(connection, name)};"
+                ) from error
 
     def databases_beside(self) -> list[str]:
         """Names of the databases that restores left or made, oldest first."""

@@ -117,6 +117,15 @@ def reset_statements(dbname: str, settings: Sequence[Json]) -> list[sql.Composed
     ]
 
 
+def revoke_statements(dbname: str, properties: Json) -> list[sql.Composed]:
+    """Take away what each role has been granted on the database."""
+    name, grantees = sql.Identifier(dbname), {item["grantee"] for item in properties["acl"] or ()}
+    revoke = sql.SQL("REVOKE ALL ON DATABASE {} FROM {}")
+    return [
+        revoke.format(name, sql.Identifier(grantee)) for grantee in sorted(filter(None, grantees))
+    ]
+
+
 def _setting(database: sql.Identifier, item: Json) -> sql.Composed:
     parameter, _, value = item["setting"].partition("=")
     target = sql.SQL("DATABASE {}").format(database)

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from deploy_ops.advice import manage
-from deploy_ops.databases.postgresql import closing, names
+from deploy_ops.databases.postgresql import closing, names, properties
 from deploy_ops.databases.postgresql.closing import Mark, Purpose
 from deploy_ops.databases.postgresql.server import Connection, Server
 from deploy_ops.databases.postgresql.sessions import POLL_SECONDS, end_sessions, refuse_prepared
@@ -47,6 +47,7 @@ def swap(
         with server.maintenance(application_name=f"deploy_ops/swap/{os.getpid()}") as connection:
             end_sessions(connection, beside, door_deadline())
             refuse_prepared(connection, live)  # first without keeping anybody out
+            _carry_over(connection, live, beside)
             with _closed(
                 connection, Mark.of(connection, Purpose.SWAP, live, beside, previous)
             ) as mark:
@@ -59,6 +60,29 @@ def swap(
                 rename(connection, pairs, mark, deadline, marked=[previous])
     except psycopg.OperationalError as error:
         _look_again(server, beside, previous, error)
+
+
+def _carry_over(connection: Connection, live: str, beside: str) -> None:
+    """Give `beside` what was set for the live database since it was made."""
+    wanted, has = (properties.properties_of(connection, name) for name in (live, beside))
+    if wanted is None or has is None or wanted == has:
+        return
+    try:
+        with connection.transaction():
+            for statement in (
+                *properties.reset_statements(beside, has["settings"]),
+                *properties.revoke_statements(beside, has),
+                *properties.carry_over_statements(beside, wanted),
+            ):
+                connection.execute(statement)
+    except psycopg.OperationalError:
+        raise
+    except psycopg.DatabaseError as error:
+        raise RestoreFailed(
+            f"A property that {live} has got since {beside} was made cannot be carried over: "
+            f"{error_text(error)}\n{live} is open and was not changed. Restore as a role that may: "
+            "give it in DEPLOY_OPS_DIRECT_DATABASE_URL."
+        ) from error
 
 
 def door_deadline() -> float:

@@ -1,6 +1,6 @@
 """Which tables are the user's, as conditions in SQL; every query that asks so has them from here.
 
-They read `pg_class AS relation` and `pg_namespace AS namespace`. What mark.py watches for writes
+They read `pg_class AS relation` and `pg_namespace AS namespace`. What write_position.py watches
 is more on purpose: catalogs and tables of extensions, such as cron.job, are written to as well.
 """
 

@@ -11,12 +11,20 @@ from deploy_ops.databases.postgresql.server import Connection, scalar, system_id
 ENDING_TRIES = 40
 ENDING_PAUSE_SECONDS = 0.05
 # pg_locks shows the number of every open transaction that has one, prepared ones too, to any role.
+# The oldest is that of this database: another's may be open for hours.
 POSITION = """
     SELECT jsonb_build_object(
         'database_oid', database.oid::bigint,
         'lsn', CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_insert_lsn() END,
         'next_xid', pg_snapshot_xmax(pg_current_snapshot())::text,
-        'oldest_xid', pg_snapshot_xmin(pg_current_snapshot())::text,
+        'oldest_xid', coalesce(
+            (SELECT transactionid::text FROM pg_locks
+            WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted
+                AND (pid IN (SELECT pid FROM pg_stat_activity WHERE datid = database.oid)
+                    OR transactionid IN (SELECT transaction FROM pg_prepared_xacts
+                        WHERE database = datname))
+            ORDER BY age(transactionid) DESC LIMIT 1),
+            pg_snapshot_xmax(pg_current_snapshot())::text),
         'open_transactions', (SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid'
             AND mode = 'ExclusiveLock' AND granted AND pid IS DISTINCT FROM pg_backend_pid()),
         'prepared', (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()),

@@ -90,11 +90,13 @@ def _compare(then: WritePosition, now: WritePosition, own: RowCounts) -> Writes:
     }
     rows = {now.tables[oid].name: n for oid, n in changes.items() if n > 0}
     data = {name: n for name, n in rows.items() if not Table(name, 0, False, 0).is_catalog}
+    catalogs = tuple(sorted(rows.keys() - data.keys()))
     if data:
-        return Writes(Answer.WROTE, dict(sorted(data.items())), "tuple counters of the tables")
-    if rows:
-        why = f"the schema was changed: rows of {', '.join(sorted(rows))}"
-        return Writes(Answer.WROTE, {}, why)
+        why = "tuple counters of the tables"
+        return Writes(Answer.WROTE, dict(sorted(data.items())), why, catalogs)
+    if catalogs:
+        why = f"the schema was changed: rows of {', '.join(catalogs)}"
+        return Writes(Answer.WROTE, {}, why, catalogs)
     doubts = [
         f"{table.name} is gone" for oid, table in then.tables.items() if oid not in now.tables
     ]

@@ -114,9 +114,10 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
         if is_same and version == position["data_version"]:
             return Writes(Answer.NOBODY, {}, "SQLite's data version is unchanged")
         rows = self._difference(position.get("counts"))
-        if is_same or rows:
+        if is_same:
             return Writes(Answer.WROTE, rows, "another connection committed since")
-        return Writes(Answer.UNKNOWABLE, {}, "SQLite keeps no trace of updates for other processes")
+        why = "SQLite keeps no trace of updates for other processes"
+        return Writes(Answer.UNKNOWABLE, rows, why)
 
     def count_rows(self, name: str) -> tuple[Counts, Counts]:
         """Count the tables of a file and read its AUTOINCREMENT sequences."""

@@ -33,6 +33,12 @@ class Command(OpsCommand):
                 progress=self.progress,
             )
         self.tell(f"Backup {backup.id}: {backup.size_bytes / 1e6:.1f} MB in {backup.directory}")
+        saved = backup.manifest.media
+        if saved and saved.left_out:
+            self.tell(
+                "Links and other entries of MEDIA_ROOT that are no files were left out "
+                f"({saved.left_out}). What links lead to is not in this backup."
+            )
         facts = {"directory": str(backup.directory), "size_bytes": backup.size_bytes}
         seconds = backup.manifest.seconds
         return 0, {"status": "ok", "backup": backup.id, **facts, "seconds": seconds}

@@ -13,7 +13,7 @@ from deploy_ops.backup.catalog import find_backup, find_entry, list_entries, pin
 from deploy_ops.backup.entry import Level, State
 from deploy_ops.backup.manifest import new_id
 from deploy_ops.backup.opening import opened
-from deploy_ops.errors import BackupCorrupt, BackupNotFound, UsageError
+from deploy_ops.errors import BackupCorrupt, BackupNotFound, BackupUnreadable, UsageError
 from tests.deploy_ops.backup.manifests import forged, rewrite
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -83,9 +83,9 @@ def test_a_directory_without_a_manifest_is_incomplete(take, django_alias):
         (lambda text: text.replace('"size":', '"size":1'), "does not match its checksum"),
         (lambda text: text[: len(text) // 2], "is not JSON"),
         (lambda text: "", "is not JSON"),
-        (lambda text: "[]", "not of format 2"),
-        (lambda text: text.replace('"format":2', '"format":3'), "not of format 2"),
-        (lambda text: '{"format":2}', "lacks"),
+        (lambda text: "[]", "not of format 3"),
+        (lambda text: text.replace('"format":3', '"format":4'), "not of format 3"),
+        (lambda text: '{"format":3}', "lacks"),
     ],
     ids=["label edited", "size edited", "cut", "empty", "a list", "newer format", "nothing in it"],
 )
@@ -97,6 +97,18 @@ def test_an_edited_manifest_is_corrupt(take, django_alias, content, reason):
     assert state is State.CORRUPT and reason in why
     with pytest.raises(BackupCorrupt, match="is corrupt and cannot be used"):
         find_backup(django_alias, backup.id)
+
+
+def test_a_sound_manifest_of_another_format_is_not_called_corrupt(take, django_alias, caplog):
+    older, newer = take(), take()
+    manifest = newer.directory / "manifest.json"
+    manifest.write_bytes(forged(manifest.read_bytes(), format=2))
+
+    assert find_entry(newer.id).state is State.OTHER_VERSION
+    with pytest.raises(BackupUnreadable, match="of format 2, and this version .* reads format 3"):
+        find_backup(django_alias, newer.id)
+    assert find_backup(django_alias, "latest").id == older.id
+    assert f"Backup {newer.id} is passed over" in caplog.text
 
 
 @pytest.mark.parametrize(

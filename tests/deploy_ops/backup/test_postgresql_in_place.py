@@ -8,7 +8,9 @@ import psycopg
 import pytest
 
 from deploy_ops.backup.methods import Unchanged, method_for
+from deploy_ops.backup.methods.pg_dump import guards
 from deploy_ops.databases import database_for
+from deploy_ops.databases.postgresql.write_position import take_write_position
 from deploy_ops.errors import RestoreFailed
 from deploy_ops.progress import Silent
 from tests.clusters import PostgresCluster
@@ -181,9 +183,13 @@ def test_what_is_not_as_it_was_saved_is_rolled_back(method, database, tmp_path, 
         "TRUNCATE trip",
         "CREATE TABLE since (id int)",
         "DROP TABLE trip CASCADE",
+        "SELECT lo_from_bytea(0, 'since')",
+        "SELECT lo_put(oid, 0, 'changed') FROM pg_largeobject_metadata",
+        "ALTER TABLE trip ADD COLUMN since text",
+        "CREATE FUNCTION since() RETURNS int LANGUAGE sql AS 'SELECT 1'",
     ],
 )
-def test_what_was_written_since_the_mark_stops_it_behind_the_locks(
+def test_what_was_written_since_the_counting_stops_it_behind_the_locks(
     method, live, database, tmp_path, change
 ):
     """Asked in the transaction that drops, so that nothing falls between asking and dropping."""
@@ -202,7 +208,7 @@ def test_what_was_written_since_the_mark_stops_it_behind_the_locks(
 
 
 @postgresql
-def test_what_was_written_before_the_mark_does_not_stop_it(method, live, database, tmp_path):
+def test_what_was_written_before_the_counting_does_not_stop_it(method, live, database, tmp_path):
     furnish(database)
     manifest = save(method, tmp_path / "dump")
     database.execute("UPDATE trip SET purpose = 'changed'; CREATE TABLE since (id int)")
@@ -213,6 +219,70 @@ def test_what_was_written_before_the_mark_does_not_stop_it(method, live, databas
     )
 
     assert live.count_rows(database.name)[0] == manifest.counts
+
+
+@postgresql
+@pytest.mark.parametrize("how", ["COMMIT", "COMMIT PREPARED 'open'"])
+def test_what_was_open_at_the_counting_and_is_committed_since_stops_it(
+    method, live, database, tmp_path, how
+):
+    furnish(database)
+    manifest = save(method, tmp_path / "dump")
+    with database.connect() as other:
+        other.execute("BEGIN; SAVEPOINT here; UPDATE trip SET km = km + 1")
+        if "PREPARED" in how:
+            other.execute("PREPARE TRANSACTION 'open'")
+        unchanged = Unchanged(live.count_rows(database.name)[0], live.write_position())
+        other.execute(how)
+
+    unchanged.write_position["tables"] = live.write_position()["tables"]  # counted with a delay
+    with pytest.raises(RestoreFailed, match="written since: public.trip"):
+        method.restore_in_place(
+            tmp_path / "dump", manifest, unless_changed=unchanged, progress=Silent()
+        )
+
+
+@postgresql_15
+def test_what_is_open_in_another_database_does_not_stop_it(method, live, database, tmp_path):
+    furnish(database)
+    manifest = save(method, tmp_path / "dump")
+    with database.cluster.connect() as other:
+        other.execute("BEGIN; SELECT pg_current_xact_id()")
+        database.execute("UPDATE trip SET km = km + 1")
+        unchanged = Unchanged(live.count_rows(database.name)[0], live.write_position())
+        method.restore_in_place(
+            tmp_path / "dump", manifest, unless_changed=unchanged, progress=Silent()
+        )
+
+
+def test_rows_from_before_the_last_wraparound_are_not_taken_for_new_ones():
+    """Frozen long ago, they have a number that is still to be given out again."""
+    cluster = PostgresCluster(15).start()
+    try:
+        _continue_at(cluster, epoch=0, transaction=20_000)
+        cluster.create_database(name="old")
+        cluster.execute("CREATE TABLE trip AS SELECT 1 AS km", dbname="old")
+        cluster.execute("VACUUM FREEZE", dbname="old")
+        _continue_at(cluster, epoch=1, transaction=10_000)
+        with cluster.connect("old") as connection:
+            position = take_write_position(connection).as_json()
+            guard = guards.change_guard(Unchanged({"public.trip": 1}, position))
+            connection.execute(guard)
+            connection.execute("UPDATE trip SET km = 2")
+            with pytest.raises(psycopg.errors.RaiseException, match="others may have written"):
+                connection.execute(guard)
+    finally:
+        cluster.stop()
+
+
+def _continue_at(cluster, *, epoch: int, transaction: int) -> None:
+    """Let the numbers of transactions go on from there."""
+    data, options = cluster.directory / "data", {"check": True, "cwd": "/", **cluster._account}
+    subprocess.run([cluster.bindir / "pg_ctl", "stop", "-D", data], **options)
+    cluster._postmaster.wait()
+    numbers = [f"--epoch={epoch}", f"--next-transaction-id={transaction}"]
+    subprocess.run([cluster.bindir / "pg_resetwal", *numbers, data], **options)
+    cluster._serve()
 
 
 @postgresql_15

@@ -1,5 +1,6 @@
 """`restore` as an operator runs it: on both databases, confirmed, declined, killed, repaired."""
 
+import shlex
 import signal
 import stat
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 
 from tests.pooler import pooler
 
+SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 POSTGRESQL_15 = pytest.mark.parametrize("database", ["pg15"], indirect=True)
 
 
@@ -55,6 +57,97 @@ def test_uploads_come_back_and_those_before_are_kept(trips):
     assert stat.S_IMODE(receipt.stat().st_mode) == 0o644  # Django's own, for the web server
     kept = trips.media_root.with_name(report["previous_media"].rpartition("/")[2])
     assert (kept / "new.pdf").read_text() == "later"
+
+
+UPLOAD_BETWEEN = """
+from pathlib import Path
+from deploy_ops.restore import media
+keep = media._keep
+def keep_and_upload(paths):
+    keep(paths)
+    if not (paths.previous / "between.pdf").exists() and not list(paths.live.parent.glob("*Z_1")):
+        paths.live.mkdir()
+        (paths.live / "between.pdf").write_text("acknowledged")
+        {then}
+media._keep = keep_and_upload
+"""
+
+
+@SQLITE
+@pytest.mark.parametrize("then", ["pass", "import os; os.kill(os.getpid(), 9)"])
+def test_an_upload_between_the_two_renames_is_kept(trips, then):
+    """Django makes MEDIA_ROOT anew for it."""
+    code = UPLOAD_BETWEEN.format(then=then) + call(trips)
+    result = trips.run("shell", "-c", code)
+    if result.code:
+        result = trips.run("restore", check=0)
+
+    assert (trips.media_root / "2025" / "receipt.pdf").read_text() == "saved"
+    [kept] = trips.media_root.parent.glob("media_before_restore_*_1")
+    assert (kept / "between.pdf").read_text() == "acknowledged"
+    assert f"kept as {kept}" in result.stderr
+    [before] = trips.media_root.parent.glob("media_before_restore_*Z")
+    assert (before / "new.pdf").read_text() == "later"
+    prune = ("backups", "prune", "--previous-databases", "--min-age", "0s")
+    assert str(kept) in trips.json(*prune, check=0)["drop"]
+
+
+@SQLITE
+def test_that_links_are_left_out_and_uploads_go_is_told(trips, tmp_path):
+    (trips.media_root / "archive").symlink_to(tmp_path)
+    assert "were left out (1)" in trips.run("backup", "--media", check=0).stdout
+
+    told = trips.run("restore", "latest", *consent(trips), check=0).stdout
+
+    [before] = trips.media_root.parent.glob("media_before_restore_*")
+    assert f"and uploads in {before}" in told.partition("Swapping")[0]
+    assert "left out of the backup (1)" in told and (before / "archive").is_symlink()
+
+
+KILLED_BETWEEN = """
+from deploy_ops.restore import media
+keep = media._keep
+def keep_and_die(paths):
+    keep(paths)
+    import os; os.kill(os.getpid(), 9)
+media._keep = keep_and_die
+"""
+
+
+@SQLITE
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_uploads_are_not_pruned_half_way_through_a_killed_restore(trips, is_damaged):
+    trips.run("shell", "-c", KILLED_BETWEEN + call(trips))
+    assert not trips.media_root.exists()
+    if is_damaged:
+        [marker] = (trips.ops_dir / "restores").iterdir()
+        marker.write_text("{")
+    prune = ["backups", "prune", "--previous-databases", "--min-age", "0s", "--delete"]
+
+    pruned = trips.run(*prune)
+
+    if is_damaged:
+        assert pruned.code == 1 and "may be all uploads there are" in pruned.stderr
+        [line] = [line for line in pruned.stderr.splitlines() if line.startswith("    mv ")]
+        subprocess.run(shlex.split(line), check=True)
+    assert (trips.media_root / "2025" / "receipt.pdf").read_text() == "saved"
+
+
+@POSTGRESQL_15
+def test_what_is_set_for_the_database_meanwhile_is_carried_over(trips, asked):
+    name, cluster = trips.database.name, trips.database.cluster
+    cluster.create_role("auditor")
+    cluster.execute(f"GRANT CONNECT ON DATABASE {name} TO auditor")
+    restoring, place = asked()
+    cluster.execute(f"ALTER DATABASE {name} SET work_mem = '77MB'")
+    cluster.execute(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC, auditor")
+
+    assert trips.finish(restoring, input=f"{place}\n").code == 0
+
+    assert cluster.execute("SHOW work_mem", dbname=name) == [("77MB",)]
+    may = "SELECT has_database_privilege('auditor', %s, 'CONNECT')"
+    assert cluster.execute(may, [name]) == [(False,)]
+    cluster.execute("DROP ROLE auditor")
 
 
 def test_name_and_host_have_to_be_typed(trips):
@@ -128,6 +221,31 @@ def test_in_place_with_consent_to_what_was_shown(trips, asked):
     assert towns(trips) == ["Berlin", "Bonn"]
 
 
+SHOWN = {
+    "CREATE VIEW towns AS SELECT purpose FROM good_expand_trip": "schema was changed since",
+    "SELECT nextval('good_expand_trip_id_seq')": "sequence public.good_expand_trip_id_seq: 1 value",
+}
+
+
+@POSTGRESQL_15
+@pytest.mark.parametrize("statement", SHOWN)
+def test_what_is_lost_besides_rows_is_shown(trips, statement):
+    trips.json("backup", check=0)
+    trips.database.execute(statement)
+
+    shown = trips.run("restore", "latest", *consent(trips), check=0).stdout
+
+    assert SHOWN[statement] in shown and "nothing would be lost" not in shown
+
+
+@SQLITE
+def test_that_sqlite_does_not_tell_of_updates_is_said_beside_rows(trips):
+    shown = trips.run("restore", "latest", *consent(trips), check=0).stdout
+
+    assert "good_expand_trip: 1 more row now than in the backup" in shown
+    assert "Whether more was changed is not known" in shown
+
+
 MEANWHILE = """
 from deploy_ops.restore import prepare
 {more}
@@ -184,12 +302,16 @@ def test_into_restores_beside_and_swaps_nothing(trips):
     assert towns(trips) == ["Berlin", "Bonn", "Köln"]
 
 
-@POSTGRESQL_15
+@pytest.mark.parametrize("database", ["sqlite", "pg15"], indirect=True)
 def test_into_brings_back_a_database_that_is_lost(trips):
     [backup] = [path.name for path in trips.backups_dir.iterdir() if path.name[0] != "."]
-    trips.database.cluster.drop_databases(trips.database.name)
+    if trips.database.vendor == "sqlite":
+        trips.database.path.unlink()
+    else:
+        trips.database.cluster.drop_databases(trips.database.name)
 
-    trips.run("restore", backup, "--into", trips.database.name, check=0)
+    refused = trips.run("restore", backup, *consent(trips), check=1)
+    trips.run(*shlex.split(refused.stderr.partition("manage.py")[2].splitlines()[0]), check=0)
 
     assert towns(trips) == ["Berlin", "Bonn"]
 
@@ -255,6 +377,47 @@ def test_all_problems_are_told_at_once(trips):
 
 
 @POSTGRESQL_15
+@pytest.mark.parametrize("options", [[], ["--in-place"]], ids=["beside", "in place"])
+def test_a_table_that_may_not_be_counted_is_named(trips, options):
+    of_the_dba = "CREATE TABLE public.audit (id int)"
+    trips.database.cluster.execute(of_the_dba, dbname=trips.database.name)
+
+    refused = trips.run("restore", "latest", *options, *consent(trips), check=1)
+
+    assert "permission denied for table audit" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert trips.database.databases() == [trips.database.name]
+
+
+@POSTGRESQL_15
+def test_what_a_restore_with_a_damaged_file_left_is_listed_by_the_command_it_names(trips):
+    code = KILL.format(
+        package=PACKAGES["load"], module="load", function="analyse", moment="after"
+    ) + call(trips)
+    assert trips.run("shell", "-c", code).code == -signal.SIGKILL
+    [marker] = (trips.ops_dir / "restores").iterdir()
+    marker.write_text(marker.read_text().replace('"previous"', '"kept"'))
+
+    told = trips.run("restore", check=0).stdout
+
+    assert "A restore had been cut off" in told and "nothing to repair" not in told
+    listed = trips.run(*shlex.split(told.partition("manage.py")[2].splitlines()[0]), check=0)
+    [beside] = [name for name in trips.database.databases() if "restoring" in name]
+    assert beside in listed.stdout
+
+
+@POSTGRESQL_15
+def test_a_previous_database_that_cannot_be_dropped_is_named(trips):
+    name, cluster = f"{trips.database.name}_before_restore_20260101T000000Z", trips.database.cluster
+    cluster.create_database("postgres", name)
+
+    refused = trips.run("backups", "prune", "--previous-databases", "--delete", check=1)
+
+    assert f"Database {name} could not be dropped, and stays" in refused.stderr
+    assert f'    DROP DATABASE "{name}";' in refused.stderr
+
+
+@POSTGRESQL_15
 def test_nothing_cut_off_is_nothing_to_repair(trips):
     assert trips.json("restore", check=0)["status"] == "nothing_to_do"
 
@@ -306,6 +469,37 @@ def test_kill_9_at_any_step_is_repaired_by_the_next_command(trips, step):
     assert trips.json("restore", check=0)["status"] == "nothing_to_do"
     if step in ("created", "restored"):
         assert trips.database.databases() == [trips.database.name]
+
+
+AWAY = """
+from deploy_ops.databases.postgresql import server, swap
+from deploy_ops.errors import DatabaseUnavailable
+from deploy_ops.restore import prepare
+def be_away(*args, **options):
+    raise DatabaseUnavailable("The server is away. Nothing was changed.")
+original = {module}.{function}
+def last(*args, **options):
+    found = original(*args, **options)
+    server.Server.connect = be_away
+    return found
+{module}.{function} = last
+"""
+
+
+@POSTGRESQL_15
+@pytest.mark.parametrize("function", ["swap", "view_differences"])
+def test_a_server_that_goes_away_leaves_what_the_next_command_finishes(trips, function):
+    is_swapped = function == "swap"
+    code = AWAY.format(module="swap" if is_swapped else "prepare", function=function) + call(trips)
+
+    result = trips.run("shell", "-c", code)
+
+    assert "whether it took place is not known" in result.stderr or not is_swapped
+    assert "Nothing was changed" not in result.stderr or not is_swapped
+    assert "had been cut off" in trips.run("restore", check=0).stdout
+    assert towns(trips) == (["Berlin", "Bonn"] if is_swapped else ["Berlin", "Bonn", "Köln"])
+    assert (trips.media_root / "new.pdf").exists() != is_swapped
+    assert len(trips.database.databases()) == 1 + is_swapped
 
 
 @POSTGRESQL_15
@@ -365,6 +559,34 @@ def test_another_projects_backup_is_refused(trips):
     )
 
     assert f"The backup is of database {trips.database.name}" in refused.stderr
+
+
+@SQLITE
+def test_a_backup_of_another_file_is_refused(trips, tmp_path):
+    [backup] = [path.name for path in trips.backups_dir.iterdir() if path.name[0] != "."]
+    other = tmp_path / "other.sqlite3"
+    env = {"DATABASE_URL": f"sqlite:///{other}"}
+    trips.run("migrate", env=env, check=0)
+
+    refused = trips.run("restore", backup, "--noinput", "--confirm", other.name, env=env, check=1)
+
+    assert f"The backup is of database {trips.database.name}, not of this {other}" in refused.stderr
+    trips.run("restore", backup, "--into", "copy.sqlite3", env=env, check=0)
+    assert (tmp_path / "copy.sqlite3").exists()
+
+
+@POSTGRESQL_15
+@pytest.mark.parametrize("name", ["", "ü" * 32])
+def test_a_name_that_no_database_can_have_is_refused(trips, name):
+    refused = trips.run("restore", "latest", "--into", name, check=1)
+
+    assert "has 1 to 63 bytes" in refused.stderr
+
+
+@SQLITE
+@pytest.mark.parametrize("options", [["--into", "copy.sqlite3"], ["--in-place"]])
+def test_without_an_id_nothing_is_restored(trips, options):
+    assert "Which backup to restore is missing" in trips.run("restore", *options, check=2).stderr
 
 
 @pytest.mark.parametrize("text", ["../../etc", "20260131T020000Z-0123abcd"])

@@ -48,7 +48,12 @@ def check_restore(alias: str, server: Server, manifest: Manifest, *, into: str |
         problems += _meant(alias, server, connection)
         problems += [*_surroundings(connection, manifest), *_disk(connection, manifest)]
         if into is not None:
-            if names.exists(connection, into):
+            if not 0 < len(into.encode()) <= names.LIMIT_BYTES:
+                problems.append(
+                    f"A name of a database has 1 to {names.LIMIT_BYTES} bytes, and --into has "
+                    f"{len(into.encode())}. Choose another."
+                )
+            elif names.exists(connection, into):
                 problems.append(f"Database {into} exists already. Choose another name for --into.")
             return problems + [*live_checks.carried_over(connection, server, manifest)]
         return problems + live_checks.check_swap(alias, connection, server, manifest)

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from deploy_ops.backup.manifest import Manifest
 from deploy_ops.backup.methods.base import Unchanged
+from deploy_ops.databases.postgresql import write_position
 from deploy_ops.databases.postgresql.same import IDENTITY, WhichDatabase
 from deploy_ops.databases.postgresql.tables import TABLES
 
@@ -44,34 +45,44 @@ BEGIN
     END IF;
 END $deploy_ops$;
 """
-# The drops lock the same tables. A row's xmin says which transaction wrote it, frozen or not, and
-# age() compares it with the first one that counts: an UPDATE changes no number of rows.
+# The drops lock the same tables. A row's xmin says which transaction wrote it, frozen or not: an
+# UPDATE changes no number of rows. Frozen rows may be older than age() can tell, which makes them
+# younger than the youngest. What cannot be locked, large objects and the schema, only the counters
+# tell of.
 _CHANGE = """
 DO $deploy_ops$
 DECLARE
     expected jsonb := {counts};
+    counters jsonb := {counters};
     found jsonb := '{{}}';
-    changed text[] := '{{}}';
+    changed text[];
     place record;
     number bigint;
     newer bigint;
+    youngest int;
 BEGIN
     FOR place IN {tables} LOOP
         EXECUTE format('LOCK TABLE ONLY %I.%I IN ACCESS EXCLUSIVE MODE',
             place.nspname, place.relname);
     END LOOP;
+    SELECT array_agg(relation.name ORDER BY 1) INTO changed
+    FROM ({all_tables}) AS relation (oid, name, file, unlogged, changes)
+    WHERE changes > coalesce((counters ->> oid::text)::bigint, 0);
+    youngest := age(pg_snapshot_xmax(pg_current_snapshot())::xid);
     FOR place IN {tables} LOOP
-        EXECUTE format('SELECT count(*), count(*) FILTER (WHERE age(xmin) <= age(%L::xid))'
-            ' FROM ONLY %I.%I', {first}, place.nspname, place.relname) INTO number, newer;
+        EXECUTE format('SELECT count(*), count(*) FILTER (WHERE age(xmin) BETWEEN %s AND %s)'
+            ' FROM ONLY %I.%I', youngest, age({first}::xid), place.nspname, place.relname)
+            INTO number, newer;
         found := found || jsonb_build_object(place.name, number);
         IF newer > 0 OR (expected -> place.name) IS DISTINCT FROM to_jsonb(number) THEN
             changed := changed || place.name;
         END IF;
     END LOOP;
-    IF found <> expected OR changed <> '{{}}' THEN
+    IF found <> expected OR changed IS NOT NULL THEN
         RAISE EXCEPTION 'others may have written since what would be lost was counted, and '
-            'restoring would lose it; tables with other rows: %',
-            coalesce(nullif(array_to_string(changed, ', '), ''), 'some are gone');
+            'restoring would lose it; written since: %',
+            coalesce((SELECT string_agg(DISTINCT name, ', ') FROM unnest(changed) AS name),
+                'tables that are gone');
     END IF;
 END $deploy_ops$;
 """
@@ -91,11 +102,14 @@ def place_guard(where: WhichDatabase) -> str:
 
 
 def change_guard(unchanged: Unchanged) -> str:
-    """Lock every table; stop unless each has these rows, and none that was written later."""
+    """Lock every table; stop unless each has these rows, and nothing was written later."""
     first = max(FIRST_XID, int(unchanged.write_position["oldest_xid"]) % 2**32)
+    tables = unchanged.write_position["tables"].items()
     return _text(
         _CHANGE,
         counts=sql.Literal(json.dumps(dict(unchanged.counts))),
+        counters=sql.Literal(json.dumps({oid: table["changes"] for oid, table in tables})),
+        all_tables=sql.SQL(write_position.TABLES),
         tables=sql.SQL(TABLES),
         first=sql.Literal(str(first)),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import psycopg
+from psycopg import sql
 
 from deploy_ops.advice import manage
 from deploy_ops.backup.manifest import Manifest
@@ -66,9 +67,10 @@ def owned(connection: Connection, live: str) -> Iterator[str]:
 def _held(connection: Connection, live: str) -> Iterator[str]:
     query = "SELECT gid FROM pg_prepared_xacts WHERE database = %s ORDER BY prepared"
     for (gid,) in connection.execute(query, [live]).fetchall():
+        name = sql.Literal(gid).as_string(connection)
         yield (
-            f"Prepared transaction {gid} in {live} blocks renaming. End it: "
-            f"COMMIT PREPARED '{gid}' or ROLLBACK PREPARED '{gid}'"
+            f"Prepared transaction {gid} in {live} blocks renaming. End it in psql, by one of:\n"
+            f"    COMMIT PREPARED {name};\n    ROLLBACK PREPARED {name};"
         )
     query = "SELECT slot_name FROM pg_replication_slots WHERE database = %s ORDER BY 1"
     for (slot,) in connection.execute(query, [live]).fetchall():
