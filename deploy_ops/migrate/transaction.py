@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db import transaction
+from django.db.backends.signals import connection_created
 from django.db.migrations.recorder import MigrationRecorder
 
 from deploy_ops.databases.base import Ended, Outcome, RowCounts
@@ -56,18 +57,32 @@ class StepTransaction:
                 is_atomic=True,
                 transaction=self._number,
             )
-            with run.connection.execute_wrapper(self._watch):
+            with self._noted_company(), run.connection.execute_wrapper(self._watch):
                 try:
                     yield
                 except BaseException:
-                    self._had_company = self._transactions.had_company()
                     self.ended = self._transactions.after_failure(self._number)
                     raise
-            self._had_company = self._transactions.had_company()
             self.has_put_off = bool(run.connection.run_on_commit)
             self.ended = self._transactions.before_commit(self._number)
             if self.ended.is_same is False:
                 raise TransactionEnded
+
+    @contextmanager
+    def _noted_company(self) -> Iterator[None]:
+        """Write down that code has other connections, before it does anything over them."""
+
+        def note(**_: object) -> None:
+            if not self._had_company and self._transactions.had_company():
+                self._had_company = True
+                self._run.journal.record("transaction_left", transaction=self._number)
+
+        note()
+        connection_created.connect(note, weak=False)
+        try:
+            yield
+        finally:
+            connection_created.disconnect(note)
 
     def _watch(
         self,

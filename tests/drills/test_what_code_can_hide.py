@@ -5,6 +5,7 @@ a person.
 """
 
 import json
+import signal
 
 import pytest
 
@@ -183,3 +184,15 @@ def test_a_server_that_counts_no_rows(deployed):
 
     assert "runs code, and what that changed is not known" in result["recovery"]["message"]
     assert project.trips(APP) == DOUBLED
+
+
+@pytest.mark.parametrize("way", ["in a thread", "over another alias"])
+def test_killed_after_it_wrote_over_another_connection_it_is_not_run_again(unwound, way):
+    env = {"FORWARDS": DOUBLE, "WAY": way}
+    killed = unwound.run("safe_migrate", env=env | {"KILLED": "yes"})
+    assert killed.code == -signal.SIGKILL and unwound.trips(APP) == DOUBLED
+
+    again = unwound.run("safe_migrate", env=env, check=4)
+
+    assert "what that wrote is not known" in again.stderr
+    assert unwound.trips(APP) == DOUBLED
