@@ -1,14 +1,13 @@
 """After a failure: look at the facts, choose a recovery step, take it; if it fails, look again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import InterfaceError, OperationalError
 
 from deploy_ops.advice import manage
 from deploy_ops.backup.entry import Backup
-from deploy_ops.databases.base import Answer, Writes
+from deploy_ops.databases.base import Answer
 from deploy_ops.errors import (
     DatabaseLost,
     DeployOpsError,
@@ -17,30 +16,19 @@ from deploy_ops.errors import (
     RestoreUnfinished,
 )
 from deploy_ops.interrupts import no_more_interrupts
-from deploy_ops.migrate.apply import keys, names, text_of
-from deploy_ops.migrate.ladder import RESTORES, Facts, Rung, choose
+from deploy_ops.migrate.apply import keys, names
+from deploy_ops.migrate.failed_run import FailedRun, listed, schema_difference, why
+from deploy_ops.migrate.intervention import manual_intervention, manual_intervention_unseen
+from deploy_ops.migrate.ladder import Facts, Rung, choose
 from deploy_ops.migrate.run import Applied, Failure, Recovery, Remains, Run
 from deploy_ops.migrate.undo import obstacles, undo
 from deploy_ops.redact import redact
 from deploy_ops.restore import Restored, Since, prepare_restore
 from deploy_ops.restore.since import writes_since
 
-SHOWN_LINES = 20
-
 
 class NotHeld(Exception):
     """A recovery step failed; the text says why."""
-
-
-@dataclass
-class FailedRun:
-    """A failed run, and why the recovery steps so far failed."""
-
-    run: Run
-    has_lock: bool
-    writes: Writes | None = None
-    reasons: list[str] = field(default_factory=list)
-    tried: set[Rung] = field(default_factory=set)
 
 
 def recover(run: Run, *, has_lock: bool) -> Recovery:
@@ -182,116 +170,14 @@ def _put_back(run: Run, backup: Backup) -> Restored:
         return Restored(run.database.database_name, error.previous_database, view_differences=views)
     except BaseException as error:  # pylint: disable=broad-exception-caught
         if done is None:
-            raise NotHeld(f"Not restored: {_why(error)}") from error
+            raise NotHeld(f"Not restored: {why(error)}") from error
     return done
-
-
-def _why(error: BaseException) -> str:
-    if isinstance(error, DeployOpsError):
-        return str(error)
-    if isinstance(error, KeyboardInterrupt):
-        return "stopped by the operator."
-    return text_of(error)
 
 
 def _since_backup(run: Run) -> Since:
     """The moment of the safety point, and what this run has written itself since."""
     assert run.backup is not None
     return Since(run.backup.manifest.write_position, "the backup began", run.own_rows)
-
-
-def manual_intervention(failed: FailedRun) -> Recovery:
-    """Stop and say precisely what is there and which commands lead out."""
-    run, steps = failed.run, tuple(failed.run.applied_steps)
-    lines = [
-        "Manual intervention required.",
-        *failed.reasons,
-        *_why_not_restored(failed),
-        f"Committed by this run and still there: {names(steps) or 'none'}.",
-        *_failed_part(run),
-        *_schema_part(run),
-        f"Journal: {run.journal.path}",
-        "Ways out:",
-        manage("safe_migrate", alias=run.alias) + "   # after the migration is fixed",
-    ]
-    if run.backup is not None:
-        lines += [
-            manage("backups", "show", run.backup.id, alias=run.alias),
-            manage("restore", run.backup.id, alias=run.alias) + "   # shows the loss, and asks",
-        ]
-    return Recovery(
-        Rung.MANUAL_INTERVENTION,
-        "\n".join(lines),
-        {"applied": keys(steps), "reasons": failed.reasons},
-    )
-
-
-def manual_intervention_unseen(failed: FailedRun, error: BaseException) -> Recovery:
-    """Stop where even looking failed: nothing is claimed of the database."""
-    run = failed.run
-    lines = [
-        "Manual intervention required.",
-        *failed.reasons,
-        f"Looking for a way back stopped: {_why(error)}",
-        f"What is committed stands in the journal: {run.journal.path}",
-        "The next run reads it and says what it finds:",
-        manage("safe_migrate", alias=run.alias),
-    ]
-    steps = keys(tuple(run.applied_steps))
-    return Recovery(
-        Rung.MANUAL_INTERVENTION, "\n".join(lines), {"applied": steps, "reasons": failed.reasons}
-    )
-
-
-def _why_not_restored(failed: FailedRun) -> list[str]:
-    """Why restoring was not even tried."""
-    run = failed.run
-    if run.backup is None:
-        return ["Not restored: the run was started with --no-backup."]
-    if Rung.RESTORED in failed.tried or failed.writes is None or not failed.has_lock:
-        return []
-    if run.request.on_failure not in RESTORES:
-        return [f"Not restored: --on-failure is {run.request.on_failure}."]
-    if failed.writes.answer is Answer.UNKNOWABLE:
-        return [
-            "Not restored: whether others wrote since the backup began cannot be known any more "
-            f"({failed.writes.evidence}), and restoring could lose it."
-        ]
-    return [
-        f"Not restored: others wrote since the backup began ({failed.writes.evidence}), and "
-        "restoring would lose it."
-    ]
-
-
-def _failed_part(run: Run) -> list[str]:
-    if run.failure is None:
-        return []
-    failed = names(run.failure.steps)
-    if run.failure.remains is Remains.NOTHING:
-        return [f"{failed} left nothing behind: {run.failure.evidence}."]
-    return [
-        f"What {failed} wrote is not known: {run.failure.evidence}. Look at its tables before "
-        "anything runs again."
-    ]
-
-
-def _schema_part(run: Run) -> list[str]:
-    try:
-        difference = schema_difference(run)
-    except DeployOpsError as error:
-        return [f"The schema could not be compared with the one before: {error}"]
-    if not difference:
-        return ["The schema equals the one before the run. That says nothing about rows."]
-    return ["The schema differs from before the run in:", listed(difference)]
-
-
-def schema_difference(run: Run, *, after_restore: bool = False) -> list[str]:
-    """How the schema differs from the one before the run; all of it counts, whoever changed it."""
-    assert run.before is not None
-    now, before = run.database.schema(), run.before
-    if after_restore:
-        now, before = now.without_casts(), before.without_casts()
-    return now.difference(before)
 
 
 def database_lost(run: Run, error: BaseException) -> DatabaseLost:
@@ -321,11 +207,3 @@ def _unseen(run: Run) -> str:
         " What its code did elsewhere (over connections of its own, in other databases, "
         "files, services) was not looked at, and sequences stay where it left them."
     )
-
-
-def listed(lines: list[str], most: int = SHOWN_LINES) -> str:
-    """Some lines, indented, and how many there are more."""
-    shown = [f"    {line}" for line in lines[:most]]
-    if len(lines) > most:
-        shown.append(f"    and {len(lines) - most} more")
-    return "\n".join(shown)

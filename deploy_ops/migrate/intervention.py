@@ -1,0 +1,94 @@
+"""Where no recovery step is left: what a person is told, and which commands lead out."""
+
+from deploy_ops.advice import manage
+from deploy_ops.databases.base import Answer
+from deploy_ops.errors import DeployOpsError
+from deploy_ops.migrate.apply import keys, names
+from deploy_ops.migrate.failed_run import FailedRun, listed, schema_difference, why
+from deploy_ops.migrate.ladder import RESTORES, Rung
+from deploy_ops.migrate.run import Recovery, Remains, Run
+
+
+def manual_intervention(failed: FailedRun) -> Recovery:
+    """Stop and say precisely what is there and which commands lead out."""
+    run, steps = failed.run, tuple(failed.run.applied_steps)
+    lines = [
+        "Manual intervention required.",
+        *failed.reasons,
+        *_why_not_restored(failed),
+        f"Committed by this run and still there: {names(steps) or 'none'}.",
+        *_failed_part(run),
+        *_schema_part(run),
+        f"Journal: {run.journal.path}",
+        "Ways out:",
+        manage("safe_migrate", alias=run.alias) + "   # after the migration is fixed",
+    ]
+    if run.backup is not None:
+        lines += [
+            manage("backups", "show", run.backup.id, alias=run.alias),
+            manage("restore", run.backup.id, alias=run.alias) + "   # shows the loss, and asks",
+        ]
+    return Recovery(
+        Rung.MANUAL_INTERVENTION,
+        "\n".join(lines),
+        {"applied": keys(steps), "reasons": failed.reasons},
+    )
+
+
+def manual_intervention_unseen(failed: FailedRun, error: BaseException) -> Recovery:
+    """Stop where even looking failed: nothing is claimed of the database."""
+    run = failed.run
+    lines = [
+        "Manual intervention required.",
+        *failed.reasons,
+        f"Looking for a way back stopped: {why(error)}",
+        f"What is committed stands in the journal: {run.journal.path}",
+        "The next run reads it and says what it finds:",
+        manage("safe_migrate", alias=run.alias),
+    ]
+    steps = keys(tuple(run.applied_steps))
+    return Recovery(
+        Rung.MANUAL_INTERVENTION, "\n".join(lines), {"applied": steps, "reasons": failed.reasons}
+    )
+
+
+def _why_not_restored(failed: FailedRun) -> list[str]:
+    """Why restoring was not even tried."""
+    run = failed.run
+    if run.backup is None:
+        return ["Not restored: the run was started with --no-backup."]
+    if Rung.RESTORED in failed.tried or failed.writes is None or not failed.has_lock:
+        return []
+    if run.request.on_failure not in RESTORES:
+        return [f"Not restored: --on-failure is {run.request.on_failure}."]
+    if failed.writes.answer is Answer.UNKNOWABLE:
+        return [
+            "Not restored: whether others wrote since the backup began cannot be known any more "
+            f"({failed.writes.evidence}), and restoring could lose it."
+        ]
+    return [
+        f"Not restored: others wrote since the backup began ({failed.writes.evidence}), and "
+        "restoring would lose it."
+    ]
+
+
+def _failed_part(run: Run) -> list[str]:
+    if run.failure is None:
+        return []
+    failed = names(run.failure.steps)
+    if run.failure.remains is Remains.NOTHING:
+        return [f"{failed} left nothing behind: {run.failure.evidence}."]
+    return [
+        f"What {failed} wrote is not known: {run.failure.evidence}. Look at its tables before "
+        "anything runs again."
+    ]
+
+
+def _schema_part(run: Run) -> list[str]:
+    try:
+        difference = schema_difference(run)
+    except DeployOpsError as error:
+        return [f"The schema could not be compared with the one before: {error}"]
+    if not difference:
+        return ["The schema equals the one before the run. That says nothing about rows."]
+    return ["The schema differs from before the run in:", listed(difference)]
