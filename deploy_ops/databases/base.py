@@ -72,11 +72,14 @@ class Database(MigratingConnection):  # pylint: disable=too-many-public-methods
         """Point Django's connection past a pooler for the block, where there is one."""
         yield
 
-    def closed_to_others(self) -> AbstractContextManager[None]:
+    def closed_to_others(self, check_lock: Callable[[], None]) -> AbstractContextManager[None]:
         """End all sessions and let only this process in for the block; raises NotExclusive.
+
+        `check_lock` is asked before others are kept out, and raises if the deploy lock was lost.
 
         Open again in the end, or by `repair_marked` after a kill; SwapUnfinished if it cannot be.
         """
+        del check_lock
         raise NotExclusive(
             f"{self.database_name} is SQLite, which is not closed to others (--exclusive): a file "
             "has no sessions to end, and whether anybody else wrote to it is known all the same. "
@@ -114,6 +117,11 @@ class Database(MigratingConnection):  # pylint: disable=too-many-public-methods
         No proof against the backup: what it holds has been restored as it is.
         """
         del name, recorded
+        return []
+
+    def property_differences(self, recorded: Json) -> list[str]:
+        """Compare what is set for the live database itself with what was recorded; names."""
+        del recorded
         return []
 
     @abstractmethod

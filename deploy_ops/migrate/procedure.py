@@ -65,19 +65,19 @@ def _safe_migrate(request: Request, progress: Progress, ask: Ask) -> Result:
         _resolve_the_past(request, progress, ask)
         history, todo = plan_of(request)
         if todo:
-            with _closed_if_asked(request, progress):
+            with _closed_if_asked(request, progress, lock):
                 _migrate(request, result, progress, lock, history, todo)
     return result
 
 
 @contextmanager
-def _closed_if_asked(request: Request, progress: Progress) -> Iterator[None]:
+def _closed_if_asked(request: Request, progress: Progress, lock: DeployLock) -> Iterator[None]:
     """Close the database to others for the run (--exclusive), so that a restore loses nothing."""
     if not request.exclusive:
         yield
         return
     name = database_for(request.alias).database_name
-    with database_for(request.alias).closed_to_others():
+    with database_for(request.alias).closed_to_others(lock.check):
         progress.say(f"{name} is closed to others; their sessions were ended")
         yield
     progress.say(f"{name} is open again")

@@ -7,6 +7,7 @@ from django.db import InterfaceError, OperationalError
 
 from deploy_ops.advice import manage
 from deploy_ops.backup.entry import Backup
+from deploy_ops.backup.manifest import NAME
 from deploy_ops.databases.base import Answer
 from deploy_ops.errors import (
     DatabaseLost,
@@ -141,6 +142,13 @@ def restored(failed: FailedRun) -> Recovery:
     if difference := schema_difference(run, after_restore=True):
         lines = "The schema differs from before the run in:\n" + listed(difference)
         raise NotHeld(f"{text} {lines}")
+    recorded = backup.manifest.extra.get("properties", {})
+    if properties := run.database.property_differences(recorded):
+        raise NotHeld(
+            f"{text} What is set for the database itself is not as at the backup: "
+            f"{', '.join(properties)}. A restore leaves that as it is; what it was stands under "
+            f"extra.properties in {backup.directory / NAME}."
+        )
     if done.view_differences:  # whether the new rows are right, only a person can tell
         raise NotHeld("\n".join([text, *done.view_differences]))
     facts = {"previous_database": done.previous_database}

@@ -196,3 +196,21 @@ def test_killed_after_it_wrote_over_another_connection_it_is_not_run_again(unwou
 
     assert "what that wrote is not known" in again.stderr
     assert unwound.trips(APP) == DOUBLED
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("ALTER DATABASE {} SET timezone = 'UTC'", "settings"),
+        ("COMMENT ON DATABASE {} IS 'half-way'", "comment"),
+        ("GRANT CREATE ON DATABASE {} TO PUBLIC", "acl"),
+    ],
+)
+def test_what_was_set_for_the_database_itself_is_not_restored(unwound, statement, named):
+    name = unwound.database.name
+    env = {"FORWARDS": statement.format(name), "NOT_ATOMIC": "yes", "FAILS": "yes"}
+
+    recovery = unwound.json("safe_migrate", env=env, check=4)["recovery"]
+
+    assert "is live again" in recovery["message"]
+    assert f"is not as at the backup: {named}." in recovery["message"]

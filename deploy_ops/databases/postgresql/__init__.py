@@ -26,6 +26,7 @@ from deploy_ops.databases.postgresql import (
     exclusive,
     materialized_views,
     names,
+    properties,
     own_sessions,
     swap,
     writes,
@@ -79,11 +80,11 @@ class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too
             yield
 
     @contextmanager
-    def closed_to_others(self) -> Iterator[None]:
+    def closed_to_others(self, check_lock: Callable[[], None]) -> Iterator[None]:
         """End all sessions and let only this process in for the block; raises NotExclusive."""
         self.connection.close()
         server = self._server
-        mark = exclusive.close(server)
+        mark = exclusive.close(server, check_lock)
         try:
             with renamed(self.alias, mark.previous):
                 yield
@@ -172,6 +173,13 @@ class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too
         """Compare the contents of materialized views with those at the backup."""
         with self._answering(name):
             return materialized_views.differences(self._server, name, recorded) if recorded else []
+
+    def property_differences(self, recorded: Json) -> list[str]:
+        """Compare owner, privileges, settings and so on, which no schema has."""
+        server = self._server
+        with server.maintenance(application_name=IDENTIFY) as connection:
+            now = properties.properties_of(connection, server.dbname) or {}
+        return [name for name in sorted(now) if recorded.get(name) != now[name]]
 
     @contextmanager
     def _answering(self, name: str) -> Iterator[None]:

@@ -8,6 +8,7 @@ where the data is; `reopen` gives it its name back.
 """
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import psycopg
@@ -28,9 +29,10 @@ SUBSCRIPTIONS = """
 """
 
 
-def close(server: Server) -> Mark:
+def close(server: Server, check_lock: Callable[[], None]) -> Mark:
     """End all sessions and let nobody in; the mark's `previous` is its name from then on.
 
+    `check_lock` raises where the deploy lock was lost meanwhile, and another host may be at work.
     Raises NotExclusive, with the database open under its own name.
     """
     live, stamp = server.dbname, f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
@@ -41,9 +43,11 @@ def close(server: Server) -> Mark:
             refuse_prepared(connection, live)
             _refuse_subscriptions(connection, live)
             _create_closed(connection, mark)
+            check_lock()
             closing.close(connection, live, mark)
             deadline = swap.door_deadline()
             end_sessions(connection, live, deadline)
+            check_lock()
             pairs = ((live, aside), (empty, live))
             swap.rename(connection, pairs, mark, deadline, marked=[live, aside])
             closing.open_again(connection, aside)

@@ -105,20 +105,20 @@ def _closed(connection: Connection, mark: Mark) -> Iterator[Mark]:
 
 
 def _look_again(server: Server, beside: str, previous: str, error: Exception) -> None:
-    """After our own connection was lost: whether COMMIT arrived is known to the server alone."""
+    """After the server's error, or none at all: whether COMMIT arrived it alone knows."""
     try:
         found = repair(server, beside, previous)
         with server.maintenance(application_name=f"deploy_ops/swap/{os.getpid()}") as connection:
             is_swapped = names.exists(connection, previous)
     except DeployOpsError as second:
         raise SwapUnfinished(
-            f"The connection was lost during the swap of {server.dbname} and {beside}:\n"
+            f"The swap of {server.dbname} and {beside} was cut off:\n"
             f"{error_text(error)}\nWhether it took place is not known. Both databases are kept, "
             f"and {server.dbname} may refuse connections. Once the server answers, any host "
             f"repairs it by:\n{manage('restore', alias=server.alias)}"
         ) from second
     if not is_swapped:
-        raise RestoreFailed(f"The connection was lost during the swap. {found}") from error
+        raise RestoreFailed(f"The swap was cut off: {error_text(error)}\n{found}") from error
 
 
 def rename(

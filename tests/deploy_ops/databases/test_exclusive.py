@@ -9,7 +9,7 @@ import pytest
 from django.db import connections
 
 from deploy_ops.databases import database_for
-from deploy_ops.errors import NotExclusive, SwapUnfinished
+from deploy_ops.errors import LockLost, NotExclusive, SwapUnfinished
 
 postgresql = pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
 postgresql_15 = pytest.mark.parametrize("database", ["pg15"], indirect=True)
@@ -43,7 +43,7 @@ def as_django(alias, statement):
 @postgresql
 def test_nobody_gets_in_and_everybody_is_told(live, database, django_alias):
     with closing(database.connect()) as other:
-        with live.closed_to_others():
+        with live.closed_to_others(lambda: None):
             with pytest.raises(psycopg.OperationalError, match="not currently accepting"):
                 database.connect()
             with pytest.raises(psycopg.OperationalError):
@@ -63,7 +63,7 @@ def test_nobody_gets_in_and_everybody_is_told(live, database, django_alias):
 @postgresql_15
 def test_key_lock_and_names_are_those_of_the_live_name(live):
     before = live.key(), live.local_place(), live.name_beside("verify_20260131T020000Z")
-    with live.closed_to_others():
+    with live.closed_to_others(lambda: None):
         assert (live.key(), live.local_place(), live.name_beside("verify_20260131T020000Z")) == (
             before
         )
@@ -79,7 +79,7 @@ def test_key_lock_and_names_are_those_of_the_live_name(live):
 @postgresql
 def test_an_error_of_the_block_opens_it_too(live, database):
     with pytest.raises(KeyboardInterrupt):
-        with live.closed_to_others():
+        with live.closed_to_others(lambda: None):
             raise KeyboardInterrupt
     assert state(database) == [(database.name, True, "Reisekosten")]
 
@@ -90,7 +90,7 @@ def test_prepared_transactions_stop_it_before_anybody_is_sent_away(live, databas
         other.execute("BEGIN; INSERT INTO seen VALUES (9); PREPARE TRANSACTION 'nine'")
         try:
             with pytest.raises(NotExclusive) as refused:
-                live.closed_to_others().__enter__()
+                live.closed_to_others(lambda: None).__enter__()
             other.execute("SELECT 1")  # still connected
         finally:
             other.execute("ROLLBACK PREPARED 'nine'")
@@ -99,11 +99,27 @@ def test_prepared_transactions_stop_it_before_anybody_is_sent_away(live, databas
 
 
 @postgresql_15
+@pytest.mark.parametrize("asked", [1, 2])
+def test_a_lock_that_was_lost_meanwhile_stops_it(live, database, asked):
+    """Another host may have taken over: what it does in the database is not cut off."""
+    answers = iter([None] * (asked - 1))
+
+    def check_lock():
+        if next(answers, LockLost) is LockLost:
+            raise LockLost
+
+    with pytest.raises(LockLost):
+        live.closed_to_others(check_lock).__enter__()
+
+    assert state(database) == [(database.name, True, "Reisekosten")]
+
+
+@postgresql_15
 def test_a_role_that_may_not_create_databases_is_told(live, database):
     database.cluster.execute("ALTER ROLE app NOCREATEDB")
     try:
         with pytest.raises(NotExclusive, match="permission denied to create database"):
-            live.closed_to_others().__enter__()
+            live.closed_to_others(lambda: None).__enter__()
     finally:
         database.cluster.execute("ALTER ROLE app CREATEDB")
     assert state(database) == [(database.name, True, "Reisekosten")]
@@ -113,13 +129,13 @@ def test_a_role_that_may_not_create_databases_is_told(live, database):
 def test_a_session_that_may_not_be_ended_stops_it(live, database):
     with closing(database.cluster.connect(database.name, "postgres")):
         with pytest.raises(NotExclusive, match="could not be ended"):
-            live.closed_to_others().__enter__()
+            live.closed_to_others(lambda: None).__enter__()
     assert state(database) == [(database.name, True, "Reisekosten")]
 
 
 @postgresql_15
 def test_the_empty_database_that_somebody_has_opened_is_not_thrown_away(live, database):
-    alone = live.closed_to_others()
+    alone = live.closed_to_others(lambda: None)
     alone.__enter__()
     database.cluster.execute(f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS true')
     database.execute("CREATE TABLE acknowledged (id int)")
@@ -136,7 +152,7 @@ def test_the_empty_database_that_somebody_has_opened_is_not_thrown_away(live, da
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_sqlite_is_not_closed(database, django_alias):
     with pytest.raises(NotExclusive, match="leave --exclusive out"):
-        database_for(django_alias).closed_to_others()
+        database_for(django_alias).closed_to_others(lambda: None)
 
 
 def alone_until(live, number):
@@ -152,7 +168,7 @@ def alone_until(live, number):
         return real(self, *args, **kwargs)
 
     psycopg.Connection.execute = execute
-    with live.closed_to_others():
+    with live.closed_to_others(lambda: None):
         as_django(live.alias, "INSERT INTO seen VALUES (2)")
     os._exit(0)
 
