@@ -9,7 +9,6 @@ import pytest
 from deploy_ops.databases import database_for
 from deploy_ops.migrate.leftovers import Before, look_at_leftovers
 
-pytestmark = pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
 FURNITURE = """
 CREATE SCHEMA office;
 CREATE TABLE trip (id int PRIMARY KEY, purpose text, km int) WITH (fillfactor = 90);
@@ -97,7 +96,13 @@ def change(database, statement):
     database.cluster.execute(statement, dbname=database.name)
 
 
-@pytest.mark.parametrize("statement", [*SCHEMA, *CONTENTS])
+# On 18 a share of them: what they are seen by is the same SQL and another pg_dump.
+@pytest.mark.parametrize(
+    ("database", "statement"),
+    [("pg15", each) for each in (*SCHEMA, *CONTENTS)]
+    + [("pg18", each) for each in (*SCHEMA[::4], *CONTENTS)],
+    indirect=["database"],
+)
 def test_a_change_is_seen(furnished, database, statement):
     before = furnished.schema()
     noted = Before(None, furnished.write_position(), furnished.catalog_digests())
