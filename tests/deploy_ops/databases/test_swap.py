@@ -176,7 +176,7 @@ def test_our_own_session_ended_from_outside_leaves_the_door_open(live, database,
     end = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE application_name LIKE 'deploy_ops/swap/%'"""
 
-    with pytest.raises(RestoreFailed, match="connection was lost"):
+    with pytest.raises(RestoreFailed, match="The swap was cut off: "):
         previous = live.name_beside(KEPT)
         live.swap(beside, previous, before=lambda: database.cluster.execute(end))
 
