@@ -71,7 +71,7 @@ def look(failed: FailedRun) -> Facts:
     run, failure = failed.run, failed.run.failure
     why_not = tuple(obstacles(run))
     if not failed.tried:
-        failed.reasons = [f"Not reversed: {why}" for why in why_not]
+        failed.reasons = [f"Not reversed: {each}" for each in why_not]
     failed.writes = writes_since(run.database, _since_backup(run)) if run.backup else None
     return Facts(
         has_lock=failed.has_lock,

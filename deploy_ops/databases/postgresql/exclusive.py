@@ -82,7 +82,7 @@ def reopen(server: Server, only: Mark | None = None) -> str:
         raise
     except (psycopg.Error, DeployOpsError) as error:
         raise SwapUnfinished(
-            f"{live} may still be closed to others: {error_text(error)}\nNothing in it is lost. "
+            f"{live} may still be closed to others: {error_text(error)}\n"
             "The next command gives it its name back and opens it, on any host:\n"
             + manage("restore", alias=server.alias)
         ) from error
@@ -114,10 +114,9 @@ def _reopen(connection: Connection, server: Server, mark: Mark) -> str:
         _give_name_back(connection, mark)
     _drop_empty(connection, server, mark)
     closing.reopen(connection, mark.live, Purpose.EXCLUSIVE)
-    return (
-        f"{mark.by} had closed {mark.live} to others on {mark.at}, and was cut off. It is open "
-        "again, and holds what was in it."
-        + closing.left_closed(connection, mark.live, Purpose.EXCLUSIVE)
+    left = closing.left_closed(connection, mark.live, Purpose.EXCLUSIVE)
+    return f"{mark.by} had closed {mark.live} to others on {mark.at}, and was cut off." + (
+        left or " It is open again."
     )
 
 
@@ -136,10 +135,13 @@ def _give_name_back(connection: Connection, mark: Mark) -> None:
         pairs = [(live, empty), *pairs]
     closing.reopen(connection, aside, Purpose.SWAP)  # of a restore that was killed in between
     closing.close(connection, aside, mark)
-    deadline = swap.door_deadline()
-    end_sessions(connection, aside, deadline)
-    marked = [new for _, new in pairs]
-    swap.rename(connection, pairs, mark, deadline, marked=marked)
+    try:
+        deadline = swap.door_deadline()
+        end_sessions(connection, aside, deadline)
+        swap.rename(connection, pairs, mark, deadline, marked=[new for _, new in pairs])
+    except RestoreFailed:
+        closing.open_again(connection, aside)  # as the error says
+        raise
 
 
 def _drop_empty(connection: Connection, server: Server, mark: Mark) -> None:

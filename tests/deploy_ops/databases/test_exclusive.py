@@ -9,6 +9,9 @@ import pytest
 from django.db import connections
 
 from deploy_ops.databases import database_for
+from deploy_ops.databases.postgresql import closing as closing_postgresql
+from deploy_ops.databases.postgresql.closing import Mark
+from deploy_ops.databases.postgresql.server import server_of
 from deploy_ops.errors import LockLost, NotExclusive, SwapUnfinished
 
 postgresql = pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
@@ -130,6 +133,37 @@ def test_a_session_that_may_not_be_ended_stops_it(live, database):
     with closing(database.cluster.connect(database.name, "postgres")):
         with pytest.raises(NotExclusive, match="could not be ended"):
             live.closed_to_others(lambda: None).__enter__()
+    assert state(database) == [(database.name, True, "Reisekosten")]
+
+
+@postgresql_15
+def test_one_that_somebody_has_closed_since_is_not_called_open(live, database):
+    """The kill came before the names were exchanged, and then an administrator closed it too."""
+    with server_of(live.alias).maintenance(application_name="test") as connection:
+        mark = Mark("exclusive", database.name, "none", "none", "0", "process 1", "noon")
+        closing_postgresql.close(connection, database.name, mark)
+    database.cluster.execute(f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS false')
+    try:
+        report = live.repair_marked()
+
+        assert "process 1 had closed" in report and "open again" not in report
+        assert f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS true;' in report
+        assert not state(database)[0][1]
+    finally:
+        database.cluster.execute(f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS true')
+
+
+@postgresql_15
+def test_while_a_session_cannot_be_ended_the_name_stays_and_the_data_are_reachable(live, database):
+    alone = live.closed_to_others(lambda: None)
+    alone.__enter__()
+    [aside] = [name for name, *_ in state(database) if "_exclusive_" in name]
+    with closing(database.cluster.connect(aside, "postgres")):
+        with pytest.raises(SwapUnfinished, match=f"{aside} is open again"):
+            alone.__exit__(None, None, None)
+        assert rows(database.beside(aside)) == [1]
+
+    assert "open again" in live.repair_marked()
     assert state(database) == [(database.name, True, "Reisekosten")]
 
 
