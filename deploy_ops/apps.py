@@ -1,6 +1,7 @@
 """Registers deploy_ops with Django."""
 
 from django.apps import AppConfig
+from django.db.models.signals import pre_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -21,6 +22,8 @@ class DeployOpsConfig(AppConfig):
         import deploy_ops.flags.checks
         import deploy_ops.health.checks
         from deploy_ops.flags.declaration import forced_flags
+        from deploy_ops.phases.halves import note_start
 
+        pre_migrate.connect(note_start, sender=self, dispatch_uid="deploy_ops.phases")
         # gunicorn runs no checks, and a kill switch that was typed wrong must not be overlooked.
         forced_flags()

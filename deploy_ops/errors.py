@@ -28,6 +28,8 @@ DeployOpsError                      exit code 1: refused, nothing changed
 │   ├── UnresolvedRun               an earlier run did not end and its session still works
 │   ├── NotLossless                 undoing a migration would lose something
 │   ├── TransactionEnded            a migration ended the transaction it was run in
+│   ├── OperationNotFound           an operation of two phases stands in no migration file
+│   ├── NoContractTable             the table of rows that wait for the contract is missing
 │   ├── PartiallyApplied            exit code 4: what an earlier run left is not known
 │   └── Unfinished                  exit code 4: what comes after the migrations is missing
 ├── FlagError
@@ -174,6 +176,19 @@ class NotLossless(MigrationError):
 
 class TransactionEnded(MigrationError):
     """The migration ended the transaction that it was run in. Set `atomic = False` in it."""
+
+
+class OperationNotFound(MigrationError):
+    """An operation of two phases stands in no migration file."""
+
+
+class NoContractTable(MigrationError):
+    """The table deploy_ops_contractrow is missing, where the second half of this migration is to
+    wait for the contract phase. Apply the migrations of deploy_ops first, and let the migration
+    depend on them, so that they always are:
+        python manage.py safe_migrate deploy_ops
+        dependencies = [("deploy_ops", "0002_contract_rows"), ...]
+    """
 
 
 class PartiallyApplied(MigrationError):

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
@@ -123,3 +124,46 @@ class FlagChange(models.Model):
     def delete(self, *_args: Any, **_kwargs: Any) -> tuple[int, dict[str, int]]:
         """Raise HistoryImmutable."""
         raise HistoryImmutable()
+
+
+class RelationField(models.TextField):  # type: ignore[type-arg]  # generic in the stubs only
+    """A table by what it is, not by its name: PostgreSQL keeps it right when the table is renamed,
+    and in a dump, which has the name, for the database that is restored.
+    """
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
+        """`regclass`, as the reference page of PostgreSQL on object identifier types has it."""
+        return "regclass" if connection.vendor == "postgresql" else super().db_type(connection)
+
+
+class ContractRow(models.Model):
+    """The part of a migration's operation that waits until no old release runs any more.
+
+    Written in the transaction of the part that ran, so that a restore or a roll-back takes both.
+    `path` is where the operation stands in its migration: its index, and below an operation that
+    holds others theirs ("2", "2.0").
+    """
+
+    app = models.CharField(max_length=255)
+    migration = models.CharField(max_length=255)
+    path = models.CharField(max_length=50)
+    relation = RelationField(null=True)
+    description = models.TextField()
+    release = models.CharField(max_length=100)
+    created_at = models.DateTimeField(auto_now_add=True)
+    done_at = models.DateTimeField(null=True)
+    skipped_because = models.TextField(default="")
+    attempts = models.PositiveIntegerField(default=0)
+    last_error = models.TextField(default="")
+
+    class Meta:
+        ordering = ["id"]
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["app", "migration", "path"], name="deploy_ops_contractrow_operation"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.app}.{self.migration} {self.path}"

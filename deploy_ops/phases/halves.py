@@ -1,0 +1,33 @@
+"""Whether the two halves of an operation run at once, or the second one waits for the contract.
+
+They run at once where no old code can be at work: on SQLite, where the project has no two phases
+(DEPLOY_OPS_TWO_PHASE), and in an app none of whose migrations was applied before this run.
+"""
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.recorder import MigrationRecorder
+
+from deploy_ops.conf import conf
+
+_applied_before: "WeakKeyDictionary[BaseDatabaseWrapper, frozenset[str]]" = WeakKeyDictionary()
+
+
+def note_start(using: str, **_: Any) -> None:
+    """Receive pre_migrate: remember which apps had migrations before the run."""
+    _applied_before[connections[using]] = _apps_with_migrations(connections[using])
+
+
+def run_together(connection: BaseDatabaseWrapper, app: str) -> bool:
+    """Whether both halves of an operation of this app run now."""
+    if connection.vendor != "postgresql" or not conf.two_phase:
+        return True
+    before = _applied_before.get(connection)
+    return app not in (_apps_with_migrations(connection) if before is None else before)
+
+
+def _apps_with_migrations(connection: BaseDatabaseWrapper) -> frozenset[str]:
+    return frozenset(app for app, _ in MigrationRecorder(connection).applied_migrations())

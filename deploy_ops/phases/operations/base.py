@@ -1,0 +1,153 @@
+"""What all operations of two phases share: when their halves run, and where the second one waits."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+from django.db.models import Model
+
+from deploy_ops.phases.halves import run_together
+from deploy_ops.phases.rows import Entry, add_row, check_table, is_waiting, remove_row
+from deploy_ops.phases.where import Place, find_place
+
+
+@dataclass(frozen=True)
+class Change:
+    """One operation at work: its app, Django's schema editor, the states before and after it."""
+
+    app: str
+    editor: BaseDatabaseSchemaEditor
+    before: ProjectState
+    after: ProjectState
+
+    @cached_property
+    def connection(self) -> BaseDatabaseWrapper:
+        """The connection that migrates."""
+        return self.editor.connection
+
+    def model_before(self, name: str) -> type[Model]:
+        """The model as it is before the operation."""
+        return self._model(self.before, name)
+
+    def model_after(self, name: str) -> type[Model]:
+        """The model as it is after the operation."""
+        return self._model(self.after, name)
+
+    def reversed(self) -> "Change":
+        """The same with the states swapped, as reversing it sees them."""
+        return Change(self.app, self.editor, self.after, self.before)
+
+    def quote(self, name: str) -> str:
+        """A name as SQL has it."""
+        return str(self.editor.quote_name(name))
+
+    def execute(self, sql: str, params: Any = None) -> None:
+        """Run a statement, or collect it for sqlmigrate; None as params leaves % alone."""
+        self.editor.execute(sql, params)
+
+    def _model(self, state: ProjectState, name: str) -> type[Model]:
+        model: type[Model] = state.apps.get_model(self.app, name)
+        return model
+
+
+class PhasedOperation(Operation):
+    """An operation whose second half waits for the contract phase, where old code may be at work.
+
+    `expand` does what both codes need now, `contract` the rest once the old release is gone; both
+    look first, so that running them again after a kill is harmless. `undo` takes back an `expand`
+    whose contract is still to come. `is_online` tells the lint that no request waits for it.
+    """
+
+    is_online = True
+    # Whether one transaction can hold the contract.
+    contract_is_atomic = True
+    # Rows that free a table of a view or a trigger, which block the others, go before them.
+    frees_table = False
+
+    @abstractmethod
+    def plain(self, change: Change) -> None:
+        """Do all of it at once, as Django's own operation does."""
+
+    @abstractmethod
+    def plain_backwards(self, change: Change) -> None:
+        """Take all of it back, as Django's own operation does; `change` is the forward one."""
+
+    @abstractmethod
+    def expand(self, change: Change) -> None:
+        """Do what both codes need in between."""
+
+    @abstractmethod
+    def undo(self, change: Change) -> None:
+        """Take back what `expand` did; its contract has not run."""
+
+    @abstractmethod
+    def contract(self, change: Change) -> None:
+        """Do what was put off."""
+
+    @abstractmethod
+    def entry(self, change: Change) -> Entry | None:
+        """The row for what is put off; None if nothing is."""
+
+    @abstractmethod
+    def concerns(self, change: Change) -> bool:
+        """Whether routers and the kind of model let the operation touch this database."""
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        """Do all of it, or the first half."""
+        change = Change(app_label, schema_editor, from_state, to_state)
+        if not self.concerns(change):
+            return
+        if run_together(change.connection, app_label):
+            self.plain(change)
+            return
+        place, entry = find_place(self, app_label), self.entry(change)
+        if schema_editor.collect_sql:
+            self._collect(change, entry)
+            return
+        if entry is not None:
+            check_table(change.connection)
+        self.expand(change)
+        if entry is not None:
+            add_row(change.connection, place, entry)
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        """Take the whole back, or the first half if the second one has not run."""
+        change = Change(app_label, schema_editor, to_state, from_state)  # the forward one
+        if not self.concerns(change):
+            return
+        place = self._place_of_row(change)
+        if place is not None and is_waiting(change.connection, place):
+            self.undo(change)
+        else:
+            self.plain_backwards(change)
+        if place is not None:
+            remove_row(change.connection, place)
+
+    def _place_of_row(self, change: Change) -> Place | None:
+        """Where the row of this operation would be; None where there can be none."""
+        if change.editor.collect_sql or change.connection.vendor != "postgresql":
+            return None
+        return find_place(self, change.app)
+
+    def _collect(self, change: Change, entry: Entry | None) -> None:
+        self.expand(change)
+        if entry is not None:
+            change.execute("-- waits for the contract phase:")
+            self.contract(change)
