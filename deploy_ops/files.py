@@ -182,14 +182,15 @@ def _end_of_last_line(descriptor: int) -> int:
     return 0
 
 
-def append_line(descriptor: int, entry: Mapping[str, Any]) -> None:
-    """Add one line, whole and durable when this returns; OSError if it cannot be."""
+def append_line(descriptor: int, entry: Mapping[str, Any], *, durably: bool = True) -> None:
+    """Add one line whole, and `durably`: on the disk when this returns; OSError if it cannot be."""
     line = json.dumps(entry, default=str).encode() + b"\n"
     before_bytes = os.fstat(descriptor).st_size
     if os.write(descriptor, line) != len(line):  # the disk had room for a part of it
         os.ftruncate(descriptor, before_bytes)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    os.fsync(descriptor)
+    if durably:
+        os.fsync(descriptor)
 
 
 def add_line(path: Path, entry: Mapping[str, Any]) -> None:

@@ -168,7 +168,11 @@ def _leftovers(run: Run, step: Step, before: Before) -> Failure:
 
 def _succeeded(run: Run, group: tuple[Step, ...], seconds: float) -> None:
     seconds = round(seconds, 3)
-    run.journal.record("migration_applied", migrations=keys(group), seconds=seconds)
+    # With its transaction's number in the journal, the database vouches for an atomic step.
+    is_durable = not group[0].is_atomic
+    run.journal.record(
+        "migration_applied", durably=is_durable, migrations=keys(group), seconds=seconds
+    )
     verb = "Reversed" if group[0].backwards else "Applied"
     run.progress.say(f"{verb} {names(group)} ({seconds} s)")
 

@@ -1,8 +1,8 @@
 """What a run did, step by step, in one append-only file outside the database.
 
-`DEPLOY_OPS_STATE_DIR/runs/<run>.jsonl`: a JSON object a line, fsynced before the step it announces
-or after the step it confirms, so that the next run can tell what a killed one had done. A restore
-rewinds every table; these files it does not touch.
+`DEPLOY_OPS_STATE_DIR/runs/<run>.jsonl`: a JSON object a line, fsynced before the step it announces,
+so that the next run can tell what a killed one had done. A restore rewinds every table; these files
+it does not touch.
 """
 
 import os
@@ -72,11 +72,15 @@ class Journal:
         """The id of the run."""
         return self.path.stem
 
-    def record(self, step: str, **facts: Any) -> None:
-        """Append one step, durable when this returns; raises JournalFailed if it cannot be."""
+    def record(self, step: str, *, durably: bool = True, **facts: Any) -> None:
+        """Append one step, durable when this returns; raises JournalFailed if it cannot be.
+
+        What the database can be asked for again after a power cut need not be written `durably`:
+        the next record takes it along to the disk.
+        """
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         try:
-            append_line(self._descriptor, {"step": step, "at": now, **facts})
+            append_line(self._descriptor, {"step": step, "at": now, **facts}, durably=durably)
         except OSError as error:
             raise JournalFailed(
                 f"The journal of run {self.run} cannot be written: {error.strerror}. Stopped at "

@@ -54,7 +54,8 @@ def safe_migrate(
 
 def _safe_migrate(request: Request, progress: Progress, ask: Ask) -> Result:
     result = Result(database=request.alias)
-    if _has_nothing_to_do(request):
+    seen = _look_ahead(request)
+    if seen and not seen[1]:
         return result
     with deploy_lock(
         request.alias,
@@ -63,7 +64,7 @@ def _safe_migrate(request: Request, progress: Progress, ask: Ask) -> Result:
         notify=lambda holder: progress.say(f"Waiting for the deploy lock, held by {holder}"),
     ) as lock:
         _resolve_the_past(request, progress, ask)
-        history, todo = plan_of(request)
+        history, todo = seen if seen and seen[0].is_current() else plan_of(request)
         if todo:
             with _closed_if_asked(request, progress, lock):
                 _migrate(request, result, progress, lock, history, todo)
@@ -91,16 +92,16 @@ def plan_of(request: Request) -> tuple[History, DjangoPlan]:
     return History(executor), django_plan(executor, request.app, request.migration)
 
 
-def _has_nothing_to_do(request: Request) -> bool:
-    """Whether neither the past nor the plan asks for the lock."""
+def _look_ahead(request: Request) -> tuple[History, DjangoPlan] | None:
+    """What there is to do, before the lock is asked for; None if the past comes first."""
     if has_interrupted() or not all(run.is_resolved for run in journal.read_runs()):
-        return False
+        return None
     try:
-        return not plan_of(request)[1]
+        return plan_of(request)
     except DatabaseUnavailable:
         if not database_for(request.alias).is_left_closed():
             raise
-        return False
+        return None
 
 
 def _resolve_the_past(request: Request, progress: Progress, ask: Ask) -> None:

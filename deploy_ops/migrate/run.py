@@ -13,6 +13,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
 from deploy_ops.backup.entry import Backup
@@ -96,6 +97,11 @@ class History:
     def read(cls, connection: BaseDatabaseWrapper) -> "History":
         """Read migrations and recorder anew."""
         return cls(MigrationExecutor(connection))
+
+    def is_current(self) -> bool:
+        """Whether the database still has recorded what was read of it."""
+        applied = MigrationRecorder(self.executor.connection).applied_migrations()
+        return applied.keys() == self.executor.loader.applied_migrations.keys()
 
     def rewind(self) -> None:
         """Go back to what the database has recorded; an attempt that failed left its traces."""

@@ -6,7 +6,6 @@ from django.apps import apps
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Info
 from django.db.migrations.autodetector import MigrationAutodetector
-from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
@@ -22,7 +21,7 @@ def verify_run(run: Run) -> list[CheckMessage]:
     return [
         *_unrecorded(run),
         *_invalid(run, sorted(new, key=str)),
-        *_undeclared_changes(MigrationExecutor(run.connection).loader),
+        *_undeclared_changes(run.history.executor.loader),
     ]
 
 

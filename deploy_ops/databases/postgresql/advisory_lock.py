@@ -1,6 +1,7 @@
 """The part of the deploy lock that every host sees: an advisory lock of PostgreSQL."""
 
 import os
+import select
 import socket
 
 import psycopg
@@ -68,7 +69,13 @@ class AdvisoryGuard:
         return f"{name} (server process {pid}) since {since}"
 
     def check(self) -> None:
-        """Raise LockLost if the connection is gone, and the lock with it."""
+        """Raise LockLost if the connection is gone, and the lock with it.
+
+        A server that ends the session says so, and one that vanishes makes the keepalives fail:
+        as long as there is nothing to read, it need not be asked.
+        """
+        if not self._connection.closed and not _has_news(self._connection):
+            return
         try:
             self._connection.execute("SELECT 1")
         except psycopg.Error as error:
@@ -81,3 +88,9 @@ class AdvisoryGuard:
     def release(self) -> None:
         """Give the lock back by closing its connection."""
         self._connection.close()
+
+
+def _has_news(connection: Connection) -> bool:
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))

@@ -7,7 +7,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from deploy_ops.databases.base import IndexState, RowCounts
 from deploy_ops.databases.postgresql.names import name_beside
 from deploy_ops.databases.postgresql.schema import KEPT_SCHEMA
-from deploy_ops.databases.postgresql.transactions import ROWS
+from deploy_ops.databases.postgresql.transactions import LOOK
 
 FAMILY = """
     WITH RECURSIVE family AS (
@@ -69,8 +69,8 @@ def partitions_of(connection: BaseDatabaseWrapper, names: list[str]) -> frozense
 def rows_of_transaction(connection: BaseDatabaseWrapper) -> RowCounts:
     """Rows that the open transaction has changed so far, by table."""
     with connection.cursor() as cursor:
-        cursor.execute(ROWS)
-        return {int(oid): int(changes) for oid, changes, _ in cursor.fetchall()}
+        cursor.execute(LOOK)
+        return dict(cursor.fetchone()[-1])
 
 
 def index_state(connection: BaseDatabaseWrapper, name: str) -> IndexState | None:

@@ -6,25 +6,30 @@ at the very beginning tells whether the session is still in it: SQL or code of a
 the transaction it was given, and a savepoint ends with its transaction.
 """
 
+from typing import Any
+
 import psycopg
 
 from deploy_ops.databases.migrating import Transactions
-from deploy_ops.databases.values import Ended, Outcome, RowCounts
+from deploy_ops.databases.values import Ended, Outcome
 from deploy_ops.databases.postgresql import own_sessions
 
 SAVEPOINT = "deploy_ops_begin"
 # pg_current_xact_id gives the transaction its number: every step of a migration writes anyway.
 BEGIN = f"SELECT pg_current_xact_id()::text; SAVEPOINT {SAVEPOINT}"
-NUMBER = "SELECT pg_current_xact_id_if_assigned()::text, current_setting('track_counts')::bool"
 # As in pg_stat_xact_user_tables, without the sums over indexes that make that slow, and with the
 # catalogs: they tell changes of the schema. The flush lets the session's counters start from zero
 # in its next transaction.
 ROWS = """
-    SELECT oid::bigint, changes, pg_stat_force_next_flush()
+    SELECT ARRAY[oid::bigint, changes]
     FROM (SELECT oid, pg_stat_get_xact_tuples_inserted(oid) + pg_stat_get_xact_tuples_updated(oid)
             + pg_stat_get_xact_tuples_deleted(oid) AS changes
         FROM pg_class WHERE relkind IN ('r', 'm', 'p')) AS relation
     WHERE changes > 0
+"""
+LOOK = f"""
+    SELECT pg_current_xact_id_if_assigned()::text, current_setting('track_counts')::bool,
+        pg_stat_force_next_flush(), ARRAY({ROWS})
 """
 
 
@@ -89,8 +94,8 @@ class PostgresqlTransactions(Transactions):
 
 
 def _look(raw: psycopg.Connection[tuple[object, ...]], number: str) -> Ended:
-    row = raw.execute(NUMBER).fetchone()
-    if row is None or row[0] != number:
+    row: Any = raw.execute(LOOK).fetchone()
+    now, are_counted, _, changes = row
+    if now != number:
         return Ended(is_same=False, rows=None)
-    rows: RowCounts = {int(str(oid)): int(str(n)) for oid, n, _ in raw.execute(ROWS).fetchall()}
-    return Ended(is_same=True, rows=rows if row[1] else None)
+    return Ended(is_same=True, rows=dict(changes) if are_counted else None)
