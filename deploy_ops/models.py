@@ -141,13 +141,15 @@ class ContractRow(models.Model):
 
     Written in the transaction of the part that ran, so that a restore or a roll-back takes both.
     `path` is where the operation stands in its migration: its index, and below an operation that
-    holds others theirs ("2", "2.0").
+    holds others theirs ("2", "2.0"). `operation` is it as source, by which a squashed migration
+    that took it over is recognised.
     """
 
     app = models.CharField(max_length=255)
     migration = models.CharField(max_length=255)
     path = models.CharField(max_length=50)
     relation = RelationField(null=True)
+    operation = models.TextField()
     description = models.TextField()
     release = models.CharField(max_length=100)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -7,10 +7,11 @@ from django.core.checks import CheckMessage
 from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Backend
 from deploy_ops.management.base import Json
-from deploy_ops.migrate.plan import Plan, Step, make_plan
+from deploy_ops.migrate.contract import step_of, waiting_for
+from deploy_ops.migrate.plan import Plan, Step
 from deploy_ops.migrate.procedure import plan_of
 from deploy_ops.migrate.resume import Ask, Decision, always_wait
-from deploy_ops.migrate.run import Request, Result
+from deploy_ops.migrate.run import Phase, Request, Result
 
 Write = Callable[[str], object]
 NO_TRANSACTION = "no: a failure can leave it partially applied"
@@ -20,8 +21,10 @@ def show_plan(request: Request, write: Write) -> Json:
     """Print each step of the plan, and return it for programs; nothing is changed."""
     database = database_for(request.alias)
     with database.connected_directly():
-        history, todo = plan_of(request)
-        plan = make_plan(todo, history.state)
+        plan = plan_of(request).plan
+        if Phase.CONTRACT in request.phases:
+            waiting = [step_of(each) for each in waiting_for(request)]
+            plan = Plan((*plan.steps, *waiting))
         sizes = database.table_sizes(plan.tables)
     if not plan:
         write("Nothing to do.")

@@ -15,6 +15,7 @@ from deploy_ops.migrate.plan import Key, Step
 from deploy_ops.migrate.run import Applied, Failure, Remains, Run
 from deploy_ops.migrate.session import lock_failure, lock_holders, reset_connection
 from deploy_ops.migrate.transaction import StepTransaction
+from deploy_ops.phases.waiting import run_contract
 from deploy_ops.redact import error_text
 
 LONGEST_PAUSE_SECONDS = 8.0
@@ -39,13 +40,21 @@ def apply_plan(run: Run, *, in_one_transaction: bool) -> None:
 def _moves(run: Run, group: tuple[Step, ...]) -> Work:
     def work() -> None:
         for step in group:
-            move = run.history.unapply if step.backwards else run.history.apply
-            move(step)
+            _move(run, step)
             # Deferred ones fail here, with their step; with one step alone COMMIT does the same.
             if len(group) > 1:
                 run.database.check_deferred_constraints()
 
     return work
+
+
+def _move(run: Run, step: Step) -> None:
+    if step.contract is not None:
+        run_contract(run.connection, step.contract)
+    elif step.backwards:
+        run.history.unapply(step)
+    else:
+        run.history.apply(step)
 
 
 def perform(
@@ -56,7 +65,8 @@ def perform(
     `then` notes what is committed, before anything else can fail. Raises MigrationFailed, and then
     `run.failure` says what it left.
     """
-    tries = run.request.lock_retries + 1 if group[0].is_atomic else 1
+    may_try = group[0].is_atomic or group[0].is_idempotent
+    tries = run.request.lock_retries + 1 if may_try else 1
     for attempt in range(1, tries + 1):
         started = time.monotonic()
         error, outcome = _attempt(run, group, work)
@@ -71,7 +81,8 @@ def perform(
                     f"(transaction.on_commit) failed: {text_of(error)}"
                 ) from error
             return applied
-        may_repeat = outcome.remains is Remains.NOTHING and lock_failure(error) is not None
+        is_undone = outcome.remains is Remains.NOTHING or group[0].is_idempotent
+        may_repeat = is_undone and lock_failure(error) is not None
         if attempt == tries or not may_repeat:
             raise _failed(run, outcome, error) from error
         run.begun = ()

@@ -22,9 +22,10 @@ def finish(run: Run) -> None:
     try:
         with result.timed("verify"):
             result.findings += verify_run(run)
-        with result.timed("post_migrate"):
-            send_post_migrate(run.alias, run.history.state, run.todo)
-        remember(run.journal.run, run.alias, result.backup, result.applied)
+        if not run.plan.is_contract:
+            with result.timed("post_migrate"):
+                send_post_migrate(run.alias, run.history.state, run.todo.migrations)
+            remember(run.journal.run, run.alias, result.backup, result.applied)
         result.status = "ok"
     except BaseException as error:  # pylint: disable=broad-exception-caught
         run.is_unfinished = True

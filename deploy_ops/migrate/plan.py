@@ -21,6 +21,8 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.operations.fields import FieldOperation
 from django.db.migrations.state import ModelState, ProjectState
 
+from deploy_ops.phases.operations.base import PhasedOperation
+from deploy_ops.phases.waiting import Waiting
 from deploy_ops.migrate.reversal import (
     COST,
     INDEX_OPERATIONS,
@@ -74,7 +76,9 @@ class Step:
 
     `is_atomic` says that one transaction can hold it: not so where the migration refuses one, or
     its SQL ends the one it is in. `indexes` are all that a step does which only builds or drops
-    indexes concurrently; None if it does anything else.
+    indexes concurrently; None if it does anything else. `is_idempotent` says that all it does may be
+    done again after it failed half-way. `contract` is what waited, where the step is its contract;
+    then `name` is that of the migration and the path of the operation in it.
     """
 
     app: str
@@ -89,6 +93,8 @@ class Step:
     effects: tuple[Effect, ...] = dataclasses.field(default=(), repr=False)
     renames: tuple[Rename, ...] = ()
     indexes: tuple[Index, ...] | None = None
+    is_idempotent: bool = False
+    contract: Waiting | None = dataclasses.field(default=None, repr=False)
 
     @property
     def key(self) -> Key:
@@ -107,6 +113,11 @@ class Plan:
 
     def __bool__(self) -> bool:
         return bool(self.steps)
+
+    @property
+    def is_contract(self) -> bool:
+        """Whether it runs what has waited, and no migration."""
+        return any(step.contract for step in self.steps)
 
     @property
     def tables(self) -> frozenset[str]:
@@ -172,6 +183,7 @@ def _step(migration: Migration, backwards: bool, state: ProjectState) -> Step:
         effects=tuple(seen.effects),
         renames=tuple(seen.renames),
         indexes=None if backwards else _indexes(operations, label, state),
+        is_idempotent=bool(operations) and all(map(_is_idempotent, operations)),
     )
 
 
@@ -200,6 +212,10 @@ def _look_at(
     if not backwards:
         operation.state_forwards(label, state)
         seen.tables |= dict.fromkeys(_tables(operation, label, state))
+
+
+def _is_idempotent(operation: Operation) -> bool:
+    return isinstance(operation, PhasedOperation) and operation.is_idempotent
 
 
 def _ends_transaction(operation: Operation) -> bool:

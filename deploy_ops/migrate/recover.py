@@ -58,7 +58,7 @@ def _climb(failed: FailedRun) -> Recovery:
         Rung.MANUAL_INTERVENTION: manual_intervention,
     }
     while True:
-        rung = choose(look(failed), failed.run.request.on_failure)
+        rung = choose(look(failed), failed.run.policy)
         try:
             return acts[rung](failed)
         except NotHeld as error:

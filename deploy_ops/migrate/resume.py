@@ -13,7 +13,6 @@ from enum import StrEnum
 
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
-from django.db.migrations.recorder import MigrationRecorder
 
 from deploy_ops.advice import manage
 from deploy_ops.backup.entry import Backup
@@ -24,6 +23,7 @@ from deploy_ops.migrate.apply import text_of
 from deploy_ops.migrate.finish import remember
 from deploy_ops.migrate.journal import Journal, Json, Record, unresolved_runs
 from deploy_ops.migrate.leftovers import Before, look_at_leftovers
+from deploy_ops.migrate.recorded import is_contract, recorded
 from deploy_ops.migrate.run import History, Request
 from deploy_ops.migrate.session import application_name
 from deploy_ops.migrate.signals import send_post_migrate
@@ -89,7 +89,7 @@ def _what_happened(record: Record, request: Request) -> str:
     if _is_restored(record, database):
         return "its backup was restored."
     names = ", ".join(".".join(key) for key in step["migrations"])
-    applied = set(MigrationRecorder(connections[request.alias]).applied_migrations())
+    applied = recorded(connections[request.alias])
     if all((tuple(key) in applied) != step["backwards"] for key in step["migrations"]):
         return f"{names} is recorded.{_finish(record, request, applied)}"
     if evidence := _left_nothing(record, step, database):
@@ -122,6 +122,8 @@ def _finish(record: Record, request: Request, applied: set[tuple[str, str]]) -> 
     plan = [((app, name), backwards) for app, name, backwards in record.start["plan"]]
     if not all((key in applied) != backwards for key, backwards in plan):
         return ""
+    if any(is_contract(key) for key, _ in plan):
+        return ""  # signals and the release belong to migrations
     connection = connections[request.alias]
     history = History(MigrationExecutor(connection))
     todo = [(history.by_key[key], backwards) for key, backwards in plan if key in history.by_key]

@@ -17,6 +17,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
 from deploy_ops.backup.entry import Backup
+from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Database, Invalid, RowCounts, Schema
 from deploy_ops.lock import DeployLock
@@ -28,6 +29,14 @@ from deploy_ops.progress import Progress
 DjangoPlan = list[tuple[Migration, bool]]
 
 
+class Phase(StrEnum):
+    """Which half of changes in two phases is run."""
+
+    EXPAND = "expand"
+    CONTRACT = "contract"
+    ALL = "all"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What the operator asked for."""
@@ -35,6 +44,8 @@ class Request:
     alias: str
     app: str | None = None
     migration: str | None = None
+    phase: Phase | None = None
+    force: bool = False
     with_backup: bool = True
     on_failure: OnFailure = OnFailure.AUTO
     accept_data_loss: bool = False
@@ -44,6 +55,13 @@ class Request:
     lock_timeout: timedelta = timedelta(seconds=2)
     lock_retries: int = 10
     wait: timedelta = timedelta(seconds=60)
+
+    @property
+    def phases(self) -> frozenset[Phase]:
+        """EXPAND, CONTRACT or both, as asked or as the project has it."""
+        phase = self.phase or (Phase.EXPAND if conf.two_phase else Phase.ALL)
+        both = frozenset({Phase.EXPAND, Phase.CONTRACT})
+        return both if phase is Phase.ALL else frozenset({phase})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +148,15 @@ class History:
         return state
 
 
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """What one run has to do; `migrations` is Django's plan, empty for a contract."""
+
+    history: History
+    migrations: DjangoPlan
+    plan: Plan
+
+
 class Remains(StrEnum):
     """What a step that failed has left in the database."""
 
@@ -181,9 +208,8 @@ class Run:  # pylint: disable=too-many-instance-attributes
     result: Result
     progress: Progress
     lock: DeployLock
+    todo: Todo
     history: History
-    todo: DjangoPlan
-    plan: Plan
     journal: Journal
     prepare: Callable[[], None] = lambda: None
     backup: Backup | None = None
@@ -201,6 +227,16 @@ class Run:  # pylint: disable=too-many-instance-attributes
     def alias(self) -> str:
         """Alias of the database that is migrated."""
         return self.request.alias
+
+    @property
+    def plan(self) -> Plan:
+        """The steps in order."""
+        return self.todo.plan
+
+    @property
+    def policy(self) -> OnFailure:
+        """Which recovery steps are allowed; what a contract has done is whole, and stays."""
+        return OnFailure.STOP if self.plan.is_contract else self.request.on_failure
 
     @property
     def connection(self) -> BaseDatabaseWrapper:

@@ -13,11 +13,11 @@ from typing import Any
 
 from django.db import transaction
 from django.db.backends.signals import connection_created
-from django.db.migrations.recorder import MigrationRecorder
 
 from deploy_ops.databases.base import Ended, Outcome, RowCounts
 from deploy_ops.errors import TransactionEnded
 from deploy_ops.migrate.plan import Step, ends_transaction
+from deploy_ops.migrate.recorded import recorded
 from deploy_ops.migrate.run import Failure, Remains, Run
 
 OUTCOME_TRIES = 50
@@ -140,8 +140,8 @@ class StepTransaction:
         return outcome
 
     def _is_recorded(self) -> bool:
-        applied = MigrationRecorder(self._run.connection).applied_migrations()
-        return all((step.key in applied) != step.backwards for step in self._steps)
+        done = recorded(self._run.connection)
+        return all((step.key in done) != step.backwards for step in self._steps)
 
     def _failed(self, remains: Remains, evidence: str) -> Failure:
         return Failure(self._steps, remains, evidence)

@@ -7,11 +7,11 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Info
 from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
 from deploy_ops.advice import manage
 from deploy_ops.databases.base import Invalid
+from deploy_ops.migrate.recorded import recorded
 from deploy_ops.migrate.run import Run
 
 
@@ -26,11 +26,11 @@ def verify_run(run: Run) -> list[CheckMessage]:
 
 
 def _unrecorded(run: Run) -> Iterator[CheckMessage]:
-    applied = MigrationRecorder(run.connection).applied_migrations()
+    done = recorded(run.connection)
     for step in run.plan.steps:
-        if (step.key in applied) == step.backwards:
+        if (step.key in done) == step.backwards:
             yield Error(
-                f"{step} is not recorded in django_migrations as planned.",
+                f"{step} is not recorded as planned.",
                 hint=f"Look at it:\n{manage('showmigrations', alias=run.alias)}",
                 id="deploy_ops.V001",
             )
@@ -59,8 +59,8 @@ def _declared_not_valid(run: Run) -> set[str]:
     """Names of the constraints that the plan means to leave NOT VALID for a later migration."""
     return {
         operation.constraint.name  # type: ignore[attr-defined]
-        for step in run.plan.steps
-        for operation in run.history.migration(step).operations
+        for migration, _ in run.todo.migrations
+        for operation in migration.operations
         if type(operation).__name__ == "AddConstraintNotValid"  # its module needs psycopg
     }
 

@@ -22,6 +22,7 @@ class Migration(migrations.Migration):
                 ("migration", models.CharField(max_length=255)),
                 ("path", models.CharField(max_length=50)),
                 ("relation", deploy_ops.models.RelationField(null=True)),
+                ("operation", models.TextField()),
                 ("description", models.TextField()),
                 ("release", models.CharField(max_length=100)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),

@@ -2,3 +2,14 @@
 
 Frozen migrations import these names, and from nowhere else.
 """
+
+from typing import TYPE_CHECKING
+
+from deploy_ops.exports import import_when_asked
+
+if TYPE_CHECKING:
+    from deploy_ops.phases.operations.contract import Contract
+else:
+    __getattr__ = import_when_asked(__name__, {"operations.contract": ["Contract"]})
+
+__all__ = ["Contract"]

@@ -5,27 +5,53 @@ of the application may run before deploy_ops has a newer column.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from deploy_ops.errors import NoContractTable
-from deploy_ops.models import ContractRow
 from deploy_ops.phases.where import Place
 from deploy_ops.version import code_version
 
-_INSERT = """
-    INSERT INTO deploy_ops_contractrow (app, migration, path, relation, description, release,
-        created_at, skipped_because, attempts, last_error)
-    VALUES (%s, %s, %s, %s, %s, %s, now(), '', 0, '')
+TABLE = (
+    "deploy_ops_contractrow"  # of ContractRow, which cannot be imported before settings are read
+)
+_INSERT = f"""
+    INSERT INTO {TABLE} (app, migration, path, relation, description, release,
+        operation, created_at, skipped_because, attempts, last_error)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, now(), '', 0, '')
     ON CONFLICT (app, migration, path) DO UPDATE SET relation = excluded.relation,
-        description = excluded.description, release = excluded.release,
+        operation = excluded.operation, description = excluded.description, release = excluded.release,
         created_at = excluded.created_at, done_at = NULL, skipped_because = ''
 """
-_DELETE = "DELETE FROM deploy_ops_contractrow WHERE app = %s AND migration = %s AND path = %s"
-_STATE = """
-    SELECT done_at IS NOT NULL FROM deploy_ops_contractrow
+_DELETE = f"DELETE FROM {TABLE} WHERE app = %s AND migration = %s AND path = %s"
+_STATE = f"""
+    SELECT done_at IS NOT NULL FROM {TABLE}
     WHERE app = %s AND migration = %s AND path = %s
 """
+
+
+# The name that the table has now: it may have been renamed since.
+_ROWS = f"""
+    SELECT id, app, migration, path, done_at IS NOT NULL AS is_done, relname, operation,
+        description, release, created_at, skipped_because, attempts, last_error
+    FROM {TABLE} LEFT JOIN pg_class ON pg_class.oid = relation
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An operation whose contract waits, or has run; `table` is what its table is called now."""
+
+    place: Place
+    table: str | None
+    operation: str
+    description: str
+    release: str
+    created_at: datetime
+    skipped_because: str
+    attempts: int
+    last_error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +64,20 @@ class Entry:
 
 def check_table(connection: BaseDatabaseWrapper) -> None:
     """Raise NoContractTable if the migrations of deploy_ops have not made it yet."""
-    if ContractRow._meta.db_table not in connection.introspection.table_names():
+    if not has_table(connection):
         raise NoContractTable()
 
 
-def add_row(connection: BaseDatabaseWrapper, place: Place, entry: Entry) -> None:
+def has_table(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the migrations of deploy_ops have made the table."""
+    return TABLE in connection.introspection.table_names()
+
+
+def add_row(connection: BaseDatabaseWrapper, place: Place, entry: Entry, operation: str) -> None:
     """Let an operation wait; again after a kill changes nothing more."""
     table = connection.ops.quote_name(entry.table) if entry.table else None
     values = [place.app, place.migration, place.path, table, entry.description, code_version()]
+    values.append(operation)
     with connection.cursor() as cursor:
         cursor.execute(_INSERT, values)
 
@@ -62,3 +94,39 @@ def is_waiting(connection: BaseDatabaseWrapper, place: Place) -> bool | None:
         cursor.execute(_STATE, [place.app, place.migration, place.path])
         row = cursor.fetchone()
     return None if row is None else not row[0]
+
+
+def waiting_rows(connection: BaseDatabaseWrapper) -> list[Row]:
+    """All rows whose contract is still to come, oldest first."""
+    return _read(connection, "NOT is_done")
+
+
+def mark_done(connection: BaseDatabaseWrapper, place: Place) -> None:
+    """Note that a contract has run; in its transaction, where it has one."""
+    _update(connection, "done_at = now(), attempts = attempts + 1, last_error = ''", place)
+
+
+def note_failure(connection: BaseDatabaseWrapper, place: Place, error: str) -> None:
+    """Note why a contract failed, for whoever looks at what waits."""
+    _update(connection, "attempts = attempts + 1, last_error = %s", place, error)
+
+
+def done_places(connection: BaseDatabaseWrapper) -> frozenset[Place]:
+    """Operations whose contract has run."""
+    return frozenset(row.place for row in _read(connection, "is_done"))
+
+
+def _update(connection: BaseDatabaseWrapper, values: str, place: Place, *params: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {TABLE} SET {values} " "WHERE app = %s AND migration = %s AND path = %s",
+            [*params, place.app, place.migration, place.path],
+        )
+
+
+def _read(connection: BaseDatabaseWrapper, condition: str) -> list[Row]:
+    if connection.vendor != "postgresql" or not has_table(connection):
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT * FROM ({_ROWS}) AS row WHERE {condition} ORDER BY id")
+        return [Row(Place(*row[1:4]), *row[5:]) for row in cursor.fetchall()]

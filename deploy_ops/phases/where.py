@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.writer import OperationWriter
 
 from deploy_ops.errors import OperationNotFound
 
@@ -22,6 +23,9 @@ class Place:
     app: str
     migration: str
     path: str
+
+    def __str__(self) -> str:
+        return f"{self.app}.{self.migration}#{self.path}"
 
 
 def find_place(operation: Operation, app: str) -> Place:
@@ -37,9 +41,9 @@ def find_place(operation: Operation, app: str) -> Place:
     )
 
 
-def find_operation(migration: Migration, path: str) -> Operation | None:
-    """The operation at a path of a migration; None if there is none."""
-    return dict(walk(migration.operations)).get(path)
+def source(operation: Operation) -> str:
+    """An operation as a migration file has it."""
+    return str(OperationWriter(operation, indentation=0).serialize()[0])
 
 
 def walk(operations: Iterable[Operation], above: str = "") -> Iterator[tuple[str, Operation]]:

@@ -8,7 +8,7 @@ from deploy_ops.management.base import Json, OpsCommand, duration, whole_number
 from deploy_ops.management.migrations import ask_about, show_plan, show_result
 from deploy_ops.migrate.ladder import OnFailure
 from deploy_ops.migrate.procedure import safe_migrate
-from deploy_ops.migrate.run import Request
+from deploy_ops.migrate.run import Phase, Request
 
 
 class Command(OpsCommand):
@@ -23,6 +23,13 @@ class Command(OpsCommand):
             "migration",
             nargs="?",
             help="migrate to this one, forwards or backwards; `zero` unapplies all of the app",
+        )
+        parser.add_argument(
+            "--phase",
+            type=Phase,
+            choices=list(Phase),
+            help="expand: apply the migrations, and let wait what old code still needs; contract: "
+            "run what waits; all: both. Default: expand with DEPLOY_OPS_TWO_PHASE, else all",
         )
         parser.add_argument(
             "--plan", action="store_true", dest="only_plan", help="show the plan and change nothing"

@@ -13,7 +13,7 @@ from django.db.models import Model
 
 from deploy_ops.phases.halves import run_together
 from deploy_ops.phases.rows import Entry, add_row, check_table, is_waiting, remove_row
-from deploy_ops.phases.where import Place, find_place
+from deploy_ops.phases.where import Place, find_place, source
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,15 @@ class Change:
     """One operation at work: its app, Django's schema editor, the states before and after it."""
 
     app: str
-    editor: BaseDatabaseSchemaEditor
+    editor: Any  # Django's, whose private methods are used too
     before: ProjectState
     after: ProjectState
 
     @cached_property
     def connection(self) -> BaseDatabaseWrapper:
         """The connection that migrates."""
-        return self.editor.connection
+        connection: BaseDatabaseWrapper = self.editor.connection
+        return connection
 
     def model_before(self, name: str) -> type[Model]:
         """The model as it is before the operation."""
@@ -64,10 +65,21 @@ class PhasedOperation(Operation):
     """
 
     is_online = True
+    # Whether doing it again after it failed half-way is harmless.
+    is_idempotent = True
     # Whether one transaction can hold the contract.
     contract_is_atomic = True
     # Rows that free a table of a view or a trigger, which block the others, go before them.
     frees_table = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__module__ = "deploy_ops.phases"  # whence migration files import it, for ever
+
+    @property
+    def subject(self) -> str | None:
+        """Name of the model that the operation changes; None if it is of no model."""
+        return getattr(self, "model_name", None)
 
     @abstractmethod
     def plain(self, change: Change) -> None:
@@ -111,7 +123,7 @@ class PhasedOperation(Operation):
         if run_together(change.connection, app_label):
             self.plain(change)
             return
-        place, entry = find_place(self, app_label), self.entry(change)
+        entry = self.entry(change)
         if schema_editor.collect_sql:
             self._collect(change, entry)
             return
@@ -119,7 +131,7 @@ class PhasedOperation(Operation):
             check_table(change.connection)
         self.expand(change)
         if entry is not None:
-            add_row(change.connection, place, entry)
+            add_row(change.connection, find_place(self, app_label), entry, source(self))
 
     def database_backwards(
         self,

@@ -1,0 +1,119 @@
+"""The contract phase: what waited is run, each operation as a run of its own.
+
+Each is whole in itself, so what is done stays when a later one fails; others of the same table then
+wait on, those of other tables run.
+"""
+
+from collections.abc import Iterable
+
+from django.db import connections
+
+from deploy_ops.backup.entry import Backup
+from deploy_ops.databases import database_for
+from deploy_ops.lock import DeployLock
+from deploy_ops.migrate.carry_out import carry_out
+from deploy_ops.migrate.ladder import Rung
+from deploy_ops.migrate.plan import Plan, Step
+from deploy_ops.migrate.recorded import contract_key
+from deploy_ops.migrate.reversal import Reversal
+from deploy_ops.migrate.run import History, Recovery, Request, Result, Todo
+from deploy_ops.phases.rows import note_failure
+from deploy_ops.phases.waiting import Waiting, all_waiting
+from deploy_ops.progress import Progress
+
+
+def waiting_for(request: Request) -> list[Waiting]:
+    """What waits, of the app that was asked for."""
+    everything = all_waiting(connections[request.alias])
+    return [each for each in everything if request.app in (None, each.row.place.app)]
+
+
+def contract(
+    request: Request, result: Result, progress: Progress, lock: DeployLock, history: History
+) -> None:
+    """Run what waits, oldest first; `result` says how it went."""
+    backup: Backup | None = None
+    stopped: dict[str | None, str] = {}
+    for each in waiting_for(request):
+        if why := _why_not(each, stopped):
+            progress.say(f"{each.row.place} still waits: {why}")
+            continue
+        one = Result(database=request.alias)
+        todo = Todo(history, [], Plan((step_of(each),)))
+        backup = carry_out(request, one, todo, progress=progress, lock=lock, backup=backup)
+        _add(result, one)
+        if one.status != "ok":
+            stopped[each.row.table] = str(each.row.place)
+            _note(request, each, one)
+            if one.status == "failed":
+                break
+    _close(result)
+
+
+def step_of(waiting: Waiting) -> Step:
+    """The step that runs the contract of one operation."""
+    app, name = contract_key(waiting.row.place)
+    return Step(
+        app=app,
+        name=name,
+        backwards=False,
+        is_atomic=waiting.is_atomic,
+        operations=(waiting.row.description,),
+        reversal=Reversal.LOSSY,
+        tables=(waiting.row.table,) if waiting.row.table else (),
+        runs_code=True,
+        is_idempotent=waiting.is_idempotent,
+        contract=waiting,
+    )
+
+
+def _why_not(each: Waiting, stopped: dict[str | None, str]) -> str:
+    if each.row.skipped_because:
+        return f"skipped ({each.row.skipped_because})."
+    if each.found is None:
+        return (
+            f"release {each.row.release} wrote it, and the code that runs has no such operation "
+            "among its applied migrations."
+        )
+    if each.row.table in stopped:
+        return f"{stopped[each.row.table]}, of the same table, has failed."
+    return ""
+
+
+def _add(result: Result, one: Result) -> None:
+    """Add how one of the runs went to the result of all."""
+    result.run, result.backup = one.run, one.backup
+    result.findings += [each for each in one.findings if each not in result.findings]
+    for phase, seconds in one.seconds.items():
+        result.seconds[phase] = round(result.seconds.get(phase, 0.0) + seconds, 3)
+    if one.status == "ok":
+        result.applied += one.applied
+        result.status = "ok" if result.status == "nothing_to_do" else result.status
+        return
+    result.status, result.error = one.status, one.error
+    result.recovery = one.recovery
+
+
+def _note(request: Request, each: Waiting, one: Result) -> None:
+    if one.recovery and one.recovery.rung is Rung.ROLLED_BACK:
+        database = database_for(request.alias)
+        database.counted(
+            lambda: note_failure(connections[request.alias], each.row.place, one.error)
+        )
+
+
+def _close(result: Result) -> None:
+    """Exit code 3 promises the state before the command: not so where some contracts are done."""
+    if result.status != "recovered" or not result.applied:
+        return
+    assert result.recovery is not None
+    result.status = "failed"
+    result.recovery = Recovery(
+        result.recovery.rung,
+        f"{result.recovery.message}\nDone before, and whole: {_listed(result.applied)}.",
+        result.recovery.facts,
+    )
+
+
+def _listed(keys: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(".".join(key) for key in keys)

@@ -1,0 +1,137 @@
+"""Columns and foreign keys that only one of two codes knows."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import models
+
+from deploy_ops.phases.operations.base import Change
+
+NOW = {
+    "DateTimeField": "CURRENT_TIMESTAMP",
+    "DateField": "CURRENT_DATE",
+    "TimeField": "LOCALTIME",
+}
+FK_SUFFIX = "_fk_%(to_table)s_%(to_column)s"  # as BaseDatabaseSchemaEditor.add_field names them
+
+
+def column_exists(change: Change, table: str, column: str) -> bool:
+    """Whether the table has the column."""
+    connection = change.connection
+    with connection.cursor() as cursor:
+        if table not in connection.introspection.table_names(cursor):
+            return False
+        columns = connection.introspection.get_table_description(cursor, table)
+    return column in {each.name for each in columns}
+
+
+def table_exists(change: Change, table: str) -> bool:
+    """Whether there is a table of that name."""
+    return table in change.connection.introspection.table_names()
+
+
+def drop_foreign_keys(change: Change, model: type[models.Model], fields: Iterable[Any]) -> None:
+    """Let rows of the tables that fields point to be deleted by code that does not know them."""
+    for field in _with_constraint(fields):
+        if change.editor.collect_sql:
+            change.execute(
+                f"-- drops the foreign key of {model._meta.db_table}.{field.column}; "
+                "its name is looked up"
+            )
+            continue
+        for name in _foreign_keys(change, model, field):
+            change.execute(
+                f"ALTER TABLE {change.quote(model._meta.db_table)} DROP CONSTRAINT "
+                f"{change.quote(name)}"
+            )
+
+
+def restore_foreign_keys(change: Change, model: type[models.Model], fields: Iterable[Any]) -> None:
+    """Make those again that `drop_foreign_keys` has dropped."""
+    for field in _with_constraint(fields):
+        if not _foreign_keys(change, model, field):
+            sql = change.editor._create_fk_sql(model, field, FK_SUFFIX)
+            change.editor.execute(sql)
+
+
+def _with_constraint(fields: Iterable[Any]) -> list[Any]:
+    return [each for each in fields if each.remote_field and each.column and each.db_constraint]
+
+
+def _foreign_keys(change: Change, model: type[models.Model], field: Any) -> list[str]:
+    names: list[str] = change.editor._constraint_names(model, [field.column], foreign_key=True)
+    return names
+
+
+def allow_omission(change: Change, model: type[models.Model], field: Any) -> None:
+    """Let the inserts of code that does not know the column succeed.
+
+    By a default where one value is right for every row, since old code reads what new code
+    inserts; else by allowing NULL. A column with a default of its own needs nothing.
+    """
+    if has_own_value(field):
+        return
+    if (default := shared_default(change, model, field)) is not None:
+        sql, params = default
+        change.execute(f"{_alter(change, model, field)} SET DEFAULT {sql}", params)
+    elif not field.null:
+        change.execute(f"{_alter(change, model, field)} DROP NOT NULL")
+
+
+def demand_again(change: Change, model: type[models.Model], field: Any) -> None:
+    """Take back `allow_omission`; rows that were inserted meanwhile get the field's default."""
+    if has_own_value(field):
+        return
+    if not field.null and shared_default(change, model, field) is None and field.has_default():
+        _fill(change, model, field)
+    change.execute(f"{_alter(change, model, field)} DROP DEFAULT")
+    if not field.null:
+        change.execute(f"{_alter(change, model, field)} SET NOT NULL")
+
+
+def _alter(change: Change, model: type[models.Model], field: Any) -> str:
+    table, column = change.quote(model._meta.db_table), change.quote(field.column)
+    return f"ALTER TABLE {table} ALTER COLUMN {column}"
+
+
+def _fill(change: Change, model: type[models.Model], field: Any) -> None:
+    """Give each row without a value one of its own: a default that is called may differ by row."""
+    table = change.quote(model._meta.db_table).replace("%", "%%")
+    column = change.quote(field.column).replace("%", "%%")
+    with change.connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE", [])
+        cursor.execute(f"SELECT ctid::text FROM {table} WHERE {column} IS NULL", [])
+        for (row,) in cursor.fetchall():
+            value = change.editor.effective_default(field)
+            cursor.execute(f"UPDATE {table} SET {column} = %s WHERE ctid = %s::tid", [value, row])
+
+
+def has_own_value(field: Any) -> bool:
+    """Whether the database itself gives the column a value where an insert leaves it out."""
+    return isinstance(field, models.GeneratedField | models.AutoField) or field.has_db_default()
+
+
+def shared_default(
+    change: Change, model: type[models.Model], field: Any
+) -> tuple[str, list[Any] | None] | None:
+    """One value that is right for every row, as SQL and its parameters; None if there is none."""
+    if _is_unique(model, field) or field.has_default() and callable(field.default):
+        return None
+    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
+        return NOW[field.get_internal_type()], None
+    value = change.editor.effective_default(field)
+    if value is None and not field.null and field.empty_strings_allowed:
+        value = field.get_db_prep_save("", change.connection)
+    return None if value is None else ("%s", [value])
+
+
+def _is_unique(model: type[models.Model], field: Any) -> bool:
+    """Whether the field takes part in anything unique; what an expression reads is not looked at."""
+    options = model._meta
+    unique = [each for each in options.constraints if isinstance(each, models.UniqueConstraint)]
+    together = [*options.unique_together, *(each.fields for each in unique)]
+    return (
+        field.unique
+        or any(field.name in names for names in together)
+        or any(each.expressions for each in unique)
+    )

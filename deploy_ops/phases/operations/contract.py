@@ -1,0 +1,103 @@
+"""`Contract(operation)`: the models change now, the database when the old release is gone."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from django.db.migrations.operations import DeleteModel, RemoveField
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+from deploy_ops.phases.operations.base import Change, PhasedOperation
+from deploy_ops.phases.operations.half import Half
+from deploy_ops.phases.operations.removal import FieldRemoval, ModelRemoval
+from deploy_ops.phases.rows import Entry
+
+HALVES: Mapping[type[Operation], type[Half[Any]]] = {
+    RemoveField: FieldRemoval,
+    DeleteModel: ModelRemoval,
+}
+
+
+class Contract(PhasedOperation):
+    """Apply an operation to the state of the models now, and to the database in the contract phase.
+
+    What both codes need in between is done at once where the operation is known: of RemoveField and
+    DeleteModel the foreign keys go, and inserts may leave the column out. Of any other operation
+    nothing is done before the contract phase.
+    """
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        for name in ("reversible", "reduces_to_sql", "atomic"):
+            setattr(self, name, getattr(operation, name))
+
+    @cached_property
+    def half(self) -> Half[Any]:
+        """What is known of the kind of operation."""
+        return HALVES.get(type(self.operation), Half)(self.operation)
+
+    @property
+    def contract_is_atomic(self) -> bool:  # type: ignore[override]
+        """Whether one transaction can hold the contract."""
+        return self.half.contract_is_atomic
+
+    @property
+    def frees_table(self) -> bool:  # type: ignore[override]
+        """Whether the contract drops what blocks other rows of the table."""
+        return self.half.frees_table
+
+    @property
+    def subject(self) -> str | None:
+        """Name of the model that the operation changes."""
+        name = "name" if isinstance(self.operation, DeleteModel) else "model_name"
+        return getattr(self.operation, name, None)
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """Change the models, as the operation itself."""
+        self.operation.state_forwards(app_label, state)
+
+    def plain(self, change: Change) -> None:
+        """Do it at once."""
+        self.operation.database_forwards(change.app, change.editor, change.before, change.after)
+
+    def plain_backwards(self, change: Change) -> None:
+        """Take it back."""
+        self.operation.database_backwards(change.app, change.editor, change.after, change.before)
+
+    def expand(self, change: Change) -> None:
+        """Do what both codes need in between."""
+        self.half.expand(change)
+
+    def undo(self, change: Change) -> None:
+        """Take back what `expand` did."""
+        self.half.undo(change)
+
+    def contract(self, change: Change) -> None:
+        """Do what was put off."""
+        self.half.contract(change)
+
+    def entry(self, change: Change) -> Entry | None:
+        """The row for what is put off."""
+        return self.half.entry(change)
+
+    def concerns(self, change: Change) -> bool:
+        """Whether the operation touches this database."""
+        return self.half.concerns(change)
+
+    def references_model(self, name: str, app_label: str) -> bool:
+        """As the operation itself."""
+        return self.operation.references_model(name, app_label)
+
+    def references_field(self, model_name: str, name: str, app_label: str) -> bool:
+        """As the operation itself."""
+        return self.operation.references_field(model_name, name, app_label)
+
+    def describe(self) -> str:
+        """What the operation does, and when."""
+        return f"{self.operation.describe()} once the old release is gone"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        """As the operation itself."""
+        return self.operation.migration_name_fragment

@@ -1,0 +1,48 @@
+"""What `Contract` knows of the operation that it holds: one class for each kind."""
+
+from typing import Generic, TypeVar
+
+from django.db.migrations.operations.base import Operation
+from django.db.models import Model
+
+from deploy_ops.phases.operations.base import Change
+from deploy_ops.phases.rows import Entry
+
+AnyOperation = TypeVar("AnyOperation", bound=Operation)
+
+
+class Half(Generic[AnyOperation]):
+    """Any operation: nothing of it runs now, all of it in the contract phase."""
+
+    contract_is_atomic = True
+    frees_table = False
+
+    def __init__(self, operation: AnyOperation) -> None:
+        self.operation = operation
+
+    def expand(self, change: Change) -> None:
+        """Do what both codes need in between."""
+
+    def undo(self, change: Change) -> None:
+        """Take back what `expand` did; its contract has not run."""
+
+    def contract(self, change: Change) -> None:
+        """Do the rest."""
+        self.operation.database_forwards(change.app, change.editor, change.before, change.after)
+
+    def entry(self, change: Change) -> Entry | None:
+        """The row for what is put off; None if nothing is."""
+        model = self.model(change)
+        table = model._meta.db_table if model else None
+        return Entry(table, self.operation.describe())
+
+    def concerns(self, change: Change) -> bool:
+        """Whether the operation touches this database; those without a model decide themselves."""
+        model = self.model(change)
+        alias = change.connection.alias
+        return model is None or self.operation.allow_migrate_model(alias, model)
+
+    def model(self, change: Change) -> type[Model] | None:
+        """The model that the operation names, as it is before it."""
+        name = getattr(self.operation, "model_name", None)
+        return change.model_before(name) if name else None
