@@ -21,6 +21,7 @@ class Found:
 
     operation: PhasedOperation
     place: Place
+    is_atomic: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Waiting:
     @property
     def is_atomic(self) -> bool:
         """Whether one transaction can hold the contract."""
-        return self.found is not None and self.found.operation.contract_is_atomic
+        return self.found is not None and self.found.is_atomic
 
     @property
     def is_idempotent(self) -> bool:
@@ -82,7 +83,8 @@ def _find(loader: MigrationLoader, row: Row) -> Found | None:
             (place,) = own or same
             operation = dict(walk(migration.operations))[place.path]
             assert isinstance(operation, PhasedOperation)
-            return Found(operation, place)
+            is_atomic = operation.contract_is_atomic
+            return Found(operation, place, migration.atomic if is_atomic is None else is_atomic)
     return None
 
 

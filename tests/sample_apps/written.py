@@ -10,6 +10,7 @@ from deploy_ops.phases import *
 
 class Migration(migrations.Migration):
     atomic = {atomic}
+    replaces = {replaces}
     dependencies = [{dependencies}]
     operations = [
 {operations}
@@ -50,11 +51,22 @@ class WrittenApp:
         dependencies += f'("{self.label}", "{self.last}")' if self.last else ""
         text = MIGRATION.format(
             atomic=atomic,
+            replaces=[],
             dependencies=dependencies,
             operations=indent(dedent(operations).strip(), " " * 8),
         )
         (self._migrations / f"{name}.py").write_text(text)
         self.last = name
+
+    def squash(self, name: str, replaced: list[str], operations: str) -> None:
+        """Add a migration that stands for others."""
+        text = MIGRATION.format(
+            atomic=True,
+            replaces=[(self.label, each) for each in replaced],
+            dependencies='("deploy_ops", "0002_contract_rows"), ',
+            operations=indent(dedent(operations).strip(), " " * 8),
+        )
+        (self._migrations / f"{name}.py").write_text(text)
 
     def remove(self, name: str) -> None:
         """Take a migration away again, as an older release has it not."""

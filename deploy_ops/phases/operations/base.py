@@ -67,8 +67,8 @@ class PhasedOperation(Operation):
     is_online = True
     # Whether doing it again after it failed half-way is harmless.
     is_idempotent = True
-    # Whether one transaction can hold the contract.
-    contract_is_atomic = True
+    # Whether one transaction can hold the contract; None where that is as the migration says.
+    contract_is_atomic: bool | None = True
     # Rows that free a table of a view or a trigger, which block the others, go before them.
     frees_table = False
 

@@ -4,30 +4,61 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from django.db.migrations.operations import DeleteModel, RemoveField
+from django.db.migrations.operations import (
+    AddField,
+    AlterField,
+    AlterModelTable,
+    CreateModel,
+    DeleteModel,
+    RemoveConstraint,
+    RemoveField,
+    RemoveIndex,
+    RenameField,
+    RenameModel,
+    RunPython,
+    RunSQL,
+)
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
+from deploy_ops.phases.operations.alteration import (
+    ConstraintRemoval,
+    FieldAlteration,
+    IndexRemoval,
+)
 from deploy_ops.phases.operations.base import Change, PhasedOperation
-from deploy_ops.phases.operations.half import Half
+from deploy_ops.phases.operations.half import Code, Half
 from deploy_ops.phases.operations.removal import FieldRemoval, ModelRemoval
 from deploy_ops.phases.rows import Entry
 
 HALVES: Mapping[type[Operation], type[Half[Any]]] = {
-    RemoveField: FieldRemoval,
+    AlterField: FieldAlteration,
     DeleteModel: ModelRemoval,
+    RemoveConstraint: ConstraintRemoval,
+    RemoveField: FieldRemoval,
+    RemoveIndex: IndexRemoval,
+    RunPython: Code,
+    RunSQL: Code,
 }
+# New code needs what they make: they cannot wait.
+NEEDED_AT_ONCE = (AddField, AlterModelTable, CreateModel, RenameField, RenameModel)
 
 
 class Contract(PhasedOperation):
     """Apply an operation to the state of the models now, and to the database in the contract phase.
 
     What both codes need in between is done at once where the operation is known: of RemoveField and
-    DeleteModel the foreign keys go, and inserts may leave the column out. Of any other operation
-    nothing is done before the contract phase.
+    DeleteModel the foreign keys go, and inserts may leave the column out; an AlterField that only
+    loosens runs now, and so does RemoveConstraint of a check. Of any other operation nothing is
+    done before the contract phase. Raises TypeError for operations that new code cannot wait for.
     """
 
     def __init__(self, operation: Operation) -> None:
+        if isinstance(operation, NEEDED_AT_ONCE):
+            raise TypeError(
+                f"Contract({type(operation).__name__}) cannot be: new code needs what it makes as "
+                "soon as it runs. Write the operation without Contract, or the online one instead."
+            )
         self.operation = operation
         for name in ("reversible", "reduces_to_sql", "atomic"):
             setattr(self, name, getattr(operation, name))
@@ -38,9 +69,14 @@ class Contract(PhasedOperation):
         return HALVES.get(type(self.operation), Half)(self.operation)
 
     @property
-    def contract_is_atomic(self) -> bool:  # type: ignore[override]
+    def contract_is_atomic(self) -> bool | None:  # type: ignore[override]
         """Whether one transaction can hold the contract."""
         return self.half.contract_is_atomic
+
+    @property
+    def is_idempotent(self) -> bool:  # type: ignore[override]
+        """Whether doing it again after it failed half-way is harmless."""
+        return self.half.is_idempotent
 
     @property
     def frees_table(self) -> bool:  # type: ignore[override]

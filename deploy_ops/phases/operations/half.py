@@ -2,6 +2,7 @@
 
 from typing import Generic, TypeVar
 
+from django.db.migrations.operations import RunPython, RunSQL
 from django.db.migrations.operations.base import Operation
 from django.db.models import Model
 
@@ -14,7 +15,8 @@ AnyOperation = TypeVar("AnyOperation", bound=Operation)
 class Half(Generic[AnyOperation]):
     """Any operation: nothing of it runs now, all of it in the contract phase."""
 
-    contract_is_atomic = True
+    contract_is_atomic: bool | None = True
+    is_idempotent = True
     frees_table = False
 
     def __init__(self, operation: AnyOperation) -> None:
@@ -46,3 +48,16 @@ class Half(Generic[AnyOperation]):
         """The model that the operation names, as it is before it."""
         name = getattr(self.operation, "model_name", None)
         return change.model_before(name) if name else None
+
+
+class Code(Half[RunPython | RunSQL]):
+    """Code or SQL of the application: all of it waits, and what it does half-way is not known."""
+
+    is_idempotent = False
+
+    contract_is_atomic = None
+
+    def __init__(self, operation: RunPython | RunSQL) -> None:
+        super().__init__(operation)
+        if isinstance(operation, RunPython):
+            self.contract_is_atomic = operation.atomic

@@ -1,7 +1,9 @@
 """Contract(operation): the models change now, the database when the old release is gone."""
 
 import pytest
+from django.db import migrations
 
+from deploy_ops.phases import Contract
 from tests.sample_apps.written import WrittenApp
 
 INITIAL = """
@@ -43,7 +45,7 @@ def waiting(database):
     return [
         f"{app}.{name}#{path}"
         for app, name, path in database.query(
-            "SELECT app, migration, path FROM deploy_ops_contractrow WHERE done_at IS NULL"
+            "SELECT app, migration, path FROM deploy_ops_contractrow WHERE done_at IS NULL ORDER BY id"
         )
     ]
 
@@ -64,3 +66,197 @@ def test_a_removed_column_stays_until_the_contract(postgresql_project, postgresq
     assert "note" not in columns(database)
     assert waiting(database) == []
     assert "Nothing to do" in project.run("safe_migrate", "--phase", "contract", check=0).stdout
+
+
+@pytest.mark.parametrize(
+    ("field", "nullable", "default"),
+    [
+        pytest.param("code", "YES", None, id="unique-never-shares-a-default"),
+        pytest.param("pieces", "NO", "1", id="constant-default"),
+        pytest.param("changed_at", "NO", "CURRENT_TIMESTAMP", id="auto-now"),
+        pytest.param("customer", "YES", None, id="no-default"),
+    ],
+)
+def test_inserts_may_leave_the_column_out(
+    postgresql_project, postgresql_database, shop, field, nullable, default
+):
+    project, database = postgresql_project, postgresql_database
+    before = database.schema()
+    expand(project, shop, f'Contract(migrations.RemoveField("order", "{field}")),')
+    column = "customer_id" if field == "customer" else field
+    assert columns(database)[column] == (nullable, default)
+    project.run("safe_migrate", "shop", "0001", "--no-backup", check=0)  # back again
+    assert database.schema() == before
+    assert waiting(database) == []
+
+
+def test_a_parent_row_can_be_deleted_by_code_that_does_not_know_the_foreign_key(
+    postgresql_project, postgresql_database, shop
+):
+    database = postgresql_database
+    database.execute("INSERT INTO shop_customer (name) VALUES ('Anna')")
+    old_insert = (
+        "INSERT INTO shop_order (customer_id, note, code, pieces, changed_at) "
+        "VALUES (1, '', %s, 1, now())"
+    )
+    database.execute(old_insert, ["a"])
+    expand(postgresql_project, shop, 'Contract(migrations.RemoveField("order", "customer")),')
+    database.execute("DELETE FROM shop_customer")
+    database.execute(old_insert, ["b"])  # old code goes on writing
+    postgresql_project.run("safe_migrate", "--phase", "contract", "--no-backup", check=0)
+    assert "customer_id" not in columns(database)
+
+
+def test_a_deleted_model_keeps_its_table_until_the_contract(
+    postgresql_project, postgresql_database, shop
+):
+    project, database = postgresql_project, postgresql_database
+    before = database.schema()
+    expand(project, shop, 'Contract(migrations.DeleteModel("order")),')
+    assert "code" in columns(database)
+    project.run("safe_migrate", "shop", "0001", "--no-backup", check=0)
+    assert database.schema() == before
+    project.run("safe_migrate", "--no-backup", check=0)
+    project.run("safe_migrate", "--phase", "contract", "--no-backup", check=0)
+    assert not columns(database)
+    project.run("safe_migrate", "shop", "0001", "--no-backup", check=0)  # makes it anew
+    assert database.schema() == before
+
+
+def test_the_table_was_renamed_meanwhile(postgresql_project, postgresql_database, shop):
+    project, database = postgresql_project, postgresql_database
+    expand(project, shop, 'Contract(migrations.RemoveField("order", "note")),')
+    expand(
+        project, shop, 'migrations.AlterModelTable("order", "Bestellungen 2026"),', "0003_rename"
+    )
+    project.run("safe_migrate", "--phase", "contract", "--no-backup", check=0)
+    assert "note" not in columns(database, "Bestellungen 2026")
+
+
+def test_a_view_on_the_column_is_told_and_never_dropped(
+    postgresql_project, postgresql_database, shop
+):
+    project, database = postgresql_project, postgresql_database
+    operations = """
+    Contract(migrations.RemoveField("order", "note")),
+    Contract(migrations.RemoveField("order", "pieces")),
+    Contract(migrations.RemoveField("customer", "name")),
+    """
+    expand(project, shop, operations)
+    database.execute("CREATE VIEW notes AS SELECT note FROM shop_order")
+    result = project.run("safe_migrate", "--phase", "contract", "--no-backup", check=4)
+    assert "view notes depends on column note" in result.stderr + result.stdout
+    assert "shop.0002_change#1 still waits: shop.0002_change#0" in result.stdout
+    assert "name" not in columns(database, "shop_customer")  # of another table
+    assert waiting(database) == ["shop.0002_change#0", "shop.0002_change#1"]
+    ((attempts, error),) = database.query(
+        "SELECT attempts, last_error FROM deploy_ops_contractrow WHERE path = '0'"
+    )
+    assert attempts == 1 and "view notes" in error
+
+    database.execute("DROP VIEW notes")
+    project.run("safe_migrate", "--phase", "contract", "--no-backup", check=0)
+    assert waiting(database) == []
+
+
+def test_code_that_does_not_know_the_migration_leaves_the_row_alone(
+    postgresql_project, postgresql_database, shop
+):
+    project, database = postgresql_project, postgresql_database
+    expand(project, shop, 'Contract(migrations.RemoveField("order", "note")),')
+    shop.remove("0002_change")
+    result = project.run("safe_migrate", "--phase", "contract", "--no-backup", check=0)
+    assert "shop.0002_change#0 still waits" in result.stdout
+    assert waiting(database) == ["shop.0002_change#0"]
+
+
+def test_a_fresh_app_does_both_halves_at_once(postgresql_project, postgresql_database):
+    app = WrittenApp(postgresql_project.directory)
+    app.migration("0001_initial", INITIAL)
+    app.migration("0002_change", 'Contract(migrations.RemoveField("order", "note")),')
+    project = postgresql_project.with_apps(app.name).settings(DEPLOY_OPS_TWO_PHASE=True)
+    project.run("migrate", check=0)  # whichever command migrates
+    assert "note" not in columns(postgresql_database)
+    assert waiting(postgresql_database) == []
+
+
+def test_code_waits_too(postgresql_project, postgresql_database, shop):
+    project, database = postgresql_project, postgresql_database
+    database.execute("INSERT INTO shop_customer (name) VALUES ('Anna')")
+    expand(project, shop, """Contract(migrations.RunSQL("UPDATE shop_customer SET name = 'x'")),""")
+    assert database.query("SELECT name FROM shop_customer") == [("Anna",)]
+    project.run("safe_migrate", "--phase", "contract", "--no-backup", check=0)
+    assert database.query("SELECT name FROM shop_customer") == [("x",)]
+
+
+def test_sqlmigrate_shows_both_halves(postgresql_project, shop):
+    shop.migration("0002_change", 'Contract(migrations.RemoveField("order", "note")),')
+    text = postgresql_project.run("sqlmigrate", "shop", "0002", check=0).stdout
+    expand_sql, _, contract_sql = text.partition("-- waits for the contract phase:")
+    assert """ALTER COLUMN "note" SET DEFAULT ''""" in expand_sql
+    assert 'DROP COLUMN "note"' in contract_sql
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        pytest.param(
+            'migrations.AlterField("order", "note", models.CharField(max_length=50, null=True))',
+            id="null",
+        ),
+        pytest.param(
+            'migrations.AlterField("order", "note", models.CharField(max_length=99))', id="longer"
+        ),
+        pytest.param('migrations.RemoveConstraint("order", "positive")', id="check"),
+    ],
+)
+def test_what_loosens_does_not_wait(postgresql_project, postgresql_database, shop, operation):
+    check = 'models.CheckConstraint(condition=models.Q(pieces__gt=0), name="positive")'
+    expand(postgresql_project, shop, f'migrations.AddConstraint("order", {check}),')
+    before = postgresql_database.schema()
+    expand(postgresql_project, shop, f"Contract({operation}),", "0003_loosen")
+    assert waiting(postgresql_database) == []
+    postgresql_project.run("safe_migrate", "shop", "0002", "--no-backup", check=0)
+    assert postgresql_database.schema() == before
+
+
+def test_what_old_code_relies_on_waits(postgresql_project, postgresql_database, shop):
+    project, database = postgresql_project, postgresql_database
+    operations = """
+    migrations.AddConstraint(
+        "order", models.UniqueConstraint(fields=["note", "pieces"], name="one_of_a_kind")
+    ),
+    migrations.AddIndex("order", models.Index(fields=["pieces"], name="Pieces 2")),
+    """
+    expand(project, shop, operations)
+    operations = """
+    Contract(migrations.RemoveConstraint("order", "one_of_a_kind")),
+    Contract(migrations.RemoveIndex("order", "Pieces 2")),
+    Contract(migrations.AlterField("order", "pieces", models.BigIntegerField())),
+    """
+    expand(project, shop, operations, "0003_tighten")
+    indexes = "SELECT indexname FROM pg_indexes WHERE tablename = 'shop_order'"
+    assert {("one_of_a_kind",), ("Pieces 2",)} <= set(database.query(indexes))
+    assert len(waiting(database)) == 3
+    project.run("safe_migrate", "--phase", "contract", "--no-backup", check=0)
+    assert not {("one_of_a_kind",), ("Pieces 2",)} & set(database.query(indexes))
+    types = "SELECT data_type FROM information_schema.columns WHERE column_name = 'pieces'"
+    assert database.query(types) == [("bigint",)]
+
+
+def test_what_new_code_needs_cannot_wait():
+    with pytest.raises(TypeError, match="new code needs what it makes"):
+        Contract(migrations.RenameField("order", "note", "remark"))
+
+
+def test_a_squashed_migration_takes_the_rows_over(postgresql_project, postgresql_database, shop):
+    project, database = postgresql_project, postgresql_database
+    removal = 'Contract(migrations.RemoveField("order", "note")),'
+    expand(project, shop, removal)
+    shop.squash("0001_squashed", ["0001_initial", "0002_change"], f"{INITIAL}\n{removal}")
+    project.run("migrate", check=0)  # notes that the squashed one is applied
+    shop.remove("0002_change")
+    shop.remove("0001_initial")
+    project.run("safe_migrate", "--phase", "contract", "--no-backup", check=0)
+    assert "note" not in columns(database)
+    assert waiting(database) == []

@@ -1,0 +1,87 @@
+"""Altering a field, and removing a constraint or an index: what loosens runs now, the rest waits."""
+
+from typing import Any
+
+from django.db import models
+from django.db.migrations.operations import AlterField, RemoveConstraint, RemoveIndex
+
+from deploy_ops.phases.operations.base import Change
+from deploy_ops.phases.operations.half import Half
+from deploy_ops.phases.rows import Entry
+
+
+class FieldAlteration(Half[AlterField]):
+    """A column that only takes more from now on serves both codes at once; any other change waits."""
+
+    def expand(self, change: Change) -> None:
+        """Loosen the column."""
+        if self._is_looser(change):
+            super().contract(change)
+
+    def undo(self, change: Change) -> None:
+        """Nothing has run where something waits."""
+
+    def entry(self, change: Change) -> Entry | None:
+        """Nothing waits where the column only became looser."""
+        return None if self._is_looser(change) else super().entry(change)
+
+    def _is_looser(self, change: Change) -> bool:
+        old, new = self._field(change.before, change), self._field(change.after, change)
+        if (old.null and not new.null) or not _is_as_long(old, new):
+            return False
+        ignored = {"null", "max_length"}
+        return not change.editor._field_should_be_altered(old, new, ignore=ignored)
+
+    def _field(self, state: Any, change: Change) -> Any:
+        model = state.apps.get_model(change.app, self.operation.model_name)
+        return model._meta.get_field(self.operation.name)
+
+
+def _is_as_long(old: Any, new: Any) -> bool:
+    return new.max_length is None or (
+        old.max_length is not None and new.max_length >= old.max_length
+    )
+
+
+class ConstraintRemoval(Half[RemoveConstraint]):
+    """A check goes now, since new code may write what it forbids.
+
+    What is unique stays: old code may insert ON CONFLICT on it, and rows that are no longer unique
+    would leave no way back.
+    """
+
+    def expand(self, change: Change) -> None:
+        """Drop what is not unique."""
+        if not self._is_unique(change):
+            super().contract(change)
+
+    def undo(self, change: Change) -> None:
+        """Nothing has run where something waits."""
+
+    def entry(self, change: Change) -> Entry | None:
+        """Only what is unique waits."""
+        return super().entry(change) if self._is_unique(change) else None
+
+    def contract(self, change: Change) -> None:
+        """Drop it, if it is there."""
+        model = change.model_before(self.operation.model_name)
+        with change.connection.cursor() as cursor:
+            found = change.connection.introspection.get_constraints(cursor, model._meta.db_table)
+        if change.editor.collect_sql or self.operation.name in found:
+            super().contract(change)
+
+    def _is_unique(self, change: Change) -> bool:
+        state = change.before.models[change.app, self.operation.model_name.lower()]
+        constraint = state.get_constraint_by_name(self.operation.name)
+        return isinstance(constraint, models.UniqueConstraint)
+
+
+class IndexRemoval(Half[RemoveIndex]):
+    """The index stays for the queries of old code, and goes without making anybody wait."""
+
+    contract_is_atomic = False
+
+    def contract(self, change: Change) -> None:
+        """Drop it concurrently, if it is there."""
+        name = change.quote(self.operation.name)
+        change.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
