@@ -7,6 +7,7 @@ committed a part of itself is not safe.
 import random
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from deploy_ops.errors import JournalFailed, MigrationFailed, TransactionEnded
@@ -18,7 +19,8 @@ from deploy_ops.migrate.transaction import StepTransaction
 from deploy_ops.phases.waiting import run_contract
 from deploy_ops.redact import error_text
 
-LONGEST_PAUSE_SECONDS = 8.0
+LONGEST_PAUSE_SECONDS = 1.0
+OUTWAIT_EVERY = 10  # tries; a vacuum against wraparound does not give way
 Work = Callable[[], None]
 
 
@@ -69,7 +71,8 @@ def perform(
     tries = run.request.lock_retries + 1 if may_try else 1
     for attempt in range(1, tries + 1):
         started = time.monotonic()
-        error, outcome = _attempt(run, group, work)
+        with _patience(run, group, attempt):
+            error, outcome = _attempt(run, group, work)
         if isinstance(outcome, Applied):
             applied = replace(outcome, was_interrupted=isinstance(error, KeyboardInterrupt))
             then(applied)
@@ -186,6 +189,13 @@ def _succeeded(run: Run, group: tuple[Step, ...], seconds: float) -> None:
     )
     verb = "Reversed" if group[0].backwards else "Applied"
     run.progress.say(f"{verb} {names(group)} ({seconds} s)")
+
+
+def _patience(run: Run, group: tuple[Step, ...], attempt: int) -> AbstractContextManager[bool]:
+    """Now and then wait longer than else, where a vacuum is in the way."""
+    if attempt % OUTWAIT_EVERY != 2:
+        return nullcontext(False)
+    return run.database.outwaiting_vacuum({table for step in group for table in step.tables})
 
 
 def _pause(run: Run, group: tuple[Step, ...], attempt: int, error: BaseException | None) -> None:

@@ -52,8 +52,8 @@ class Request:
     resolved: str | None = None
     exclusive: bool = False
     single_transaction: bool = False
-    lock_timeout: timedelta = timedelta(seconds=2)
-    lock_retries: int = 10
+    lock_timeout: timedelta = timedelta(milliseconds=100)
+    lock_retries: int = 100
     wait: timedelta = timedelta(seconds=60)
 
     @property

@@ -301,3 +301,35 @@ def test_with_accepted_loss_the_rows_are_in_the_previous_database(deployed):
     assert writer.acknowledged <= live | previous
     assert previous - live, "the writer was too slow to prove anything"
     assert live - previous, "the writer did not come back after the swap"
+
+
+VACUUM = """
+    SELECT pid FROM pg_stat_progress_vacuum JOIN pg_locks USING (pid)
+    WHERE relation = 'good_expand_trip'::regclass
+"""
+
+
+def test_an_autovacuum_gives_way_although_locks_are_waited_for_briefly(tmp_path_factory, wait_for):
+    """The server ends it for who waits a second; each attempt waits a tenth, but for every tenth."""
+    for cluster in running_cluster(15):
+        for database in scratch_database(cluster):
+            project = Project(tmp_path_factory.mktemp("project"), database)
+            project.with_apps("good_expand")
+            project.run("migrate", "good_expand", "0001", check=0)
+            database.execute(
+                "INSERT INTO good_expand_trip (purpose, km) SELECT 'x', n "
+                "FROM generate_series(1, 100000) AS n"
+            )
+            database.execute(
+                "ALTER TABLE good_expand_trip SET (autovacuum_vacuum_cost_delay = 100, "
+                "autovacuum_vacuum_cost_limit = 1, autovacuum_vacuum_threshold = 1, "
+                "autovacuum_vacuum_scale_factor = 0)"
+            )
+            database.execute("DELETE FROM good_expand_trip WHERE km % 2 = 0")
+            for setting in ("autovacuum = on", "autovacuum_naptime = '1s'"):
+                cluster.execute(f"ALTER SYSTEM SET {setting}")
+            cluster.execute("SELECT pg_reload_conf()")
+            wait_for(database, VACUUM)
+            result = project.run("safe_migrate", "--no-backup", check=0)
+            assert "retry 1 of 100" in result.stdout
+            assert "retry 3 of 100" not in result.stdout

@@ -40,6 +40,10 @@ class PostgresqlConnection(MigratingConnection):  # pylint: disable=too-many-pub
         """Say who holds locks on the tables."""
         return session.lock_holders(self.connection, tables)
 
+    def outwaiting_vacuum(self, tables: Iterable[str]) -> AbstractContextManager[bool]:
+        """Wait in the block until a vacuum of the tables gives way; yields whether there is one."""
+        return session.outwaiting_vacuum(self.connection, tables)
+
     def table_sizes(self, tables: Iterable[str]) -> Mapping[str, int] | None:
         """Bytes of each table that exists, indexes included."""
         return session.table_sizes(self.connection, tables)

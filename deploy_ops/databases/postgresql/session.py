@@ -31,6 +31,11 @@ BACKENDS = """
     SELECT pid, state, coalesce(extract(epoch FROM now() - xact_start)::int, 0), left(query, 200)
     FROM pg_stat_activity WHERE application_name = %s AND pid <> pg_backend_pid()
 """
+# Of others' processes everybody sees that they vacuum, not what kind of process they are.
+VACUUMS = """
+    SELECT current_setting('deadlock_timeout') FROM pg_locks JOIN pg_stat_progress_vacuum USING (pid)
+    WHERE relation IN (SELECT to_regclass(quote_ident(name)) FROM unnest(%s::text[]) AS name) LIMIT 1
+"""
 SIZES = """
     SELECT name, pg_total_relation_size(to_regclass(quote_ident(name)))
     FROM unnest(%s::text[]) AS name WHERE to_regclass(quote_ident(name)) IS NOT NULL
@@ -89,6 +94,33 @@ def lock_holders(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> list
         f"{name or 'a session'} (pid {pid}{f', {state}, {age} s' if state else ''})"
         for pid, name, state, age in rows
     ]
+
+
+@contextmanager
+def outwaiting_vacuum(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> Iterator[bool]:
+    """Wait in the block until a vacuum of the tables gives way; yields whether there is one.
+
+    The server ends an autovacuum that somebody has waited for as long as deadlock_timeout, so a
+    shorter lock_timeout never gets past it, and only a superuser may shorten deadlock_timeout.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('lock_timeout')")
+        ((shortest,),) = cursor.fetchall()
+        cursor.execute(VACUUMS, [sorted(tables)])
+        found = cursor.fetchone()
+        if found is None:
+            yield False
+            return
+        cursor.execute(
+            "SELECT set_config('lock_timeout', "
+            "(extract(epoch FROM %s::interval) * 1000 + 200)::int::text, false)",
+            found,
+        )
+    try:
+        yield True
+    finally:
+        if connection.connection is not None and connection.is_usable():
+            _set(connection, "lock_timeout", shortest)
 
 
 def table_sizes(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> Mapping[str, int]:

@@ -71,15 +71,15 @@ class Command(OpsCommand):
         parser.add_argument(
             "--lock-timeout",
             type=duration,
-            default="2s",
-            help="lock_timeout per attempt (default 2s)",
+            default="100ms",
+            help="lock_timeout per attempt (default 100ms)",
         )
         parser.add_argument(
             "--lock-retries",
             type=whole_number,
-            default=10,
+            default=100,
             metavar="N",
-            help="retries of a migration after a lock timeout (default 10)",
+            help="retries of a migration after a lock timeout (default 100)",
         )
         parser.add_argument(
             "--wait",
