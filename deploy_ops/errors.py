@@ -29,6 +29,7 @@ DeployOpsError                      exit code 1: refused, nothing changed
 │   ├── NotLossless                 undoing a migration would lose something
 │   ├── TransactionEnded            a migration ended the transaction it was run in
 │   ├── OperationNotFound           an operation of two phases stands in no migration file
+│   ├── ContractRefused             what waits may not run, or not be skipped
 │   ├── NoContractTable             the table of rows that wait for the contract is missing
 │   ├── PartiallyApplied            exit code 4: what an earlier run left is not known
 │   └── Unfinished                  exit code 4: what comes after the migrations is missing
@@ -180,6 +181,10 @@ class TransactionEnded(MigrationError):
 
 class OperationNotFound(MigrationError):
     """An operation of two phases stands in no migration file."""
+
+
+class ContractRefused(MigrationError):
+    """What waits for the contract phase may not run yet. Nothing was changed."""
 
 
 class NoContractTable(MigrationError):

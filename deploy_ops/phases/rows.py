@@ -111,6 +111,11 @@ def note_failure(connection: BaseDatabaseWrapper, place: Place, error: str) -> N
     _update(connection, "attempts = attempts + 1, last_error = %s", place, error)
 
 
+def set_skipped(connection: BaseDatabaseWrapper, place: Place, reason: str) -> None:
+    """Leave an operation out, or with an empty reason no longer."""
+    _update(connection, "skipped_because = %s", place, reason)
+
+
 def done_places(connection: BaseDatabaseWrapper) -> frozenset[Place]:
     """Operations whose contract has run."""
     return frozenset(row.place for row in _read(connection, "is_done"))

@@ -40,6 +40,7 @@ FILE_UPLOAD_PERMISSIONS = 0o600
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
 
 # A connection past a pooler, the keys that encrypt backups, and those that sign and check them.
+DEPLOY_OPS_TWO_PHASE = True
 DEPLOY_OPS_DIRECT_DATABASE_URL = os.environ.get("DEPLOY_OPS_DIRECT_DATABASE_URL") or None
 DEPLOY_OPS_BACKUP_KEY_FILE = os.environ.get("DEPLOY_OPS_BACKUP_KEY_FILE") or None
 DEPLOY_OPS_BACKUP_SIGNING_KEY_FILE = os.environ.get("DEPLOY_OPS_BACKUP_SIGNING_KEY_FILE") or None

@@ -260,3 +260,21 @@ def test_a_squashed_migration_takes_the_rows_over(postgresql_project, postgresql
     project.run("safe_migrate", "--phase", "contract", "--no-backup", check=0)
     assert "note" not in columns(database)
     assert waiting(database) == []
+
+
+def test_what_waits_is_listed_and_can_be_skipped(postgresql_project, postgresql_database, shop):
+    project, database = postgresql_project, postgresql_database
+    assert "Nothing waits" in project.run("contract", "list", check=0).stdout
+    expand(project, shop, 'Contract(migrations.RemoveField("order", "note")),')
+    (row,) = project.json("contract", "list", check=0)["waiting"]
+    assert row["operation"] == "shop.0002_change#0"
+    assert row["table"] == "shop_order"
+    assert row["is_known"] is True
+    project.run("contract", "skip", "shop.0002_change#0", "--reason", "reports read it", check=0)
+    assert "reports read it" in project.run("contract", "run", "--no-backup", check=0).stdout
+    assert "note" in columns(database)
+    refused = project.run("contract", "unskip", "shop.0002#0", check=2)
+    assert "There are: shop.0002_change#0" in refused.stderr
+    project.run("contract", "unskip", "shop.0002_change#0", check=0)
+    project.run("contract", "run", "--no-backup", check=0)
+    assert "note" not in columns(database)

@@ -1,0 +1,24 @@
+"""`manage.py contract`: what waits until the old release is gone."""
+
+from collections.abc import Mapping
+
+from django.core.management.base import CommandParser
+
+from deploy_ops.management.base import ActionsCommand
+from deploy_ops.management.contracts import ACTIONS
+
+
+class Command(ActionsCommand):
+    help = "List, run and skip what waits for the contract phase."
+    actions = ACTIONS
+
+    def add_options(self, parsers: Mapping[str, CommandParser]) -> None:
+        """Add the options of each action."""
+        parsers["run"].add_argument(
+            "--no-backup", action="store_false", dest="with_backup", help="take no backup before it"
+        )
+        for name in ("skip", "unskip"):
+            parsers[name].add_argument(
+                "operation", metavar="OPERATION", help="as `contract list` names it"
+            )
+        parsers["skip"].add_argument("--reason", required=True, help="why, for whoever comes next")

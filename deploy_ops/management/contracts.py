@@ -1,0 +1,111 @@
+"""The actions of `manage.py contract`: what waits until the old release is gone."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connections
+
+from deploy_ops.errors import ContractRefused, UsageError
+from deploy_ops.lock import deploy_lock
+from deploy_ops.management.base import Json, OpsCommand, spoken_age
+from deploy_ops.management.migrations import show_result
+from deploy_ops.migrate.procedure import safe_migrate
+from deploy_ops.migrate.run import Phase, Request
+from deploy_ops.migrate.targets import ensure_connection
+from deploy_ops.phases.rows import set_skipped
+from deploy_ops.phases.waiting import Waiting, all_waiting
+
+Options = Mapping[str, Any]
+Outcome = tuple[int, Json]
+
+
+def list_waiting(command: OpsCommand, options: Options) -> Outcome:
+    """list what waits, in the order in which it will run"""
+    waiting = _waiting(options["database"])
+    now = datetime.now(UTC)
+    for each in waiting:
+        command.tell(_text(each, now))
+    if not waiting:
+        command.tell("Nothing waits for the contract phase.")
+    return 0, {"status": "ok", "waiting": [_facts(each, now) for each in waiting]}
+
+
+def run(command: OpsCommand, options: Options) -> Outcome:
+    """run what waits: safe_migrate --phase contract"""
+    request = Request(
+        alias=options["database"], phase=Phase.CONTRACT, with_backup=options["with_backup"]
+    )
+    result = safe_migrate(request, progress=command.progress)
+    return result.exit_code, show_result(result, command.tell, command.stderr.write)
+
+
+def skip(command: OpsCommand, options: Options) -> Outcome:
+    """leave one out, with a reason, until it is taken back"""
+    return _set_skipped(command, options, options["reason"])
+
+
+def unskip(command: OpsCommand, options: Options) -> Outcome:
+    """let one that was left out run with the others again"""
+    return _set_skipped(command, options, "")
+
+
+ACTIONS: Mapping[str, Callable[[OpsCommand, Options], Outcome]] = {
+    "list": list_waiting,
+    "run": run,
+    "skip": skip,
+    "unskip": unskip,
+}
+
+
+def _waiting(alias: str) -> list[Waiting]:
+    ensure_connection(connections[alias])
+    return all_waiting(connections[alias])
+
+
+def _set_skipped(command: OpsCommand, options: Options, reason: str) -> Outcome:
+    alias, name = options["database"], options["operation"]
+    with deploy_lock(alias, purpose="contract"):
+        waiting = {str(each.row.place): each for each in _waiting(alias)}
+        if name not in waiting:
+            there = f"There are: {', '.join(waiting)}." if waiting else "Nothing waits."
+            raise UsageError(f"No operation '{name}' waits. {there} Nothing was changed.")
+        if reason and waiting[name].frees_table:
+            raise ContractRefused(
+                f"{name} cannot be skipped: it removes what its table's other operations, and "
+                "writes once these have run, would stumble over. Nothing was changed."
+            )
+        set_skipped(connections[alias], waiting[name].row.place, reason)
+    command.tell(f"{name} is skipped." if reason else f"{name} runs with the next contract.")
+    return 0, {"status": "ok", "operation": name, "skipped_because": reason or None}
+
+
+def _text(each: Waiting, now: datetime) -> str:
+    row = each.row
+    lines = [
+        f"{row.place}: {row.description}",
+        f"    since {spoken_age(now - row.created_at)}, release {row.release}, "
+        f"table {row.table or 'none'}",
+    ]
+    if row.skipped_because:
+        lines.append(f"    skipped: {row.skipped_because}")
+    if each.found is None:
+        lines.append("    not known to the code that runs; left alone")
+    if row.last_error:
+        lines.append(f"    failed {row.attempts} times, last: {row.last_error}")
+    return "\n".join(lines)
+
+
+def _facts(each: Waiting, now: datetime) -> Json:
+    row = each.row
+    return {
+        "operation": str(row.place),
+        "description": row.description,
+        "table": row.table,
+        "release": row.release,
+        "age_seconds": round((now - row.created_at).total_seconds()),
+        "is_known": each.found is not None,
+        "skipped_because": row.skipped_because or None,
+        "attempts": row.attempts,
+        "last_error": row.last_error or None,
+    }
