@@ -268,7 +268,7 @@ def forget(connection: BaseDatabaseWrapper, name: str) -> None:
 
 def check_table(connection: BaseDatabaseWrapper) -> None:
     """Raise BackfillRefused if the migrations of deploy_ops have not made the table yet."""
-    if BackfillProgress._meta.db_table not in connection.introspection.table_names():
+    if not is_there(connection):
         raise BackfillRefused(
             f"The table {BackfillProgress._meta.db_table} is missing, where a backfill keeps its "
             "progress. Nothing was changed. Apply the migrations of deploy_ops first, and let the "
@@ -276,6 +276,11 @@ def check_table(connection: BaseDatabaseWrapper) -> None:
             "    python manage.py safe_migrate deploy_ops\n"
             '    dependencies = [("deploy_ops", "0003_backfill"), ...]'
         )
+
+
+def is_there(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the database has the table of the progress."""
+    return BackfillProgress._meta.db_table in connection.introspection.table_names()
 
 
 def _types(connection: BaseDatabaseWrapper, table: str, filling: Filling) -> dict[str, str]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from deploy_ops.conf import conf
+
 LOOK = """
     SELECT
         (SELECT coalesce(max(extract(epoch FROM replay_lag)), 0)::float8
@@ -36,12 +38,17 @@ LOOK = """
 class Limits:
     """When a backfill waits (None: never because of that), and how long for somebody's locks."""
 
-    replication_lag_seconds: float | None = 10.0
-    archive_queue_files: int | None = 64
-    transaction_seconds: float | None = 300.0
-    autovacuum: bool = True
-    rows_per_second: float | None = None
-    patience_seconds: float = 300.0
+    rows_per_second: float | None
+    replication_lag_seconds: float | None
+    archive_queue_files: float | None
+    transaction_seconds: float | None
+    autovacuum: float | None
+    patience_seconds: float | None
+
+    @classmethod
+    def of_settings(cls) -> "Limits":
+        """As DEPLOY_OPS_BACKFILL_LIMITS has them."""
+        return cls(**conf.backfill_limits)
 
 
 @dataclass(frozen=True, slots=True)

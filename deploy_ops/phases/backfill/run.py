@@ -53,7 +53,7 @@ def fill(
     *,
     name: str = "",
     progress: Progress | None = None,
-    limits: Limits = Limits(),
+    limits: Limits | None = None,
 ) -> int:
     """Fill the columns, and forget how far it was; return how many rows were written.
 
@@ -72,7 +72,7 @@ def run(
     filling: Filling,
     *,
     progress: Progress | None = None,
-    limits: Limits = Limits(),
+    limits: Limits | None = None,
 ) -> int:
     """Work until all is written, beside any number of other workers; return the number of rows."""
     if connection.in_atomic_block:
@@ -81,6 +81,7 @@ def run(
             "rows would stay locked to its end. Nothing was changed. Write into the migration:\n"
             "    atomic = False"
         )
+    limits = limits or Limits.of_settings()
     worker = _Worker(connection, Ledger(connection, name, filling), filling, limits)
     return worker.run(progress or listener())
 
@@ -111,7 +112,8 @@ class _Worker:
         if given is Given.RANGE:
             self._yield_to_others(progress)
         elif given is Given.WAIT:
-            if time.monotonic() - self._last_success > self._limits.patience_seconds:
+            patience, waited = self._limits.patience_seconds, time.monotonic() - self._last_success
+            if patience is not None and waited > patience:
                 raise self._blocked()
             time.sleep(POLL_SECONDS)
         elif given is Given.CANCELLED:
