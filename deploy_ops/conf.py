@@ -23,6 +23,31 @@ class Conf:
         return Path(_read("STATE_DIR", str | Path, default)).absolute()
 
     @property
+    def backfill_limits(self) -> Mapping[str, float | None]:
+        """DEPLOY_OPS_BACKFILL_LIMITS: when a backfill waits; None as a value: never for that."""
+        limits = {
+            "rows_per_second": None,
+            "replication_lag_seconds": 10,
+            "archive_queue_files": 64,
+            "transaction_seconds": 300,
+            "autovacuum": True,
+            "patience_seconds": 300,
+        }
+        given = _read("BACKFILL_LIMITS", dict, {})
+        if unknown := set(given) - set(limits):
+            raise ConfigurationError(
+                f"DEPLOY_OPS_BACKFILL_LIMITS has unknown keys: {', '.join(sorted(unknown))}. "
+                f"It knows {', '.join(limits)}. Nothing was changed."
+            )
+        if any(
+            not isinstance(each, int | float | None) or (each or 0) < 0 for each in given.values()
+        ):
+            raise ConfigurationError(
+                "DEPLOY_OPS_BACKFILL_LIMITS wants numbers from 0, or None. Nothing was changed."
+            )
+        return limits | given
+
+    @property
     def backup_dir(self) -> Path:
         """DEPLOY_OPS_BACKUP_DIR: where backups are written; default `backups` in STATE_DIR."""
         return Path(_read("BACKUP_DIR", str | Path, self.state_dir / "backups")).absolute()

@@ -33,6 +33,12 @@ DeployOpsError                      exit code 1: refused, nothing changed
 │   ├── NoContractTable             the table of rows that wait for the contract is missing
 │   ├── PartiallyApplied            exit code 4: what an earlier run left is not known
 │   └── Unfinished                  exit code 4: what comes after the migrations is missing
+├── BackfillError
+│   ├── UnknownBackfill             exit code 2: there is no backfill of that name
+│   ├── BackfillRefused             it cannot be run here, or not now
+│   ├── BackfillFailed              exit code 4: a batch failed; those before it are committed
+│   ├── BackfillBlocked             exit code 4: somebody else keeps rows locked
+│   └── BackfillCancelled           exit code 4: somebody cancelled it on the way
 ├── FlagError
 │   ├── UnknownFlag                 exit code 2: a flag that is not declared
 │   ├── InvalidRules                rules for a flag that make no sense
@@ -204,6 +210,38 @@ class PartiallyApplied(MigrationError):
 
 class Unfinished(MigrationError):
     """All migrations are committed, and what comes after them is missing."""
+
+    exit_code = 4
+
+
+class BackfillError(DeployOpsError):
+    """The backfill was not run. Nothing was changed."""
+
+
+class UnknownBackfill(BackfillError):
+    """There is no such backfill. Nothing was changed."""
+
+    exit_code = 2
+
+
+class BackfillRefused(BackfillError):
+    """The backfill cannot be run here. Nothing was changed."""
+
+
+class BackfillFailed(BackfillError):
+    """A batch failed, and nothing of it was written. The batches before it are committed."""
+
+    exit_code = 4
+
+
+class BackfillBlocked(BackfillError):
+    """Somebody else keeps rows locked. The other batches are committed."""
+
+    exit_code = 4
+
+
+class BackfillCancelled(BackfillError):
+    """The backfill was cancelled. The batches before that are committed."""
 
     exit_code = 4
 

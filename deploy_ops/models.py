@@ -169,3 +169,59 @@ class ContractRow(models.Model):
 
     def __str__(self) -> str:
         return f"{self.app}.{self.migration} {self.path}"
+
+
+class BackfillProgress(models.Model):
+    """How far a backfill is, written in the transaction of each batch.
+
+    Keys are lists of texts, one a column of the table's key. `cursor` is the last key that was given
+    out, in a BackfillRange; `upper` is where the backfill ends, fixed when it begins.
+    """
+
+    name = models.CharField(max_length=300, unique=True)
+    relation = RelationField()
+    description = models.TextField()
+    cursor = models.JSONField(null=True)
+    upper = models.JSONField(null=True)
+    rows_total = models.BigIntegerField(default=0)
+    rows_read = models.BigIntegerField(default=0)
+    rows_written = models.BigIntegerField(default=0)
+    release = models.CharField(max_length=100)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    updated_at = models.DateTimeField(null=True)
+    paused_at = models.DateTimeField(null=True)
+    cancelled_at = models.DateTimeField(null=True)
+    done_at = models.DateTimeField(null=True)
+    waits_for = models.TextField(default="")
+    last_error = models.TextField(default="")
+
+    class Meta:
+        ordering = ["id"]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class BackfillRange(models.Model):
+    """Keys that were given out to be written.
+
+    A worker holds the lock of the row while it works, and sets `written` in the transaction of the
+    batch; the row goes when its numbers are added to the progress. One without `written` that nobody
+    has locked was left by a worker that died, or was put off until `not_before`.
+    """
+
+    backfill = models.ForeignKey(BackfillProgress, models.CASCADE, related_name="ranges")
+    lower = models.JSONField(null=True)
+    upper = models.JSONField()
+    rows = models.BigIntegerField()
+    written = models.BigIntegerField(null=True)
+    not_before = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.backfill_id}: {self.lower} to {self.upper}"

@@ -19,7 +19,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from deploy_ops.errors import DeployOpsError, Interrupted
 from deploy_ops.interrupts import interruptible
 from deploy_ops.management.output import LastingOutput
-from deploy_ops.progress import Progress, Silent
+from deploy_ops.progress import Progress, Silent, listening
 from deploy_ops.redact import server_text
 
 Json = dict[str, Any]
@@ -100,7 +100,8 @@ class OpsCommand(BaseCommand, ABC):
         self.progress = TerminalProgress(self.tell, sys.stderr.isatty() and not self.as_json)
         try:
             reported = _reported_warnings(self.stderr.write)
-            with interruptible(), reported, self._stdout_for_json():
+            heard = listening(self.progress)
+            with interruptible(), reported, heard, self._stdout_for_json():
                 code, result = self.operate(options)
         except DeployOpsError as error:
             code, result = self._explain(error, options["traceback"])
@@ -211,7 +212,19 @@ class TerminalProgress:
                 task = shown.add_task(label, total=total_bytes)
                 yield lambda done: shown.update(task, completed=done)
         else:
-            yield PlainLines(label, total_bytes, self._tell)
+            yield PlainLines(label, total_bytes, self._tell, _spoken_bytes)
+
+    @contextmanager
+    def track_rows(self, label: str, total_rows: int) -> Iterator[Callable[[int], None]]:
+        """Follow rows done so far; the bar counts on from where an earlier run stopped."""
+        if self._is_terminal:
+            from deploy_ops.management.terminal import row_bar
+
+            with row_bar() as shown:
+                task = shown.add_task(label, total=total_rows)
+                yield lambda done: shown.update(task, completed=done)
+        else:
+            yield PlainLines(label, total_rows, self._tell, _spoken_rows)
 
 
 class PlainLines:
@@ -219,20 +232,36 @@ class PlainLines:
 
     INTERVAL_SECONDS = 10.0
 
-    def __init__(self, label: str, total_bytes: int, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        label: str,
+        total: int,
+        tell: Callable[[str], None],
+        spoken: Callable[[int, int, float], str],
+    ) -> None:
         self._label = label
-        self._total = total_bytes
+        self._total = total
         self._tell = tell
+        self._spoken = spoken
         self._started = self._last_report = time.monotonic()
+        self._first: int | None = None
 
-    def __call__(self, done_bytes: int) -> None:
+    def __call__(self, done: int) -> None:
         now = time.monotonic()
-        if now - self._last_report < self.INTERVAL_SECONDS or not done_bytes:
+        if self._first is None:
+            self._first = done
+        if now - self._last_report < self.INTERVAL_SECONDS or done == self._first:
             return
         self._last_report = now
-        rate = done_bytes / (now - self._started)
-        left = max(0, self._total - done_bytes) / rate
-        self._tell(
-            f"{self._label}: {done_bytes / 1e6:.0f} of {self._total / 1e6:.0f} MB, "
-            f"{rate / 1e6:.1f} MB/s, about {left:.0f} s left"
-        )
+        rate = (done - self._first) / (now - self._started)
+        left = max(0, self._total - done) / rate
+        spoken = self._spoken(done, self._total, rate)
+        self._tell(f"{self._label}: {spoken}, about {left:.0f} s left")
+
+
+def _spoken_bytes(done: int, total: int, rate: float) -> str:
+    return f"{done / 1e6:.0f} of {total / 1e6:.0f} MB, {rate / 1e6:.1f} MB/s"
+
+
+def _spoken_rows(done: int, total: int, rate: float) -> str:
+    return f"{done} of about {max(done, total)} rows, {rate:.0f} rows/s"

@@ -23,7 +23,12 @@ def note_start(using: str, **_: Any) -> None:
 
 def run_together(connection: BaseDatabaseWrapper, app: str) -> bool:
     """Whether both halves of an operation of this app run now."""
-    if connection.vendor != "postgresql" or not conf.two_phase:
+    return not conf.two_phase or runs_alone(connection, app)
+
+
+def runs_alone(connection: BaseDatabaseWrapper, app: str) -> bool:
+    """Whether no other code can be at work on the tables of this app: SQLite, or a new app."""
+    if connection.vendor != "postgresql":
         return True
     before = _applied_before.get(connection)
     return app not in (_apps_with_migrations(connection) if before is None else before)

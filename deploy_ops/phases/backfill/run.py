@@ -1,0 +1,217 @@
+"""One worker of a backfill: take a range, write it, until nothing is left.
+
+How another operation fills columns of its own:
+
+    fill(
+        change.connection,
+        Filling(
+            table="reisekosten_fahrt",
+            key_columns=("id",),
+            assignments={"erstattung": Sql('round("km" * %s, 2)', (Decimal("0.30"),))},
+            where=Sql('"erstattung" IS NULL'),
+        ),
+    )
+
+The connection must be in no transaction (`atomic = False` in the migration). After a kill the same
+call goes on where it stopped. While it runs it is seen in `backfill list`, where it can be paused;
+in the end it leaves no trace. Rows inserted meanwhile are the business of a trigger or of new code.
+"""
+
+import random
+import time
+from contextlib import suppress
+
+from django.db import DatabaseError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from deploy_ops.advice import manage
+from deploy_ops.databases.postgresql.session import lock_holders
+from deploy_ops.errors import (
+    BackfillBlocked,
+    BackfillCancelled,
+    BackfillError,
+    BackfillFailed,
+    BackfillRefused,
+)
+from deploy_ops.phases.backfill.filling import Filling
+from deploy_ops.phases.backfill.ledger import Given, Ledger, Taken, forget
+from deploy_ops.phases.backfill.pace import Pace, pause_after
+from deploy_ops.phases.backfill.pressure import Limits, look
+from deploy_ops.phases.backfill.write import write_range
+from deploy_ops.progress import Progress, listener
+from deploy_ops.redact import error_text
+
+LOCK_CONFLICTS = {"55P03", "40P01"}  # lock timeout, deadlock
+LOOK_EVERY_SECONDS = 1.0
+PAUSE_SECONDS = 1.0
+POLL_SECONDS = 0.05
+
+
+def fill(
+    connection: BaseDatabaseWrapper,
+    filling: Filling,
+    *,
+    name: str = "",
+    progress: Progress | None = None,
+    limits: Limits | None = None,
+) -> int:
+    """Fill the columns, and forget how far it was; return how many rows were written.
+
+    `name` tells apart two fillings of the same columns; by default it is made of them.
+    """
+    name = name or f"{filling.table}.{','.join(filling.columns)}"
+    written = run(connection, name, filling, progress=progress, limits=limits)
+    with transaction.atomic(connection.alias):
+        forget(connection, name)
+    return written
+
+
+def run(
+    connection: BaseDatabaseWrapper,
+    name: str,
+    filling: Filling,
+    *,
+    progress: Progress | None = None,
+    limits: Limits | None = None,
+) -> int:
+    """Work until all is written, beside any number of other workers; return the number of rows."""
+    if connection.in_atomic_block:
+        raise BackfillRefused(
+            f"The backfill of {filling} commits each batch, and cannot inside a transaction: all "
+            "rows would stay locked to its end. Nothing was changed. Write into the migration:\n"
+            "    atomic = False"
+        )
+    limits = limits or Limits.of_settings()
+    worker = _Worker(connection, Ledger(connection, name, filling), filling, limits)
+    return worker.run(progress or listener())
+
+
+class _Worker:
+    def __init__(
+        self, connection: BaseDatabaseWrapper, ledger: Ledger, filling: Filling, limits: Limits
+    ) -> None:
+        self._connection = connection
+        self._ledger = ledger
+        self._filling = filling
+        self._limits = limits
+        self._pace = Pace()
+        self._next_look = 0.0
+        self._last_success = time.monotonic()
+        self._said = ""
+
+    def run(self, progress: Progress) -> int:
+        """The loop."""
+        total = self._ledger.begin()
+        with progress.track_rows(self._ledger.name, total) as report:
+            while (given := self._step()) is not Given.DONE:
+                report(self._ledger.rows_read)
+                self._after(given, progress)
+        return self._ledger.rows_written()
+
+    def _after(self, given: Given, progress: Progress) -> None:
+        if given is Given.RANGE:
+            self._yield_to_others(progress)
+        elif given is Given.WAIT:
+            patience, waited = self._limits.patience_seconds, time.monotonic() - self._last_success
+            if patience is not None and waited > patience:
+                raise self._blocked()
+            time.sleep(POLL_SECONDS)
+        elif given is Given.CANCELLED:
+            raise BackfillCancelled(
+                f"{self._ledger.name}: somebody cancelled it. The batches before that are "
+                "committed; the rest is as it was. To go on after all:\n"
+                + manage("backfill", "resume", self._ledger.name, alias=self._connection.alias)
+            )
+        else:
+            self._last_success = time.monotonic()
+            self._wait(f"{self._ledger.name}: paused", progress)
+
+    def _step(self) -> Given:
+        """One transaction: write a range, or else give one out."""
+        taken: Taken | None = None
+        started = time.monotonic()
+        try:
+            with transaction.atomic(self._connection.alias):
+                self._ledger.prepare()
+                taken = self._ledger.take()
+                if taken is None:
+                    return self._ledger.give_out(self._pace.rows)
+                rows = write_range(self._connection, self._ledger.statements, taken.range)
+                self._ledger.note_written(taken, rows)
+        except BackfillError:
+            raise
+        except Exception as error:  # pylint: disable=broad-exception-caught  # code of migrations
+            if not _is_lock_conflict(error):
+                raise self._failed(taken, error) from error
+            self._put_off(taken)
+            return Given.WAIT
+        self._succeeded(taken, time.monotonic() - started)
+        return Given.RANGE
+
+    def _succeeded(self, taken: Taken, seconds: float) -> None:
+        self._last_success = time.monotonic()
+        self._pace.learn(taken.rows, seconds)
+        if rest := pause_after(taken.rows, seconds, self._limits.rows_per_second):
+            time.sleep(rest)
+
+    def _put_off(self, taken: Taken | None) -> None:
+        """Somebody has locked a row, or the table: what is not locked goes on first."""
+        if taken is None:
+            return
+        try:
+            with transaction.atomic(self._connection.alias):
+                self._ledger.prepare()
+                if self._ledger.relock(taken):
+                    self._ledger.put_off(taken, random.uniform(0.5, 1.5))
+        except DatabaseError as error:
+            if not _is_lock_conflict(error):
+                raise
+
+    def _yield_to_others(self, progress: Progress) -> None:
+        """Wait while the server has more important things to do."""
+        if time.monotonic() < self._next_look:
+            return
+        while reasons := self._reasons():
+            self._last_success = time.monotonic()
+            self._wait(f"{self._ledger.name} waits: {reasons}", progress)
+        self._next_look = time.monotonic() + LOOK_EVERY_SECONDS
+
+    def _reasons(self) -> str:
+        """Why to wait; nothing if the backfill is stopped anyway, which the next step will see."""
+        if self._ledger.is_stopped():
+            return ""
+        return ", ".join(look(self._connection, self._filling.table).reasons(self._limits))
+
+    def _wait(self, text: str, progress: Progress) -> None:
+        if text != self._said:
+            progress.say(text)
+        self._said = text
+        time.sleep(PAUSE_SECONDS)
+
+    def _failed(self, taken: Taken | None, error: Exception) -> BackfillFailed:
+        cause = f"{type(error).__name__}: {error_text(error)}"
+        self._keep(cause)
+        where = f" of keys {taken.range}" if taken else ""
+        return BackfillFailed(
+            f"{self._ledger.name}: a batch{where} failed: {cause}\n"
+            "Nothing of that batch was written; those before it are committed. Once the cause is "
+            "fixed, running the same again goes on there."
+        )
+
+    def _blocked(self) -> BackfillBlocked:
+        held = ", ".join(lock_holders(self._connection, [self._filling.table])) or "nobody any more"
+        self._keep("rows are locked by somebody else")
+        return BackfillBlocked(
+            f"{self._ledger.name}: some rows stayed locked by somebody else. Sessions with locks "
+            f"on {self._filling.table} now: {held}.\n"
+            "All other rows are written. Once it is over, running the same again writes the rest."
+        )
+
+    def _keep(self, text: str) -> None:
+        """Write down what happened, if the database is still there."""
+        with suppress(DatabaseError), transaction.atomic(self._connection.alias):
+            self._ledger.note_error(text)
+
+
+def _is_lock_conflict(error: BaseException) -> bool:
+    return getattr(error.__cause__, "sqlstate", None) in LOCK_CONFLICTS
