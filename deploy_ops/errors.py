@@ -31,6 +31,10 @@ DeployOpsError                      exit code 1: refused, nothing changed
 │   ├── OperationNotFound           an operation of two phases stands in no migration file
 │   ├── ContractRefused             what waits may not run, or not be skipped
 │   ├── NoContractTable             the table of rows that wait for the contract is missing
+│   ├── LockNotGranted              a lock was not granted in many short tries
+│   ├── NeedsNoTransaction          an operation that works online stands in an atomic migration
+│   ├── NotOnline                   what is asked for cannot be done without making others wait
+│   ├── RowsInTheWay                rows break what is to be enforced
 │   ├── PartiallyApplied            exit code 4: what an earlier run left is not known
 │   └── Unfinished                  exit code 4: what comes after the migrations is missing
 ├── BackfillError
@@ -200,6 +204,22 @@ class NoContractTable(MigrationError):
         python manage.py safe_migrate deploy_ops
         dependencies = [("deploy_ops", "0002_contract_rows"), ...]
     """
+
+
+class LockNotGranted(MigrationError):
+    """A lock was not granted in many short tries. What was done before stays."""
+
+
+class NeedsNoTransaction(MigrationError):
+    """An operation that works online stands in an atomic migration. Nothing was changed."""
+
+
+class NotOnline(MigrationError):
+    """The change cannot be made without making others wait. Nothing was changed."""
+
+
+class RowsInTheWay(MigrationError):
+    """Rows break what is to be enforced, which is not enforced now."""
 
 
 class PartiallyApplied(MigrationError):
