@@ -150,6 +150,11 @@ class Conf:
         return int(_read("JOURNAL_RETENTION_DAYS", int, 90))
 
     @property
+    def max_blocking_ms(self) -> int:
+        """DEPLOY_OPS_MAX_BLOCKING_MS: longest lock that a rehearsal lets pass; 500."""
+        return int(_read("MAX_BLOCKING_MS", int, 500))
+
+    @property
     def two_phase(self) -> bool:
         """DEPLOY_OPS_TWO_PHASE: what old code needs stays until the contract phase; False."""
         return bool(_read("TWO_PHASE", bool, False))

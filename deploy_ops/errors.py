@@ -29,6 +29,7 @@ DeployOpsError                      exit code 1: refused, nothing changed
 │   ├── NotLossless                 undoing a migration would lose something
 │   ├── TransactionEnded            a migration ended the transaction it was run in
 │   ├── OperationNotFound           an operation of two phases stands in no migration file
+│   ├── RehearsalFailed             a migration fails, or blocks too long, on the restored backup
 │   ├── ContractRefused             what waits may not run, or not be skipped
 │   ├── NoContractTable             the table of rows that wait for the contract is missing
 │   ├── LockNotGranted              a lock was not granted in many short tries
@@ -191,6 +192,10 @@ class TransactionEnded(MigrationError):
 
 class OperationNotFound(MigrationError):
     """An operation of two phases stands in no migration file."""
+
+
+class RehearsalFailed(MigrationError):
+    """The plan fails, or blocks others too long, on the backup. The database was not changed."""
 
 
 class ContractRefused(MigrationError):

@@ -110,6 +110,19 @@ def _read(
 
 
 @contextmanager
+def scratch_database(
+    backup: Backup, *, alias: str = DEFAULT_DB_ALIAS, progress: Progress = Silent()
+) -> Iterator[str]:
+    """Restore a backup into a database of its own; yields its name, and drops it in the end."""
+    require_usable(backup, alias)
+    with opened(backup) as directory:
+        with _scratch_database(alias, backup, directory, 2, progress) as name:
+            _compare(backup, _check_rows(database_for(alias), backup, name), alias)
+            backup.record(Level.RESTORE)
+            yield name
+
+
+@contextmanager
 def _scratch_database(
     alias: str, backup: Backup, directory: Path, jobs: int, progress: Progress
 ) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from deploy_ops.errors import UsageError
 from deploy_ops.databases.values import (
     Backend,
     Ended,
@@ -17,7 +18,9 @@ from deploy_ops.databases.values import (
     Outcome,
     Relation,
     RowCounts,
+    LockSamples,
     Schema,
+    TableWork,
 )
 
 
@@ -113,6 +116,25 @@ class MigratingConnection(
 
     def end_backends(self, pids: Iterable[int]) -> None:
         """End server processes; what they had open rolls back."""
+
+    def table_work(self) -> Mapping[int, TableWork]:
+        """What was done to each table so far, by its number, where that can be told."""
+        return {}
+
+    def forbid_writes(self) -> None:
+        """Let this session only read from now on."""
+        with self.connection.cursor() as cursor:
+            cursor.execute("PRAGMA query_only = ON")
+
+    def lock_sampler(
+        self, name: str, modes: Iterable[str]
+    ) -> Callable[[], AbstractContextManager[LockSamples]]:
+        """Make what looks at locks in database `name`; raises UsageError without such locks."""
+        del name, modes
+        raise UsageError(
+            f"Database '{self.alias}' is SQLite, where a migration keeps all others out anyway, so "
+            "a rehearsal tells nothing. Nothing was changed. Leave --rehearse out."
+        )
 
     def schema_changes_in_transaction(self) -> AbstractContextManager[None]:
         """Let schema editors work inside a transaction of the caller's."""

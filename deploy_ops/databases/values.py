@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from deploy_ops.redact import statement_text
 
@@ -140,6 +140,22 @@ class Invalid:
 
     def __str__(self) -> str:
         return '"' + self.schema.replace('"', '""') + '".' + self.quoted_name
+
+
+class LockSamples(Protocol):
+    """Which locks were seen so far."""
+
+    def longest(self) -> list[tuple[str, str, float]]:
+        """Table, mode and the longest time that it was held at a stretch, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableWork:
+    """What was done to a table: its file changes when it is rewritten, and `scans` count reads."""
+
+    file: int
+    size_bytes: int
+    scans: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,7 @@ def _result_json(result: Result) -> Json:
         "error": result.error or None,
         "recovery": recovery
         and {"rung": recovery.rung, "message": recovery.message, **recovery.facts},
+        "rehearsal": result.rehearsal and result.rehearsal.as_json(),
         "seconds": result.seconds,
     }
 

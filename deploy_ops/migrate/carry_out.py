@@ -25,6 +25,7 @@ from deploy_ops.migrate.finish import finish
 from deploy_ops.migrate.ladder import Rung
 from deploy_ops.migrate.plan import Plan
 from deploy_ops.migrate.recover import recover
+from deploy_ops.migrate.rehearse import rehearse
 from deploy_ops.migrate.run import Remains, Request, Result, Run, Todo
 from deploy_ops.migrate.session import application_name
 from deploy_ops.migrate.signals import Statements, send_pre_migrate
@@ -102,6 +103,10 @@ def _prepare(run: Run) -> None:
     """Take the safety point and the schema before; a failure here has begun no migration."""
     try:
         _back_up(run)
+        if run.request.rehearse:
+            with run.result.timed("rehearsal"):
+                run.result.rehearsal = rehearse(run)
+            run.journal.record("rehearsed")
         run.before = run.database.schema()
         run.invalid_before = frozenset(run.database.invalid_objects())
         run.tables_before = frozenset(run.database.relations())

@@ -36,6 +36,7 @@ def safe_migrate(
 
 
 def _safe_migrate(request: Request, progress: Progress, ask: Ask) -> Result:
+    _check(request)
     result = Result(database=request.alias)
     seen = _look_ahead(request)
     if seen and not _is_something_to_do(request, seen):
@@ -52,6 +53,16 @@ def _safe_migrate(request: Request, progress: Progress, ask: Ask) -> Result:
             with _closed_if_asked(request, progress, lock):
                 _do_phases(request, result, todo, progress, lock)
     return result
+
+
+def _check(request: Request) -> None:
+    if request.rehearse and not request.with_backup:
+        raise UsageError(
+            "--rehearse runs the plan on the backup that it takes first, and --no-backup takes "
+            "none. Nothing was changed. Leave one of them out."
+        )
+    if request.rehearse:
+        database_for(request.alias).lock_sampler("", ())  # raises where there is nothing to see
 
 
 def _do_phases(

@@ -24,6 +24,7 @@ from deploy_ops.lock import DeployLock
 from deploy_ops.migrate.journal import Journal
 from deploy_ops.migrate.ladder import OnFailure, Rung
 from deploy_ops.migrate.plan import Key, Plan, Step
+from deploy_ops.migrate.rehearsal import Rehearsal
 from deploy_ops.progress import Progress
 
 DjangoPlan = list[tuple[Migration, bool]]
@@ -46,6 +47,7 @@ class Request:
     migration: str | None = None
     phase: Phase | None = None
     force: bool = False
+    rehearse: bool = False
     with_backup: bool = True
     on_failure: OnFailure = OnFailure.AUTO
     accept_data_loss: bool = False
@@ -84,6 +86,7 @@ class Result:
     applied: list[Key] = field(default_factory=list)
     findings: list[CheckMessage] = field(default_factory=list)
     recovery: Recovery | None = None
+    rehearsal: Rehearsal | None = None
     error: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
 

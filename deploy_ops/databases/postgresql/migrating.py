@@ -9,6 +9,7 @@ from django.db import transaction
 
 from deploy_ops.databases.migrating import MigratingConnection
 from deploy_ops.databases.postgresql import rows, schema, session
+from deploy_ops.databases.postgresql.lock_samples import Samples, sampled_locks
 from deploy_ops.databases.postgresql.server import server_of
 from deploy_ops.databases.postgresql.transactions import PostgresqlTransactions
 from deploy_ops.databases.values import (
@@ -18,6 +19,7 @@ from deploy_ops.databases.values import (
     Relation,
     RowCounts,
     Schema,
+    TableWork,
 )
 
 
@@ -31,6 +33,22 @@ class PostgresqlConnection(MigratingConnection):  # pylint: disable=too-many-pub
     ) -> AbstractContextManager[Callable[[], None]]:
         """Prepare the session for a migration; yields a function that prepares it again."""
         return session.migrating_session(self.connection, name, lock_timeout)
+
+    def table_work(self) -> Mapping[int, TableWork]:
+        """What was done to each table so far, by its number."""
+        return rows.table_work(self.connection)
+
+    def forbid_writes(self) -> None:
+        """Let this session only read from now on."""
+        with self.connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = on")
+
+    def lock_sampler(
+        self, name: str, modes: Iterable[str]
+    ) -> Callable[[], AbstractContextManager[Samples]]:
+        """Make what looks at the locks of all other sessions of database `name`."""
+        server = server_of(self.alias)
+        return lambda: sampled_locks(server, name, modes)
 
     def server_timeouts(self) -> Mapping[str, str]:
         """Time-outs of the server or the role that can end a migration."""

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from deploy_ops.databases.base import IndexState, RowCounts
+from deploy_ops.databases.values import TableWork
 from deploy_ops.databases.postgresql.names import name_beside
 from deploy_ops.databases.postgresql.schema import KEPT_SCHEMA
 from deploy_ops.databases.postgresql.transactions import LOOK
@@ -14,6 +15,11 @@ FAMILY = """
         SELECT to_regclass(quote_ident(name))::oid AS oid FROM unnest(%s::text[]) AS name
         UNION SELECT inhrelid FROM pg_inherits JOIN family ON family.oid = inhparent)
     SELECT oid::bigint FROM family WHERE oid IS NOT NULL
+"""
+WORK = """
+    SELECT oid::bigint, coalesce(pg_relation_filenode(oid), 0), pg_table_size(oid),
+        coalesce(pg_stat_get_numscans(oid), 0)
+    FROM pg_class WHERE relkind IN ('r', 'm') AND oid >= 16384
 """
 INDEX = """
     SELECT index.oid::bigint, owner.relname, indisvalid AND indisready AND indislive,
@@ -71,6 +77,15 @@ def rows_of_transaction(connection: BaseDatabaseWrapper) -> RowCounts:
     with connection.cursor() as cursor:
         cursor.execute(LOOK)
         return dict(cursor.fetchone()[-1])
+
+
+def table_work(connection: BaseDatabaseWrapper) -> dict[int, TableWork]:
+    """What was done to each table so far, by its number; counters of this session included."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush()")  # takes effect when it is idle
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(WORK)
+        return {oid: TableWork(*values) for oid, *values in cursor.fetchall()}
 
 
 def index_state(connection: BaseDatabaseWrapper, name: str) -> IndexState | None:

@@ -41,6 +41,12 @@ class Command(OpsCommand):
             help="skip the backup; disables restore on failure",
         )
         parser.add_argument(
+            "--rehearse",
+            action="store_true",
+            help="run the plan on the restored backup first: forwards, backwards, forwards; go on "
+            "only if it succeeds and makes nobody wait for long",
+        )
+        parser.add_argument(
             "--exclusive",
             action="store_true",
             help="planned downtime: end all other sessions, and let nobody connect during the run",
