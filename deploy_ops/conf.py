@@ -1,6 +1,7 @@
 """The only reader of settings: DEPLOY_OPS_<NAME>, read on access so that tests can override."""
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, get_args
@@ -150,9 +151,10 @@ class Conf:
         return int(_read("JOURNAL_RETENTION_DAYS", int, 90))
 
     @property
-    def max_blocking_ms(self) -> int:
-        """DEPLOY_OPS_MAX_BLOCKING_MS: longest lock that a rehearsal lets pass; 500."""
-        return int(_read("MAX_BLOCKING_MS", int, 500))
+    def max_blocking(self) -> timedelta:
+        """DEPLOY_OPS_MAX_BLOCKING: how long a rehearsed migration may make others wait; 0.5 s."""
+        given = _read("MAX_BLOCKING", timedelta | float | int, timedelta(milliseconds=500))
+        return given if isinstance(given, timedelta) else timedelta(seconds=given)
 
     @property
     def two_phase(self) -> bool:

@@ -106,7 +106,7 @@ def _prepare(run: Run) -> None:
         if run.request.rehearse:
             with run.result.timed("rehearsal"):
                 run.result.rehearsal = rehearse(run)
-            run.journal.record("rehearsed")
+            run.journal.record("rehearsed", steps=run.result.rehearsal.by_name())
         run.before = run.database.schema()
         run.invalid_before = frozenset(run.database.invalid_objects())
         run.tables_before = frozenset(run.database.relations())

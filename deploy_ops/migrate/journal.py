@@ -183,6 +183,15 @@ def referred_backups() -> set[str]:
     return set(_backups(record for record in read_runs() if not record.is_resolved))
 
 
+def last_rehearsal(key: str, step: str) -> str | None:
+    """What a step came to when it was last rehearsed on this database, and when that was."""
+    for record in reversed(read_runs()):
+        rehearsed = record.last("rehearsed") if record.key == key else None
+        if rehearsed is not None and step in rehearsed.get("steps", {}):
+            return f"{rehearsed['steps'][step]} ({rehearsed['at']})"
+    return None
+
+
 def prune_runs(now: datetime) -> int:
     """Remove journals of resolved runs past DEPLOY_OPS_JOURNAL_RETENTION_DAYS; return how many."""
     before = (now - timedelta(days=conf.journal_retention_days)).timestamp()

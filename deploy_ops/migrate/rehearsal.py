@@ -48,7 +48,7 @@ class Rehearsed:
     scanned_bytes: int
 
     def __str__(self) -> str:
-        way = " (backwards)" if self.backwards else ""
+        way = "backwards " if self.backwards else ""
         locks = "; ".join(
             f"{each.blocks} of {each.table} wait {each.seconds * 1000:.0f} ms" for each in self.held
         )
@@ -57,7 +57,7 @@ class Rehearsed:
             for size, done in ((self.rewritten_bytes, "rewritten"), (self.scanned_bytes, "read"))
             if size
         )
-        return f"{self.name}{way}: {self.seconds:.3f} s{work}{'; ' if locks else ''}{locks}"
+        return f"{way}{self.seconds:.3f} s{work}{'; ' if locks else ''}{locks}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,10 @@ class Rehearsal:
         """The lock that made others wait longest, in a migration that is run for real."""
         held = [each for step in self.steps if not step.backwards for each in step.held]
         return max(held, key=lambda each: each.seconds, default=None)
+
+    def by_name(self) -> dict[str, str]:
+        """What each migration came to, the first time forwards, as a sentence."""
+        return {step.name: str(step) for step in reversed(self.steps) if not step.backwards}
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""

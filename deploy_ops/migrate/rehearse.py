@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import time
+from math import ceil
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -46,7 +47,7 @@ def rehearse(run: Run) -> Rehearsal:
     with scratch_database(run.backup, alias=run.alias, progress=run.progress) as name:
         rehearsal = Rehearsal.from_json(_in_child(lambda: _rehearse_in(run, name).as_json()))
     for step in rehearsal.steps:
-        run.progress.say(f"Rehearsed {step}")
+        run.progress.say(f"Rehearsed {step.name}: {step}")
     _judge(run, rehearsal)
     return rehearsal
 
@@ -58,14 +59,14 @@ def _judge(run: Run, rehearsal: Rehearsal) -> None:
             f"Database {run.database.database_name} was not changed. Correct the migration, and "
             "rehearse again."
         )
-    held, most = rehearsal.longest(), conf.max_blocking_ms / 1000
+    held, most = rehearsal.longest(), conf.max_blocking.total_seconds()
     if held is not None and held.seconds > most:
         raise RehearsalFailed(
             f"All {held.blocks} of {held.table} would wait {held.seconds:.1f} s, longer than the "
-            f"{most:.1f} s that DEPLOY_OPS_MAX_BLOCKING_MS allows. Database "
+            f"{most:.1f} s that DEPLOY_OPS_MAX_BLOCKING allows. Database "
             f"{run.database.database_name} was not changed. Write the change in steps that hold no "
             "lock for long (docs/reference/phases.md), or allow it:\n"
-            f"    DEPLOY_OPS_MAX_BLOCKING_MS = {int(held.seconds * 1000) + 1000}"
+            f"    DEPLOY_OPS_MAX_BLOCKING = {ceil(held.seconds) + 1}"
         )
 
 

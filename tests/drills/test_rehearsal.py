@@ -67,8 +67,12 @@ def test_a_lock_that_is_held_for_long_is_refused(postgresql_project, postgresql_
     )
     result = postgresql_project.run("safe_migrate", "--rehearse", check=1)
     assert "All reads and writes of shop_trip would wait 1." in result.stderr
-    postgresql_project.settings(DEPLOY_OPS_MAX_BLOCKING_MS=3000)
+    postgresql_project.settings(DEPLOY_OPS_MAX_BLOCKING=3)
     postgresql_project.run("safe_migrate", "--rehearse", check=0)
+    postgresql_project.run("migrate", "shop", "0001", check=0)
+    plan = postgresql_project.run("safe_migrate", "--plan", check=0).stdout
+    assert "rehearsed: 1." in plan
+    assert "reads and writes of shop_trip wait 1" in plan
 
 
 @on_pg15
