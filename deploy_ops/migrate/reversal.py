@@ -39,6 +39,9 @@ from django.db.migrations.operations import (
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
+from deploy_ops.conf import conf
+from deploy_ops.phases.operations.base import PhasedOperation
+
 MAX_IDENTIFIER = 63
 
 # Undoing these drops or renames what they made, and touches no row that was there before.
@@ -155,6 +158,8 @@ def reversal_of(operation: Operation, app_label: str, state: ProjectState) -> Re
     """Classify one operation, given the state before it; what nobody here knows is LOSSY."""
     if not operation.reversible:
         return Reversal.IRREVERSIBLE
+    if isinstance(operation, PhasedOperation):
+        return _of_phased(operation, app_label, state)
     if isinstance(operation, RunPython):
         return _of_code(operation.code is RunPython.noop, operation.code is RunPython.noop)
     if isinstance(operation, RunSQL):
@@ -166,6 +171,14 @@ def reversal_of(operation: Operation, app_label: str, state: ProjectState) -> Re
         return Reversal.LOSSY  # the column with the order is dropped
     is_known = isinstance(operation, ADDITIVE) or type(operation).__name__ in ADDITIVE_NAMES
     return Reversal.LOSSLESS if is_known else Reversal.LOSSY
+
+
+def _of_phased(operation: PhasedOperation, app_label: str, state: ProjectState) -> Reversal:
+    """What waits has not run, and what was relaxed for it can be made strict again."""
+    if conf.two_phase:
+        return Reversal.LOSSLESS
+    plain = getattr(operation, "operation", None)
+    return reversal_of(plain, app_label, state) if plain else Reversal.LOSSY
 
 
 def _of_code(does_nothing: bool, gives_nothing_back: bool) -> Reversal:
@@ -312,6 +325,8 @@ def model_name(operation: Operation) -> str:
     """Name of the model that an operation is about, empty for code and SQL."""
     if isinstance(operation, RenameModel):
         return operation.old_name
+    if isinstance(operation, PhasedOperation):
+        return operation.subject or ""
     return getattr(operation, "model_name", None) or getattr(operation, "name", None) or ""
 
 

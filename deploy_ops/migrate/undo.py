@@ -18,6 +18,7 @@ from deploy_ops.migrate.apply import perform
 from deploy_ops.migrate.plan import Step, effects_after
 from deploy_ops.migrate.reversal import Effect, NewColumn, NewTable, Reversal, WiderColumn
 from deploy_ops.migrate.run import Applied, History, Run
+from deploy_ops.phases.rows import TABLE as CONTRACT_ROWS
 
 
 def obstacles(run: Run) -> Iterator[str]:
@@ -58,8 +59,12 @@ def _other_tables(run: Run, step: Step, rows: RowCounts, new_tables: set[str]) -
 def bookkeeping(*steps: Step) -> list[str]:
     """Tables that migrating itself writes to, and undoing gives back."""
     if any(step.runs_code for step in steps):
-        return ["django_migrations"]
-    return ["django_migrations", "django_content_type"]  # renamed with its model, and back
+        return ["django_migrations", CONTRACT_ROWS]
+    return [
+        "django_migrations",
+        CONTRACT_ROWS,
+        "django_content_type",
+    ]  # renamed with its model, and back
 
 
 def undo(run: Run) -> list[str]:

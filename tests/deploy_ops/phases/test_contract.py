@@ -278,3 +278,28 @@ def test_what_waits_is_listed_and_can_be_skipped(postgresql_project, postgresql_
     project.run("contract", "unskip", "shop.0002_change#0", check=0)
     project.run("contract", "run", "--no-backup", check=0)
     assert "note" not in columns(database)
+
+
+def test_a_later_failure_takes_back_what_the_expand_did(
+    postgresql_project, postgresql_database, shop
+):
+    project, database = postgresql_project, postgresql_database
+    before = database.schema()
+    shop.migration("0002_change", 'Contract(migrations.RemoveField("order", "code")),')
+    shop.migration("0003_bad", 'migrations.RunSQL("SELECT 1/0"),')
+    result = project.json("safe_migrate", "--no-backup", check=3)
+    assert result["recovery"]["rung"] == "reversed"
+    assert database.schema() == before
+    assert waiting(database) == []
+
+
+def test_killed_before_the_contract_is_committed(postgresql_project, postgresql_database, shop):
+    project, database = postgresql_project, postgresql_database
+    expand(project, shop, 'Contract(migrations.RemoveField("order", "note")),')
+    contract = ("safe_migrate", "--phase", "contract", "--no-backup")
+    for moment in ("journal:migration_started:after", "journal:migration_applied:before"):
+        project.run(*contract, env={"KILL_AT": moment}, check=-9)
+    result = project.run(*contract, check=0)
+    assert "is resolved" in result.stdout
+    assert "note" not in columns(database)
+    assert waiting(database) == []
