@@ -35,6 +35,7 @@ class Backfill(Operation):
 
     category = OperationCategory.PYTHON
     is_online = True
+    is_idempotent = True  # it goes on behind the last batch
 
     def __init__(
         self,
