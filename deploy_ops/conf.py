@@ -26,7 +26,7 @@ class Conf:
     @property
     def backfill_limits(self) -> Mapping[str, float | None]:
         """DEPLOY_OPS_BACKFILL_LIMITS: when a backfill waits; None as a value: never for that."""
-        limits = {
+        limits: dict[str, float | None] = {
             "rows_per_second": None,
             "replication_lag_seconds": 10,
             "archive_queue_files": 64,
@@ -34,7 +34,7 @@ class Conf:
             "autovacuum": True,
             "patience_seconds": 300,
         }
-        given = _read("BACKFILL_LIMITS", dict, {})
+        given: Mapping[str, float | None] = _read("BACKFILL_LIMITS", dict, {})
         if unknown := set(given) - set(limits):
             raise ConfigurationError(
                 f"DEPLOY_OPS_BACKFILL_LIMITS has unknown keys: {', '.join(sorted(unknown))}. "
@@ -46,7 +46,7 @@ class Conf:
             raise ConfigurationError(
                 "DEPLOY_OPS_BACKFILL_LIMITS wants numbers from 0, or None. Nothing was changed."
             )
-        return limits | given
+        return limits | dict(given)
 
     @property
     def backup_dir(self) -> Path:

@@ -158,6 +158,7 @@ def _attempt_without_transaction(
         migrations=[step.key],
         backwards=step.backwards,
         is_atomic=False,
+        is_idempotent=step.is_idempotent,
         before=before.as_json(),
     )
     run.add_own_rows(None)  # what it writes in transactions of its own is not counted

@@ -21,6 +21,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.operations.fields import FieldOperation
 from django.db.migrations.state import ModelState, ProjectState
 
+from deploy_ops.phases.operations.backfill import Backfill
 from deploy_ops.phases.operations.base import PhasedOperation
 from deploy_ops.phases.waiting import Waiting
 from deploy_ops.migrate.reversal import (
@@ -215,7 +216,7 @@ def _look_at(
 
 
 def _is_idempotent(operation: Operation) -> bool:
-    return isinstance(operation, PhasedOperation) and operation.is_idempotent
+    return isinstance(operation, PhasedOperation | Backfill) and operation.is_idempotent
 
 
 def _ends_transaction(operation: Operation) -> bool:

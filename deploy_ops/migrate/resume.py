@@ -94,6 +94,8 @@ def _what_happened(record: Record, request: Request) -> str:
         return f"{names} is recorded.{_finish(record, request, applied)}"
     if evidence := _left_nothing(record, step, database):
         return f"{names} has left nothing behind: {evidence}."
+    if step.get("is_idempotent"):
+        return f"{names} goes on where it stopped; all it does may be run again."
     raise _partially_applied(record, request, names)
 
 

@@ -61,7 +61,7 @@ def run_contract(connection: BaseDatabaseWrapper, waiting: Waiting) -> None:
     """Run the contract of a row, and note that it has run."""
     assert waiting.found is not None
     operation, place = waiting.found.operation, waiting.found.place
-    before = _state_before(MigrationLoader(connection), place)
+    before = state_before(MigrationLoader(connection), place)
     _rename_table(before, place.app, operation.subject, waiting.row.table)
     after = before.clone()
     operation.state_forwards(place.app, after)
@@ -102,7 +102,7 @@ def _migrations_with(loader: MigrationLoader, place: Place) -> Iterator[Migratio
             yield loader.graph.nodes[key]
 
 
-def _state_before(loader: MigrationLoader, place: Place) -> ProjectState:
+def state_before(loader: MigrationLoader, place: Place) -> ProjectState:
     """The models right before an operation of an applied migration."""
     key = (place.app, place.migration)
     state = loader.project_state(key, at_end=False)

@@ -13,11 +13,11 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from deploy_ops.errors import BackfillRefused
-from deploy_ops.models import BackfillProgress
 from deploy_ops.phases.backfill.filling import Filling, Sql
 from deploy_ops.phases.backfill.ranges import Key, Range, Statements
 from deploy_ops.version import code_version
 
+TABLE = "deploy_ops_backfillprogress"
 # Those who wait behind us wait as long as we do.
 LOCK_TIMEOUT = "50ms"
 # Ranges that wait for somebody else's locks; with more of them the whole table is probably locked.
@@ -270,7 +270,7 @@ def check_table(connection: BaseDatabaseWrapper) -> None:
     """Raise BackfillRefused if the migrations of deploy_ops have not made the table yet."""
     if not is_there(connection):
         raise BackfillRefused(
-            f"The table {BackfillProgress._meta.db_table} is missing, where a backfill keeps its "
+            f"The table {TABLE} is missing, where a backfill keeps its "
             "progress. Nothing was changed. Apply the migrations of deploy_ops first, and let the "
             "migration depend on them, so that they always are:\n"
             "    python manage.py safe_migrate deploy_ops\n"
@@ -280,7 +280,7 @@ def check_table(connection: BaseDatabaseWrapper) -> None:
 
 def is_there(connection: BaseDatabaseWrapper) -> bool:
     """Whether the database has the table of the progress."""
-    return BackfillProgress._meta.db_table in connection.introspection.table_names()
+    return TABLE in connection.introspection.table_names()
 
 
 def _types(connection: BaseDatabaseWrapper, table: str, filling: Filling) -> dict[str, str]:

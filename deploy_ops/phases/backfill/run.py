@@ -171,9 +171,14 @@ class _Worker:
         """Wait while the server has more important things to do."""
         if time.monotonic() < self._next_look:
             return
+        noted = ""
         while reasons := self._reasons():
+            if reasons != noted:
+                self._ledger.note_waiting(noted := reasons)
             self._last_success = time.monotonic()
             self._wait(f"{self._ledger.name} waits: {reasons}", progress)
+        if noted:
+            self._ledger.note_waiting("")
         self._next_look = time.monotonic() + LOOK_EVERY_SECONDS
 
     def _reasons(self) -> str:

@@ -1,25 +1,27 @@
 """Fill a column of rows that are there, in batches, while old and new code work on them."""
 
-from collections.abc import Callable, Iterable, Mapping
+import re
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db import router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation, OperationCategory
 from django.db.migrations.state import ProjectState
-from django.db.models import Field, Model, Q, QuerySet
-from django.db.models.sql import UpdateQuery
+from django.db.models import Q
 
-from deploy_ops.errors import BackfillRefused
-from deploy_ops.phases.backfill.filling import ALL_ROWS, Computed, Filling, Sql
+from deploy_ops.phases.backfill.compile import (
+    Subject,
+    compile_filling,
+    compile_update,
+    function_in,
+)
+from deploy_ops.phases.backfill.filling import Filling
 from deploy_ops.phases.backfill.ledger import forget, is_there, register
 from deploy_ops.phases.backfill.run import run
 from deploy_ops.phases.halves import runs_alone
 from deploy_ops.phases.where import Place, find_place
 
-Values = Callable[[list[Any]], Iterable[Any]]
 PLAIN_BATCH_ROWS = 1000
 
 
@@ -27,17 +29,20 @@ class Backfill(Operation):
     """Write a column of the rows that `where` holds for; by default of those where it is NULL.
 
     `values` is an expression (`F("km") * 2`, `RawSQL`, a constant), or a function that gets a list
-    of rows, as instances of the model at this point of the migrations, and returns a value for each.
+    of rows, as instances of the model at this point of the migrations, and returns a value for
+    each. `detached` leaves the work to `backfill run`, on any host.
     """
 
     category = OperationCategory.PYTHON
     is_online = True
+    is_idempotent = True  # it goes on behind the last batch
 
     def __init__(
         self,
         model_name: str,
         field_name: str,
         values: Any,
+        *,
         where: Q | None = None,
         detached: bool = False,
     ) -> None:
@@ -56,7 +61,16 @@ class Backfill(Operation):
     @property
     def reduces_to_sql(self) -> bool:  # type: ignore[override]
         """What Python computes does not."""
-        return self._function is None
+        return function_in(self.values) is None
+
+    @property
+    def migration_name_fragment(self) -> str:
+        """For the name of a generated migration."""
+        return f"fill_{self.model_name.lower()}_{self.field_name.lower()}"
+
+    def describe(self) -> str:
+        """For people."""
+        return f"Fill {self.field_name} of the rows of {self.model_name}"
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
         """Rows are no part of the state."""
@@ -69,21 +83,20 @@ class Backfill(Operation):
         to_state: ProjectState,
     ) -> None:
         """Fill now, or leave it to workers."""
-        connection = schema_editor.connection
-        model = to_state.apps.get_model(app_label, self.model_name)
-        if not _concerns(connection, model):
+        subject = self._subject(app_label, schema_editor.connection, to_state)
+        if not _concerns(subject):
             return
         if schema_editor.collect_sql:
-            sql, params = self._update(self._rows(connection, model)).as_sql()
-            schema_editor.execute(sql, params)
-        elif runs_alone(connection, app_label):
-            self._fill_at_once(connection, model)
-        elif filling := self.filling(connection, model):
-            name = name_of(find_place(self, app_label))
+            update = compile_update(subject.rows, self.field_name, self.values)
+            schema_editor.execute(update.text, update.params)
+        elif runs_alone(subject.connection, app_label):
+            _fill_at_once(subject, self.values)
+        elif filling := compile_filling(subject, self.values):
+            name = str(find_place(self, app_label))
             if self.detached:
-                register(connection, name, filling)
+                register(subject.connection, name, filling)
             else:
-                run(connection, name, filling)
+                run(subject.connection, name, filling)
 
     def database_backwards(
         self,
@@ -95,127 +108,43 @@ class Backfill(Operation):
         """Leave the values; forget that they were filled, so that it can be done again."""
         connection = schema_editor.connection
         if not schema_editor.collect_sql and is_there(connection):
-            forget(connection, name_of(find_place(self, app_label)))
+            forget(connection, str(find_place(self, app_label)))
 
-    def describe(self) -> str:
-        """For people."""
-        return f"Fill {self.field_name} of the rows of {self.model_name}"
+    def filling(
+        self, app_label: str, connection: BaseDatabaseWrapper, state: ProjectState
+    ) -> Filling | None:
+        """What is to be written, in SQL, for workers; None if it can be nothing."""
+        return compile_filling(self._subject(app_label, connection, state), self.values)
 
-    @property
-    def migration_name_fragment(self) -> str:
-        """For the name of a generated migration."""
-        return f"fill_{self.model_name.lower()}_{self.field_name.lower()}"
-
-    def filling(self, connection: BaseDatabaseWrapper, model: type[Model]) -> Filling | None:
-        """What is to be written, in SQL; None if `where` can hold for no row."""
-        field = self._field(model)
-        try:
-            where = self._where(self._rows(connection, model))
-        except EmptyResultSet:
-            return None
-        return Filling(
-            table=model._meta.db_table,
-            key_columns=tuple(each.column for each in model._meta.pk_fields),
-            assignments=self._assignments(connection, model, field),
-            where=where,
-        )
-
-    @property
-    def _function(self) -> Values | None:
-        is_function = callable(self.values) and not hasattr(self.values, "resolve_expression")
-        return self.values if is_function else None
-
-    def _field(self, model: type[Model]) -> "Field[Any, Any]":
-        field = model._meta.get_field(self.field_name)
-        if field not in model._meta.local_concrete_fields:
-            raise BackfillRefused(
-                f"{self.describe()}: the column is in no row of {model._meta.db_table}. Nothing was "
-                "changed. Name the model whose table has it, such as the parent of an inherited one."
-            )
-        return field  # type: ignore[return-value]  # a concrete one
-
-    def _rows(self, connection: BaseDatabaseWrapper, model: type[Model]) -> "QuerySet[Any]":
+    def _subject(
+        self, app_label: str, connection: BaseDatabaseWrapper, state: ProjectState
+    ) -> Subject:
+        model = state.apps.get_model(app_label, self.model_name)
         where = Q(**{f"{self.field_name}__isnull": True}) if self.where is None else self.where
-        return model._base_manager.using(connection.alias).filter(where)
-
-    def _update(self, rows: "QuerySet[Any]") -> Any:
-        """Django's compiler of the UPDATE of these rows."""
-        query = rows.query.chain(UpdateQuery)
-        query.add_update_values({self.field_name: self.values})
-        return query.get_compiler(using=rows.db)
-
-    def _where(self, rows: "QuerySet[Any]") -> Sql:
-        compiler = rows.query.get_compiler(using=rows.db)
-        compiler.pre_sql_setup()
-        if len(rows.query.alias_map) > 1:
-            raise BackfillRefused(
-                f"{self.describe()}: its `where` follows a relation, which would be read as a whole "
-                "for each batch. Nothing was changed. Ask for each row instead:\n"
-                "    where=Exists(Other.objects.filter(pk=OuterRef('other_id'), ...))"
-            )
-        try:
-            text, params = compiler.compile(rows.query.where)
-        except FullResultSet:
-            return ALL_ROWS
-        return Sql(text, tuple(params))
-
-    def _assignments(
-        self, connection: BaseDatabaseWrapper, model: type[Model], field: "Field[Any, Any]"
-    ) -> Mapping[str, Sql] | Computed:
-        if self._function is not None:
-            return Computed((field.column,), _Computation(connection, model, field, self._function))
-        text, params = self._update(model._base_manager.using(connection.alias).all()).as_sql()
-        quote = connection.ops.quote_name
-        prefix = f"UPDATE {quote(model._meta.db_table)} SET {quote(field.column)} = "
-        return {field.column: Sql(text.removeprefix(prefix), tuple(params))}
-
-    def _fill_at_once(self, connection: BaseDatabaseWrapper, model: type[Model]) -> None:
-        """Nobody else is at work: one transaction."""
-        rows = self._rows(connection, model)
-        with transaction.atomic(connection.alias):
-            if self._function is None:
-                rows.update(**{self.field_name: self.values})
-                return
-            batch = list(rows.order_by("pk")[:PLAIN_BATCH_ROWS])
-            while batch:
-                for row, value in zip(batch, self._function(batch), strict=True):
-                    model._base_manager.using(connection.alias).filter(pk=row.pk).update(
-                        **{self.field_name: value}
-                    )
-                batch = list(rows.filter(pk__gt=batch[-1].pk).order_by("pk")[:PLAIN_BATCH_ROWS])
+        return Subject(connection, model, self.field_name, where)
 
 
-class _Computation:
-    """Rows as instances of a model, and the values of a function as the database wants them."""
-
-    def __init__(
-        self,
-        connection: BaseDatabaseWrapper,
-        model: type[Model],
-        field: "Field[Any, Any]",
-        function: Values,
-    ) -> None:
-        self._connection = connection
-        self._model = model
-        self._fields = (*model._meta.pk_fields, field)
-        self._function = function
-
-    def __call__(self, select: Sql) -> Iterable[tuple[Any, ...]]:
-        manager = self._model._base_manager.using(self._connection.alias)
-        rows = list(manager.raw(select.text, select.params))
-        for row, value in zip(rows, self._function(rows), strict=True):
-            given = [getattr(row, each.attname) for each in self._fields[:-1]]
-            yield tuple(
-                each.get_db_prep_save(one, self._connection)
-                for each, one in zip(self._fields, (*given, value))
-            )
+def place_of(name: str) -> Place | None:
+    """The place of the operation of a backfill, by which it is called: `app.migration#path`."""
+    found = re.fullmatch(r"(?P<app>\w+)\.(?P<migration>\w+)#(?P<path>[\d.]+)", name)
+    return Place(**found.groupdict()) if found else None
 
 
-def name_of(place: Place) -> str:
-    """The name of the backfill of an operation."""
-    return f"{place.app}.{place.migration}.{place.path}"
+def _fill_at_once(subject: Subject, values: Any) -> None:
+    """Nobody else is at work: one transaction."""
+    rows, function = subject.rows, function_in(values)
+    with transaction.atomic(subject.connection.alias):
+        if function is None:
+            rows.update(**{subject.field_name: values})
+            return
+        batch = list(rows.order_by("pk")[:PLAIN_BATCH_ROWS])
+        while batch:
+            for row, value in zip(batch, function(batch), strict=True):
+                subject.all_rows.filter(pk=row.pk).update(**{subject.field_name: value})
+            batch = list(rows.filter(pk__gt=batch[-1].pk).order_by("pk")[:PLAIN_BATCH_ROWS])
 
 
-def _concerns(connection: BaseDatabaseWrapper, model: type[Model]) -> bool:
+def _concerns(subject: Subject) -> bool:
     """Whether the table is in this database; a proxy and an unmanaged model have one too."""
-    return not model._meta.swapped and router.allow_migrate_model(connection.alias, model)
+    alias, model = subject.connection.alias, subject.model
+    return not model._meta.swapped and router.allow_migrate_model(alias, model)

@@ -1,0 +1,111 @@
+"""The actions of `manage.py backfill`: options in, exit code and JSON out, text on the way."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from django.utils import timezone
+
+from deploy_ops.management.base import Json, OpsCommand, spoken_age
+from deploy_ops.models import BackfillProgress
+from deploy_ops.phases.backfill import control
+from deploy_ops.phases.backfill.pressure import Limits
+
+OPEN = ("waiting", "unfinished")
+FACTS = (
+    *("name", "description", "rows_total", "rows_read", "rows_written", "release"),
+    *("created_at", "started_at", "updated_at", "paused_at", "cancelled_at", "done_at"),
+    *("waits_for", "last_error"),
+)
+Options = Mapping[str, Any]
+Outcome = tuple[int, Json]
+Action = Callable[[OpsCommand, Options], Outcome]
+
+
+def list_backfills(command: OpsCommand, options: Options) -> Outcome:
+    """list all backfills, with how far they are and what they wait for"""
+    found = control.all_backfills(options["database"])
+    for each in found:
+        command.tell(_line(each))
+    if not found:
+        command.tell("There is no backfill.")
+    return 0, {"status": "ok", "backfills": [_facts(each) for each in found]}
+
+
+def run(command: OpsCommand, options: Options) -> Outcome:
+    """work on a backfill, or on each that is not finished, until it is done"""
+    alias, limits = options["database"], Limits.of_settings()
+    if options["rows_per_second"]:
+        limits = replace(limits, rows_per_second=options["rows_per_second"])
+    names = [options["name"]] if options["name"] else _open_names(alias)
+    for name in names:
+        rows = control.work_on(alias, name, limits, command.progress)
+        command.tell(f"{name}: done, {rows} rows written")
+    if not names:
+        command.tell("No backfill has anything left to do.")
+    return 0, {"status": "ok" if names else "nothing_to_do", "backfills": names}
+
+
+def pause(command: OpsCommand, options: Options) -> Outcome:
+    """let all workers of a backfill wait, from their next batch on"""
+    return _told(command, options, control.pause, "paused; workers wait before their next batch")
+
+
+def resume(command: OpsCommand, options: Options) -> Outcome:
+    """go on with a backfill that was paused or cancelled"""
+    return _told(command, options, control.resume, "resumed; workers that wait go on within 1 s")
+
+
+def cancel(command: OpsCommand, options: Options) -> Outcome:
+    """end a backfill before it is done; what is written stays"""
+    return _told(command, options, control.cancel, "cancelled; what was written stays")
+
+
+ACTIONS: Mapping[str, Action] = {
+    "list": list_backfills,
+    "run": run,
+    "pause": pause,
+    "resume": resume,
+    "cancel": cancel,
+}
+
+
+def _told(
+    command: OpsCommand, options: Options, act: Callable[[str, str], bool], text: str
+) -> Outcome:
+    name = options["name"]
+    if act(options["database"], name):
+        command.tell(f"{name}: {text}")
+        return 0, {"status": "ok", "backfill": name}
+    command.tell(f"{name} already was so. Nothing was changed.")
+    return 0, {"status": "nothing_to_do", "backfill": name}
+
+
+def _open_names(alias: str) -> list[str]:
+    return [each.name for each in control.all_backfills(alias) if _state(each) in OPEN]
+
+
+def _state(found: BackfillProgress) -> str:
+    states = {
+        "done": found.done_at,
+        "cancelled": found.cancelled_at,
+        "paused": found.paused_at,
+        "unfinished": found.started_at,
+    }
+    return next((state for state, since in states.items() if since), "waiting")
+
+
+def _line(found: BackfillProgress) -> str:
+    words = [found.name, _state(found), found.description]
+    if found.started_at:
+        total = max(found.rows_total, found.rows_read)
+        words.append(f"{found.rows_read} of about {total} rows read, {found.rows_written} written")
+    if found.updated_at:
+        words.append(f"last batch {spoken_age(timezone.now() - found.updated_at)} ago")
+    words += [f"waits: {found.waits_for}"] if found.waits_for else []
+    words += [f"last error: {found.last_error}"] if found.last_error else []
+    return "  ".join(words)
+
+
+def _facts(found: BackfillProgress) -> Json:
+    return {"state": _state(found)} | {name: getattr(found, name) for name in FACTS}

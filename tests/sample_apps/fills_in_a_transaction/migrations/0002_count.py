@@ -1,0 +1,12 @@
+from django.db import migrations
+from django.db.models import F, Q
+
+from deploy_ops.phases import Backfill
+
+
+class Migration(migrations.Migration):
+    dependencies = [("fills_in_a_transaction", "0001_initial")]
+
+    operations = [
+        Backfill("trip", "n", F("n") + 1, where=Q()),
+    ]

@@ -1,0 +1,11 @@
+"""A backfill in a migration that is one transaction, where it must not run."""
+
+from django.db import models
+
+
+class Trip(models.Model):
+    purpose = models.CharField(max_length=200)
+    km = models.PositiveIntegerField()
+    n = models.IntegerField(db_default=0)
+    m = models.IntegerField(db_default=0)
+    refund = models.DecimalField(max_digits=8, decimal_places=2, null=True)
