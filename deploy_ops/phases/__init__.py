@@ -8,11 +8,39 @@ from typing import TYPE_CHECKING
 from deploy_ops.exports import import_when_asked
 
 if TYPE_CHECKING:
+    from deploy_ops.phases.operations.add_field_online import AddFieldOnline
+    from deploy_ops.phases.operations.add_index_online import AddIndexOnline
     from deploy_ops.phases.operations.backfill import Backfill
     from deploy_ops.phases.operations.contract import Contract
+    from deploy_ops.phases.operations.enforce_check import EnforceCheck
+    from deploy_ops.phases.operations.enforce_foreign_key import EnforceForeignKey
+    from deploy_ops.phases.operations.enforce_not_null import EnforceNotNull
+    from deploy_ops.phases.operations.enforce_unique import EnforceUnique
+    from deploy_ops.phases.operations.remove_index_online import RemoveIndexOnline
 else:
     __getattr__ = import_when_asked(
-        __name__, {"operations.backfill": ["Backfill"], "operations.contract": ["Contract"]}
+        __name__,
+        {
+            "operations.add_field_online": ["AddFieldOnline"],
+            "operations.add_index_online": ["AddIndexOnline"],
+            "operations.backfill": ["Backfill"],
+            "operations.contract": ["Contract"],
+            "operations.enforce_check": ["EnforceCheck"],
+            "operations.enforce_foreign_key": ["EnforceForeignKey"],
+            "operations.enforce_not_null": ["EnforceNotNull"],
+            "operations.enforce_unique": ["EnforceUnique"],
+            "operations.remove_index_online": ["RemoveIndexOnline"],
+        },
     )
 
-__all__ = ["Backfill", "Contract"]
+__all__ = [
+    "AddFieldOnline",
+    "AddIndexOnline",
+    "Backfill",
+    "Contract",
+    "EnforceCheck",
+    "EnforceForeignKey",
+    "EnforceNotNull",
+    "EnforceUnique",
+    "RemoveIndexOnline",
+]

@@ -12,7 +12,7 @@ from django.db.migrations.state import ProjectState
 from django.db.models import Model
 
 from deploy_ops.phases.halves import run_together
-from deploy_ops.phases.rows import Entry, add_row, check_table, is_waiting, remove_row
+from deploy_ops.phases.rows import Entry, add_row, check_table, has_table, is_waiting, remove_row
 from deploy_ops.phases.where import Place, find_place, source
 
 
@@ -154,7 +154,10 @@ class PhasedOperation(Operation):
 
     def _place_of_row(self, change: Change) -> Place | None:
         """Where the row of this operation would be; None where there can be none."""
-        if change.editor.collect_sql or change.connection.vendor != "postgresql":
+        connection = change.connection
+        if change.editor.collect_sql or connection.vendor != "postgresql":
+            return None
+        if not has_table(connection):
             return None
         return find_place(self, change.app)
 

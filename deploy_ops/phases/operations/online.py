@@ -1,0 +1,106 @@
+"""What operations share that do all of their work at once, while others use the table."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+from django.db.models import Field
+
+from deploy_ops.errors import NeedsNoTransaction, NotOnline
+from deploy_ops.phases.halves import runs_alone
+from deploy_ops.phases.operations.base import Change
+from deploy_ops.phases.operations.steps import Step
+
+
+class OnlineOperation(Operation):
+    """An operation of Django's for which nobody waits: stands before it among the base classes.
+
+    Where nobody can wait (SQLite, an app that is new to the database) it is Django's own.
+    """
+
+    is_online = True
+    # Whether doing it again after it failed half-way is harmless.
+    is_idempotent = True
+    model_name: str
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__module__ = "deploy_ops.phases"  # whence migration files import it, for ever
+
+    @abstractmethod
+    def steps(self, change: Change) -> Sequence[Step]:
+        """What to do."""
+
+    @abstractmethod
+    def steps_back(self, change: Change) -> Sequence[Step]:
+        """What to do when it is reversed; `change` is the way back."""
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        """Do it, so that nobody waits."""
+        change = Change(app_label, schema_editor, from_state, to_state)
+        if not self._concerns(change):
+            return
+        if runs_alone(change.connection, app_label):
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
+        else:
+            run_steps(self, change, self.steps(change))
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        """Take it back, so that nobody waits."""
+        change = Change(app_label, schema_editor, from_state, to_state)
+        if not self._concerns(change):
+            return
+        if runs_alone(change.connection, app_label):
+            super().database_backwards(app_label, schema_editor, from_state, to_state)
+        else:
+            run_steps(self, change, self.steps_back(change))
+
+    def describe(self) -> str:
+        """As Django's own, and how."""
+        return f"{super().describe()} (online)"
+
+    def _concerns(self, change: Change) -> bool:
+        model = change.model_after(self.model_name)
+        return self.allow_migrate_model(change.connection.alias, model)
+
+
+def run_steps(operation: Operation, change: Change, steps: Sequence[Step]) -> None:
+    """Do the steps of an operation; raises NeedsNoTransaction, NotOnline before the first one."""
+    if not change.editor.collect_sql:
+        for step in steps:
+            step.check(change)
+        if change.connection.in_atomic_block and any(each.needs_no_transaction for each in steps):
+            raise NeedsNoTransaction(
+                f"{operation.describe()}: this commits on its way, so that no lock is held for "
+                f"long, and it stands in an atomic migration of {change.app}. Nothing was changed. "
+                "Write into the class Migration, which then should hold nothing else:\n"
+                "    atomic = False"
+            )
+    for step in steps:
+        step.run(change)
+
+
+def check_only(change: Change, old: Any, new: "Field[Any, Any]", ignored: set[str]) -> None:
+    """Raise NotOnline if two fields differ in more of the schema than in these attributes."""
+    if change.editor._field_should_be_altered(old, new, ignored):
+        allowed = ", ".join(sorted(ignored))
+        raise NotOnline(
+            f"{new.model._meta.label}.{new.name} changes in more than {allowed}, which is all that "
+            "is done online here. Nothing was changed. Put the other changes into an operation of "
+            "their own, before this one."
+        )
