@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from deploy_ops.phases.operations.enforce_not_null import EnforceNotNull
     from deploy_ops.phases.operations.enforce_unique import EnforceUnique
     from deploy_ops.phases.operations.remove_index_online import RemoveIndexOnline
+    from deploy_ops.phases.operations.rename_field_online import RenameFieldOnline
 else:
     __getattr__ = import_when_asked(
         __name__,
@@ -30,6 +31,7 @@ else:
             "operations.enforce_not_null": ["EnforceNotNull"],
             "operations.enforce_unique": ["EnforceUnique"],
             "operations.remove_index_online": ["RemoveIndexOnline"],
+            "operations.rename_field_online": ["RenameFieldOnline"],
         },
     )
 
@@ -43,4 +45,5 @@ __all__ = [
     "EnforceNotNull",
     "EnforceUnique",
     "RemoveIndexOnline",
+    "RenameFieldOnline",
 ]

@@ -1,0 +1,209 @@
+"""Rename a field while old code uses the old column and new code the new one.
+
+The new column is a shadow: a trigger keeps both equal, and in the contract phase the shadow is
+dropped and the column itself renamed. So everything on the column (constraints, indexes, defaults,
+its place in the table) is in the end what a plain rename leaves, and no row is written twice.
+"""
+
+from typing import Any
+
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations import RenameField
+from django.db.models import Index, Model, UniqueConstraint
+
+from deploy_ops.errors import NeedsNoTransaction, NotOnline
+from deploy_ops.phases.backfill import Filling, Sql, fill
+from deploy_ops.phases.locks import take_briefly
+from deploy_ops.phases.operations.base import Change, PhasedOperation
+from deploy_ops.phases.operations.columns import FK_SUFFIX, column_exists
+from deploy_ops.phases.operations.statements import online_steps
+from deploy_ops.phases.rows import Entry
+from deploy_ops.phases.triggers import Trigger, create_trigger, drop_trigger
+
+RANK = 1  # before triggers that fill what is still empty
+
+
+class RenameFieldOnline(PhasedOperation, RenameField):
+    """RenameField with both names in the database until the contract phase."""
+
+    # What blocks writes when a later contract drops a column that it names goes first.
+    frees_table = True
+
+    def plain(self, change: Change) -> None:
+        """Rename the column."""
+        RenameField.database_forwards(self, change.app, change.editor, change.before, change.after)
+
+    def plain_backwards(self, change: Change) -> None:
+        """Rename the column back."""
+        RenameField.database_backwards(self, change.app, change.editor, change.after, change.before)
+
+    def concerns(self, change: Change) -> bool:
+        """Whether the model's table is in this database, and the column gets another name."""
+        model = change.model_before(self.model_name)
+        is_here = self.allow_migrate_model(change.connection.alias, model)
+        old, new = self._fields(change)
+        return is_here and (old.many_to_many or old.column != new.column)
+
+    def entry(self, change: Change) -> Entry:
+        """The table, and the names."""
+        return Entry(change.model_before(self.model_name)._meta.db_table, self.describe())
+
+    def expand(self, change: Change) -> None:
+        """Add the shadow, keep both equal, fill it, and index it as the column."""
+        self._check(change)
+        model, (old, new) = change.model_after(self.model_name), self._fields(change)
+        table = model._meta.db_table
+        if change.editor.collect_sql or not column_exists(change, table, new.column):
+            self._briefly(change, table, self._add_column(change, table, new))
+        create_trigger(change, self._trigger(change))
+        self._fill(change, model, old, new)
+        for step in online_steps(change, model, lambda editor: _index(editor, model, new)):
+            step.run(change)
+
+    def undo(self, change: Change) -> None:
+        """Drop the shadow."""
+        table, (_, new) = change.model_before(self.model_name)._meta.db_table, self._fields(change)
+        drop_trigger(change, self._trigger(change))
+        if column_exists(change, table, new.column):
+            self._briefly(change, table, _drop_column(change, table, new.column))
+
+    def contract(self, change: Change) -> None:
+        """Drop the shadow, and give its name to the column."""
+        table, (old, new) = change.model_before(self.model_name)._meta.db_table, self._fields(
+            change
+        )
+        if not change.editor.collect_sql and not column_exists(change, table, old.column):
+            return
+        drop_trigger(change, self._trigger(change))
+        if change.editor.collect_sql or column_exists(change, table, new.column):
+            change.execute(_drop_column(change, table, new.column))
+        self._rename_foreign_key(change)
+        change.execute(
+            f"ALTER TABLE {change.quote(table)} RENAME COLUMN {change.quote(old.column)}"
+            f" TO {change.quote(new.column)}"
+        )
+
+    def describe(self) -> str:
+        """As Django's own, and how."""
+        return f"{super().describe()} (both names until the old release is gone)"
+
+    def _fields(self, change: Change) -> tuple[Any, Any]:
+        before = change.model_before(self.model_name)
+        after = change.model_after(self.model_name)
+        return before._meta.get_field(self.old_name), after._meta.get_field(self.new_name)
+
+    def _check(self, change: Change) -> None:
+        old, _ = self._fields(change)
+        if why := _why_not(old):
+            raise NotOnline(
+                f"{self.model_name}.{self.old_name} cannot have two names for a while: {why}. "
+                "Nothing was changed. Keep the name of the column, and rename the field alone, by "
+                f"RenameField after an AlterField with:\n"
+                f"    db_column={old.column!r}"
+            )
+        if change.connection.in_atomic_block and not change.editor.collect_sql:
+            raise NeedsNoTransaction(
+                f"{self.describe()}: this commits on its way, so that no lock is held for long, "
+                f"and it stands in an atomic migration of {change.app}. Nothing was changed. Write "
+                "into the class Migration, which then should hold nothing else:\n    atomic = False"
+            )
+
+    def _briefly(self, change: Change, table: str, sql: str) -> None:
+        if change.editor.collect_sql:
+            change.execute(sql)
+        else:
+            take_briefly(change.connection, [table], lambda: change.execute(sql))
+
+    def _add_column(self, change: Change, table: str, new: Any) -> str:
+        """Without a default, which a trigger could not tell from a value that was given."""
+        parameters = new.db_parameters(connection=change.connection)
+        collation = parameters.get("collation")
+        collate = f" COLLATE {change.quote(collation)}" if collation else ""
+        column = f"{change.quote(new.column)} {parameters['type']}{collate}"
+        return f"ALTER TABLE {change.quote(table)} ADD COLUMN {column} NULL"
+
+    def _trigger(self, change: Change) -> Trigger:
+        old, new = (change.quote(each.column) for each in self._fields(change))
+        return Trigger(
+            table=change.model_before(self.model_name)._meta.db_table,
+            purpose="rename",
+            subject=f"{change.app}.{self.model_name_lower} {self.old_name} {self.new_name}",
+            rank=RANK,
+            body=(
+                f"IF TG_OP = 'INSERT' AND NEW.{new} IS NULL"
+                f" OR TG_OP = 'UPDATE' AND NEW.{new} IS NOT DISTINCT FROM OLD.{new} THEN"
+                f" NEW.{new} := NEW.{old}; ELSE NEW.{old} := NEW.{new}; END IF;"
+            ),
+        )
+
+    def _fill(self, change: Change, model: type[Model], old: Any, new: Any) -> None:
+        source, target = (change.quote(each.column) for each in (old, new))
+        if change.editor.collect_sql:
+            change.execute(f"UPDATE {change.quote(model._meta.db_table)} SET {target} = {source}")
+            return
+        differs = Sql(f"{target} IS DISTINCT FROM {source}".replace("%", "%%"))
+        filling = Filling(
+            table=model._meta.db_table,
+            key_columns=tuple(each.column for each in model._meta.pk_fields),
+            assignments={new.column: Sql(source.replace("%", "%%"))},
+            where=differs,
+        )
+        fill(change.connection, filling)
+
+    def _rename_foreign_key(self, change: Change) -> None:
+        """A plain rename makes it anew, since its name has the column's."""
+        model, (old, new) = change.model_before(self.model_name), self._fields(change)
+        table, editor = change.quote(model._meta.db_table), change.editor
+        if not old.remote_field or not old.db_constraint:
+            return
+        name = str(editor._fk_constraint_name(change.model_after(self.model_name), new, FK_SUFFIX))
+        if editor.collect_sql:
+            change.execute(f"-- renames the foreign key of {table} to {name}")
+            return
+        for each in editor._constraint_names(model, [old.column], foreign_key=True):
+            if change.quote(each) != name:
+                change.execute(
+                    f"ALTER TABLE {table} RENAME CONSTRAINT {change.quote(each)} TO {name}"
+                )
+
+
+def _why_not(field: Any) -> str:
+    if field.many_to_many:
+        return "it is a table of its own"
+    if field.primary_key:
+        return "it is the primary key, to which other tables refer"
+    if field.generated:
+        return "it is generated; remove it and add it anew in one atomic migration instead"
+    if field.null and field.has_db_default():
+        return "a NULL that new code sends could not be told from the default of old code"
+    return ""
+
+
+def _drop_column(change: Change, table: str, column: str) -> str:
+    return f"ALTER TABLE {change.quote(table)} DROP COLUMN {change.quote(column)}"
+
+
+def _index(editor: BaseDatabaseSchemaEditor, model: type[Model], field: Any) -> None:
+    """What new code needs for its queries, and for ON CONFLICT; all of it goes with the shadow."""
+    any_editor: Any = editor
+    if field.unique:
+        any_editor.execute(any_editor._create_unique_sql(model, [field]))
+    for sql in any_editor._field_indexes_sql(model, field):
+        any_editor.execute(sql)
+    for index in model._meta.indexes:
+        if field.name in {name.removeprefix("-") for name in index.fields}:
+            any_editor.add_index(model, _shadow(index))
+    for constraint in model._meta.constraints:
+        if isinstance(constraint, UniqueConstraint) and field.name in constraint.fields:
+            any_editor.add_constraint(model, _shadow(constraint))
+    for names in model._meta.unique_together:
+        if field.name in names:
+            fields = [model._meta.get_field(name) for name in names]
+            any_editor.execute(any_editor._create_unique_sql(model, fields))
+
+
+def _shadow(named: Any) -> Index | UniqueConstraint:
+    """The same under a name of its own."""
+    other: Any = named.clone()
+    other.name = f"{named.name[:40]}_deploy_ops_shadow"
+    return other  # type: ignore[no-any-return]
