@@ -124,6 +124,11 @@ class Conf:
         """DEPLOY_OPS_JOURNAL_RETENTION_DAYS: when journals of ended runs are removed; 90."""
         return int(_read("JOURNAL_RETENTION_DAYS", int, 90))
 
+    @property
+    def two_phase(self) -> bool:
+        """DEPLOY_OPS_TWO_PHASE: what breaks the running release waits for the contract phase."""
+        return bool(_read("TWO_PHASE", bool, False))
+
 
 def _read(name: str, kind: Any, default: Any) -> Any:
     value = getattr(settings, PREFIX + name, default)
