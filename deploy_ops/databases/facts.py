@@ -38,7 +38,8 @@ class Facts:
     """What is known of one database; the default is what is known without asking it.
 
     Tables go by the name that the session finds them under, and by name with schema. `not_null`
-    are the columns that a valid CHECK proves to hold no NULL, `checked` those in any CHECK;
+    are the columns that a valid CHECK proves to hold no NULL, `checked` those in any CHECK,
+    `indexed` those in any index;
     `views` are the views that read a column, `indexes` the table of each index.
     """
 
@@ -46,6 +47,7 @@ class Facts:
     tables: Mapping[str, TableFacts] = field(default_factory=dict)
     not_null: frozenset[Column] = frozenset()
     checked: frozenset[Column] = frozenset()
+    indexed: frozenset[Column] = frozenset()
     views: Mapping[Column, tuple[str, ...]] = field(default_factory=dict)
     indexes: Mapping[str, str] = field(default_factory=dict)
     parents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

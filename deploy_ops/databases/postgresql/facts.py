@@ -52,6 +52,12 @@ INDEXES = """
         JOIN pg_class AS relation ON relation.oid = indrelid
     WHERE pg_table_is_visible(index.oid)
 """
+INDEXED = """
+    SELECT DISTINCT relname, attname FROM pg_index JOIN pg_class AS relation
+        ON relation.oid = indrelid JOIN pg_attribute ON attrelid = indrelid
+        AND attnum = ANY(indkey)
+    WHERE pg_table_is_visible(relation.oid)
+"""
 PARENTS = """
     SELECT DISTINCT child.relname, parent.relname
     FROM pg_constraint JOIN pg_class AS child ON child.oid = conrelid
@@ -70,6 +76,7 @@ def read_facts(connection: BaseDatabaseWrapper) -> Facts:
         tables=_tables(_rows(connection, TABLES)),
         not_null=_proven(checks),
         checked=frozenset((table, column) for table, column, *_ in checks),
+        indexed=frozenset(_rows(connection, INDEXED)),
         views=_views(_rows(connection, VIEWS)),
         indexes=dict(_rows(connection, INDEXES)),
         parents=_parents(_rows(connection, PARENTS)),

@@ -44,6 +44,22 @@ def alter_relation(old: Model, new: Model, scene: Scene) -> Iterator[Impact]:
         yield from Alteration(scene, name, after.name, relation.field, after).impacts()
 
 
+def alter_through(old: Any, new: Any, scene: Scene) -> Iterator[Impact]:
+    """The table that Django made for a many-to-many field, as _alter_many_to_many changes it."""
+    before, after = implicit_through(old), implicit_through(new)
+    if before is None or after is None:
+        return
+    if table_of(before) != table_of(after):
+        yield Impact(table=table_of(before), lock=ALWAYS)
+        scene.world.rename(table_of(before), table_of(after))
+    for name, new_name in (
+        (old.m2m_reverse_field_name(), new.m2m_reverse_field_name()),
+        (old.m2m_field_name(), new.m2m_field_name()),
+    ):
+        fields = before._meta.get_field(name), after._meta.get_field(new_name)
+        yield from Alteration(scene, str(after._meta.model_name), new_name, *fields).impacts()
+
+
 class Alteration:  # pylint: disable=too-many-instance-attributes
     """One column before and after."""
 
@@ -62,8 +78,8 @@ class Alteration:  # pylint: disable=too-many-instance-attributes
         """All that happens, in Django's order."""
         if not self.editor._field_should_be_altered(self.old, self.new):
             return
-        if self.old.many_to_many or self.new.many_to_many:
-            yield from self._many_to_many()
+        if self.old.many_to_many and self.new.many_to_many:
+            yield from alter_through(self.old, self.new, self.scene)
             return
         if self.old.column is None or self.new.column is None:
             return
@@ -73,11 +89,6 @@ class Alteration:  # pylint: disable=too-many-instance-attributes
         yield from self._indexes_made()
         yield from self._foreign_key_made()
         yield from self._check()
-
-    def _many_to_many(self) -> Iterator[Impact]:
-        through = implicit_through(self.old)
-        if through is not None and implicit_through(self.new) is not None:
-            yield Impact(table=table_of(through), lock=ALWAYS)
 
     @property
     def _types(self) -> tuple[str, str]:
@@ -148,7 +159,7 @@ class Alteration:  # pylint: disable=too-many-instance-attributes
         yield Impact(table=self.table, lock=ALWAYS)
         if work is Work.NONE and self._is_checked():
             work = Work.SCAN
-        if work is Work.NONE and collations[0] != collations[1] and self._is_indexed(self.old):
+        if work is Work.NONE and (collations[0] != collations[1] and self._is_indexed()):
             work = Work.BUILD
         if work is not Work.NONE:
             yield Impact(
@@ -166,9 +177,10 @@ class Alteration:  # pylint: disable=too-many-instance-attributes
         world = self.scene.world
         return (world.origin(self.table), self.old.column) in world.facts.checked
 
-    @staticmethod
-    def _is_indexed(each: Any) -> bool:
-        return bool(each.db_index or each.unique)
+    def _is_indexed(self) -> bool:
+        world = self.scene.world
+        is_known = (world.origin(self.table), self.old.column) in world.facts.indexed
+        return is_known or self.old.db_index or self.old.unique
 
     def _is_target(self) -> bool:
         both_keys = self.old.primary_key and self.new.primary_key
@@ -187,7 +199,7 @@ class Alteration:  # pylint: disable=too-many-instance-attributes
                 f"{relation.field.column}, which points to it, and",
                 cure=self._type_cure(),
             )
-            if parent_of(relation.field) and work is not Work.NONE:
+            if parent_of(relation.field):
                 yield Impact(
                     rule="L011",
                     table=child,
@@ -232,6 +244,15 @@ class Alteration:  # pylint: disable=too-many-instance-attributes
                 what=f"Making {self.place} unique",
                 cure=f'EnforceUnique("{self.model_name}", ["{self.name}"])',
             )
+        elif like and self._loses_like_index():
+            yield Impact(
+                rule="L005",
+                table=self.table,
+                lock=ALWAYS,
+                work=Work.BUILD,
+                what=f"Changing the type of {self.place}, whose index for LIKE is made again,",
+                cure=self._type_cure(),
+            )
         was_plain = not self.old.db_index or self.old.unique
         if was_plain and self.new.db_index and not self.new.unique:
             yield Impact(
@@ -244,6 +265,9 @@ class Alteration:  # pylint: disable=too-many-instance-attributes
                 cure=f'AddIndexOnline("{self.model_name}", '
                 f'models.Index(fields=["{self.name}"], name="..."))',
             )
+
+    def _loses_like_index(self) -> bool:
+        return bool(self.editor._is_changing_type_of_indexed_text_column(self.old, *self._types))
 
     def _foreign_key_made(self) -> Iterator[Impact]:
         parent = parent_of(self.new)

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models.constraints import BaseConstraint
 
 from deploy_ops.databases.facts import Column
-from deploy_ops.migrate.lint.alter_field import alter_relation
+from deploy_ops.migrate.lint.alter_field import alter_relation, alter_through
 from deploy_ops.migrate.lint.fields import gone_table, new_table
 from deploy_ops.migrate.lint.impact import Impact, Lock, Work
 from deploy_ops.migrate.lint.scene import Scene, code_of, implicit_through, table_of
@@ -64,10 +64,7 @@ def _through_tables(old: Any, new: Any, scene: Scene) -> Iterator[Impact]:
     """The tables of many-to-many fields are named after the model, and so are their columns."""
     pairs = zip(old._meta.local_many_to_many, new._meta.local_many_to_many, strict=True)
     for before, after in pairs:
-        through, new_through = implicit_through(before), implicit_through(after)
-        if through and new_through:
-            yield Impact(table=table_of(through), lock=ALWAYS)
-            scene.world.rename(table_of(through), table_of(new_through))
+        yield from alter_through(before, after, scene)
 
 
 def add_index(operation: Any, scene: Scene) -> Iterator[Impact]:
