@@ -9,6 +9,7 @@ from typing import ClassVar
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from deploy_ops.databases.facts import Facts
 from deploy_ops.errors import UsageError
 from deploy_ops.databases.values import (
     Backend,
@@ -108,6 +109,10 @@ class MigratingConnection(
         """Bytes of each table that exists, indexes included; None where that cannot be told."""
         del tables
         return None
+
+    def facts(self) -> Facts:
+        """What a migration meets here; only PostgreSQL tells it."""
+        return Facts()
 
     def backends_named(self, name: str) -> list[Backend]:
         """Server processes of sessions with this application name."""

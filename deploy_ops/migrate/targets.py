@@ -53,7 +53,7 @@ def _targets(
     leaves = executor.loader.graph.leaf_nodes()
     if app is None:
         return list(leaves)
-    _check_app(executor, app)
+    check_app(executor, app)
     if migration is None:
         return [key for key in leaves if key[0] == app]
     if migration == "zero":
@@ -61,7 +61,8 @@ def _targets(
     return [(app, _find(executor, app, migration))]
 
 
-def _check_app(executor: MigrationExecutor, app: str) -> None:
+def check_app(executor: MigrationExecutor, app: str) -> None:
+    """Raise UsageError for an app that does not exist or has no migrations."""
     if app not in {config.label for config in apps.get_app_configs()}:
         raise UsageError(f"There is no app '{app}'. Nothing was changed. {_migrated(executor)}")
     if app not in executor.loader.migrated_apps:

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from django.db import transaction
 
+from deploy_ops.databases.facts import Facts
 from deploy_ops.databases.migrating import MigratingConnection
-from deploy_ops.databases.postgresql import rows, schema, session
+from deploy_ops.databases.postgresql import facts, rows, schema, session
 from deploy_ops.databases.postgresql.lock_samples import Samples, sampled_locks
 from deploy_ops.databases.postgresql.server import server_of
 from deploy_ops.databases.postgresql.transactions import PostgresqlTransactions
@@ -65,6 +66,10 @@ class PostgresqlConnection(MigratingConnection):  # pylint: disable=too-many-pub
     def table_sizes(self, tables: Iterable[str]) -> Mapping[str, int] | None:
         """Bytes of each table that exists, indexes included."""
         return session.table_sizes(self.connection, tables)
+
+    def facts(self) -> Facts:
+        """What a migration meets here."""
+        return facts.read_facts(self.connection)
 
     def backends_named(self, name: str) -> list[Backend]:
         """Server processes of sessions with this application name."""

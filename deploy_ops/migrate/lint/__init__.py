@@ -1,0 +1,1 @@
+"""What is dangerous about migrations before they run: findings, nothing raised."""

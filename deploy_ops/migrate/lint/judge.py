@@ -1,0 +1,57 @@
+"""The judgement of migrations before they run; nothing is changed, and nothing raised."""
+
+from __future__ import annotations  # Django's Field is generic in its stubs only
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.db import connections
+from django.db.migrations import Migration
+from django.db.migrations.state import ProjectState
+
+from deploy_ops.databases.facts import Facts
+from deploy_ops.migrate.lint.finding import Finding
+from deploy_ops.migrate.lint.locks import findings_of
+from deploy_ops.migrate.lint.scene import World
+from deploy_ops.migrate.lint.source import source_of
+from deploy_ops.migrate.lint.suppression import suppress
+from deploy_ops.migrate.lint.walk import walk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """By which facts and rules migrations are judged."""
+
+    alias: str
+    facts: Facts
+    two_phase: bool = False
+
+    def plan(
+        self, migrations: Iterable[Migration], state: ProjectState, apps: tuple[str, ...] = ()
+    ) -> list[Finding]:
+        """Judge migrations that run one after the other; say only what is about these apps."""
+        state, world = state.clone(), World(self.facts)
+        return [
+            finding
+            for migration in migrations
+            for finding in self._one(migration, state, world)
+            if not apps or migration.app_label in apps
+        ]
+
+    def each(self, migrations: Iterable[Migration], apps: tuple[str, ...] = ()) -> list[Finding]:
+        """Judge each migration as if it ran alone on the tables of today."""
+        state = ProjectState()
+        return [
+            finding
+            for migration in migrations
+            for finding in self._one(migration, state, World(self.facts))
+            if not apps or migration.app_label in apps
+        ]
+
+    def _one(self, migration: Migration, state: ProjectState, world: World) -> list[Finding]:
+        source = source_of(migration)
+        found: list[Finding] = []
+        for deed in walk(migration, state, connections[self.alias], world, source):
+            if self.facts.server_version:
+                found += findings_of(deed.impacts, deed.place, world)
+        return suppress(found, source, f"{migration.app_label}.{migration.name}")

@@ -1,0 +1,102 @@
+"""Where the operations of a migration are written, and what is allowed beside them."""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from inspect import getsourcefile
+from pathlib import Path
+
+from django.db.migrations import Migration
+
+ALLOW = re.compile(r"#\s*lint:\s*allow\s+(?P<ids>L\d+(?:\s*,\s*L\d+)*)\s*(?::\s*(?P<reason>.*))?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """A comment `# lint: allow L003: reason`, and the operation that it stands beside."""
+
+    rule: str
+    reason: str
+    line: int
+    index: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A migration's file: first and last line of each operation, if they are a plain list."""
+
+    path: str = ""
+    spans: tuple[tuple[int, int], ...] = ()
+    allowances: tuple[Allowance, ...] = ()
+
+    def line_of(self, index: int) -> int:
+        """The first line of an operation, 0 where it is not known."""
+        return self.spans[index][0] if 0 <= index < len(self.spans) else 0
+
+
+def source_of(migration: Migration) -> Source:
+    """Read the file of a migration; operations that are not a plain list have no place in it."""
+    try:
+        path = getsourcefile(type(migration))
+    except TypeError:  # made in memory
+        return Source()
+    if not path or not Path(path).is_file():
+        return Source()
+    read = _read(path)
+    is_plain = len(read.spans) == len(migration.operations)
+    return read if is_plain else Source(read.path, (), read.allowances)
+
+
+@cache
+def _read(path: str) -> Source:
+    text = Path(path).read_text(encoding="utf-8")
+    spans = tuple(_spans(ast.parse(text)))
+    return Source(_relative(path), spans, tuple(_allowances(text, spans)))
+
+
+def _relative(path: str) -> str:
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
+
+
+def _spans(tree: ast.Module) -> Iterator[tuple[int, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and node.name == "Migration":
+            for each in node.body:
+                if _is_operations(each) and isinstance(each.value, ast.List):  # type: ignore[attr-defined]
+                    yield from ((e.lineno, e.end_lineno or e.lineno) for e in each.value.elts)  # type: ignore[attr-defined]
+
+
+def _is_operations(node: ast.stmt) -> bool:
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    if isinstance(node, ast.AnnAssign):
+        targets = [node.target]
+    return any(isinstance(each, ast.Name) and each.id == "operations" for each in targets)
+
+
+def _allowances(text: str, spans: tuple[tuple[int, int], ...]) -> Iterator[Allowance]:
+    comments = {
+        token.start[0]: token.string
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type == tokenize.COMMENT
+    }
+    alone = {line for line in comments if text.splitlines()[line - 1].lstrip().startswith("#")}
+    for line, comment in comments.items():
+        if found := ALLOW.match(comment):
+            index = _index(line, spans, alone)
+            for rule in re.split(r"\s*,\s*", found["ids"]):
+                yield Allowance(rule, (found["reason"] or "").strip(), line, index)
+
+
+def _index(line: int, spans: tuple[tuple[int, int], ...], alone: set[int]) -> int | None:
+    """The operation around the comment, or the one that begins below it and other comments."""
+    for index, (first, last) in enumerate(spans):
+        if first <= line <= last:
+            return index
+    while line in alone:
+        line += 1
+    return next((index for index, (first, _) in enumerate(spans) if first == line), None)
