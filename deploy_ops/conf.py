@@ -1,6 +1,7 @@
 """The only reader of settings: DEPLOY_OPS_<NAME>, read on access so that tests can override."""
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, get_args
@@ -85,6 +86,18 @@ class Conf:
         """DEPLOY_OPS_BACKUP_VERIFY_KEY_FILE: public keys that check signatures; default none."""
         path = _read("BACKUP_VERIFY_KEY_FILE", str | Path | None, None)
         return Path(path) if path else None
+
+    @property
+    def contract_after(self) -> timedelta:
+        """DEPLOY_OPS_CONTRACT_AFTER: for how long nobody may have seen an older release; 2 h."""
+        given = _read("CONTRACT_AFTER", timedelta | float | int, timedelta(hours=2))
+        after = given if isinstance(given, timedelta) else timedelta(seconds=given)
+        if after < timedelta(minutes=2):
+            raise ConfigurationError(
+                "DEPLOY_OPS_CONTRACT_AFTER must be two minutes or more: a process without a "
+                "connection says that it is alive once a minute. Nothing was changed."
+            )
+        return after
 
     @property
     def direct_database_url(self) -> Secret | None:

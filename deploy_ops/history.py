@@ -3,10 +3,11 @@
 A restore rewinds every table, so the record of record is `DEPLOY_OPS_STATE_DIR/releases.jsonl`.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from deploy_ops.conf import conf
-from deploy_ops.files import add_line, private_directory
+from deploy_ops.files import add_line, private_directory, read_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +25,12 @@ class Release:
 def record_release(release: Release) -> None:
     """Append the release, durable when this returns."""
     add_line(private_directory(conf.state_dir) / "releases.jsonl", asdict(release))
+
+
+def released_versions() -> Sequence[str]:
+    """Every version that was released from this host, in the order of its first release."""
+    try:
+        entries = read_lines(conf.state_dir / "releases.jsonl").entries
+    except FileNotFoundError:
+        return ()
+    return list(dict.fromkeys(str(entry["version"]) for entry in entries if "version" in entry))

@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from deploy_ops.databases.values import (
     Backend,
+    ClientSession,
     Ended,
     IndexState,
     Invalid,
@@ -109,6 +110,10 @@ class MigratingConnection(
     def backends_named(self, name: str) -> list[Backend]:
         """Server processes of sessions with this application name."""
         del name
+        return []
+
+    def client_sessions(self) -> list[ClientSession]:
+        """The sessions of other processes, where a server has any."""
         return []
 
     def end_backends(self, pids: Iterable[int]) -> None:

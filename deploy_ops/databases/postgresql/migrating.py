@@ -8,11 +8,12 @@ from typing import ClassVar
 from django.db import transaction
 
 from deploy_ops.databases.migrating import MigratingConnection
-from deploy_ops.databases.postgresql import rows, schema, session
+from deploy_ops.databases.postgresql import activity, rows, schema, session
 from deploy_ops.databases.postgresql.server import server_of
 from deploy_ops.databases.postgresql.transactions import PostgresqlTransactions
 from deploy_ops.databases.values import (
     Backend,
+    ClientSession,
     IndexState,
     Invalid,
     Relation,
@@ -51,6 +52,10 @@ class PostgresqlConnection(MigratingConnection):  # pylint: disable=too-many-pub
     def backends_named(self, name: str) -> list[Backend]:
         """Server processes of sessions with this application name."""
         return session.backends_named(self.connection, name)
+
+    def client_sessions(self) -> list[ClientSession]:
+        """The sessions of other processes, oldest first."""
+        return activity.client_sessions(self.connection)
 
     def end_backends(self, pids: Iterable[int]) -> None:
         """End server processes; what they had open rolls back."""
