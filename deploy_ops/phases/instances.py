@@ -17,8 +17,9 @@ from deploy_ops.conf import conf
 from deploy_ops.databases import Database, database_for
 from deploy_ops.databases.values import ClientSession
 from deploy_ops.history import released_versions
-from deploy_ops.models import ContractRow, Instance
+from deploy_ops.models import Instance
 from deploy_ops.phases.session_name import release_in, release_tag
+from deploy_ops.phases.waiting import all_waiting
 from deploy_ops.version import UNKNOWN, code_version
 
 # The migration since which processes say that they are alive.
@@ -199,14 +200,10 @@ def _seen(database: Database, within: timedelta) -> Iterator[Process]:
 
 
 def _waiting(database: Database) -> frozenset[str]:
-    if not database.has_table(ContractRow._meta.db_table):
-        return frozenset()
-    with database.connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT DISTINCT release FROM deploy_ops_contractrow"
-            " WHERE done_at IS NULL AND skipped_because = ''"
-        )
-        return frozenset(release for (release,) in cursor.fetchall())
+    """Releases of the rows that the contract phase would run."""
+    rows = all_waiting(database.connection)
+    due = [each.row for each in rows if each.found and not each.row.skipped_because]
+    return frozenset(row.release for row in due)
 
 
 def _heartbeats_since(database: Database) -> datetime | None:

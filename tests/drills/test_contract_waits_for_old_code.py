@@ -8,16 +8,23 @@ import os
 import signal
 import time
 
+import psycopg
 import pytest
 
 from tests.deploy_ops.health.serving import Server
 from tests.deploy_ops.phases.conftest import NEW, OLD, contract
 from tests.deploy_ops.phases.test_heartbeat import HOST, QUICK, WAITS, rows, shell, wait_until
+from tests.sample_apps.written import WrittenApp
 
 __all__ = ["contract"]
 pytestmark = pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
 
-PERSISTENT = {"SETTINGS_OVERRIDES": '{"SECURE_SSL_REDIRECT": false}'}
+TRIP = """
+migrations.CreateModel("trip", [
+    ("id", models.BigAutoField(primary_key=True)),
+    ("note", models.CharField(max_length=50)),
+]),
+"""
 CONNECTED = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE %s"
 
 
@@ -85,8 +92,6 @@ def test_processes_of_the_new_release_do_not_count(contract, database, project):
 
 
 def test_session_without_a_name_counts_and_a_person_at_psql_does_not(contract, database):
-    import psycopg
-
     nameless = psycopg.connect(database.url, application_name="")
     with nameless, psycopg.connect(database.url, application_name="psql"):
         findings = contract()
@@ -102,7 +107,7 @@ def test_another_database_of_the_server_does_not_count(contract, database):
         assert list(contract()) == ["T004"]
 
 
-def test_another_role_sees_the_release_all_the_same(contract, database, django_alias):
+def test_another_role_sees_the_release_all_the_same(contract, database):
     """Without pg_read_all_stats since when is not told, but who it is."""
     role = f"other_{os.getpid()}_{time.monotonic_ns()}"
     database.cluster.create_role(role)
@@ -114,15 +119,25 @@ def test_another_role_sees_the_release_all_the_same(contract, database, django_a
         database.cluster.execute(f"DROP ROLE {role}")
 
 
-def test_waiting_row_of_an_older_release_lets_that_release_live(contract, database, project):
-    """2.0.0 asks, the row is of 1.0.0: whoever recorded it does not need what it removes."""
+def test_whoever_recorded_what_waits_does_not_need_it(contract, database, project):
+    """2.0.0 asks, the row is of 1.0.0; there is nothing of 0.9.0, which it waits for."""
+    shop = WrittenApp(project.directory)
+    project.with_apps(shop.name).settings(DEPLOY_OPS_TWO_PHASE=True)
+    shop.migration("0001_initial", TRIP)
+    project.run("migrate", env={"APP_VERSION": "0.9.0"}, check=0)
+    let_two_hours_pass(database)
+    shop.migration("0002_without", 'Contract(migrations.RemoveField("trip", "note")),')
     project.start(*shell(WAITS), env={"APP_VERSION": OLD})
     wait_until(lambda: rows(database))
     assert list(contract()) == ["T001"]
-    database.execute(
-        "INSERT INTO deploy_ops_contractrow (app, migration, path, description, release,"
-        " created_at, skipped_because, attempts, last_error)"
-        " VALUES ('trips', '0002', '0', '', %s, now(), '', 0, '')",
-        [OLD],
-    )
+    project.run("safe_migrate", "--no-backup", env={"APP_VERSION": OLD}, check=0)
     assert list(contract()) == ["T004"]
+    project.run(*shell(QUICK), env={"APP_VERSION": "0.9.0"}, check=0)
+    assert "Release 0.9.0 is still at work" in contract()["T001"]
+
+
+def test_facts_are_missing(contract, database, project):
+    database.execute("UPDATE django_migrations SET applied = now()")
+    assert "say that they are alive since" in contract()["T003"]
+    project.run("migrate", "deploy_ops", "0001", check=0)
+    assert "table deploy_ops_instance is missing" in contract()["T003"]
