@@ -210,7 +210,8 @@ def _heartbeats_since(database: Database) -> datetime | None:
     applied = MigrationRecorder(database.connection).applied_migrations()
     if HEARTBEATS_SINCE not in applied:
         return None
-    return applied[HEARTBEATS_SINCE].applied.astimezone(UTC)  # naive and local without USE_TZ
+    since: datetime = applied[HEARTBEATS_SINCE].applied
+    return since.astimezone(UTC)  # without USE_TZ it is naive and local
 
 
 def _listed(lines: Iterable[str]) -> str:
