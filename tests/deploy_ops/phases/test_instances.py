@@ -122,7 +122,7 @@ def test_migration_since_which_processes_say_that_they_are_alive_exists():
 def test_versions_are_in_the_order_of_their_first_release(settings, tmp_path):
     tmp_path.chmod(0o700)
     settings.DEPLOY_OPS_STATE_DIR = str(tmp_path)
-    assert released_versions() == ()
+    assert released_versions() == []
     for version in ("1.0", "2.0", "1.0", "2.0", "2.1"):
-        history.record_release(history.Release(version, "", "", "default", None, []))
+        history.record_release(history.Release(version, "", "", "default", None, []), {})
     assert released_versions() == ["1.0", "2.0", "2.1"]
