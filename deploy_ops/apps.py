@@ -24,7 +24,9 @@ class DeployOpsConfig(AppConfig):
         import deploy_ops.phases.checks
         from deploy_ops.flags.declaration import forced_flags
         from deploy_ops.phases.halves import note_start
+        from deploy_ops.phases.heartbeat import watch
 
+        watch()
         pre_migrate.connect(note_start, sender=self, dispatch_uid="deploy_ops.phases")
         # gunicorn runs no checks, and a kill switch that was typed wrong must not be overlooked.
         forced_flags()

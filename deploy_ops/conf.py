@@ -88,6 +88,18 @@ class Conf:
         return Path(path) if path else None
 
     @property
+    def contract_after(self) -> timedelta:
+        """DEPLOY_OPS_CONTRACT_AFTER: for how long nobody may have seen an older release; 2 h."""
+        given = _read("CONTRACT_AFTER", timedelta | float | int, timedelta(hours=2))
+        after = given if isinstance(given, timedelta) else timedelta(seconds=given)
+        if after < timedelta(minutes=2):
+            raise ConfigurationError(
+                "DEPLOY_OPS_CONTRACT_AFTER must be two minutes or more: a process without a "
+                "connection says that it is alive once a minute. Nothing was changed."
+            )
+        return after
+
+    @property
     def direct_database_url(self) -> Secret | None:
         """DEPLOY_OPS_DIRECT_DATABASE_URL: connection for alias `default`, past any pooler."""
         url = _read("DIRECT_DATABASE_URL", str | None, None)

@@ -1,12 +1,28 @@
 """The history of releases: one line of JSON for each, in a file outside the database.
 
 A restore rewinds every table, so the record of record is `DEPLOY_OPS_STATE_DIR/releases.jsonl`.
+What the models of a release need of the schema lies beside it, once for all releases that need the
+same: `schemas/<digest>.json`.
 """
 
-from dataclasses import asdict, dataclass
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from deploy_ops.conf import conf
-from deploy_ops.files import add_line, private_directory
+from deploy_ops.files import (
+    add_line,
+    private_directory,
+    read_lines,
+    read_object,
+    read_private,
+    write_atomically,
+)
+
+RELEASES = "releases.jsonl"
+SCHEMAS = "schemas"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +35,46 @@ class Release:
     database: str
     backup: str | None
     applied: list[tuple[str, str]]
+    schema: str | None = None
 
 
-def record_release(release: Release) -> None:
-    """Append the release, durable when this returns."""
-    add_line(private_directory(conf.state_dir) / "releases.jsonl", asdict(release))
+def record_release(release: Release, schema: Mapping[str, Any]) -> None:
+    """Append the release, durable when this returns; `schema` is what its models need."""
+    content = json.dumps(schema, sort_keys=True, separators=(",", ":")).encode()
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    directory = private_directory(conf.state_dir)
+    path = private_directory(directory / SCHEMAS) / f"{digest}.json"
+    if not path.exists():
+        write_atomically(path, content)
+    add_line(directory / RELEASES, asdict(replace(release, schema=digest)))
+
+
+def released_versions() -> Sequence[str]:
+    """Every version that was released from this host, in the order of its first release."""
+    return list(dict.fromkeys(str(entry["version"]) for entry in _entries() if "version" in entry))
+
+
+def last_schema(database: str) -> tuple[str, dict[str, Any]] | None:
+    """The version that was released last into a database, and what its models need of it.
+
+    None where there is no release yet, or no such record of it that can be read.
+    """
+    for entry in reversed(_entries()):
+        if entry.get("database") == database:
+            schema = _read_schema(str(entry.get("schema")))
+            return None if schema is None else (str(entry.get("version")), schema)
+    return None
+
+
+def _entries() -> list[dict[str, Any]]:
+    try:
+        return read_lines(conf.state_dir / RELEASES).entries
+    except FileNotFoundError:
+        return []
+
+
+def _read_schema(digest: str) -> dict[str, Any] | None:
+    try:
+        return read_object(read_private(conf.state_dir / SCHEMAS / f"{digest}.json"))
+    except OSError:
+        return None

@@ -225,3 +225,24 @@ class BackfillRange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.backfill_id}: {self.lower} to {self.upper}"
+
+
+class Instance(models.Model):
+    """When a release was last seen at work, by the processes of one program on one host.
+
+    No data of anybody's: backups do not count it, and a write to it is none that a restore loses.
+    """
+
+    pk = models.CompositePrimaryKey("release", "host", "program")
+    release = models.CharField(max_length=100)
+    host = models.CharField(max_length=255)
+    program = models.CharField(max_length=100)
+    pid = models.IntegerField()
+    first_seen = models.DateTimeField()
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.program} on {self.host}: {self.release}"

@@ -15,7 +15,12 @@ UNKNOWN = "unknown"
 @cache
 def code_version() -> str:
     """Return APP_VERSION, else the version installed, else `git describe`, else "unknown"."""
-    return os.environ.get("APP_VERSION", "").strip() or _installed() or _described() or UNKNOWN
+    return given_version() or _installed() or _described() or UNKNOWN
+
+
+def given_version() -> str:
+    """Return what APP_VERSION says, "" if nothing: it is known without asking anybody."""
+    return os.environ.get("APP_VERSION", "").strip()
 
 
 def _installed() -> str:

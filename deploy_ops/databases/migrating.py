@@ -13,6 +13,7 @@ from deploy_ops.databases.facts import Facts
 from deploy_ops.errors import UsageError
 from deploy_ops.databases.values import (
     Backend,
+    ClientSession,
     Ended,
     IndexState,
     Invalid,
@@ -117,6 +118,10 @@ class MigratingConnection(
     def backends_named(self, name: str) -> list[Backend]:
         """Server processes of sessions with this application name."""
         del name
+        return []
+
+    def client_sessions(self) -> list[ClientSession]:
+        """The sessions of other processes, where a server has any."""
         return []
 
     def end_backends(self, pids: Iterable[int]) -> None:

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -40,6 +41,16 @@ class Identity:
     def key(self) -> str:
         """The same text for the same database, however it is reached."""
         return database_key(self.engine, self.system_identifier, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSession:
+    """A program that is connected, by the name it gave; `since` is None where one may not know."""
+
+    pid: int
+    name: str
+    host: str
+    since: datetime | None
 
 
 def database_key(engine: str, system_identifier: str, name: str) -> str:

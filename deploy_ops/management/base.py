@@ -95,6 +95,11 @@ class OpsCommand(BaseCommand, ABC):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run `operate` and leave with its exit code; from code, raise CommandError with it."""
+        if getattr(self, "_called_from_command_line", False):  # set by BaseCommand
+            # Imported here: it needs the models, and commands are imported before they are loaded.
+            from deploy_ops.phases.heartbeat import heartbeat
+
+            heartbeat.turn_off()
         self.as_json = options["format"] == "json"
         self.stdout, self.stderr = LastingOutput(self.stdout), LastingOutput(self.stderr)
         self.progress = TerminalProgress(self.tell, sys.stderr.isatty() and not self.as_json)
@@ -109,7 +114,7 @@ class OpsCommand(BaseCommand, ABC):
             code, result = self._explain(Interrupted("Stopped by the operator."), False)
         if self.as_json:
             self.stdout.write(json.dumps(result, default=str))
-        if code and getattr(self, "_called_from_command_line", False):  # set by BaseCommand
+        if code and getattr(self, "_called_from_command_line", False):
             sys.exit(code)  # what there is to say has been said, without "CommandError:" before it
         if code:
             raise CommandError(result.get("message") or result["status"], returncode=code)

@@ -5,6 +5,9 @@ What fails here reverses nothing. The run stays open, and the next one does what
 
 from datetime import UTC, datetime
 
+from django.apps import apps
+from django.db import connections
+
 from deploy_ops.advice import manage
 from deploy_ops.history import Release, record_release
 from deploy_ops.migrate.apply import text_of
@@ -12,6 +15,7 @@ from deploy_ops.migrate.ladder import Rung
 from deploy_ops.migrate.run import Recovery, Run
 from deploy_ops.migrate.signals import send_post_migrate
 from deploy_ops.migrate.verify import verify_run
+from deploy_ops.phases.snapshot import take_snapshot
 from deploy_ops.version import code_version
 
 
@@ -42,7 +46,8 @@ def finish(run: Run) -> None:
 def remember(run_id: str, alias: str, backup: str | None, applied: list[tuple[str, str]]) -> None:
     """Add a run to the history of releases; raises OSError, ConfigurationError."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    record_release(Release(code_version(), now, run_id, alias, backup, applied))
+    needs = take_snapshot(apps, connections[alias]).as_json()
+    record_release(Release(code_version(), now, run_id, alias, backup, applied), needs)
 
 
 def _text(error: BaseException) -> str:

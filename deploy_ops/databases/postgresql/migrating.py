@@ -9,12 +9,13 @@ from django.db import transaction
 
 from deploy_ops.databases.facts import Facts
 from deploy_ops.databases.migrating import MigratingConnection
-from deploy_ops.databases.postgresql import facts, rows, schema, session
+from deploy_ops.databases.postgresql import activity, facts, rows, schema, session
 from deploy_ops.databases.postgresql.lock_samples import Samples, sampled_locks
 from deploy_ops.databases.postgresql.server import server_of
 from deploy_ops.databases.postgresql.transactions import PostgresqlTransactions
 from deploy_ops.databases.values import (
     Backend,
+    ClientSession,
     IndexState,
     Invalid,
     Relation,
@@ -74,6 +75,10 @@ class PostgresqlConnection(MigratingConnection):  # pylint: disable=too-many-pub
     def backends_named(self, name: str) -> list[Backend]:
         """Server processes of sessions with this application name."""
         return session.backends_named(self.connection, name)
+
+    def client_sessions(self) -> list[ClientSession]:
+        """The sessions of other processes, oldest first."""
+        return activity.client_sessions(self.connection)
 
     def end_backends(self, pids: Iterable[int]) -> None:
         """End server processes; what they had open rolls back."""

@@ -10,6 +10,7 @@ from deploy_ops.databases.base import Counts, Json
 from deploy_ops.databases.postgresql.server import Connection, Server, scalar
 from deploy_ops.databases.postgresql.user_tables import (
     IN_USER_SCHEMA,
+    NO_HEARTBEATS,
     USER_RELATION,
     USER_TABLE,
     not_of_extension,
@@ -20,7 +21,7 @@ COUNTING_CONNECTIONS = 2
 TABLES = f"""
     SELECT nspname || '.' || relname AS name, nspname, relname, pg_table_size(relation.oid)
     FROM pg_class AS relation JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
-    WHERE {USER_TABLE} ORDER BY 4 DESC, 1
+    WHERE {USER_TABLE} AND {NO_HEARTBEATS} ORDER BY 4 DESC, 1
 """
 
 # How many values were given out since START: grows whatever the increment is, 0 if not called

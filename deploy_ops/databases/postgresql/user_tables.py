@@ -19,3 +19,5 @@ USER_RELATION = f"""{IN_USER_SCHEMA}
 # User tables that hold rows of their own. Tables of extensions are filled by the extension's
 # script; partitioned parents hold their partitions' rows; foreign tables hold somebody else's.
 USER_TABLE = f"relation.relkind = 'r' AND relation.relpersistence <> 't' AND {USER_RELATION}"
+# Every process of the application writes there once a minute when it was last seen: nobody's data.
+NO_HEARTBEATS = "relation.relname <> 'deploy_ops_instance'"

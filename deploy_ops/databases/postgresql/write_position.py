@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from deploy_ops.databases.base import Json
 from deploy_ops.databases.postgresql import own_sessions
 from deploy_ops.databases.postgresql.server import Connection, scalar, system_identifier
+from deploy_ops.databases.postgresql.user_tables import NO_HEARTBEATS
 
 ENDING_TRIES = 40
 ENDING_PAUSE_SECONDS = 0.05
@@ -42,14 +43,14 @@ POSITION = """
 """
 # All that a dump holds, tables of extensions too, and the catalogs but what ANALYZE writes: more
 # than the user's tables (user_tables.py), so that no write goes unseen.
-TABLES = """
+TABLES = f"""
     SELECT relation.oid::bigint, nspname || '.' || relname,
            coalesce(pg_relation_filenode(relation.oid)::bigint, 0), relpersistence = 'u',
            pg_stat_get_tuples_inserted(relation.oid) + pg_stat_get_tuples_updated(relation.oid)
            + pg_stat_get_tuples_deleted(relation.oid)
     FROM pg_class AS relation JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
     WHERE relkind IN ('r', 'm', 'p') AND NOT relisshared AND relpersistence <> 't'
-      AND relname NOT IN ('pg_statistic', 'pg_statistic_ext_data')
+      AND relname NOT IN ('pg_statistic', 'pg_statistic_ext_data') AND {NO_HEARTBEATS}
 """
 LARGE_OBJECTS = "pg_catalog.pg_largeobject"
 

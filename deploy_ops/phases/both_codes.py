@@ -1,0 +1,77 @@
+"""Whether the release that runs and the one to come both work once a plan has run.
+
+The release that runs is known by what was recorded when it was released; without that record it
+is taken to be what the migrations before the plan say. Call it before anything is applied.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from django.apps import apps
+from django.apps.registry import Apps
+from django.core.checks import CheckMessage
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+from django.db.migrations.operations import SeparateDatabaseAndState
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+from deploy_ops.history import last_schema
+from deploy_ops.phases.between import Step, schema_between
+from deploy_ops.phases.compat import Code, compat_findings
+from deploy_ops.phases.halves import run_together
+from deploy_ops.phases.operations.base import PhasedOperation
+from deploy_ops.phases.snapshot import Snapshot, take_snapshot
+from deploy_ops.version import code_version
+
+BEFORE_THE_PLAN = "before these migrations"
+
+
+def plan_findings(
+    connection: BaseDatabaseWrapper,
+    state: ProjectState,
+    migrations: Iterable[Migration],
+    new_models: Apps = apps,
+) -> list[CheckMessage]:
+    """Say what of either release fails after the migrations, which follow upon `state`."""
+    start = take_snapshot(state.apps, connection)
+    new = Code(code_version(), take_snapshot(new_models, connection), is_old=False)
+    between = schema_between(start, list(_steps(connection, state.clone(), migrations)))
+    return compat_findings(_running(connection.alias, start), new, between)
+
+
+def _running(alias: str, start: Snapshot) -> Code:
+    if (recorded := last_schema(alias)) is not None:
+        try:
+            return Code(recorded[0], Snapshot.from_json(recorded[1]), is_old=True)
+        except (KeyError, TypeError):
+            pass  # damaged, or of another version of deploy_ops
+    return Code(BEFORE_THE_PLAN, start, is_old=True)
+
+
+def _steps(
+    connection: BaseDatabaseWrapper, state: ProjectState, migrations: Iterable[Migration]
+) -> Iterator[Step]:
+    for migration in migrations:
+        for operation in migration.operations:
+            app = migration.app_label
+            yield from _steps_of(connection, state, app, operation)
+            operation.state_forwards(app, state)
+
+
+def _steps_of(
+    connection: BaseDatabaseWrapper, state: ProjectState, app: str, operation: Operation
+) -> Iterator[Step]:
+    """What an operation does to the database, seen from the state before it."""
+    if isinstance(operation, SeparateDatabaseAndState):
+        inner = state.clone()
+        for each in operation.database_operations:
+            yield from _steps_of(connection, inner, app, each)
+            each.state_forwards(app, inner)
+        return
+    before, after = state.clone(), state.clone()
+    operation.state_forwards(app, after)
+    yield Step(
+        take_snapshot(before.apps, connection),
+        take_snapshot(after.apps, connection),
+        waits=isinstance(operation, PhasedOperation) and not run_together(connection, app),
+    )
