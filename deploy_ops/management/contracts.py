@@ -34,7 +34,10 @@ def list_waiting(command: OpsCommand, options: Options) -> Outcome:
 def run(command: OpsCommand, options: Options) -> Outcome:
     """run what waits: safe_migrate --phase contract"""
     request = Request(
-        alias=options["database"], phase=Phase.CONTRACT, with_backup=options["with_backup"]
+        alias=options["database"],
+        phase=Phase.CONTRACT,
+        with_backup=options["with_backup"],
+        force=options["force"],
     )
     result = safe_migrate(request, progress=command.progress)
     return result.exit_code, show_result(result, command.tell, command.stderr.write)

@@ -6,10 +6,12 @@ wait on, those of other tables run.
 
 from collections.abc import Iterable
 
+from django.core.checks import ERROR
 from django.db import connections
 
 from deploy_ops.backup.entry import Backup
 from deploy_ops.databases import database_for
+from deploy_ops.errors import ContractRefused
 from deploy_ops.lock import DeployLock
 from deploy_ops.migrate.carry_out import carry_out
 from deploy_ops.migrate.ladder import Rung
@@ -17,6 +19,7 @@ from deploy_ops.migrate.plan import Plan, Step
 from deploy_ops.migrate.recorded import contract_key
 from deploy_ops.migrate.reversal import Reversal
 from deploy_ops.migrate.run import History, Recovery, Request, Result, Todo
+from deploy_ops.phases.instances import contract_findings
 from deploy_ops.phases.rows import note_failure
 from deploy_ops.phases.waiting import Waiting, all_waiting
 from deploy_ops.progress import Progress
@@ -26,6 +29,21 @@ def waiting_for(request: Request) -> list[Waiting]:
     """What waits, of the app that was asked for."""
     everything = all_waiting(connections[request.alias])
     return [each for each in everything if request.app in (None, each.row.place.app)]
+
+
+def check_old_code_is_gone(request: Request, progress: Progress) -> None:
+    """Raise ContractRefused if a release from before what waits is still at work (or --force)."""
+    if not waiting_for(request):
+        return
+    findings = contract_findings(request.alias)
+    for finding in findings:
+        if finding.level < ERROR:
+            progress.say(str(finding.msg))
+    in_the_way = [f"{each.msg}\n{each.hint}" for each in findings if each.level >= ERROR]
+    if in_the_way and not request.force:
+        raise ContractRefused("\n".join(in_the_way))
+    for text in in_the_way:
+        progress.say(f"Ignored (--force): {text}")
 
 
 def contract(

@@ -6,13 +6,14 @@ from contextlib import contextmanager
 from django.db import connections
 from django.utils import translation
 
+from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.errors import DatabaseUnavailable, UsageError
 from deploy_ops.interrupts import interruptible
 from deploy_ops.lock import DeployLock, deploy_lock
 from deploy_ops.migrate import journal
 from deploy_ops.migrate.carry_out import carry_out
-from deploy_ops.migrate.contract import contract, waiting_for
+from deploy_ops.migrate.contract import check_old_code_is_gone, contract, waiting_for
 from deploy_ops.migrate.plan import Plan, make_plan
 from deploy_ops.migrate.resume import Ask, always_wait, resolve_run
 from deploy_ops.migrate.run import History, Phase, Request, Result, Todo
@@ -69,6 +70,8 @@ def _do_phases(
     request: Request, result: Result, todo: Todo, progress: Progress, lock: DeployLock
 ) -> None:
     """Apply the migrations; then, if all went well, what waits for the contract phase."""
+    if Phase.CONTRACT in request.phases and conf.two_phase:
+        check_old_code_is_gone(request, progress)
     if todo.migrations:
         carry_out(request, result, todo, progress=progress, lock=lock)
     if Phase.CONTRACT in request.phases and result.status in ("ok", "nothing_to_do"):

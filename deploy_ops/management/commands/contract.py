@@ -17,6 +17,9 @@ class Command(ActionsCommand):
         parsers["run"].add_argument(
             "--no-backup", action="store_false", dest="with_backup", help="take no backup before it"
         )
+        parsers["run"].add_argument(
+            "--force", action="store_true", help="although an older release may be at work"
+        )
         for name in ("skip", "unskip"):
             parsers[name].add_argument(
                 "operation", metavar="OPERATION", help="as `contract list` names it"

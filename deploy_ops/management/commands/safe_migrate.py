@@ -32,6 +32,11 @@ class Command(OpsCommand):
             "run what waits; all: both. Default: expand with DEPLOY_OPS_TWO_PHASE, else all",
         )
         parser.add_argument(
+            "--force",
+            action="store_true",
+            help="run the contract phase although an older release may be at work; says which",
+        )
+        parser.add_argument(
             "--plan", action="store_true", dest="only_plan", help="show the plan and change nothing"
         )
         parser.add_argument(

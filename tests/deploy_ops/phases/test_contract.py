@@ -61,7 +61,7 @@ def test_a_removed_column_stays_until_the_contract(postgresql_project, postgresq
     assert columns(database)["note"] == ("NO", "''::character varying")
     assert waiting(database) == ["shop.0002_change#0"]
 
-    result = project.run("safe_migrate", "--phase", "contract", "--no-backup", check=0)
+    result = project.run("safe_migrate", "--phase", "contract", "--force", "--no-backup", check=0)
     assert "shop.0002_change#0" in result.stdout
     assert "note" not in columns(database)
     assert waiting(database) == []
@@ -103,7 +103,7 @@ def test_a_parent_row_can_be_deleted_by_code_that_does_not_know_the_foreign_key(
     expand(postgresql_project, shop, 'Contract(migrations.RemoveField("order", "customer")),')
     database.execute("DELETE FROM shop_customer")
     database.execute(old_insert, ["b"])  # old code goes on writing
-    postgresql_project.run("safe_migrate", "--phase", "contract", "--no-backup", check=0)
+    postgresql_project.run("safe_migrate", "--phase", "contract", "--force", "--no-backup", check=0)
     assert "customer_id" not in columns(database)
 
 
@@ -117,7 +117,7 @@ def test_a_deleted_model_keeps_its_table_until_the_contract(
     project.run("safe_migrate", "shop", "0001", "--no-backup", check=0)
     assert database.schema() == before
     project.run("safe_migrate", "--no-backup", check=0)
-    project.run("safe_migrate", "--phase", "contract", "--no-backup", check=0)
+    project.run("safe_migrate", "--phase", "contract", "--force", "--no-backup", check=0)
     assert not columns(database)
     project.run("safe_migrate", "shop", "0001", "--no-backup", check=0)  # makes it anew
     assert database.schema() == before
@@ -129,7 +129,7 @@ def test_the_table_was_renamed_meanwhile(postgresql_project, postgresql_database
     expand(
         project, shop, 'migrations.AlterModelTable("order", "Bestellungen 2026"),', "0003_rename"
     )
-    project.run("safe_migrate", "--phase", "contract", "--no-backup", check=0)
+    project.run("safe_migrate", "--phase", "contract", "--force", "--no-backup", check=0)
     assert "note" not in columns(database, "Bestellungen 2026")
 
 
@@ -144,7 +144,7 @@ def test_a_view_on_the_column_is_told_and_never_dropped(
     """
     expand(project, shop, operations)
     database.execute("CREATE VIEW notes AS SELECT note FROM shop_order")
-    result = project.run("safe_migrate", "--phase", "contract", "--no-backup", check=4)
+    result = project.run("safe_migrate", "--phase", "contract", "--force", "--no-backup", check=4)
     assert "view notes depends on column note" in result.stderr + result.stdout
     assert "shop.0002_change#1 still waits: shop.0002_change#0" in result.stdout
     assert "name" not in columns(database, "shop_customer")  # of another table
@@ -155,7 +155,7 @@ def test_a_view_on_the_column_is_told_and_never_dropped(
     assert attempts == 1 and "view notes" in error
 
     database.execute("DROP VIEW notes")
-    project.run("safe_migrate", "--phase", "contract", "--no-backup", check=0)
+    project.run("safe_migrate", "--phase", "contract", "--force", "--no-backup", check=0)
     assert waiting(database) == []
 
 
@@ -165,7 +165,7 @@ def test_code_that_does_not_know_the_migration_leaves_the_row_alone(
     project, database = postgresql_project, postgresql_database
     expand(project, shop, 'Contract(migrations.RemoveField("order", "note")),')
     shop.remove("0002_change")
-    result = project.run("safe_migrate", "--phase", "contract", "--no-backup", check=0)
+    result = project.run("safe_migrate", "--phase", "contract", "--force", "--no-backup", check=0)
     assert "shop.0002_change#0 still waits" in result.stdout
     assert waiting(database) == ["shop.0002_change#0"]
 
@@ -185,7 +185,7 @@ def test_code_waits_too(postgresql_project, postgresql_database, shop):
     database.execute("INSERT INTO shop_customer (name) VALUES ('Anna')")
     expand(project, shop, """Contract(migrations.RunSQL("UPDATE shop_customer SET name = 'x'")),""")
     assert database.query("SELECT name FROM shop_customer") == [("Anna",)]
-    project.run("safe_migrate", "--phase", "contract", "--no-backup", check=0)
+    project.run("safe_migrate", "--phase", "contract", "--force", "--no-backup", check=0)
     assert database.query("SELECT name FROM shop_customer") == [("x",)]
 
 
@@ -238,7 +238,7 @@ def test_what_old_code_relies_on_waits(postgresql_project, postgresql_database, 
     indexes = "SELECT indexname FROM pg_indexes WHERE tablename = 'shop_order'"
     assert {("one_of_a_kind",), ("Pieces 2",)} <= set(database.query(indexes))
     assert len(waiting(database)) == 3
-    project.run("safe_migrate", "--phase", "contract", "--no-backup", check=0)
+    project.run("safe_migrate", "--phase", "contract", "--force", "--no-backup", check=0)
     assert not {("one_of_a_kind",), ("Pieces 2",)} & set(database.query(indexes))
     types = "SELECT data_type FROM information_schema.columns WHERE column_name = 'pieces'"
     assert database.query(types) == [("bigint",)]
@@ -257,7 +257,7 @@ def test_a_squashed_migration_takes_the_rows_over(postgresql_project, postgresql
     project.run("migrate", check=0)  # notes that the squashed one is applied
     shop.remove("0002_change")
     shop.remove("0001_initial")
-    project.run("safe_migrate", "--phase", "contract", "--no-backup", check=0)
+    project.run("safe_migrate", "--phase", "contract", "--force", "--no-backup", check=0)
     assert "note" not in columns(database)
     assert waiting(database) == []
 
@@ -271,12 +271,15 @@ def test_what_waits_is_listed_and_can_be_skipped(postgresql_project, postgresql_
     assert row["table"] == "shop_order"
     assert row["is_known"] is True
     project.run("contract", "skip", "shop.0002_change#0", "--reason", "reports read it", check=0)
-    assert "reports read it" in project.run("contract", "run", "--no-backup", check=0).stdout
+    assert (
+        "reports read it"
+        in project.run("contract", "run", "--force", "--no-backup", check=0).stdout
+    )
     assert "note" in columns(database)
     refused = project.run("contract", "unskip", "shop.0002#0", check=2)
     assert "There are: shop.0002_change#0" in refused.stderr
     project.run("contract", "unskip", "shop.0002_change#0", check=0)
-    project.run("contract", "run", "--no-backup", check=0)
+    project.run("contract", "run", "--force", "--no-backup", check=0)
     assert "note" not in columns(database)
 
 
@@ -296,7 +299,7 @@ def test_a_later_failure_takes_back_what_the_expand_did(
 def test_killed_before_the_contract_is_committed(postgresql_project, postgresql_database, shop):
     project, database = postgresql_project, postgresql_database
     expand(project, shop, 'Contract(migrations.RemoveField("order", "note")),')
-    contract = ("safe_migrate", "--phase", "contract", "--no-backup")
+    contract = ("safe_migrate", "--phase", "contract", "--force", "--no-backup")
     for moment in ("journal:migration_started:after", "journal:migration_applied:before"):
         project.run(*contract, env={"KILL_AT": moment}, check=-9)
     result = project.run(*contract, check=0)

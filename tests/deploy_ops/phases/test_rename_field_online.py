@@ -26,7 +26,7 @@ migrations.CreateModel("order", [
 }),
 """.replace('("Code 1", models', '("code", models')
 FIELDS = ["customer", "note", "code", "pieces", "price"]
-CONTRACT = ("safe_migrate", "--phase", "contract", "--no-backup")
+CONTRACT = ("safe_migrate", "--phase", "contract", "--force", "--no-backup")
 
 
 @pytest.fixture
