@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connections
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
@@ -16,6 +16,7 @@ from deploy_ops.flags.rollout import BUCKETS
 from deploy_ops.flags.state import State as FlagState
 from deploy_ops.flags.store import store
 from deploy_ops.health.readiness import pending_migrations
+from deploy_ops.phases.rows import Row, waiting_rows
 from deploy_ops.version import code_version
 
 PREFIX = "deploy_ops_"
@@ -58,6 +59,32 @@ def migrations() -> Iterator[Metric]:
     alias = DEFAULT_DB_ALIAS
     pending.add_metric([alias], len(pending_migrations(alias)))
     yield pending
+
+
+def contracts() -> Iterator[Metric]:
+    """What waits until the old release is gone, and since when."""
+    waiting = _gauge(
+        "contract_waiting", "Operations that wait for the contract phase.", "alias", "state"
+    )
+    oldest = _gauge(
+        "contract_oldest_timestamp_seconds",
+        "Since when the oldest operation waits for the contract phase, in seconds since 1970.",
+        "alias",
+    )
+    alias = DEFAULT_DB_ALIAS
+    rows = waiting_rows(connections[alias])
+    states = Counter(_state(row) for row in rows)
+    for state in ("waiting", "failed", "skipped"):
+        waiting.add_metric([alias, state], states[state])
+    if rows:
+        oldest.add_metric([alias], min(row.created_at for row in rows).timestamp())
+    yield from (waiting, oldest)
+
+
+def _state(row: Row) -> str:
+    if row.skipped_because:
+        return "skipped"
+    return "failed" if row.last_error else "waiting"
 
 
 def flags() -> Iterator[Metric]:

@@ -27,6 +27,7 @@ PATHS = ("/metrics", "/metrics/")
 SOURCES = {
     "backups": Source("backups", collectors.backups, keep=timedelta(minutes=1)),
     "migrations": Source("migrations", collectors.migrations, keep=timedelta(seconds=10)),
+    "contracts": Source("contracts", collectors.contracts, keep=timedelta(seconds=10)),
     "flags": Source("flags", collectors.flags),
 }
 
