@@ -19,7 +19,6 @@ from deploy_ops.migrate.plan import Plan, Step
 from deploy_ops.migrate.recorded import contract_key
 from deploy_ops.migrate.reversal import Reversal
 from deploy_ops.migrate.run import History, Recovery, Request, Result, Todo
-from deploy_ops.phases.instances import contract_findings
 from deploy_ops.phases.rows import note_failure
 from deploy_ops.phases.waiting import Waiting, all_waiting
 from deploy_ops.progress import Progress
@@ -33,6 +32,8 @@ def waiting_for(request: Request) -> list[Waiting]:
 
 def check_old_code_is_gone(request: Request, progress: Progress) -> None:
     """Raise ContractRefused if a release from before what waits is still at work (or --force)."""
+    from deploy_ops.phases.instances import contract_findings  # needs the models
+
     if not waiting_for(request):
         return
     findings = contract_findings(request.alias)
