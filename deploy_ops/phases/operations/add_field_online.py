@@ -1,59 +1,33 @@
 """AddFieldOnline: a column with its index and constraints, while others use the table."""
 
-from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
+# pylint: disable=protected-access  # the parts of a column have to be those of Django itself
 from django.db import transaction
 from django.db.migrations.operations import AddField
 from django.db.migrations.operations.base import Operation
-from django.db.models import AutoField, Field, GeneratedField, Model, Value
+from django.db.models import AutoField, Model, Value
 
 from deploy_ops.errors import NotOnline
-from deploy_ops.phases.halves import runs_alone
-from deploy_ops.phases.operations.base import Change, PhasedOperation
+from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.catalog import Catalog
+from deploy_ops.phases.operations.column_steps import AddColumn, DropColumn, DropTable
 from deploy_ops.phases.operations.columns import FK_SUFFIX
-from deploy_ops.phases.operations.online import run_steps
+from deploy_ops.phases.operations.online import PhasedOnline, run_steps
 from deploy_ops.phases.operations.statements import online_steps
-from deploy_ops.phases.operations.steps import (
-    AddColumn,
-    Brief,
-    DropColumn,
-    DropTable,
-    Statement,
-    Step,
-)
-from deploy_ops.phases.operations.values import python_default
+from deploy_ops.phases.operations.steps import Brief, Statement, Step
+from deploy_ops.phases.operations.values import composed, python_default
 from deploy_ops.phases.rows import Entry
 
 
-class AddFieldOnline(PhasedOperation, AddField):
+class AddFieldOnline(PhasedOnline, AddField):
     """AddField: the column without a rewrite, its index and constraints afterwards, one by one.
 
     A default in Python stays a default of the database until the contract phase: code of the old
     release inserts rows without the column. What would rewrite the table, or has no one value for
     the rows that are there, is refused with the way around it.
     """
-
-    contract_is_atomic = False
-
-    def plain(self, change: Change) -> None:
-        """Do all of it at once; as Django does only where nobody can wait."""
-        if runs_alone(change.connection, change.app):
-            states = change.before, change.after
-            AddField.database_forwards(self, change.app, change.editor, *states)
-        else:
-            self.expand(change)
-            self.contract(change)
-
-    def plain_backwards(self, change: Change) -> None:
-        """Remove the field."""
-        if runs_alone(change.connection, change.app):
-            states = change.after, change.before
-            AddField.database_backwards(self, change.app, change.editor, *states)
-        else:
-            self.undo(change)
 
     def expand(self, change: Change) -> None:
         """The column, what belongs to it, and a default for code that does not know it."""
@@ -94,11 +68,6 @@ class AddFieldOnline(PhasedOperation, AddField):
             return None
         return Entry(model._meta.db_table, f"Drop the default of {self.name}")
 
-    def concerns(self, change: Change) -> bool:
-        """As AddField."""
-        model = change.model_after(self.model_name)
-        return self.allow_migrate_model(change.connection.alias, model)
-
     def reduce(self, operation: Operation, app_label: str) -> bool | list[Operation]:
         """As AddField; what is left of two is online again."""
         reduced = super().reduce(operation, app_label)
@@ -107,14 +76,14 @@ class AddFieldOnline(PhasedOperation, AddField):
         return reduced
 
     def _online(self, operation: Operation) -> Operation:
-        if type(operation) is not AddField:
-            return operation
-        return AddFieldOnline(operation.model_name, operation.name, operation.field)
+        if isinstance(operation, AddField):
+            return AddFieldOnline(operation.model_name, operation.name, operation.field)
+        return operation
 
     def _field(self, change: Change) -> tuple[type[Model], Any]:
         """The model, and the field with a default that is for this once on it."""
         model = change.model_after(self.model_name)
-        field = copy(model._meta.get_field(self.name))
+        field: Any = copy(model._meta.get_field(self.name))
         if not self.preserve_default:
             field.default = self.field.default
         return model, field
@@ -190,7 +159,7 @@ def _tables(model: type[Model], field: Any) -> tuple[str, ...]:
 def _empty_text(change: Change, field: Any) -> str | None:
     """The text that Django fills in for a field that may be left blank."""
     default = change.editor.effective_default(field)
-    return None if default is None else str(change.connection.ops.compose_sql("%s", [default]))
+    return None if default is None else composed(change, "%s", [default])
 
 
 def _check_column(change: Change, model: type[Model], field: Any, default: str | None) -> None:
@@ -201,7 +170,7 @@ def _check_column(change: Change, model: type[Model], field: Any, default: str |
             f"{name} is numbered by the database, so adding it rewrites {model._meta.db_table} "
             "while all reads and writes wait. Nothing was changed."
         )
-    if isinstance(field, GeneratedField) and field.db_persist:
+    if field.generated and field.db_persist:
         raise NotOnline(
             f"{name} is a stored generated column, so adding it rewrites {model._meta.db_table} "
             "while all reads and writes wait. Nothing was changed. On PostgreSQL 18 use "
@@ -240,7 +209,7 @@ def _rewrites(change: Change, model: type[Model], field: Any) -> bool:
     ):
         cursor.execute("CREATE TEMPORARY TABLE deploy_ops_probe () ON COMMIT DROP")
         add = f"ALTER TABLE deploy_ops_probe ADD COLUMN probe {definition}"
-        cursor.execute(change.connection.ops.compose_sql(add, params))
+        cursor.execute(composed(change, add, params), None)
         cursor.execute(
             "SELECT NOT atthasmissing FROM pg_attribute"
             " WHERE attrelid = 'deploy_ops_probe'::regclass AND attname = 'probe'"

@@ -1,6 +1,7 @@
-"""EnforceForeignKey: the constraint of a foreign key, validated while others write to both tables."""
+"""EnforceForeignKey: the constraint of a foreign key, validated while others write."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.db.migrations.operations import AlterField
 
@@ -30,7 +31,7 @@ class EnforceForeignKey(OnlineOperation, AlterField):
 
     def _alter(self, change: Change) -> Sequence[Step]:
         model = change.model_before(self.model_name)
-        old = model._meta.get_field(self.name)
-        new = change.model_after(self.model_name)._meta.get_field(self.name)
+        old: Any = model._meta.get_field(self.name)
+        new: Any = change.model_after(self.model_name)._meta.get_field(self.name)
         check_only(change, old, new, MAY_CHANGE)
         return online_steps(change, model, lambda editor: editor.alter_field(model, old, new))

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -10,27 +9,27 @@ from django.db.migrations.operations import AlterField
 from django.db.models import Field, Model, QuerySet
 
 from deploy_ops.phases.halves import runs_alone
-from deploy_ops.phases.operations.base import Change, PhasedOperation
-from deploy_ops.phases.operations.filling import FillNulls
-from deploy_ops.phases.operations.online import check_only, run_steps
-from deploy_ops.phases.operations.statements import row_without
-from deploy_ops.phases.operations.steps import (
-    AddConstraint,
-    Brief,
-    DropConstraint,
-    Statement,
-    Step,
-    Validate,
+from deploy_ops.phases.operations.base import Change
+from deploy_ops.phases.operations.column_steps import (
+    AddProof,
+    AddTrigger,
+    AllowNull,
+    DemandValue,
+    FillNulls,
+    ValidateProof,
 )
+from deploy_ops.phases.operations.online import PhasedOnline, check_only, run_steps
+from deploy_ops.phases.operations.statements import row_without
+from deploy_ops.phases.operations.steps import Brief, DropConstraint, Statement, Step
 from deploy_ops.phases.operations.values import as_expression, value_of
 from deploy_ops.phases.rows import Entry
-from deploy_ops.phases.triggers import Trigger, create_trigger, drop_trigger
+from deploy_ops.phases.triggers import Trigger, drop_trigger
 
 MAY_CHANGE = {"null", "default", "db_default"}
 FILL_RANK = 2  # after triggers that compute a column from another one
 
 
-class EnforceNotNull(PhasedOperation, AlterField):
+class EnforceNotNull(PhasedOnline, AlterField):
     """AlterField from `null=True` to `null=False`.
 
     It takes the whole new field, as AlterField does: a default usually comes with the change, and
@@ -43,7 +42,6 @@ class EnforceNotNull(PhasedOperation, AlterField):
     is validated while others write, and proves NOT NULL to PostgreSQL, which then reads nothing.
     """
 
-    contract_is_atomic = False
     frees_table = True
 
     def __init__(
@@ -63,22 +61,10 @@ class EnforceNotNull(PhasedOperation, AlterField):
         return name, args, kwargs if self.fill is None else {**kwargs, "fill": self.fill}
 
     def plain(self, change: Change) -> None:
-        """Do all of it at once; as Django does only where nobody can wait."""
-        if runs_alone(change.connection, change.app):
+        """Do all of it at once; rows get `fill`, of which Django's own operation knows nothing."""
+        if self.fill is not None and runs_alone(change.connection, change.app):
             self._fill_plainly(change)
-            states = change.before, change.after
-            AlterField.database_forwards(self, change.app, change.editor, *states)
-        else:
-            self.expand(change)
-            self.contract(change)
-
-    def plain_backwards(self, change: Change) -> None:
-        """Allow NULL again."""
-        if runs_alone(change.connection, change.app):
-            states = change.after, change.before
-            AlterField.database_backwards(self, change.app, change.editor, *states)
-        else:
-            self.undo(change)
+        super().plain(change)
 
     def expand(self, change: Change) -> None:
         """The trigger, the rows, the proof, NOT NULL."""
@@ -89,7 +75,7 @@ class EnforceNotNull(PhasedOperation, AlterField):
         model, old, new = self._fields(change)
         tables = (model._meta.db_table,)
         steps = [
-            *_default_steps(change, model, new, old),
+            *_default_steps(change, model, old=new, new=old),
             AllowNull(tables=tables, column=old.column),
             DropConstraint(tables=tables, name=_proof(tables[0], old.column)),
         ]
@@ -107,11 +93,6 @@ class EnforceNotNull(PhasedOperation, AlterField):
         if value_of(change, model, new, self.fill) is None:
             return None
         return Entry(model._meta.db_table, f"Drop the trigger that fills {self.name}")
-
-    def concerns(self, change: Change) -> bool:
-        """As AlterField."""
-        model = change.model_after(self.model_name)
-        return self.allow_migrate_model(change.connection.alias, model)
 
     def _steps(self, change: Change) -> list[Step]:
         model, old, new = self._fields(change)
@@ -145,7 +126,7 @@ class EnforceNotNull(PhasedOperation, AlterField):
         if value is None:
             return []
         tables, column = (model._meta.db_table,), new.column
-        key = tuple(field.column for field in model._meta.pk_fields)
+        key = tuple(str(field.column) for field in model._meta.pk_fields)
         trigger = _trigger(change, tables[0], column, value)
         return [
             AddTrigger(tables=tables, trigger=trigger),
@@ -153,90 +134,23 @@ class EnforceNotNull(PhasedOperation, AlterField):
         ]
 
     def _fill_plainly(self, change: Change) -> None:
-        """What Django's own operation would not know to fill with."""
-        if self.fill is None:
+        """Write `fill` where there is no value."""
+        if change.editor.collect_sql:
             return
-        model, old, new = self._fields(change)
+        _, old, new = self._fields(change)
         expression = as_expression(self.fill, new)
-        query = QuerySet(change.model_before(self.model_name), using=change.connection.alias)
-        if not change.editor.collect_sql:
-            query.filter(**{f"{old.name}__isnull": True}).update(**{old.name: expression})
+        rows: QuerySet[Any] = QuerySet(
+            change.model_before(self.model_name), using=change.connection.alias
+        )
+        rows.filter(**{f"{old.name}__isnull": True}).update(**{old.name: expression})
 
     def _fields(self, change: Change) -> tuple[type[Model], Any, Any]:
         """The model, and the field before and after; a default that is for this once is on it."""
         model = change.model_after(self.model_name)
-        new = copy(model._meta.get_field(self.name))
+        new: Any = copy(model._meta.get_field(self.name))
         if not self.preserve_default:
             new.default = self.field.default
         return model, change.model_before(self.model_name)._meta.get_field(self.name), new
-
-
-@dataclass(frozen=True, kw_only=True)
-class OnColumn(Step):
-    """A step that is done once the column is NOT NULL."""
-
-    column: str
-
-    def is_done(self, change: Change) -> bool:
-        """Whether it is."""
-        return self.catalog(change).is_not_null(self.column) is True or super().is_done(change)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AddProof(OnColumn, AddConstraint):
-    """A check that no value is missing, NOT VALID."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ValidateProof(OnColumn, Validate):
-    """The check holds for every row."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AddTrigger(Step):
-    """The trigger that fills."""
-
-    trigger: Trigger
-
-    def is_done(self, change: Change) -> bool:
-        """Its function may be another one by now."""
-        return False
-
-    def work(self, change: Change) -> None:
-        """Create it."""
-        create_trigger(change, self.trigger)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DemandValue(Step):
-    """SET NOT NULL, which reads no row where a valid check proves it."""
-
-    column: str
-
-    def is_done(self, change: Change) -> bool:
-        """Whether it is set."""
-        return self.catalog(change).is_not_null(self.column) is True
-
-    def work(self, change: Change) -> None:
-        """Set it."""
-        table, column = change.quote(self.table), change.quote(self.column)
-        self.briefly(change, Statement(f"ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class AllowNull(Step):
-    """DROP NOT NULL."""
-
-    column: str
-
-    def is_done(self, change: Change) -> bool:
-        """Whether it is not set."""
-        return self.catalog(change).is_not_null(self.column) is not True
-
-    def work(self, change: Change) -> None:
-        """Drop it."""
-        table, column = change.quote(self.table), change.quote(self.column)
-        self.briefly(change, Statement(f"ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL"))
 
 
 def _default_steps(change: Change, model: type[Model], old: Any, new: Any) -> list[Step]:
@@ -244,6 +158,7 @@ def _default_steps(change: Change, model: type[Model], old: Any, new: Any) -> li
     if not (old.has_db_default() or new.has_db_default()):
         return []
     drop = not new.has_db_default()
+    # pylint: disable-next=protected-access  # what Django itself runs
     fragment, params = change.editor._alter_column_database_default_sql(model, old, new, drop=drop)
     table = model._meta.db_table
     statement = Statement(f"ALTER TABLE {change.quote(table)} {fragment}", params)

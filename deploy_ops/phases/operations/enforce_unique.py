@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+# pylint: disable=protected-access  # names and SQL have to be those of Django itself
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations import AddConstraint, AlterField, AlterUniqueTogether
 from django.db.migrations.operations.base import Operation, OperationCategory
 from django.db.migrations.state import ProjectState
-from django.db.models import Field, Model, UniqueConstraint
+from django.db.models import Model, UniqueConstraint
 
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.online import OnlineOperation, check_only
@@ -24,9 +25,7 @@ class _AnyUnique(Operation):
 
     category = OperationCategory.ADDITION
 
-    def __init__(
-        self, model_name: str, unique: Unique, field: "Field[Any, Any] | None" = None
-    ) -> None:
+    def __init__(self, model_name: str, unique: Unique, field: Any = None) -> None:
         self.model_name = model_name
         self.unique = unique
         self.field = field
@@ -36,9 +35,10 @@ class _AnyUnique(Operation):
         """Change the models; columns that are unique together already stay so."""
         operation = self.plain
         if isinstance(operation, AlterUniqueTogether):
+            assert not isinstance(self.unique, UniqueConstraint)
             options = state.models[app_label, self.model_name.lower()].options
             before = set(options.get("unique_together") or ())
-            operation = AlterUniqueTogether(self.model_name, before | operation.option_value)
+            operation = AlterUniqueTogether(self.model_name, before | {tuple(self.unique)})
         operation.state_forwards(app_label, state)
 
     def database_forwards(
@@ -63,20 +63,20 @@ class _AnyUnique(Operation):
 
     def references_model(self, name: str, app_label: str) -> bool:
         """As Django's own."""
-        return self.plain.references_model(name, app_label)
+        return bool(self.plain.references_model(name, app_label))
 
     def references_field(self, model_name: str, name: str, app_label: str) -> bool:
         """As Django's own."""
-        return self.plain.references_field(model_name, name, app_label)
+        return bool(self.plain.references_field(model_name, name, app_label))
 
     def describe(self) -> str:
         """As Django's own."""
-        return self.plain.describe()
+        return str(self.plain.describe())
 
     @property
-    def migration_name_fragment(self) -> str | None:
+    def migration_name_fragment(self) -> str:
         """As Django's own."""
-        return self.plain.migration_name_fragment
+        return str(self.plain.migration_name_fragment)
 
     def _plain(self) -> Any:
         if isinstance(self.unique, str) != (self.field is not None):
@@ -130,8 +130,8 @@ class EnforceUnique(OnlineOperation, _AnyUnique):
 
     def _alter(self, change: Change, name: str) -> Sequence[Step]:
         model = change.model_before(self.model_name)
-        old = model._meta.get_field(name)
-        new = change.model_after(self.model_name)._meta.get_field(name)
+        old: Any = model._meta.get_field(name)
+        new: Any = change.model_after(self.model_name)._meta.get_field(name)
         check_only(change, old, new, MAY_CHANGE)
         return online_steps(change, model, lambda editor: editor.alter_field(model, old, new))
 

@@ -7,11 +7,10 @@ from typing import Any
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
-from django.db.models import Field
 
 from deploy_ops.errors import NeedsNoTransaction, NotOnline
 from deploy_ops.phases.halves import runs_alone
-from deploy_ops.phases.operations.base import Change
+from deploy_ops.phases.operations.base import Change, PhasedOperation
 from deploy_ops.phases.operations.steps import Step
 
 
@@ -79,6 +78,43 @@ class OnlineOperation(Operation):
         return self.allow_migrate_model(change.connection.alias, model)
 
 
+class PhasedOnline(PhasedOperation):  # pylint: disable=abstract-method  # a base class, too
+    """An operation of Django's in two halves: stands before it among the base classes.
+
+    Where both run together and nobody can wait it is Django's own; else both are done online.
+    """
+
+    contract_is_atomic = False
+    model_name: str
+
+    def plain(self, change: Change) -> None:
+        """Do all of it at once."""
+        if runs_alone(change.connection, change.app):
+            states = change.before, change.after
+            super(PhasedOperation, self).database_forwards(change.app, change.editor, *states)
+        else:
+            self.expand(change)
+            self.contract(change)
+
+    def plain_backwards(self, change: Change) -> None:
+        """Take all of it back."""
+        if runs_alone(change.connection, change.app):
+            way_back = change.reversed()
+            states = way_back.before, way_back.after
+            super(PhasedOperation, self).database_backwards(change.app, change.editor, *states)
+        else:
+            self.undo(change)
+
+    def concerns(self, change: Change) -> bool:
+        """As Django's own."""
+        model = change.model_after(self.model_name)
+        return self.allow_migrate_model(change.connection.alias, model)
+
+    def describe(self) -> str:
+        """As Django's own, and how."""
+        return f"{super().describe()} (online)"
+
+
 def run_steps(operation: Operation, change: Change, steps: Sequence[Step]) -> None:
     """Do the steps of an operation; raises NeedsNoTransaction, NotOnline before the first one."""
     if not change.editor.collect_sql:
@@ -95,8 +131,9 @@ def run_steps(operation: Operation, change: Change, steps: Sequence[Step]) -> No
         step.run(change)
 
 
-def check_only(change: Change, old: Any, new: "Field[Any, Any]", ignored: set[str]) -> None:
+def check_only(change: Change, old: Any, new: Any, ignored: set[str]) -> None:
     """Raise NotOnline if two fields differ in more of the schema than in these attributes."""
+    # pylint: disable-next=protected-access  # what Django itself asks
     if change.editor._field_should_be_altered(old, new, ignored):
         allowed = ", ".join(sorted(ignored))
         raise NotOnline(

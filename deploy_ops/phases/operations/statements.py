@@ -14,12 +14,12 @@ from django.db.models import Model
 
 from deploy_ops.errors import NotOnline
 from deploy_ops.phases.operations.base import Change
+from deploy_ops.phases.operations.column_steps import CreateTable
 from deploy_ops.phases.operations.steps import (
     AddConstraint,
     AddForeignKey,
     Brief,
     BuildIndex,
-    CreateTable,
     DropConstraint,
     DropIndex,
     Statement,
@@ -56,7 +56,7 @@ def _record(change: Change, act: Callable[[BaseDatabaseSchemaEditor], Any]) -> I
             recorded.append((sql, params))
 
     editor = Recorder(change.connection, collect_sql=True, atomic=False)
-    editor.deferred_sql = []
+    editor.deferred_sql = []  # pylint: disable=attribute-defined-outside-init  # as __enter__
     act(editor)
     return [*recorded, *((sql, None) for sql in editor.deferred_sql)]
 
@@ -64,9 +64,9 @@ def _record(change: Change, act: Callable[[BaseDatabaseSchemaEditor], Any]) -> I
 def _steps(change: Change, model: type[Model], sql: Any, params: Any) -> list[Step]:
     """The online form of one statement."""
     if isinstance(sql, Template):
-        form = _FORMS.get(_kind(change.editor, sql))
-        if form is not None:
-            return form(model, sql, params)
+        for name, form in _FORMS.items():
+            if sql.template == getattr(change.editor, name):
+                return form(model, sql, params)
     elif _CREATE_TABLE.match(str(sql)):
         table = model._meta.db_table
         return [CreateTable(tables=(table,), statement=Statement(str(sql), params))]
@@ -81,19 +81,12 @@ def _steps(change: Change, model: type[Model], sql: Any, params: Any) -> list[St
     )
 
 
-def _kind(editor: Any, sql: Template) -> str | None:
-    for name in _FORMS:
-        if sql.template == getattr(editor, name):
-            return name
-    return None
-
-
-def _index(model: type[Model], sql: Template, params: Any) -> list[Step]:
+def _index(_model: type[Model], sql: Template, params: Any) -> list[Step]:
     template = sql.template.replace("INDEX", "INDEX CONCURRENTLY", 1)
     return [_build(sql, template, params)]
 
 
-def _unique(model: type[Model], sql: Template, params: Any) -> list[Step]:
+def _unique(_model: type[Model], sql: Template, params: Any) -> list[Step]:
     """A unique constraint, which takes over an index of the name that it will have itself."""
     template = (
         "CREATE UNIQUE INDEX CONCURRENTLY %(name)s ON %(table)s (%(columns)s)%(nulls_distinct)s"
@@ -117,7 +110,7 @@ def _check(model: type[Model], sql: Template, params: Any) -> list[Step]:
     ]
 
 
-def _foreign_key(model: type[Model], sql: Template, params: Any) -> list[Step]:
+def _foreign_key(_model: type[Model], sql: Template, params: Any) -> list[Step]:
     statement = Statement(f"{sql} NOT VALID", params)
     both = (_table(sql), sql.parts["to_table"].table)
     return [
@@ -126,15 +119,15 @@ def _foreign_key(model: type[Model], sql: Template, params: Any) -> list[Step]:
     ]
 
 
-def _no_constraint(model: type[Model], sql: Template, params: Any) -> list[Step]:
+def _no_constraint(_model: type[Model], sql: Template, _params: Any) -> list[Step]:
     return [DropConstraint(tables=(_table(sql),), name=_name(sql))]
 
 
-def _no_index(model: type[Model], sql: Template, params: Any) -> list[Step]:
+def _no_index(_model: type[Model], sql: Template, _params: Any) -> list[Step]:
     return [DropIndex(tables=(_table(sql),), name=_name(sql))]
 
 
-_FORMS: dict[str | None, Callable[[type[Model], Template, Any], list[Step]]] = {
+_FORMS: dict[str, Callable[[type[Model], Template, Any], list[Step]]] = {
     "sql_create_index": _index,
     "sql_create_unique_index": _index,
     "sql_create_unique": _unique,
@@ -162,7 +155,7 @@ def _name(sql: Template) -> str:
 
 def row_without(model: type[Model], condition: str) -> Callable[[Change], str | None]:
     """A look for one row that a condition is false for, which says its primary key."""
-    columns = [field.column for field in model._meta.pk_fields]
+    columns = [str(field.column) for field in model._meta.pk_fields]
 
     def look(change: Change) -> str | None:
         listed = ", ".join(change.quote(column) for column in columns)

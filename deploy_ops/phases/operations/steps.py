@@ -95,55 +95,6 @@ class Brief(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CreateTable(Brief):
-    """A table, which nobody uses yet."""
-
-    def is_done(self, change: Change) -> bool:
-        """Whether there is one of that name."""
-        return self.catalog(change).exists()
-
-
-@dataclass(frozen=True, kw_only=True)
-class AddColumn(Brief):
-    """A column; the statement neither rewrites nor reads the table."""
-
-    column: str
-
-    def is_done(self, change: Change) -> bool:
-        """Whether there is one of that name."""
-        return self.catalog(change).is_not_null(self.column) is not None
-
-
-@dataclass(frozen=True, kw_only=True)
-class DropColumn(Step):
-    """DROP COLUMN, with its indexes and constraints; of a foreign key it locks both tables."""
-
-    column: str
-
-    def is_done(self, change: Change) -> bool:
-        """Whether it is gone."""
-        return self.catalog(change).is_not_null(self.column) is None
-
-    def work(self, change: Change) -> None:
-        """Drop it."""
-        table, column = change.quote(self.table), change.quote(self.column)
-        self.briefly(change, Statement(f"ALTER TABLE {table} DROP COLUMN {column}"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class DropTable(Step):
-    """DROP TABLE, which locks those that its foreign keys point to as well."""
-
-    def is_done(self, change: Change) -> bool:
-        """Whether it is gone."""
-        return not self.catalog(change).exists()
-
-    def work(self, change: Change) -> None:
-        """Drop it."""
-        self.briefly(change, Statement(f"DROP TABLE {change.quote(self.table)}"))
-
-
-@dataclass(frozen=True, kw_only=True)
 class BuildIndex(Step):
     """CREATE INDEX CONCURRENTLY."""
 
@@ -226,7 +177,8 @@ class AddForeignKey(AddConstraint):
 
     def check(self, change: Change) -> None:
         """Refuse partitioned tables before PostgreSQL 18."""
-        if change.connection.pg_version < 180000:
+        connection: Any = change.connection
+        if connection.pg_version < 180000:
             self.refuse_partitioned(change, "add a foreign key NOT VALID")
 
 

@@ -13,7 +13,7 @@ from deploy_ops.phases.operations.columns import NOW
 def value_of(change: Change, model: type[Model], field: "Field[Any, Any]", fill: Any) -> str | None:
     """`fill`, else the field's db_default, else its default; None if it has nothing of the kind."""
     if fill is not None:
-        return _composed(change, *_expression(change, model, field, fill))
+        return composed(change, *_expression(change, model, field, fill))
     if field.has_db_default():
         return database_default(change, field)
     return python_default(change, field)
@@ -21,7 +21,7 @@ def value_of(change: Change, model: type[Model], field: "Field[Any, Any]", fill:
 
 def database_default(change: Change, field: "Field[Any, Any]") -> str:
     """The default that the database has for a column."""
-    return _composed(change, *change.editor.db_default_sql(field))
+    return composed(change, *change.editor.db_default_sql(field))
 
 
 def python_default(change: Change, field: "Field[Any, Any]") -> str | None:
@@ -40,7 +40,7 @@ def python_default(change: Change, field: "Field[Any, Any]") -> str | None:
             "    EnforceNotNull(..., fill=Now())  # django.db.models.functions\n"
             "A field that is new comes with null=True first (AddFieldOnline), and is enforced then."
         )
-    return None if value is None else _composed(change, "%s", [value])
+    return None if value is None else composed(change, "%s", [value])
 
 
 def _expression(
@@ -48,7 +48,8 @@ def _expression(
 ) -> tuple[str, Any]:
     query = Query(model, alias_cols=False)
     resolved = as_expression(fill, field).resolve_expression(query, allow_joins=False)
-    return query.get_compiler(connection=change.connection).compile(resolved)
+    sql, params = query.get_compiler(connection=change.connection).compile(resolved)
+    return sql, params
 
 
 def as_expression(fill: Any, field: "Field[Any, Any]") -> Any:
@@ -56,5 +57,7 @@ def as_expression(fill: Any, field: "Field[Any, Any]") -> Any:
     return fill if hasattr(fill, "resolve_expression") else Value(fill, output_field=field)
 
 
-def _composed(change: Change, sql: str, params: Any) -> str:
-    return str(change.connection.ops.compose_sql(sql, params))
+def composed(change: Change, sql: str, params: Any) -> str:
+    """SQL with its parameters written into it."""
+    operations: Any = change.connection.ops
+    return str(operations.compose_sql(sql, params))
