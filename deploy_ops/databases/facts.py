@@ -14,6 +14,15 @@ Column = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Constraint:
+    """A constraint as pg_constraint has it; `parent` is what a foreign key points to."""
+
+    kind: str
+    is_valid: bool
+    parent: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class TableFacts:
     """How big a table is; `rows` as last analysed, None if it never was."""
 
@@ -40,7 +49,8 @@ class Facts:
     Tables go by the name that the session finds them under, and by name with schema. `not_null`
     are the columns that a valid CHECK proves to hold no NULL, `checked` those in any CHECK,
     `indexed` those in any index;
-    `views` are the views that read a column, `indexes` the table of each index.
+    `views` are the views that read a column, `indexes` the table of each index, `constraints` go by
+    table and name, `types` are those of columns.
     """
 
     server_version: int | None = None
@@ -51,5 +61,6 @@ class Facts:
     views: Mapping[Column, tuple[str, ...]] = field(default_factory=dict)
     indexes: Mapping[str, str] = field(default_factory=dict)
     parents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    constraints: Mapping[Column, str] = field(default_factory=dict)
+    constraints: Mapping[Column, Constraint] = field(default_factory=dict)
+    types: Mapping[Column, str] = field(default_factory=dict)
     volatile: frozenset[str] = VOLATILE

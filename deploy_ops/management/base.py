@@ -63,6 +63,7 @@ class OpsCommand(BaseCommand, ABC):
     `--format json` also one object on stdout, and nothing else there.
     """
 
+    formats: ClassVar[tuple[str, ...]] = ("text", "json")
     requires_system_checks: list[str] = []  # a broken URLconf must not stop a backup
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -79,7 +80,7 @@ class OpsCommand(BaseCommand, ABC):
             choices=tuple(connections),
             help="database alias",
         )
-        parser.add_argument("--format", default="text", choices=("text", "json"))
+        parser.add_argument("--format", default="text", choices=self.formats)
         parser.add_argument(
             "--noinput",
             "--no-input",

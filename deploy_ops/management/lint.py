@@ -16,10 +16,22 @@ def show_findings(findings: Sequence[Finding], write: Write) -> tuple[int, Json]
     """Print findings for people, and return them for programs with the exit code."""
     for finding in findings:
         write(text_of(finding))
+    code, result = _result(findings)
+    write(result["message"])
+    return code, result
+
+
+def show_on_github(findings: Sequence[Finding], write: Write) -> tuple[int, Json]:
+    """Print findings as annotations of a workflow run."""
+    for finding in findings:
+        write(github_line(finding))
+    return _result(findings)
+
+
+def _result(findings: Sequence[Finding]) -> tuple[int, Json]:
     counts = {name: 0 for name in NAMES.values()}
     for finding in findings:
         counts[NAMES[finding.level]] += 1
-    write(_summary(counts))
     code = 1 if counts["error"] else 0
     result = {
         "status": "errors" if code else "ok",

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from deploy_ops.databases.facts import Column, Facts, TableFacts
+from deploy_ops.databases.facts import Column, Constraint, Facts, TableFacts
 from deploy_ops.databases.postgresql.user_tables import IN_USER_SCHEMA
 
 # A partitioned table has the rows and bytes of its partitions. reltuples is what ANALYZE saw,
@@ -33,9 +33,10 @@ CHECKS = """
     WHERE contype = 'c' AND pg_table_is_visible(relation.oid)
 """
 CONSTRAINTS = """
-    SELECT relname, conname, contype FROM pg_constraint JOIN pg_class AS relation
-        ON relation.oid = conrelid
-    WHERE contype IN ('c', 'f', 'n', 'u', 'p', 'x') AND pg_table_is_visible(relation.oid)
+    SELECT relation.relname, conname, contype::text, convalidated, parent.relname
+    FROM pg_constraint JOIN pg_class AS relation ON relation.oid = conrelid
+        LEFT JOIN pg_class AS parent ON parent.oid = confrelid
+    WHERE pg_table_is_visible(relation.oid)
 """
 VIEWS = """
     SELECT DISTINCT relation.relname, attname, view.relname
@@ -64,6 +65,13 @@ PARENTS = """
         JOIN pg_class AS parent ON parent.oid = confrelid
     WHERE contype = 'f' AND conrelid <> confrelid AND pg_table_is_visible(child.oid)
 """
+TYPES = f"""
+    SELECT relname, attname, format_type(atttypid, atttypmod)
+    FROM pg_attribute JOIN pg_class AS relation ON relation.oid = attrelid
+        JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
+    WHERE attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'p') AND {IN_USER_SCHEMA}
+        AND pg_table_is_visible(relation.oid)
+"""
 VOLATILE = "SELECT DISTINCT proname FROM pg_proc WHERE provolatile = 'v'"
 PROVES_NOT_NULL = re.compile(r'CHECK \(+(?:"(?:[^"]|"")+"|\w+) IS NOT NULL\)+$')
 
@@ -80,7 +88,11 @@ def read_facts(connection: BaseDatabaseWrapper) -> Facts:
         views=_views(_rows(connection, VIEWS)),
         indexes=dict(_rows(connection, INDEXES)),
         parents=_parents(_rows(connection, PARENTS)),
-        constraints={(t, name): kind for t, name, kind in _rows(connection, CONSTRAINTS)},
+        constraints={
+            (table, name): Constraint(*rest)
+            for table, name, *rest in _rows(connection, CONSTRAINTS)
+        },
+        types={(table, name): kind for table, name, kind in _rows(connection, TYPES)},
         volatile=frozenset(name for (name,) in _rows(connection, VOLATILE)),
     )
 

@@ -1,15 +1,21 @@
 """`manage.py lint_migrations`: say what is dangerous about migrations before they run."""
 
+from pathlib import Path
+
 from django.core.management.base import CommandParser
 
+from deploy_ops.errors import UsageError
 from deploy_ops.management.base import Json, OpsCommand
-from deploy_ops.management.lint import show_findings
+from deploy_ops.management.lint import show_findings, show_on_github
 from deploy_ops.migrate.lint.ask import Question, lint
+from deploy_ops.migrate.lint.baseline import read_baseline, without_known, write_baseline
+from deploy_ops.migrate.lint.finding import Finding
 
 
 class Command(OpsCommand):
     """Parses the words, calls lint, prints the findings."""
 
+    formats = ("text", "json", "github")
     help = "Say which migrations make others wait or break the code that still runs."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -28,6 +34,18 @@ class Command(OpsCommand):
             "DEPLOY_OPS_TWO_PHASE",
         )
 
+        parser.add_argument(
+            "--baseline",
+            type=Path,
+            metavar="FILE",
+            help="findings of old migrations that are known, and not repeated",
+        )
+        parser.add_argument(
+            "--write-baseline",
+            action="store_true",
+            help="write what is found into the file of --baseline",
+        )
+
     def operate(self, options: Json) -> tuple[int, Json]:
         """Lint, and print."""
         question = Question(
@@ -36,5 +54,19 @@ class Command(OpsCommand):
             with_applied=options["with_applied"],
             two_phase=options["two_phase"],
         )
-        findings = lint(question)
+        findings, path = lint(question), options["baseline"]
+        if options["write_baseline"]:
+            return self._write_baseline(findings, path)
+        if path:
+            saw_all = question.with_applied and not question.apps
+            findings = without_known(findings, read_baseline(path), path, saw_all=saw_all)
+        if options["format"] == "github":
+            return show_on_github(findings, self.stdout.write)
         return show_findings(findings, self.tell)
+
+    def _write_baseline(self, findings: list[Finding], path: Path | None) -> tuple[int, Json]:
+        if path is None:
+            raise UsageError("--write-baseline wants --baseline FILE. Nothing was written.")
+        count = write_baseline(path, findings)
+        self.tell(f"{path} has {count} findings that are known from now on.")
+        return 0, {"status": "ok", "baseline": str(path), "entries": count}

@@ -18,6 +18,7 @@ from deploy_ops.migrate.lint.scene import (
     Model,
     Scene,
     code_of,
+    has_column,
     implicit_through,
     parent_of,
     table_of,
@@ -81,7 +82,7 @@ class Alteration:  # pylint: disable=too-many-instance-attributes
         if self.old.many_to_many and self.new.many_to_many:
             yield from alter_through(self.old, self.new, self.scene)
             return
-        if self.old.column is None or self.new.column is None:
+        if not (has_column(self.old) and has_column(self.new)):
             return
         yield from self._foreign_key_dropped()
         yield from self._indexes_dropped()

@@ -13,6 +13,7 @@ from deploy_ops.migrate.lint.scene import (
     Model,
     Scene,
     code_of,
+    has_column,
     implicit_through,
     indexes_of,
     parent_of,
@@ -32,7 +33,7 @@ def add_field(operation: Any, scene: Scene) -> Iterator[Impact]:
     if through is not None:
         yield from new_table(through)
         scene.world.created.add(table_of(through))
-    elif each.column is not None:
+    elif has_column(each):
         yield from _new_column(operation, scene, model, each)
 
 
@@ -78,10 +79,10 @@ def _new_column(operation: Any, scene: Scene, model: Model, each: AnyField) -> I
     if not rewrite and _is_checked(scene, each):
         yield Impact(
             rule="L012",
+            what=f"Adding {name} with the CHECK of {type(each).__name__}",
+            work=Work.SCAN,
             table=table,
             lock=ALWAYS,
-            work=Work.SCAN,
-            what=f"Adding {name} with the CHECK of {type(each).__name__}",
             cure=online,
         )
     yield from _parent_locked(each, f"The foreign key of the new {name}")
@@ -130,7 +131,7 @@ def remove_field(operation: Any, scene: Scene) -> Iterator[Impact]:
     through = implicit_through(each)
     if through is not None:
         yield from gone_table(through, cure)
-    elif each.column is not None:
+    elif has_column(each):
         yield Impact(table=table_of(model), lock=ALWAYS)
         yield from parent_unlinked(each, f"Removing {table_of(model)}.{each.column}", cure)
 

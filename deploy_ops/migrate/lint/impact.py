@@ -1,6 +1,6 @@
 """What one operation does to one table: the lock it takes, and the work it does under that lock."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 
@@ -50,7 +50,7 @@ class Impact:
 
     `rule` is the id of what is wrong with it, empty where only its lock counts. `what` begins the
     message ("Adding NOT NULL to reisekosten_fahrt.status"), `cure` is code to paste. `times` counts
-    repeated work, such as two indexes.
+    repeated work, such as two indexes; `is_bounded` says that it may be about a few rows only.
     """
 
     table: str
@@ -60,8 +60,4 @@ class Impact:
     what: str = ""
     cure: str = ""
     times: int = 1
-    indexes_column: bool = False
-
-    def under(self, lock: Lock) -> "Impact":
-        """Return the same under at least this lock."""
-        return replace(self, lock=max(lock, self.lock))
+    is_bounded: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # Django's Field is generic in its stubs only
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from django.db import connections
@@ -10,12 +10,15 @@ from django.db.migrations import Migration
 from django.db.migrations.state import ProjectState
 
 from deploy_ops.databases.facts import Facts
-from deploy_ops.migrate.lint.finding import Finding
+from deploy_ops.migrate.lint.finding import Finding, Place
 from deploy_ops.migrate.lint.locks import findings_of
+from deploy_ops.migrate.lint.old_code import old_code_remarks
+from deploy_ops.migrate.lint.remarks import operation_remarks
 from deploy_ops.migrate.lint.scene import World
 from deploy_ops.migrate.lint.source import source_of
 from deploy_ops.migrate.lint.suppression import suppress
-from deploy_ops.migrate.lint.walk import walk
+from deploy_ops.migrate.lint.transactions import transaction_findings
+from deploy_ops.migrate.lint.walk import Deed, walk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +52,24 @@ class Judge:
         ]
 
     def _one(self, migration: Migration, state: ProjectState, world: World) -> list[Finding]:
-        source = source_of(migration)
+        source, name = source_of(migration), f"{migration.app_label}.{migration.name}"
         found: list[Finding] = []
+        deeds: list[Deed] = []
         for deed in walk(migration, state, connections[self.alias], world, source):
-            if self.facts.server_version:
-                found += findings_of(deed.impacts, deed.place, world)
-        return suppress(found, source, f"{migration.app_label}.{migration.name}")
+            found += self._deed(deed, migration, world)
+            deeds.append(deed)
+        if self.facts.server_version:
+            place = Place(name, -1, source.path, source.line_of(0))
+            found += transaction_findings(migration, deeds, world, place)
+        return suppress(found, source, name)
+
+    def _deed(self, deed: Deed, migration: Migration, world: World) -> Iterator[Finding]:
+        if deed.is_online:
+            return
+        if self.facts.server_version:
+            yield from findings_of(deed.impacts, deed.place, world)
+            for remark in operation_remarks(deed.operation, deed.scene, migration.atomic):
+                yield remark.at(deed.place)
+        if self.two_phase:
+            for remark in old_code_remarks(deed.operation, deed.scene):
+                yield remark.at(deed.place)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
+from django.core import checks
+
 from deploy_ops.migrate.lint.estimate import level_of, seconds_of, spoken_seconds, spoken_size
 from deploy_ops.migrate.lint.finding import Finding, Place
 from deploy_ops.migrate.lint.impact import Impact, Work
@@ -34,9 +36,10 @@ def _finding(impact: Impact, place: Place, world: World) -> Finding:
         work = WORDS[impact.work].format(size=spoken_size(table))
         time = "for a time that is not known" if seconds is None else spoken_seconds(seconds)
         msg = f"{impact.what} {work} while {waiting} wait ({time})."
+    level = level_of(impact.work, table, seconds)
     return Finding(
         impact.rule,
-        level_of(impact.work, table, seconds),
+        min(level, checks.WARNING) if impact.is_bounded else level,
         msg,
         place=place,
         cure=impact.cure,

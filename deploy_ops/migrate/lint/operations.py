@@ -10,8 +10,11 @@ from django.db.migrations.operations.base import Operation
 
 from deploy_ops.migrate.lint import fields, tables
 from deploy_ops.migrate.lint.alter_field import alter_field
+from deploy_ops.migrate.lint.code import code_impacts
 from deploy_ops.migrate.lint.impact import Impact
+from deploy_ops.migrate.lint.parsing import statements_of
 from deploy_ops.migrate.lint.scene import Model, Scene
+from deploy_ops.migrate.lint.statements import impacts_of_statement
 from deploy_ops.migrate.reversal import model_name
 
 Reader = Callable[[Any, Scene], Iterator[Impact]]
@@ -19,6 +22,18 @@ Reader = Callable[[Any, Scene], Iterator[Impact]]
 
 def _nothing(_operation: Operation, _scene: Scene) -> Iterator[Impact]:
     return iter(())
+
+
+def _run_python(operation: Any, scene: Scene) -> Iterator[Impact]:
+    atomic = scene.is_atomic if operation.atomic is None else operation.atomic
+    return code_impacts(operation, scene, atomic)
+
+
+def _run_sql(operation: Any, scene: Scene) -> Iterator[Impact]:
+    """The statements that could be read; those that could not have a finding of their own."""
+    parsed = statements_of(operation.sql)
+    for node in parsed if isinstance(parsed, list) else ():
+        yield from impacts_of_statement(node, scene.world)
 
 
 # By name, since those of django.contrib.postgres need psycopg.
@@ -46,8 +61,8 @@ READERS: dict[str, Reader] = {
     "RenameField": fields.rename_field,
     "RenameIndex": _nothing,
     "RenameModel": tables.rename_model,
-    "RunPython": _nothing,
-    "RunSQL": _nothing,
+    "RunPython": _run_python,
+    "RunSQL": _run_sql,
     "ValidateConstraint": tables.validate_constraint,
 }
 EXTENSIONS = "django.contrib.postgres.operations"
@@ -66,8 +81,14 @@ def is_known(operation: Operation) -> bool:
 
 
 def impacts_of(operation: Operation, scene: Scene) -> Iterator[Impact]:
-    """What the operation does to tables of this database, without what reaches none."""
-    reader = READERS.get(type(operation).__name__, _nothing)
+    """What the operation does to tables of this database, without what reaches none.
+
+    Elsewhere than on PostgreSQL only new tables are noted.
+    """
+    name = type(operation).__name__
+    if not scene.world.facts.server_version and name != "CreateModel":
+        return
+    reader = READERS.get(name, _nothing)
     model = _model(operation, scene)
     if model is None or scene.allows(operation, model):
         yield from reader(operation, scene)

@@ -68,6 +68,7 @@ class Scene:
     after: Apps
     connection: BaseDatabaseWrapper
     world: World
+    is_atomic: bool = True
 
     def old(self, name: str) -> Model:
         """The model before."""
@@ -98,6 +99,11 @@ def table_of(model: Model) -> str:
 def code_of(value: Any) -> str:
     """A field, index or constraint as a migration writes it."""
     return MigrationWriter.serialize(value)[0]
+
+
+def has_column(each: Any) -> bool:
+    """Whether the field is a column of its own; many-to-many fields and compositions are not."""
+    return not each.many_to_many and each.column is not None
 
 
 def parent_of(each: AnyField) -> str | None:

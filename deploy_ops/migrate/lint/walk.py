@@ -46,7 +46,8 @@ def walk(
     name = f"{migration.app_label}.{migration.name}"
     for index, operation in enumerate(migration.operations):
         place = Place(name, index, source.path, source.line_of(index), operation)
-        yield from _Step(migration.app_label, connection, world, place).go(operation, state)
+        step = _Step(migration.app_label, connection, world, place, migration.atomic)
+        yield from step.go(operation, state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class _Step:
     connection: BaseDatabaseWrapper
     world: World
     place: Place
+    is_atomic: bool
 
     def go(self, operation: Operation, state: ProjectState) -> Iterator[Deed]:
         """One operation, or those that a separate state hides."""
@@ -67,6 +69,13 @@ class _Step:
             operation.state_forwards(self.app_label, state)
             return
         operation.state_forwards(self.app_label, state)
-        scene = Scene(self.app_label, before.apps, state.apps, self.connection, self.world)
+        scene = Scene(
+            self.app_label,
+            before.apps,
+            state.apps,
+            self.connection,
+            self.world,
+            self.is_atomic,
+        )
         impacts = () if is_online(operation) else tuple(impacts_of(operation, scene))
         yield Deed(operation, self.place, scene, impacts)

@@ -12,6 +12,8 @@ from django.contrib.postgres.functions import RandomUUID, TransactionNow
 from django.db import migrations, models
 from django.db.models.functions import Lower, Now, Random
 
+from tests.deploy_ops.migrate.lint.sql_samples import SQL
+
 m = migrations
 SAMPLES: dict[str, tuple[str, list]] = {}
 
@@ -52,7 +54,7 @@ add(
     models.CharField(max_length=40, db_default="random() nextval('x')"),
 )
 add("auto_now", "", models.DateTimeField(auto_now=True))
-add("uuid_default", "", models.UUIDField(default=uuid.uuid4))
+add("uuid_default", "L208", models.UUIDField(default=uuid.uuid4))
 add("decimal", "", models.DecimalField(max_digits=9, decimal_places=2, null=True))
 add("boolean", "", models.BooleanField(default=False))
 add("array_like_json", "", models.JSONField(null=True))
@@ -95,7 +97,7 @@ add("collated", "", models.CharField(max_length=9, null=True, db_collation="C"))
 # RemoveField
 sample("remove_column", "", m.RemoveField("fahrt", "status"))
 sample("remove_indexed", "", m.RemoveField("fahrt", "kurz"))
-sample("remove_foreign_key", "L014", m.RemoveField("fahrt", "nutzer"))
+sample("remove_foreign_key", "L014 L211", m.RemoveField("fahrt", "nutzer"))
 sample("remove_foreign_key_without_constraint", "", m.RemoveField("fahrt", "lose"))
 sample("remove_many_to_many", "L014", m.RemoveField("fahrt", "tags"))
 
@@ -358,7 +360,7 @@ sample(
 )
 sample(
     "both",
-    "L014",
+    "L014 L211",
     m.SeparateDatabaseAndState(
         database_operations=[m.RemoveField("fahrt", "nutzer")],
         state_operations=[m.RemoveField("fahrt", "nutzer")],
@@ -370,3 +372,6 @@ sample(
     m.AlterModelTable("satz", "spruch"),
     m.AddIndex("satz", models.Index(fields=["wort"], name="i")),
 )
+
+for name, (ids, text) in SQL.items():
+    sample(f"sql_{name}", ids, m.RunSQL(text, m.RunSQL.noop))

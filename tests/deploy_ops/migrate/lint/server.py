@@ -20,6 +20,7 @@ NOTICES = {
 }
 VALIDATES = re.compile(r'^validating foreign key constraint "(.*)"$')
 MODES = {lock.name.title().replace("_", "") + "Lock": lock for lock in Lock}
+FILES = "SELECT oid, relfilenode FROM pg_class WHERE oid = ANY(%s)"
 TABLES = """
     SELECT oid, relname FROM pg_class WHERE relkind IN ('r', 'p', 'm')
     AND relnamespace = 'public'::regnamespace
@@ -83,10 +84,21 @@ class Watch:
             with self.connection.cursor() as cursor:
                 cursor.execute("SET LOCAL client_min_messages = debug1")
             self.notices.clear()
+            files = dict(self.query(FILES, [list(before)]))
             updated = self.query(UPDATED, [list(before)])
             yield
             self._look(before, deeds, set(updated))
+            self._look_at_files(before, deeds, files)
             transaction.set_rollback(True, self.alias)
+
+    def _look_at_files(self, before: dict[int, str], deeds: Deeds, files: dict) -> None:
+        """A new file is a table written anew, also where no notice says so; or one emptied."""
+        now = dict(self.query(TABLES))
+        for oid, file in self.query(FILES, [list(before)]):
+            if file != files[oid]:
+                [(has_rows,)] = self.query(f'SELECT EXISTS (SELECT FROM "{now[oid]}")')
+                works = deeds.works[before[oid]]
+                deeds.works[before[oid]] = works | {Work.REWRITE} if has_rows else set()
 
     def _look(self, before: dict[int, str], deeds: Deeds, updated: set) -> None:
         notices = list(self.notices)

@@ -103,6 +103,18 @@ ROWS_OF = f"""
     INSERT INTO reise_beleg (fahrt_id, woerter) SELECT n, '{{}}' FROM generate_series(1, {ROWS}) n;
     INSERT INTO reise_wort SELECT 'w' || n FROM generate_series(1, {ROWS}) n;
     INSERT INTO reise_satz (wort_id) SELECT 'w' || n FROM generate_series(1, {ROWS}) n;
+    CREATE TABLE teile (id int, jahr int) PARTITION BY RANGE (jahr);
+    CREATE TABLE teil_1 PARTITION OF teile FOR VALUES FROM (1) TO (5);
+    CREATE TABLE teil_2 (id int, jahr int);
+    INSERT INTO teile SELECT n, 3 FROM generate_series(1, 400) n;
+    INSERT INTO teil_2 SELECT n, 7 FROM generate_series(1, 400) n;
+    SET CONSTRAINTS ALL IMMEDIATE;
+    ALTER TABLE reise_fahrt ADD CONSTRAINT noch CHECK (km >= 0) NOT VALID;
+    ALTER TABLE reise_fahrt ADD CONSTRAINT noch_fk FOREIGN KEY (rang) REFERENCES reise_projekt
+        NOT VALID;
+    CREATE UNIQUE INDEX fahrt_rang_einmal ON reise_fahrt (rang);
+    CREATE MATERIALIZED VIEW summe AS SELECT km FROM reise_fahrt;
+    CREATE UNIQUE INDEX summe_km ON summe (km);
     CREATE VIEW km_je_nutzer AS SELECT nutzer_id, km FROM reise_fahrt;
     ANALYZE;
 """

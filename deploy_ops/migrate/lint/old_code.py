@@ -1,0 +1,169 @@
+"""What breaks the release that still runs while this one comes: for changes in two phases."""
+
+from __future__ import annotations  # Django's Field is generic in its stubs only
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.core import checks
+from django.db import models
+
+from deploy_ops.migrate.lint.column_types import work_of_change
+from deploy_ops.migrate.lint.impact import Work
+from deploy_ops.migrate.lint.remark import Remark
+from deploy_ops.migrate.lint.scene import Scene, code_of, has_column, implicit_through, table_of
+from deploy_ops.migrate.lint.sql_old_code import sql_breaks
+
+Reader = Callable[[Any, Scene], Iterator[Remark]]
+
+
+def old_code_remarks(operation: Any, scene: Scene) -> Iterator[Remark]:
+    """What the code before this operation cannot do any more after it."""
+    reader = READERS.get(type(operation).__name__)
+    for remark in reader(operation, scene) if reader else ():
+        if remark.table not in scene.world.created:
+            yield remark
+
+
+def _error(rule: str, msg: str, cure: str, table: str) -> Remark:
+    return Remark(rule, checks.ERROR, msg, cure, table)
+
+
+def _remove_field(operation: Any, scene: Scene) -> Iterator[Remark]:
+    each: Any = scene.old(operation.model_name)._meta.get_field(operation.name)
+    through = implicit_through(each)
+    if not has_column(each) and through is None:
+        return
+    gone = table_of(through) if through else f"{table_of(each.model)}.{each.column}"
+    yield _error(
+        "L101",
+        f"The running release still reads and writes {gone}.",
+        f'Contract(migrations.RemoveField("{operation.model_name}", "{operation.name}"))',
+        table_of(each.model),
+    )
+
+
+def _delete_model(operation: Any, scene: Scene) -> Iterator[Remark]:
+    table = table_of(scene.old(operation.name))
+    cure = f'Contract(migrations.DeleteModel("{operation.name}"))'
+    yield _error("L102", f"The running release still reads and writes {table}.", cure, table)
+
+
+def _rename_field(operation: Any, scene: Scene) -> Iterator[Remark]:
+    old: Any = scene.old(operation.model_name)._meta.get_field(operation.old_name)
+    new: Any = scene.new(operation.model_name)._meta.get_field(operation.new_name)
+    names = f'"{operation.model_name}", "{operation.old_name}", "{operation.new_name}"'
+    yield from _renamed(old, new, f"RenameFieldOnline({names})")
+
+
+def _renamed(old: Any, new: Any, cure: str) -> Iterator[Remark]:
+    if has_column(old) and old.column != new.column:
+        table = table_of(old.model)
+        msg = f"The running release asks for {table}.{old.column}, which is {new.column} now."
+        yield _error("L103", msg, cure, table)
+
+
+def _rename_model(operation: Any, scene: Scene) -> Iterator[Remark]:
+    old = scene.old(operation.old_name)
+    new = scene.new(operation.new_name)
+    cure = f'Contract(migrations.RenameModel("{operation.old_name}", "{operation.new_name}"))'
+    yield from _renamed_table(table_of(old), table_of(new), cure)
+
+
+def _alter_table(operation: Any, scene: Scene) -> Iterator[Remark]:
+    old, new = table_of(scene.old(operation.name)), table_of(scene.new(operation.name))
+    yield from _renamed_table(old, new, f'Keep db_table = "{old}" in the Meta of {operation.name}.')
+
+
+def _renamed_table(old: str, new: str, cure: str) -> Iterator[Remark]:
+    if old != new:
+        # The world has followed the rename already, so a table of this plan goes by its new name.
+        yield _error("L104", f"The running release asks for {old}, which is {new} now.", cure, new)
+
+
+def _add_field(operation: Any, scene: Scene) -> Iterator[Remark]:
+    each: Any = scene.new(operation.model_name)._meta.get_field(operation.name)
+    fills_itself = isinstance(each, models.GeneratedField) or "Auto" in each.get_internal_type()
+    if not has_column(each) or each.null or each.has_db_default() or fills_itself:
+        return
+    table = table_of(each.model)
+    yield _error(
+        "L105",
+        f"INSERTs of the running release leave out {table}.{each.column}, which is NOT NULL: "
+        "Django drops the default again once the column is there.",
+        f'AddFieldOnline("{operation.model_name}", "{operation.name}", {code_of(operation.field)})'
+        "\n# or give the field a db_default",
+        table,
+    )
+
+
+def _alter_field(operation: Any, scene: Scene) -> Iterator[Remark]:
+    old: Any = scene.old(operation.model_name)._meta.get_field(operation.name)
+    new: Any = scene.new(operation.model_name)._meta.get_field(operation.name)
+    if not (has_column(old) and has_column(new)):
+        return
+    names, table = f'"{operation.model_name}", "{operation.name}"', table_of(old.model)
+    place = f"{table}.{old.column}"
+    yield from _renamed(old, new, f"Keep db_column={old.column!r}.")
+    yield from _narrowed(old, new, scene, f"ChangeTypeOnline({names}, {code_of(operation.field)})")
+    if old.null and not new.null:
+        extra = "; a db_default does not help, since it sends NULL" if new.has_db_default() else ""
+        msg = f"The running release may write NULL to {place}{extra}."
+        yield _error("L106", msg, f"EnforceNotNull({names})", table)
+    if new.unique and not old.unique:
+        yield _constrained(f"the unique {place}", table, f"Contract(EnforceUnique({names}))")
+    if new.null and not old.null:
+        msg = f"The running release may read NULL from {place} and does not expect it."
+        yield Remark("L109", checks.INFO, msg, "Write no NULL before it is gone.", table)
+    if old.has_db_default() and not new.has_db_default() and not new.null:
+        msg = f"The running release leaves {place} to its default, which goes."
+        yield _error("L111", msg, f"Contract(migrations.AlterField({names}, ...))", table)
+
+
+def _narrowed(old: Any, new: Any, scene: Scene, cure: str) -> Iterator[Remark]:
+    types = [each.db_parameters(connection=scene.connection)["type"] for each in (old, new)]
+    if types[0] != types[1] and work_of_change(*types) is not Work.NONE:
+        table = table_of(old.model)
+        if types in (["integer", "bigint"], ["smallint", "integer"], ["smallint", "bigint"]):
+            return  # every old value fits, and a program reads it as before
+        yield _error(
+            "L107",
+            f"The running release writes {types[0]} to {table}.{old.column}, and not every value "
+            f"fits into {types[1]}.",
+            cure,
+            table,
+        )
+
+
+def _constrained(what: str, table: str, cure: str) -> Remark:
+    msg = f"The running release may write rows that break {what}."
+    return Remark("L108", checks.WARNING, msg, cure, table)
+
+
+def _add_constraint(operation: Any, scene: Scene) -> Iterator[Remark]:
+    table, name = table_of(scene.new(operation.model_name)), operation.constraint.name
+    cure = f'Contract(migrations.AddConstraint("{operation.model_name}", ...))'
+    yield _constrained(f"the constraint {name}", table, cure)
+
+
+def _alter_unique(operation: Any, scene: Scene) -> Iterator[Remark]:
+    old, new = scene.old(operation.name), scene.new(operation.name)
+    added = set(map(tuple, new._meta.unique_together)) - set(map(tuple, old._meta.unique_together))
+    for fields in sorted(added):
+        cure = f'Contract(EnforceUnique("{operation.name}", {list(fields)}))'
+        yield _constrained(f"unique_together ({', '.join(fields)})", table_of(new), cure)
+
+
+READERS: dict[str, Reader] = {
+    "AddConstraint": _add_constraint,
+    "AddConstraintNotValid": _add_constraint,
+    "AddField": _add_field,
+    "AlterField": _alter_field,
+    "AlterModelTable": _alter_table,
+    "AlterUniqueTogether": _alter_unique,
+    "DeleteModel": _delete_model,
+    "RemoveField": _remove_field,
+    "RenameField": _rename_field,
+    "RenameModel": _rename_model,
+    "RunSQL": sql_breaks,
+}
