@@ -82,7 +82,11 @@ def _apply_column(
 
 
 def _is_looser(after: Column, before: Column) -> bool:
-    return (after.null or not before.null) and takes_all_of(after.type, before.type)
+    """Whether the change runs at once though the rest waits: NULL, or longer text."""
+    if (before.null and not after.null) or after.default != before.default:
+        return False
+    is_text = before.type.startswith("varchar") and after.type.startswith("varchar")
+    return after.type == before.type or (is_text and takes_all_of(after.type, before.type))
 
 
 def _exchanged(

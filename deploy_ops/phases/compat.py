@@ -80,6 +80,11 @@ def _of_table(code: Code, name: str, needed: Table, there: Table) -> Iterator[Ch
     for unique in there.uniques:
         if not any(unique.is_implied_by(own) for own in needed.uniques):
             yield _new_unique(_Place(code, name, there.model), unique)
+    for unique in needed.uniques:
+        if not any(
+            own.is_implied_by(unique) and unique.is_implied_by(own) for own in there.uniques
+        ):
+            yield _not_unique(_Place(code, name, needed.model), unique)
     conditions = {check.condition for check in needed.checks}
     for check in there.checks:
         if check.condition not in conditions:
@@ -191,6 +196,22 @@ def _new_unique(place: _Place, unique: Unique) -> CheckMessage:
         hint="Enforce it when nobody writes so any more: put Contract(...) around the operation "
         f"that makes {unique.name}.",
         id="deploy_ops.T010",
+    )
+
+
+def _not_unique(place: _Place, unique: Unique) -> CheckMessage:
+    of = ", ".join(unique.columns) or unique.detail
+    cure = (
+        f"Remove {unique.name} when nobody needs it any more: put Contract(...) around the "
+        "operation."
+        if place.code.is_old
+        else f"Insert so only when the contract phase has run, or make {unique.name} at once."
+    )
+    return checks.Warning(
+        f"{place.code} takes {unique.name} of {place} ({of}) for unique, which it is not after "
+        "these migrations. INSERT ... ON CONFLICT on it fails (bulk_create with unique_fields).",
+        hint=cure,
+        id="deploy_ops.T013",
     )
 
 

@@ -50,8 +50,19 @@ class Rows:
         self.fields = [each for each in model._meta.local_concrete_fields if _is_written(each)]
 
     def new(self, **given: Any) -> models.Model:
-        """One that is not saved."""
-        return self.model(**{each.name: self.value(each) for each in self.fields} | given)
+        """One that is not saved; with small numbers where a check of its own wants them."""
+        values = {each.name: self.value(each) for each in self.fields} | given
+        if not self._meets_checks(values):
+            small = [each for each in self.fields if each.get_internal_type() == "IntegerField"]
+            values |= {each.name: next(self.count) % 900 for each in small}
+        return self.model(**values)
+
+    def _meets_checks(self, values: dict[str, Any]) -> bool:
+        return all(
+            constraint.condition.check(values, connection.alias)
+            for constraint in self.model._meta.constraints
+            if isinstance(constraint, models.CheckConstraint)
+        )
 
     def saved(self, **given: Any) -> models.Model:
         """One that is."""
@@ -89,6 +100,9 @@ class Rows:
         """What INSERT ... ON CONFLICT can name."""
         yield ["pk"]
         yield from ([each.name] for each in self.fields if each.unique and not each.primary_key)
+        for constraint in self.model._meta.constraints:
+            if isinstance(constraint, models.UniqueConstraint):
+                yield list(constraint.fields)
 
 
 VALUES: dict[str, Callable[[], Any]] = {

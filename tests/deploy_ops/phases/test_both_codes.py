@@ -79,8 +79,8 @@ UNIQUE_NOTE = """migrations.AlterField("order", "note",
 PLAIN_CODE = 'migrations.AlterField("order", "code", models.CharField(max_length=20))'
 NO_INVOICE = 'migrations.DeleteModel("invoice")'
 ADDED = 'migrations.AddField("order", "colour", models.CharField(max_length=9, {})),'
-GENERATED = """migrations.AddField("order", "double", models.GeneratedField(
-    expression=models.F("pieces") * 2, output_field=models.BigIntegerField(), db_persist=True)),"""
+GENERATED = """migrations.AddField("order", "copy", models.GeneratedField(
+    expression=models.F("note"), output_field=models.CharField(max_length=50), db_persist=True)),"""
 STATE_ONLY = "migrations.SeparateDatabaseAndState(state_operations=[{}]),"
 
 CASES = {
@@ -119,12 +119,13 @@ CASES = {
     "no-db-default": (PLAIN_SCORE + ",", {"T007"}, set()),
     "no-db-default-waits": (waits(PLAIN_SCORE), set(), set()),
     "unique-constraint": (ONE_NOTE + ",", {"T010"}, set()),
-    "unique-constraint-waits": (waits(ONE_NOTE), set(), set()),
+    # Old code inserts nothing ON CONFLICT of it, but new code may.
+    "unique-constraint-waits": (waits(ONE_NOTE), set(), {"T013"}),
     "unique-constraint-that-holds-anyway": (ONE_NOTE_TOO + ",", set(), set()),
     "unique-field": (UNIQUE_NOTE + ",", {"T010"}, set()),
-    "unique-field-waits": (waits(UNIQUE_NOTE), set(), set()),
+    "unique-field-waits": (waits(UNIQUE_NOTE), set(), {"T013"}),
     "not-unique-any-more-waits": (waits(NO_ONE_PRICE), set(), {"T010"}),
-    "not-unique-any-more": (NO_ONE_PRICE + ",", set(), set()),
+    "not-unique-any-more": (NO_ONE_PRICE + ",", {"T013"}, set()),
     "check": (FEW_PIECES + ",", {"T011"}, set()),
     "check-waits": (waits(FEW_PIECES), set(), set()),
 }
