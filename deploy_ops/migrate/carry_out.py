@@ -33,7 +33,7 @@ from deploy_ops.migrate.verify import timeout_findings
 from deploy_ops.progress import Progress
 
 
-def carry_out(
+def carry_out(  # pylint: disable=too-many-arguments  # each a different caller's need
     request: Request,
     result: Result,
     todo: Todo,

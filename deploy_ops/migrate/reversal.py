@@ -167,10 +167,13 @@ def reversal_of(operation: Operation, app_label: str, state: ProjectState) -> Re
         return _of_code(operation.sql == RunSQL.noop, operation.reverse_sql == RunSQL.noop)
     if isinstance(operation, AlterField):
         return _of_alter(operation, app_label, state)
+    return Reversal.LOSSLESS if _is_additive(operation) else Reversal.LOSSY
+
+
+def _is_additive(operation: Operation) -> bool:
     if isinstance(operation, AlterOrderWithRespectTo) and not operation.order_with_respect_to:
-        return Reversal.LOSSY  # the column with the order is dropped
-    is_known = isinstance(operation, ADDITIVE) or type(operation).__name__ in ADDITIVE_NAMES
-    return Reversal.LOSSLESS if is_known else Reversal.LOSSY
+        return False  # the column with the order is dropped
+    return isinstance(operation, ADDITIVE) or type(operation).__name__ in ADDITIVE_NAMES
 
 
 def _of_phased(operation: PhasedOperation, app_label: str, state: ProjectState) -> Reversal:

@@ -1,4 +1,6 @@
-"""Altering a field, and removing a constraint or an index: what loosens runs now, the rest waits."""
+"""Altering a field, removing a constraint or an index: what loosens runs now, the rest waits."""
+
+# pylint: disable=protected-access  # of Django's schema editor, for names and SQL as it has them
 
 from typing import Any
 
@@ -11,7 +13,7 @@ from deploy_ops.phases.rows import Entry
 
 
 class FieldAlteration(Half[AlterField]):
-    """A column that only takes more from now on serves both codes at once; any other change waits."""
+    """A column that only takes more from now on serves both codes; any other change waits."""
 
     def expand(self, change: Change) -> None:
         """Loosen the column."""

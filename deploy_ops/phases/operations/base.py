@@ -1,4 +1,4 @@
-"""What all operations of two phases share: when their halves run, and where the second one waits."""
+"""What operations of two phases share: when their halves run, and where the second one waits."""
 
 from abc import abstractmethod
 from dataclasses import dataclass

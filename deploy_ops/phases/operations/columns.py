@@ -1,5 +1,7 @@
 """Columns and foreign keys that only one of two codes knows."""
 
+# pylint: disable=protected-access  # of Django's schema editor, for names and SQL as it has them
+
 from collections.abc import Iterable
 from typing import Any
 
@@ -126,7 +128,7 @@ def shared_default(
 
 
 def _is_unique(model: type[models.Model], field: Any) -> bool:
-    """Whether the field takes part in anything unique; what an expression reads is not looked at."""
+    """Whether the field may be part of anything unique; expressions are not looked into."""
     options = model._meta
     unique = [each for each in options.constraints if isinstance(each, models.UniqueConstraint)]
     together = [*options.unique_together, *(each.fields for each in unique)]

@@ -5,6 +5,8 @@ dropped and the column itself renamed. So everything on the column (constraints,
 its place in the table) is in the end what a plain rename leaves, and no row is written twice.
 """
 
+# pylint: disable=protected-access  # of Django's schema editor, for names and SQL as it has them
+
 from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -144,7 +146,7 @@ class RenameFieldOnline(PhasedOperation, RenameField):
         differs = Sql(f"{target} IS DISTINCT FROM {source}".replace("%", "%%"))
         filling = Filling(
             table=model._meta.db_table,
-            key_columns=tuple(each.column for each in model._meta.pk_fields),
+            key_columns=tuple(str(each.column) for each in model._meta.pk_fields),
             assignments={new.column: Sql(source.replace("%", "%%"))},
             where=differs,
         )
