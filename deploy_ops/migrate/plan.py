@@ -78,8 +78,8 @@ class Step:
     `is_atomic` says that one transaction can hold it: not so where the migration refuses one, or
     its SQL ends the one it is in. `indexes` are all that a step does which only builds or drops
     indexes concurrently; None if it does anything else. `is_idempotent` says that all it does may
-    be done again after it failed half-way. `contract` is what waited, where the step is its contract;
-    then `name` is that of the migration and the path of the operation in it.
+    be done again after it failed half-way. `contract` is what waited, where the step is its
+    contract; then `name` is that of the migration and the path of the operation in it.
     """
 
     app: str

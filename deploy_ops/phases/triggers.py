@@ -28,8 +28,9 @@ _SCHEMA = """
 class Trigger:
     """A BEFORE trigger for each row; `body` is PL/pgSQL that may change NEW.
 
-    `subject` is what it is for, the columns for example: together with table and purpose it makes
-    the name. `condition` is SQL on NEW and OLD; where it is false the function is not even called.
+    `subject` is what it is for, with app and model: it makes the name, together with the purpose,
+    which so stays the same when the table is renamed. `condition` is SQL on NEW and OLD; where it
+    is false the function is not even called.
     """
 
     table: str
@@ -43,8 +44,8 @@ class Trigger:
     @property
     def name(self) -> str:
         """Name of the trigger and of its function."""
-        told = "\0".join((self.table, self.purpose, self.subject))
-        return f"deploy_ops_{self.rank}_{self.purpose}_{sha256(told.encode()).hexdigest()[:12]}"
+        digest = sha256(self.subject.encode()).hexdigest()[:12]
+        return f"deploy_ops_{self.rank}_{self.purpose}_{digest}"
 
 
 def create_trigger(change: Change, trigger: Trigger) -> None:

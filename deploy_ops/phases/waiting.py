@@ -89,7 +89,7 @@ def _find(loader: MigrationLoader, row: Row) -> Found | None:
 
 
 def _migrations_with(loader: MigrationLoader, place: Place) -> Iterator[Migration]:
-    """The migration of a row and the squashed ones instead of it, as far as they are in the graph."""
+    """The migration of a row and the squashed ones instead of it, if they are in the graph."""
     keys = {(place.app, place.migration)}
     disk = loader.disk_migrations or {}
     while True:

@@ -85,7 +85,7 @@ class EnforceNotNull(PhasedOnline, AlterField):
     def contract(self, change: Change) -> None:
         """Drop the trigger."""
         model, _, new = self._fields(change)
-        drop_trigger(change, _trigger(change, model._meta.db_table, new.column, "NULL"))
+        drop_trigger(change, _trigger(change, model, new.column, "NULL"))
 
     def entry(self, change: Change) -> Entry | None:
         """The trigger, if there is anything to fill with."""
@@ -127,7 +127,7 @@ class EnforceNotNull(PhasedOnline, AlterField):
             return []
         tables, column = (model._meta.db_table,), new.column
         key = tuple(str(field.column) for field in model._meta.pk_fields)
-        trigger = _trigger(change, tables[0], column, value)
+        trigger = _trigger(change, model, column, value)
         return [
             AddTrigger(tables=tables, trigger=trigger),
             FillNulls(tables=tables, column=column, value=value, key=key),
@@ -165,12 +165,12 @@ def _default_steps(change: Change, model: type[Model], old: Any, new: Any) -> li
     return [Brief(tables=(table,), statement=statement)]
 
 
-def _trigger(change: Change, table: str, column: str, value: str) -> Trigger:
+def _trigger(change: Change, model: type[Model], column: str, value: str) -> Trigger:
     new = f"NEW.{change.quote(column)}"
     return Trigger(
-        table=table,
+        table=model._meta.db_table,
         purpose="fill",
-        subject=column,
+        subject=f"{change.app}.{model._meta.model_name} {column}",
         body=f"{new} := (SELECT ({value}) FROM (SELECT NEW.*) AS new_row);",
         rank=FILL_RANK,
         condition=f"{new} IS NULL",

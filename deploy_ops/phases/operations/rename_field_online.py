@@ -7,9 +7,10 @@ its place in the table) is in the end what a plain rename leaves, and no row is 
 
 # pylint: disable=protected-access  # of Django's schema editor, for names and SQL as it has them
 
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from typing import Any
 
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations import RenameField
 from django.db.models import Index, Model, UniqueConstraint
 
@@ -59,7 +60,8 @@ class RenameFieldOnline(PhasedOperation, RenameField):
             self._briefly(change, table, self._add_column(change, table, new))
         create_trigger(change, self._trigger(change))
         self._fill(change, model, old, new)
-        for step in online_steps(change, model, lambda editor: _index(editor, model, new)):
+        shadowed = [*self._indexes(change, new)]
+        for step in online_steps(change, model, lambda editor: _make(editor, model, shadowed)):
             step.run(change)
 
     def undo(self, change: Change) -> None:
@@ -152,6 +154,37 @@ class RenameFieldOnline(PhasedOperation, RenameField):
         )
         fill(change.connection, filling)
 
+    def _indexes(self, change: Change, new: Any) -> Iterator[Any]:
+        """What new code needs for its queries and for ON CONFLICT; all of it goes with the shadow.
+
+        What the models declare has the old name still: the migrations that follow change it.
+        """
+        options = change.model_before(self.model_name)._meta
+        if new.unique:
+            yield UniqueConstraint(fields=[new.name], name=self._shadow_name(change, "unique"))
+        elif new.db_index:
+            yield Index(fields=[new.name], name=self._shadow_name(change, "index"))
+        declared = [*options.indexes, *options.constraints]
+        declared += [
+            UniqueConstraint(fields=names, name=" ".join(names))
+            for names in options.unique_together
+        ]
+        for each in declared:
+            names = [self._renamed(name) for name in getattr(each, "fields", ())]
+            if names != list(getattr(each, "fields", ())) and not getattr(each, "condition", None):
+                kind = UniqueConstraint if isinstance(each, UniqueConstraint) else Index
+                yield kind(fields=names, name=self._shadow_name(change, each.name))
+
+    def _renamed(self, name: str) -> str:
+        """A field of an index, which may have a sign for its order."""
+        sign = "-" if name.startswith("-") else ""
+        is_old = name.removeprefix("-") == self.old_name
+        return f"{sign}{self.new_name}" if is_old else name
+
+    def _shadow_name(self, change: Change, kind: str) -> str:
+        told = f"{change.app}.{self.model_name_lower} {self.new_name} {kind}"
+        return f"deploy_ops_{sha256(told.encode()).hexdigest()[:16]}"  # 30 characters at most
+
     def _rename_foreign_key(self, change: Change) -> None:
         """A plain rename makes it anew, since its name has the column's."""
         model, (old, new) = change.model_before(self.model_name), self._fields(change)
@@ -185,27 +218,7 @@ def _drop_column(change: Change, table: str, column: str) -> str:
     return f"ALTER TABLE {change.quote(table)} DROP COLUMN {change.quote(column)}"
 
 
-def _index(editor: BaseDatabaseSchemaEditor, model: type[Model], field: Any) -> None:
-    """What new code needs for its queries, and for ON CONFLICT; all of it goes with the shadow."""
-    any_editor: Any = editor
-    if field.unique:
-        any_editor.execute(any_editor._create_unique_sql(model, [field]))
-    for sql in any_editor._field_indexes_sql(model, field):
-        any_editor.execute(sql)
-    for index in model._meta.indexes:
-        if field.name in {name.removeprefix("-") for name in index.fields}:
-            any_editor.add_index(model, _shadow(index))
-    for constraint in model._meta.constraints:
-        if isinstance(constraint, UniqueConstraint) and field.name in constraint.fields:
-            any_editor.add_constraint(model, _shadow(constraint))
-    for names in model._meta.unique_together:
-        if field.name in names:
-            fields = [model._meta.get_field(name) for name in names]
-            any_editor.execute(any_editor._create_unique_sql(model, fields))
-
-
-def _shadow(named: Any) -> Index | UniqueConstraint:
-    """The same under a name of its own."""
-    other: Any = named.clone()
-    other.name = f"{named.name[:40]}_deploy_ops_shadow"
-    return other  # type: ignore[no-any-return]
+def _make(editor: Any, model: type[Model], indexes: Iterable[Any]) -> None:
+    """Let Django write the statements."""
+    for each in indexes:
+        editor.execute(each.create_sql(model, editor), None)
