@@ -70,7 +70,9 @@ def check_table(connection: BaseDatabaseWrapper) -> None:
 
 def has_table(connection: BaseDatabaseWrapper) -> bool:
     """Whether the migrations of deploy_ops have made the table."""
-    return TABLE in connection.introspection.table_names()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [TABLE])
+        return bool(cursor.fetchone()[0])
 
 
 def add_row(connection: BaseDatabaseWrapper, place: Place, entry: Entry, operation: str) -> None:

@@ -55,7 +55,7 @@ class ConstraintRemoval(Half[RemoveConstraint]):
     def expand(self, change: Change) -> None:
         """Drop what is not unique."""
         if not self._is_unique(change):
-            super().contract(change)
+            self.contract(change)
 
     def undo(self, change: Change) -> None:
         """Nothing has run where something waits."""

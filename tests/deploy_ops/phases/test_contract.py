@@ -306,3 +306,41 @@ def test_killed_before_the_contract_is_committed(postgresql_project, postgresql_
     assert "is resolved" in result.stdout
     assert "note" not in columns(database)
     assert waiting(database) == []
+
+
+def test_a_check_that_is_gone_already_is_no_obstacle(postgresql_project, shop):
+    """As after a kill of a migration without a transaction."""
+    check = 'models.CheckConstraint(condition=models.Q(pieces__gt=0), name="positive")'
+    expand(postgresql_project, shop, f'migrations.AddConstraint("order", {check}),')
+    postgresql_project.database.execute("ALTER TABLE shop_order DROP CONSTRAINT positive")
+    removal = 'Contract(migrations.RemoveConstraint("order", "positive")),'
+    expand(postgresql_project, shop, removal, "0003_loosen", atomic=False)
+
+
+def test_a_many_to_many_field_keeps_its_table(postgresql_project, postgresql_database, shop):
+    project, database = postgresql_project, postgresql_database
+    field = 'migrations.AddField("order", "friends", models.ManyToManyField("shop.customer")),'
+    expand(project, shop, field)
+    before = database.schema()
+    expand(project, shop, 'Contract(migrations.RemoveField("order", "friends")),', "0003_alone")
+    through = "shop_order_friends"
+    foreign = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid = %s::regclass"
+    assert database.query(foreign, [through]) == [(0,)]
+    project.run("safe_migrate", "shop", "0002", "--no-backup", check=0)
+    assert database.query(foreign, [through]) == [(2,)]
+    assert database.schema() == before
+    project.run("safe_migrate", "--no-backup", check=0)
+    project.run("safe_migrate", "--phase", "contract", "--force", "--no-backup", check=0)
+    assert not columns(database, through)
+
+
+@pytest.mark.parametrize("how", [[], ["--in-place"]], ids=["beside", "in-place"])
+def test_what_waits_comes_back_with_a_restore(postgresql_project, postgresql_database, shop, how):
+    project, database = postgresql_project, postgresql_database
+    expand(project, shop, 'Contract(migrations.RemoveField("order", "note")),')
+    project.run("backup", check=0)
+    project.run("safe_migrate", "--phase", "contract", "--force", "--no-backup", check=0)
+    project.run("restore", "latest", "--noinput", "--confirm", database.name, *how, check=0)
+    assert waiting(database) == ["shop.0002_change#0"]
+    project.run("safe_migrate", "--phase", "contract", "--force", "--no-backup", check=0)
+    assert "note" not in columns(database)
