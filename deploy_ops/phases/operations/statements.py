@@ -16,6 +16,7 @@ from deploy_ops.errors import NotOnline
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.column_steps import CreateTable
 from deploy_ops.phases.operations.steps import (
+    AddCheck,
     AddConstraint,
     AddForeignKey,
     Brief,
@@ -103,7 +104,7 @@ def _check(model: type[Model], sql: Template, params: Any) -> list[Step]:
     statement = Statement(f"{sql} NOT VALID", params)
     where = (_table(sql),)
     return [
-        AddConstraint(tables=where, name=_name(sql), statement=statement),
+        AddCheck(tables=where, name=_name(sql), statement=statement),
         Validate(
             tables=where, name=_name(sql), violating=row_without(model, str(sql.parts["check"]))
         ),

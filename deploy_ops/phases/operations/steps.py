@@ -15,6 +15,7 @@ from deploy_ops.errors import NotOnline, RowsInTheWay
 from deploy_ops.phases.locks import take_briefly, without_timeouts
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.catalog import Catalog, Found
+from deploy_ops.phases.operations.sameness import CHECK, INDEX, check_same
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,11 @@ class BuildIndex(Step):
         found = self.catalog(change).index(self.name)
         if found is Found.INVALID:
             _drop_index(change, self.name)
+        elif found is Found.VALID:
+            here = Statement(
+                self.statement.sql.replace(" CONCURRENTLY", "", 1), self.statement.params
+            )
+            check_same(change, self.table, self.name, INDEX, lambda: here.run(change))
         return found is Found.VALID
 
     def work(self, change: Change) -> None:
@@ -169,6 +175,19 @@ class AddConstraint(Step):
     def work(self, change: Change) -> None:
         """Add it."""
         self.briefly(change, self.statement)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddCheck(AddConstraint):
+    """A check NOT VALID."""
+
+    def is_done(self, change: Change) -> bool:
+        """Whether it is there; another one of that name is not it."""
+        is_there = super().is_done(change)
+        if is_there:
+            statement = self.statement
+            check_same(change, self.table, self.name, CHECK, lambda: statement.run(change))
+        return is_there
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -140,7 +140,10 @@ class TestValues:
 
 
 class TestLocks:
-    def test_nobody_waits_longer_than_a_try_behind_a_reader_that_is_idle(self, bench, database):
+    def test_nobody_waits_longer_than_a_try_behind_a_reader_that_is_idle(
+        self, bench, backfills, settings, database
+    ):
+        settings.DEPLOY_OPS_TWO_PHASE = True
         trips = bench(CAR, TRIP, before=["INSERT INTO shop_trip (km) VALUES (1)"])
         slowest = []
         with database.connect() as blocker, database.connect() as reader:
@@ -162,6 +165,7 @@ class TestLocks:
                 EnforceCheck("trip", FAR),
                 AddFieldOnline("trip", "car", key),
                 AddFieldOnline("trip", "note", models.CharField(max_length=20, default="x")),
+                EnforceNotNull("trip", "purpose", models.CharField(max_length=20, default="x")),
             )
             stop.set()
             thread.join()
@@ -193,6 +197,25 @@ class TestIndexes:
         assert ("index", "trip_km") in [row[:2] for row in trips.catalog()]
         (definition,) = [row[2] for row in trips.catalog() if row[1] == "trip_km"]
         assert definition == "CREATE INDEX trip_km ON shop_trip USING btree (km) truetrue"
+
+    @pytest.mark.parametrize(
+        ("sql", "operation"),
+        [
+            ("CREATE INDEX trip_km ON shop_trip (purpose)", AddIndexOnline("trip", INDEX)),
+            ("CREATE INDEX once ON shop_trip (km, purpose)", EnforceUnique("trip", ONCE)),
+            (
+                "ALTER TABLE shop_trip ADD CONSTRAINT far CHECK (km > 1)",
+                EnforceCheck("trip", FAR),
+            ),
+        ],
+    )
+    def test_another_one_of_the_name_is_refused(self, bench, sql, operation):
+        trips = bench()
+        trips.sql(sql)
+        before = trips.catalog()
+        with pytest.raises(NotOnline, match="it is not what this makes.\n    there:  "):
+            trips.try_out(operation)
+        assert trips.catalog() == before
 
     def test_a_build_of_somebody_else_is_waited_for(self, bench, database):
         trips = bench(before=["INSERT INTO shop_trip (km) SELECT generate_series(1, 1000)"])

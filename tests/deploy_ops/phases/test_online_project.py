@@ -31,6 +31,7 @@ def shop(project):
     app = WrittenApp(project.directory)
     app.migration("0001_initial", INITIAL)
     project.with_apps(app.name)
+    project.env["APP_VERSION"] = "2"
     project.run("migrate", check=0)
     project.database.execute(ROWS)
     app.migration("0002_change", CHANGE, atomic=False)
@@ -53,7 +54,7 @@ def test_forward_backward_forward(project, database, command):
     after = trips(database)
     assert after == [(1, "none", "x", None), (2, "b", "x", None)]
     project.run("migrate", "shop", "0001", check=0)
-    assert database.schema()["shop_trip"] == ["id", "km", "purpose"]
+    assert sorted(database.schema()["shop_trip"]) == ["id", "km", "purpose"]
     project.run(*command.split(), check=0)
     assert trips(database) == after
     assert waiting(database) == []
@@ -68,7 +69,7 @@ def test_old_code_works_until_the_contract(project, database):
     database.execute("INSERT INTO shop_trip (km, purpose) VALUES (3, NULL)")
     assert trips(database)[-1] == (3, "none", "x", None)
 
-    project.run("safe_migrate", "--phase", "contract", "--no-backup", check=0)
+    project.run("safe_migrate", "--phase", "contract", "--no-backup", "--force", check=0)
     assert waiting(database) == []
     assert database.query("SELECT count(*) FROM pg_proc WHERE proname LIKE 'deploy_ops%%'") == [
         (0,)
@@ -104,6 +105,7 @@ def test_sqlmigrate_shows_all_of_it(project):
 
 @pytest.mark.parametrize("database", ["pg15"], indirect=True)
 def test_an_atomic_migration_is_refused(project, database, shop):
+    shop.last = "0001_initial"
     shop.migration("0002_change", CHANGE, atomic=True)
     before = database.schema()
     result = project.run("migrate", "shop", "0002")
