@@ -19,7 +19,7 @@ from deploy_ops.history import last_schema
 from deploy_ops.phases.between import Step, schema_between
 from deploy_ops.phases.compat import Code, compat_findings
 from deploy_ops.phases.halves import run_together
-from deploy_ops.phases.operations.base import PhasedOperation
+from deploy_ops.phases.operations.base import Change, PhasedOperation
 from deploy_ops.phases.snapshot import Snapshot, take_snapshot
 from deploy_ops.version import code_version
 
@@ -70,8 +70,16 @@ def _steps_of(
         return
     before, after = state.clone(), state.clone()
     operation.state_forwards(app, after)
+    change = Change(app, connection.schema_editor(collect_sql=True), before, after)
     yield Step(
         take_snapshot(before.apps, connection),
         take_snapshot(after.apps, connection),
-        waits=isinstance(operation, PhasedOperation) and not run_together(connection, app),
+        waits=_waits(operation, change),
     )
+
+
+def _waits(operation: Operation, change: Change) -> bool:
+    """Whether a part of it will wait for the contract phase."""
+    if not isinstance(operation, PhasedOperation) or run_together(change.connection, change.app):
+        return False
+    return operation.concerns(change) and operation.entry(change) is not None
