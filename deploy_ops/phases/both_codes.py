@@ -68,11 +68,13 @@ def _steps_of(
             yield from _steps_of(connection, inner, app, each)
             each.state_forwards(app, inner)
         return
-    before, after = state.clone(), state.clone()
+    # Taken first, so that the models are made once: a clone takes over those that there are.
+    before = take_snapshot(state.apps, connection)
+    after = state.clone()
     operation.state_forwards(app, after)
-    change = Change(app, connection.schema_editor(collect_sql=True), before, after)
+    change = Change(app, connection.schema_editor(collect_sql=True), state, after)
     yield Step(
-        take_snapshot(before.apps, connection),
+        before,
         take_snapshot(after.apps, connection),
         waits=_waits(operation, change),
     )
