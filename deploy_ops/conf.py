@@ -140,6 +140,17 @@ class Conf:
         return Path(path) if path else None
 
     @property
+    def other_programs(self) -> tuple[str, ...]:
+        """DEPLOY_OPS_OTHER_PROGRAMS: beginnings of session names that are no release; none."""
+        given = _read("OTHER_PROGRAMS", list | tuple, ())
+        if not all(isinstance(name, str) and name.strip() for name in given):
+            raise ConfigurationError(
+                "DEPLOY_OPS_OTHER_PROGRAMS wants names such as metabase, and none that is empty: "
+                "every session begins with that. Nothing was changed."
+            )
+        return tuple(given)
+
+    @property
     def pg_bin(self) -> Mapping[int, str]:
         """DEPLOY_OPS_PG_BIN: {major: directory} of PostgreSQL's client programs."""
         given = _read("PG_BIN", dict, {})

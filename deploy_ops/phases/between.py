@@ -1,14 +1,14 @@
 """The schema in between: after a plan has run, with what waits for the contract phase (pure).
 
-It carries two codes. An operation that is run as a whole leaves what its models say; of one whose
-contract waits, what is looser of both stays.
+It carries two codes. An operation that is run as a whole leaves what its models say. One of which
+something waits adds what is new, and leaves what was there as it was, but for what inserts of new
+code could not do without.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from deploy_ops.phases.column_types import takes_all_of
 from deploy_ops.phases.snapshot import Check, Column, Snapshot, Table, Unique
 
 Constraint = TypeVar("Constraint", Unique, Check)
@@ -16,7 +16,7 @@ Constraint = TypeVar("Constraint", Unique, Check)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One operation: the models before and after it, and whether its contract waits."""
+    """One operation: the models before and after it, and whether a part of it waits."""
 
     before: Snapshot
     after: Snapshot
@@ -77,16 +77,8 @@ def _apply_column(
             columns[name] = replace(columns[name], null=True)
     elif before is None:
         columns[name] = replace(after, null=True) if waits else after
-    elif not waits or _is_looser(after, before):
+    elif not waits:
         columns[name] = after
-
-
-def _is_looser(after: Column, before: Column) -> bool:
-    """Whether the change runs at once though the rest waits: NULL, or longer text."""
-    if (before.null and not after.null) or after.default != before.default:
-        return False
-    is_text = before.type.startswith("varchar") and after.type.startswith("varchar")
-    return after.type == before.type or (is_text and takes_all_of(after.type, before.type))
 
 
 def _exchanged(

@@ -19,7 +19,7 @@ from deploy_ops.history import last_schema
 from deploy_ops.phases.between import Step, schema_between
 from deploy_ops.phases.compat import Code, compat_findings
 from deploy_ops.phases.halves import run_together
-from deploy_ops.phases.operations.base import PhasedOperation
+from deploy_ops.phases.operations.base import Change, PhasedOperation
 from deploy_ops.phases.snapshot import Snapshot, take_snapshot
 from deploy_ops.version import code_version
 
@@ -68,10 +68,20 @@ def _steps_of(
             yield from _steps_of(connection, inner, app, each)
             each.state_forwards(app, inner)
         return
-    before, after = state.clone(), state.clone()
+    # Taken first, so that the models are made once: a clone takes over those that there are.
+    before = take_snapshot(state.apps, connection)
+    after = state.clone()
     operation.state_forwards(app, after)
+    change = Change(app, connection.schema_editor(collect_sql=True), state, after)
     yield Step(
-        take_snapshot(before.apps, connection),
+        before,
         take_snapshot(after.apps, connection),
-        waits=isinstance(operation, PhasedOperation) and not run_together(connection, app),
+        waits=_waits(operation, change),
     )
+
+
+def _waits(operation: Operation, change: Change) -> bool:
+    """Whether a part of it will wait for the contract phase."""
+    if not isinstance(operation, PhasedOperation) or run_together(change.connection, change.app):
+        return False
+    return operation.concerns(change) and operation.entry(change) is not None

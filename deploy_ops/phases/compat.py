@@ -78,7 +78,8 @@ def _of_table(code: Code, name: str, needed: Table, there: Table) -> Iterator[Ch
         if column not in needed.columns and not found.may_be_left_out:
             yield _left_out(_Place(code, name, there.model, column, found.field))
     for unique in there.uniques:
-        if not any(unique.is_implied_by(own) for own in needed.uniques):
+        is_kept = any(unique.is_implied_by(own) for own in needed.uniques)
+        if not is_kept and not _is_null_in(unique, needed, there):
             yield _new_unique(_Place(code, name, there.model), unique)
     for unique in needed.uniques:
         if not any(
@@ -89,6 +90,12 @@ def _of_table(code: Code, name: str, needed: Table, there: Table) -> Iterator[Ch
     for check in there.checks:
         if check.condition not in conditions:
             yield _new_check(_Place(code, name, there.model), check)
+
+
+def _is_null_in(unique: Unique, needed: Table, there: Table) -> bool:
+    """Whether rows of this code have NULL in it, which is never twice."""
+    unknown = [there.columns[each] for each in unique.columns if each not in needed.columns]
+    return any(column.null and not column.default for column in unknown)
 
 
 def _of_column(place: _Place, wanted: Column, found: Column) -> Iterator[CheckMessage]:

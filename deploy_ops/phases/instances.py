@@ -80,7 +80,10 @@ def look(database: Database) -> Facts:
     """Read sessions, heartbeats, waiting rows and the history of releases."""
     sessions = database.client_sessions()
     return Facts(
-        processes=[*_connected(sessions), *_seen(database, conf.contract_after)],
+        processes=[
+            *_connected(sessions, conf.other_programs),
+            *_seen(database, conf.contract_after),
+        ],
         waiting=_waiting(database),
         running=code_version(),
         history=released_versions(),
@@ -134,8 +137,8 @@ def _nameless(facts: Facts, again: str) -> Iterator[CheckMessage]:
         yield Error(
             f"Which release these sessions are of is not known:\n{_listed(nameless)}\n"
             "If they are of an old one, their statements would fail after the contract phase.",
-            hint="Stop them if they are processes of the application. If they are not, "
-            f"`--force` goes on in spite of them. {again}",
+            hint="Stop them if they are processes of the application. Of a program that is not, "
+            f"put the name into DEPLOY_OPS_OTHER_PROGRAMS. {again}",
             id="deploy_ops.T002",
         )
 
@@ -174,10 +177,12 @@ def _nobody(facts: Facts) -> CheckMessage:
     )
 
 
-def _connected(sessions: Iterable[ClientSession]) -> Iterator[Process]:
+def _connected(
+    sessions: Iterable[ClientSession], others: tuple[str, ...] = ()
+) -> Iterator[Process]:
     for session in sessions:
         release = release_in(session.name)
-        if release is None and session.name.startswith(TOOLS):
+        if release is None and session.name.startswith(TOOLS + others):
             continue
         name = session.name or "a session without a name"
         host = f" from {session.host}" if session.host else ""

@@ -51,6 +51,29 @@ def test_gunicorn_with_an_idle_connection(contract, database, tmp_path):
     assert list(contract()) == ["T004"]
 
 
+def test_command_refuses_until_gunicorn_is_gone(contract, database, project, tmp_path):
+    shop = WrittenApp(project.directory)
+    project.with_apps(shop.name).settings(DEPLOY_OPS_TWO_PHASE=True)
+    shop.migration("0001_initial", TRIP)
+    project.run("safe_migrate", "--no-backup", env={"APP_VERSION": OLD}, check=0)
+    shop.migration("0002_without", 'Contract(migrations.RemoveField("trip", "note")),')
+    project.run("safe_migrate", "--no-backup", env={"APP_VERSION": NEW}, check=0)
+    run = "safe_migrate", "--phase", "contract", "--no-backup"
+    url = url_with_a_lasting_connection(database)
+    with Server(tmp_path, url, "--workers=1", APP_VERSION=OLD) as server:
+        assert server.get("/connect/", **HOST).status == 200
+        wait_until(lambda: rows(database))
+        for _ in range(2):  # its session and its row, then its session alone
+            refused = project.run(*run, env={"APP_VERSION": NEW}, check=1)
+            assert f"Release {OLD} is still at work:" in refused.stderr
+            assert "note" in database.schema()["shop_trip"]
+            let_two_hours_pass(database)
+    wait_until(lambda: not database.query(CONNECTED, ["gunicorn%"]))
+    let_two_hours_pass(database)
+    project.run(*run, env={"APP_VERSION": NEW}, check=0)
+    assert "note" not in database.schema()["shop_trip"]
+
+
 def test_gunicorn_without_a_connection(contract, database, tmp_path):
     """CONN_MAX_AGE = 0: between two requests there is no session, but the process is seen."""
     with Server(tmp_path, database.url, "--workers=1", APP_VERSION=OLD) as server:

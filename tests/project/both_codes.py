@@ -50,12 +50,16 @@ class Rows:
         self.fields = [each for each in model._meta.local_concrete_fields if _is_written(each)]
 
     def new(self, **given: Any) -> models.Model:
-        """One that is not saved; with small numbers where a check of its own wants them."""
+        """One that is not saved."""
+        return self.model(**self.values(**given))
+
+    def values(self, **given: Any) -> dict[str, Any]:
+        """By field; with small numbers where a check of its own wants them."""
         values = {each.name: self.value(each) for each in self.fields} | given
         if not self._meets_checks(values):
             small = [each for each in self.fields if each.get_internal_type() == "IntegerField"]
             values |= {each.name: next(self.count) % 900 for each in small}
-        return self.model(**values)
+        return values
 
     def _meets_checks(self, values: dict[str, Any]) -> bool:
         return all(
@@ -121,11 +125,8 @@ def _is_written(each: models.Field) -> bool:
 
 def _insert_left_to_defaults(rows: Rows) -> None:
     """Whatever has a default of the database or of the models is left to it."""
-    given = {
-        each.name: rows.value(each)
-        for each in rows.fields
-        if not each.has_default() and not each.has_db_default()
-    }
+    left = {each.name for each in rows.fields if each.has_default() or each.has_db_default()}
+    given = {name: value for name, value in rows.values().items() if name not in left}
     rows.model(**given).save(force_insert=True)
 
 
@@ -161,7 +162,8 @@ def _select_for_update(rows: Rows) -> None:
 
 def _update(rows: Rows) -> None:
     row = rows.saved()
-    given = {each.name: rows.value(each) for each in rows.fields if not each.primary_key}
+    keys = {each.name for each in rows.fields if each.primary_key}
+    given = {name: value for name, value in rows.values().items() if name not in keys}
     if given:
         rows.manager.filter(pk=row.pk).update(**given)
 

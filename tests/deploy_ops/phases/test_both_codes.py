@@ -18,6 +18,7 @@ migrations.CreateModel("order", [
     ("remark", models.CharField(max_length=50, null=True)),
     ("code", models.CharField(max_length=20, unique=True)),
     ("pieces", models.IntegerField()),
+    ("ordinal", models.PositiveIntegerField(null=True)),
     ("total", models.BigIntegerField()),
     ("score", models.IntegerField(db_default=5)),
     ("price", models.DecimalField(max_digits=8, decimal_places=2)),
@@ -54,6 +55,8 @@ def waits(operation):
 
 
 NO_NOTE = 'migrations.RemoveField("order", "note")'
+NO_CODE = 'migrations.RemoveField("order", "code")'
+NO_ORDINAL = 'migrations.RemoveField("order", "ordinal")'
 NO_CUSTOMER = 'migrations.RemoveField("order", "customer")'
 NO_WATCHERS = 'migrations.RemoveField("order", "watchers")'
 REMARK = 'migrations.AlterField("order", "remark", models.CharField(max_length=50, default="-"))'
@@ -81,12 +84,17 @@ NO_INVOICE = 'migrations.DeleteModel("invoice")'
 ADDED = 'migrations.AddField("order", "colour", models.CharField(max_length=9, {})),'
 GENERATED = """migrations.AddField("order", "copy", models.GeneratedField(
     expression=models.F("note"), output_field=models.CharField(max_length=50), db_persist=True)),"""
+ONLINE = 'AddFieldOnline("order", "colour", models.CharField(max_length=9, {})),'
+FILLED = """EnforceNotNull("order", "remark", models.CharField(max_length=50, default="-")),"""
+UNFILLED = 'EnforceNotNull("order", "ordinal", models.PositiveIntegerField()),'
 STATE_ONLY = "migrations.SeparateDatabaseAndState(state_operations=[{}]),"
 
 CASES = {
     "remove-field": (NO_NOTE + ",", {"T006"}, set()),
     "remove-field-waits": (waits(NO_NOTE), set(), set()),
     "remove-field-in-models-only": (STATE_ONLY.format(NO_NOTE), set(), {"T007"}),
+    "remove-unique-field-waits": (waits(NO_CODE), set(), set()),
+    "remove-field-of-a-constraint-waits": (waits(NO_ORDINAL), set(), set()),
     "remove-foreign-key": (NO_CUSTOMER + ",", {"T006"}, set()),
     "remove-foreign-key-waits": (waits(NO_CUSTOMER), set(), set()),
     "remove-many-to-many": (NO_WATCHERS + ",", {"T005"}, set()),
@@ -126,6 +134,12 @@ CASES = {
     "unique-field-waits": (waits(UNIQUE_NOTE), set(), {"T013"}),
     "not-unique-any-more-waits": (waits(NO_ONE_PRICE), set(), {"T010"}),
     "not-unique-any-more": (NO_ONE_PRICE + ",", {"T013"}, set()),
+    "rename-field-online": ('RenameFieldOnline("order", "note", "text"),', set(), set()),
+    "add-field-online": (ONLINE.format('default="red"'), set(), set()),
+    "add-field-online-with-null": (ONLINE.format("null=True"), set(), set()),
+    "enforce-not-null-filled": (FILLED, set(), set()),
+    "enforce-not-null-unfilled": (UNFILLED, {"T008"}, set()),
+    "enforce-unique": ('EnforceUnique("order", ["note", "pieces"]),', {"T010"}, set()),
     "check": (FEW_PIECES + ",", {"T011"}, set()),
     "check-waits": (waits(FEW_PIECES), set(), set()),
 }
@@ -146,7 +160,8 @@ def ask(project, code):
 
 @pytest.mark.parametrize("operations, old, new", CASES.values(), ids=CASES)
 def test_findings_are_what_fails(postgresql_project, shop, operations, old, new):
-    shop.migration("0002_change", operations)
+    is_online = not operations.startswith(("migrations.", "Contract("))
+    shop.migration("0002_change", operations, atomic=not is_online)
     found = ask(postgresql_project, ASK)
     said = [
         {id_.removeprefix("deploy_ops.") for id_, is_old, *_ in found if is_old is which}

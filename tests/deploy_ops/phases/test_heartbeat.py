@@ -3,12 +3,16 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
 from tests.deploy_ops.health.serving import Server
 from tests.deploy_ops.phases.conftest import OLD
+from tests.pooler import pooler
+from tests.project.runner import REPOSITORY
 
 on_postgresql = pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
 on_pg15 = pytest.mark.parametrize("database", ["pg15"], indirect=True)
@@ -183,6 +187,28 @@ def test_read_only_session_writes_nothing_and_says_nothing(migrated, database):
     database.execute(f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")
     assert migrated.run(*shell(QUICK), check=0).stderr == ""
     assert rows(database) == []
+
+
+@on_pg15
+def test_start_connects_to_nothing_and_starts_nothing(migrated, database):
+    program = (
+        "import threading, django; django.setup(); from django.db import connection;"
+        "print(connection.connection, threading.active_count())"
+    )
+    env = migrated.env | {"APP_VERSION": OLD}
+    argv = [sys.executable, "-c", program]
+    done = subprocess.run(argv, env=env, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout == "None 1\n"
+
+
+@on_pg15
+def test_behind_a_pooler(migrated, database):
+    """In transaction mode a session has the name of whoever used it last; the row stays right."""
+    with pooler(database.cluster, "transaction", "app") as port:
+        url = f"postgresql://app@127.0.0.1:{port}/{database.name}"
+        result = migrated.run(*shell(QUICK), env={"APP_VERSION": OLD, "DATABASE_URL": url}, check=0)
+    assert result.stderr == ""
+    assert rows(database) == [(OLD, "manage.py shell")]
 
 
 @on_pg15

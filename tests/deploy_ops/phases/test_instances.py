@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from deploy_ops import history
+from deploy_ops.conf import conf
 from deploy_ops.databases.values import ClientSession
+from deploy_ops.errors import ConfigurationError
 from deploy_ops.history import released_versions
 from deploy_ops.migrations import __path__ as migrations_path
 from deploy_ops.phases.instances import HEARTBEATS_SINCE, Facts, Process, _connected, findings_of
@@ -94,6 +96,32 @@ def test_t004_says_that_it_was_looked():
 )
 def test_sessions_of_tools_are_nobodys_code(name):
     assert not list(_connected([ClientSession(1, name, "", None)]))
+
+
+def test_programs_of_the_project_are_nobodys_code_either():
+    sessions = [ClientSession(1, "metabase 52", "", None), ClientSession(2, "meta", "", None)]
+    assert [process.what for process in _connected(sessions, ("metabase",))] == [
+        "meta, connected (server process 2)"
+    ]
+
+
+@pytest.mark.parametrize("names", [[""], [" "], [1]])
+def test_name_that_would_be_everybodys_is_refused(settings, names):
+    settings.DEPLOY_OPS_OTHER_PROGRAMS = names
+    with pytest.raises(ConfigurationError, match="and none that is empty"):
+        assert conf.other_programs
+
+
+@pytest.mark.parametrize("given", [90 * 60, 5400.0, timedelta(minutes=90)])
+def test_time_is_seconds_or_a_timedelta(settings, given):
+    settings.DEPLOY_OPS_CONTRACT_AFTER = given
+    assert conf.contract_after == timedelta(minutes=90)
+
+
+def test_time_is_longer_than_between_two_heartbeats(settings):
+    settings.DEPLOY_OPS_CONTRACT_AFTER = 60
+    with pytest.raises(ConfigurationError, match="must be two minutes or more"):
+        assert conf.contract_after
 
 
 def test_session_says_who_it_is():
