@@ -13,7 +13,7 @@ from django.db import DatabaseError, migrations, models, transaction
 from django.db.migrations import RunPython, RunSQL
 
 from deploy_ops.databases.facts import Facts, TableFacts
-from deploy_ops.migrate.lint import parsing
+from deploy_ops.migrate.lint import operations, parsing
 from deploy_ops.migrate.lint.judge import Judge
 from tests.deploy_ops.migrate.lint.conftest import ALIAS
 from tests.deploy_ops.migrate.lint.world import APP
@@ -253,6 +253,15 @@ def test_an_operation_that_nobody_knows(rules):
             pass
 
     assert "L201" in rules(Foreign())
+
+
+def test_an_operation_that_reading_fails_on_stops_nothing(rules, monkeypatch):
+    def fail(*_args):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setitem(operations.READERS, "AddIndex", fail)
+    found = rules(m.AddIndex("fahrt", INDEX), m.RemoveField("fahrt", "nutzer"))
+    assert "ZeroDivisionError: by zero" in found["L201"].msg and "L014" in found
 
 
 @pytest.mark.parametrize("word", ["COMMIT", "BEGIN", "ROLLBACK", "START TRANSACTION"])
