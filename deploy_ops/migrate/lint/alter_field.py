@@ -243,7 +243,7 @@ class Alteration:  # pylint: disable=too-many-instance-attributes
                 work=Work.BUILD,
                 times=1 + like,
                 what=f"Making {self.place} unique",
-                cure=f'EnforceUnique("{self.model_name}", ["{self.name}"])',
+                cure=f"EnforceUnique({self._whole_field()})",
             )
         elif like and self._loses_like_index():
             yield Impact(
@@ -275,7 +275,7 @@ class Alteration:  # pylint: disable=too-many-instance-attributes
         is_needed = self._drops_foreign_key or not parent_of(self.old)
         if parent is None or not is_needed:
             return
-        cure = f'EnforceForeignKey("{self.model_name}", "{self.name}")'
+        cure = f"EnforceForeignKey({self._whole_field()})"
         yield Impact(
             rule="L011",
             table=self.table,
@@ -314,12 +314,15 @@ class Alteration:  # pylint: disable=too-many-instance-attributes
             )
 
     def _not_null_cure(self) -> str:
-        return f'EnforceNotNull("{self.model_name}", "{self.name}")'
+        return f"EnforceNotNull({self._whole_field()})"
+
+    def _whole_field(self) -> str:
+        return f'"{self.model_name}", "{self.name}", {code_of(self.new)}'
 
     def _type_cure(self) -> str:
-        return f'ChangeTypeOnline("{self.model_name}", "{self.name}", {code_of(self.new)})'
+        return f"ChangeTypeOnline({self._whole_field()})"
 
     def _alter_cure(self) -> str:
         if self.old.null and not self.new.null:
             return self._not_null_cure()
-        return f'EnforceForeignKey("{self.model_name}", "{self.name}")'
+        return f"EnforceForeignKey({self._whole_field()})"

@@ -8,6 +8,8 @@ from typing import Any
 from django.core.checks import CheckMessage
 from django.db.migrations.operations.base import Operation
 
+from deploy_ops.migrate.lint.cures import to_paste
+
 PREFIX = "deploy_ops."
 
 
@@ -43,7 +45,7 @@ class Finding(CheckMessage):
         waiting: str = "",
         seconds: float | None = None,
     ) -> None:
-        super().__init__(level, msg, hint=cure, obj=place, id=PREFIX + rule)
+        super().__init__(level, msg, hint=to_paste(cure), obj=place, id=PREFIX + rule)
         self.rule, self.place, self.table = rule, place, table
         self.lock, self.waiting, self.seconds = lock, waiting, seconds
 

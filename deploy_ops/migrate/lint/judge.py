@@ -13,7 +13,7 @@ from deploy_ops.databases.facts import Facts
 from deploy_ops.migrate.lint.finding import Finding, Place
 from deploy_ops.migrate.lint.locks import findings_of
 from deploy_ops.migrate.lint.old_code import old_code_remarks
-from deploy_ops.migrate.lint.remarks import operation_remarks
+from deploy_ops.migrate.lint.remarks import operation_remarks, unread
 from deploy_ops.migrate.lint.scene import World
 from deploy_ops.migrate.lint.source import source_of
 from deploy_ops.migrate.lint.suppression import suppress
@@ -65,6 +65,9 @@ class Judge:
 
     def _deed(self, deed: Deed, migration: Migration, world: World) -> Iterator[Finding]:
         if deed.is_online:
+            return
+        if deed.error is not None:
+            yield unread(deed.error).at(deed.place)
             return
         if self.facts.server_version:
             yield from findings_of(deed.impacts, deed.place, world)

@@ -66,7 +66,7 @@ def _renamed(old: Any, new: Any, cure: str) -> Iterator[Remark]:
 def _rename_model(operation: Any, scene: Scene) -> Iterator[Remark]:
     old = scene.old(operation.old_name)
     new = scene.new(operation.new_name)
-    cure = f'Contract(migrations.RenameModel("{operation.old_name}", "{operation.new_name}"))'
+    cure = f'Keep db_table = "{table_of(old)}" in the Meta of {operation.new_name}.'
     yield from _renamed_table(table_of(old), table_of(new), cure)
 
 
@@ -102,22 +102,24 @@ def _alter_field(operation: Any, scene: Scene) -> Iterator[Remark]:
     new: Any = scene.new(operation.model_name)._meta.get_field(operation.name)
     if not (has_column(old) and has_column(new)):
         return
-    names, table = f'"{operation.model_name}", "{operation.name}"', table_of(old.model)
+    whole = f'"{operation.model_name}", "{operation.name}", {code_of(operation.field)}'
+    table = table_of(old.model)
     place = f"{table}.{old.column}"
     yield from _renamed(old, new, f"Keep db_column={old.column!r}.")
-    yield from _narrowed(old, new, scene, f"ChangeTypeOnline({names}, {code_of(operation.field)})")
+    yield from _narrowed(old, new, scene, f"ChangeTypeOnline({whole})")
     if old.null and not new.null:
         extra = "; a db_default does not help, since it sends NULL" if new.has_db_default() else ""
         msg = f"The running release may write NULL to {place}{extra}."
-        yield _error("L106", msg, f"EnforceNotNull({names})", table)
+        yield _error("L106", msg, f"EnforceNotNull({whole})", table)
     if new.unique and not old.unique:
-        yield _constrained(f"the unique {place}", table, f"Contract(EnforceUnique({names}))")
+        cure = f"Contract(migrations.AlterField({whole}))"
+        yield _constrained(f"the unique {place}", table, cure)
     if new.null and not old.null:
         msg = f"The running release may read NULL from {place} and does not expect it."
         yield Remark("L109", checks.INFO, msg, "Write no NULL before it is gone.", table)
     if old.has_db_default() and not new.has_db_default() and not new.null:
         msg = f"The running release leaves {place} to its default, which goes."
-        yield _error("L111", msg, f"Contract(migrations.AlterField({names}, ...))", table)
+        yield _error("L111", msg, f"Contract(migrations.AlterField({whole}))", table)
 
 
 def _narrowed(old: Any, new: Any, scene: Scene, cure: str) -> Iterator[Remark]:
@@ -142,15 +144,17 @@ def _constrained(what: str, table: str, cure: str) -> Remark:
 
 def _add_constraint(operation: Any, scene: Scene) -> Iterator[Remark]:
     table, name = table_of(scene.new(operation.model_name)), operation.constraint.name
-    cure = f'Contract(migrations.AddConstraint("{operation.model_name}", ...))'
+    whole = f'"{operation.model_name}", {code_of(operation.constraint)}'
+    cure = f"Contract(migrations.AddConstraint({whole}))"
     yield _constrained(f"the constraint {name}", table, cure)
 
 
 def _alter_unique(operation: Any, scene: Scene) -> Iterator[Remark]:
     old, new = scene.old(operation.name), scene.new(operation.name)
-    added = set(map(tuple, new._meta.unique_together)) - set(map(tuple, old._meta.unique_together))
-    for fields in sorted(added):
-        cure = f'Contract(EnforceUnique("{operation.name}", {list(fields)}))'
+    before, after = ({*map(tuple, each._meta.unique_together)} for each in (old, new))
+    for fields in sorted(after - before):
+        whole = f'"{operation.name}", {{{", ".join(map(repr, sorted(after)))}}}'
+        cure = f"Contract(migrations.AlterUniqueTogether({whole}))"
         yield _constrained(f"unique_together ({', '.join(fields)})", table_of(new), cure)
 
 

@@ -16,6 +16,17 @@ from deploy_ops.migrate.lint.scene import Scene
 from deploy_ops.migrate.lint.sql import sql_remarks
 
 
+def unread(error: Exception) -> Remark:
+    """For an operation that our own reading failed on, which is no reason to stop a release."""
+    return Remark(
+        "L201",
+        checks.WARNING,
+        f"The operation could not be read ({type(error).__name__}: {error}): what it locks is not "
+        "known.",
+        "Look at it by hand, and allow this finding beside it with the reason.",
+    )
+
+
 def operation_remarks(operation: Operation, scene: Scene, is_atomic: bool) -> Iterator[Remark]:
     """By the kind of the operation."""
     if isinstance(operation, RunSQL | RunPython) and not operation.reversible:

@@ -135,17 +135,13 @@ def _unique(operation: Any, constraint: models.UniqueConstraint, table: str) -> 
     is_index = bool(
         constraint.expressions or {"condition", "include", "opclasses"} & arguments.keys()
     )
-    names = ", ".join(f'"{name}"' for name in constraint.fields)
-    cure = f'EnforceUnique("{operation.model_name}", [{names}], name="{constraint.name}")'
-    if is_index:
-        cure = f'AddIndexOnline("{operation.model_name}", {code_of(constraint)})'
     return Impact(
         rule="L010",
         table=table,
         lock=Lock.SHARE if is_index else ALWAYS,
         work=Work.BUILD,
         what=f"Adding the unique constraint {constraint.name} to {table}",
-        cure=cure,
+        cure=f'EnforceUnique("{operation.model_name}", {code_of(constraint)})',
     )
 
 

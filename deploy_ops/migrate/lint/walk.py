@@ -19,12 +19,13 @@ from deploy_ops.migrate.lint.source import Source
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """An operation that reaches the database, with what it does."""
+    """An operation that reaches the database, with what it does, or why that could not be read."""
 
     operation: Operation
     place: Place
     scene: Scene
     impacts: tuple[Impact, ...]
+    error: Exception | None = None
 
     @property
     def is_online(self) -> bool:
@@ -77,5 +78,9 @@ class _Step:
             self.world,
             self.is_atomic,
         )
-        impacts = () if is_online(operation) else tuple(impacts_of(operation, scene))
-        yield Deed(operation, self.place, scene, impacts)
+        try:
+            impacts = () if is_online(operation) else tuple(impacts_of(operation, scene))
+        except Exception as error:  # pylint: disable=broad-exception-caught  # no reason to stop
+            yield Deed(operation, self.place, scene, (), error)
+        else:
+            yield Deed(operation, self.place, scene, impacts)

@@ -47,7 +47,7 @@ def test_an_index_on_a_big_table_is_an_error_with_its_cure(trips, tmp_path):
     github = trips.run("lint_migrations", "--format", "github", check=1).stdout
     file = LINE.removesuffix(":8")
     assert github.startswith(f"::error file={file},line=8,title=deploy_ops.L001::Building the")
-    assert "%0AAddIndexOnline" in github
+    assert "%0Afrom deploy_ops.phases import AddIndexOnline%0A" in github
 
     assert trips.run("lint_migrations", "auth").code == 0
     assert trips.run("lint_migrations", "nothing").code == 2

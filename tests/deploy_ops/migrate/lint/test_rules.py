@@ -2,6 +2,7 @@
 
 import uuid
 
+import django.contrib.postgres.indexes
 import pytest
 from django.contrib.postgres.operations import (
     AddConstraintNotValid,
@@ -13,9 +14,10 @@ from django.db import DatabaseError, migrations, models, transaction
 from django.db.migrations import RunPython, RunSQL
 
 from deploy_ops.databases.facts import Facts, TableFacts
-from deploy_ops.migrate.lint import parsing
+from deploy_ops.migrate.lint import operations, parsing
 from deploy_ops.migrate.lint.judge import Judge
 from tests.deploy_ops.migrate.lint.conftest import ALIAS
+from tests.deploy_ops.migrate.lint.samples import SAMPLES
 from tests.deploy_ops.migrate.lint.world import APP
 from tests.kvb import test_models  # a module that imports models, for L210
 
@@ -117,7 +119,11 @@ def test_a_message_has_the_readers_names_the_size_the_time_and_the_cure(rules):
         "Adding NOT NULL to reise_fahrt.status reads 3.0 million rows (451 MB) while reads and "
         "writes wait (about 2 s)."
     )
-    assert finding.hint == 'EnforceNotNull("fahrt", "status")'
+    assert finding.hint == (
+        "from deploy_ops.phases import EnforceNotNull\n"
+        "# in a migration of its own, with atomic = False:\n"
+        'EnforceNotNull("fahrt", "status", models.CharField(max_length=20))'
+    )
     assert (finding.lock, finding.table) == ("ACCESS EXCLUSIVE", "reise_fahrt")
 
 
@@ -255,6 +261,15 @@ def test_an_operation_that_nobody_knows(rules):
     assert "L201" in rules(Foreign())
 
 
+def test_an_operation_that_reading_fails_on_stops_nothing(rules, monkeypatch):
+    def fail(*_args):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setitem(operations.READERS, "AddIndex", fail)
+    found = rules(m.AddIndex("fahrt", INDEX), m.RemoveField("fahrt", "nutzer"))
+    assert "ZeroDivisionError: by zero" in found["L201"].msg and "L014" in found
+
+
 @pytest.mark.parametrize("word", ["COMMIT", "BEGIN", "ROLLBACK", "START TRANSACTION"])
 def test_sql_that_ends_the_transaction(rules, word):
     assert "L202" in rules(RunSQL(f"SELECT 1; {word}", noop))
@@ -373,3 +388,15 @@ def test_a_column_that_no_model_has_any_more_may_be_dropped(rules):
     state = m.SeparateDatabaseAndState(state_operations=[m.RemoveField("fahrt", "status")])
     drop = RunSQL("ALTER TABLE reise_fahrt DROP COLUMN status", noop)
     assert rules(state, drop, two_phase=True) == {}
+
+
+# Cures
+
+
+@pytest.mark.parametrize("name", [each for each in SAMPLES if not each.startswith("sql_")])
+def test_a_cure_that_is_code_can_be_pasted(rules, name):
+    names = {"models": models, "migrations": migrations, "django": django, "uuid": uuid}
+    for finding in rules(*SAMPLES[name][1], two_phase=True).values():
+        is_code = finding.hint.startswith("from deploy_ops.phases import")
+        if is_code and "..." not in finding.hint and "ChangeTypeOnline" not in finding.hint:
+            exec(finding.hint, dict(names))  # pylint: disable=exec-used  # that is the promise
