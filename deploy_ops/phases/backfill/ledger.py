@@ -12,12 +12,10 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from deploy_ops.errors import BackfillRefused
+from deploy_ops.phases.backfill.entry import register
 from deploy_ops.phases.backfill.filling import Filling, Sql
 from deploy_ops.phases.backfill.ranges import Key, Range, Statements
-from deploy_ops.version import code_version
 
-TABLE = "deploy_ops_backfillprogress"
 # Those who wait behind us wait as long as we do.
 LOCK_TIMEOUT = "50ms"
 # Ranges that wait for somebody else's locks; with more of them the whole table is probably locked.
@@ -28,11 +26,6 @@ _PREPARE = (
     f"set_config('lock_timeout', '{LOCK_TIMEOUT}', true), "
     "set_config('synchronous_commit', 'off', true)"
 )
-_REGISTER = """
-    INSERT INTO deploy_ops_backfillprogress (name, relation, description, rows_total, rows_read,
-        rows_written, release, created_at, waits_for, last_error)
-    VALUES (%s, %s::regclass, %s, 0, 0, 0, %s, now(), '', '') ON CONFLICT (name) DO NOTHING
-"""
 _BEGIN = """
     UPDATE deploy_ops_backfillprogress
     SET upper = %s::jsonb, rows_total = %s, started_at = now(), updated_at = now()
@@ -251,44 +244,6 @@ class Ledger:
             cursor.execute(sql.text, sql.params)
             row: tuple[Any, ...] | None = cursor.fetchone()
             return row
-
-
-def register(connection: BaseDatabaseWrapper, name: str, filling: Filling) -> int:
-    """Write the row of a backfill, unless there is one; return its number."""
-    check_table(connection)
-    table = connection.ops.quote_name(filling.table)
-    with connection.cursor() as cursor:
-        cursor.execute(_REGISTER, [name, table, str(filling), code_version()])
-        cursor.execute("SELECT id FROM deploy_ops_backfillprogress WHERE name = %s", [name])
-        return int(cursor.fetchone()[0])
-
-
-def forget(connection: BaseDatabaseWrapper, name: str) -> None:
-    """Remove the rows of a backfill; it would begin anew."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM deploy_ops_backfillrange WHERE backfill_id IN"
-            " (SELECT id FROM deploy_ops_backfillprogress WHERE name = %s)",
-            [name],
-        )
-        cursor.execute("DELETE FROM deploy_ops_backfillprogress WHERE name = %s", [name])
-
-
-def check_table(connection: BaseDatabaseWrapper) -> None:
-    """Raise BackfillRefused if the migrations of deploy_ops have not made the table yet."""
-    if not is_there(connection):
-        raise BackfillRefused(
-            f"The table {TABLE} is missing, where a backfill keeps its "
-            "progress. Nothing was changed. Apply the migrations of deploy_ops first, and let the "
-            "migration depend on them, so that they always are:\n"
-            "    python manage.py safe_migrate deploy_ops\n"
-            '    dependencies = [("deploy_ops", "0003_backfill"), ...]'
-        )
-
-
-def is_there(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the database has the table of the progress."""
-    return TABLE in connection.introspection.table_names()
 
 
 def _types(connection: BaseDatabaseWrapper, table: str, filling: Filling) -> dict[str, str]:

@@ -33,8 +33,9 @@ from deploy_ops.errors import (
     BackfillFailed,
     BackfillRefused,
 )
+from deploy_ops.phases.backfill.entry import forget
 from deploy_ops.phases.backfill.filling import Filling
-from deploy_ops.phases.backfill.ledger import Given, Ledger, Taken, forget
+from deploy_ops.phases.backfill.ledger import Given, Ledger, Taken
 from deploy_ops.phases.backfill.pace import Pace, pause_after
 from deploy_ops.phases.backfill.pressure import Limits, look
 from deploy_ops.phases.backfill.write import write_range
