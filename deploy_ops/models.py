@@ -208,8 +208,8 @@ class BackfillRange(models.Model):
     """Keys that were given out to be written.
 
     A worker holds the lock of the row while it works, and sets `written` in the transaction of the
-    batch; the row goes when its numbers are added to the progress. One without `written` that nobody
-    has locked was left by a worker that died, or was put off until `not_before`.
+    batch; the row goes when its numbers are added to the progress. One without `written` that
+    nobody has locked was left by a worker that died, or was put off until `not_before`.
     """
 
     backfill = models.ForeignKey(BackfillProgress, models.CASCADE, related_name="ranges")

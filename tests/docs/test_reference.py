@@ -20,7 +20,17 @@ from tests.faces import FACES
 
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
-COMMANDS = ("backup", "backups", "flags", "health", "lint_migrations", "restore", "safe_migrate")
+COMMANDS = (
+    "backfill",
+    "backup",
+    "backups",
+    "contract",
+    "flags",
+    "health",
+    "lint_migrations",
+    "restore",
+    "safe_migrate",
+)
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 MODULE_ROW = re.compile(r"^\| `([\w.]+)` \| (.*) \|$", re.M)
 PYTHON_IMPORT = re.compile(r"from (deploy_ops[\w.]*) import ([\w, ]+)")

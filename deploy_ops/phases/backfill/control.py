@@ -8,8 +8,8 @@ from django.db.models.functions import Now
 from deploy_ops.advice import manage
 from deploy_ops.errors import BackfillRefused, UnknownBackfill
 from deploy_ops.models import BackfillProgress
+from deploy_ops.phases.backfill.entry import check_table
 from deploy_ops.phases.backfill.filling import Filling
-from deploy_ops.phases.backfill.ledger import check_table
 from deploy_ops.phases.backfill.pressure import Limits
 from deploy_ops.phases.backfill.run import run
 from deploy_ops.phases.operations.backfill import Backfill, place_of

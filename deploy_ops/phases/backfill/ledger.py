@@ -12,56 +12,65 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from deploy_ops.errors import BackfillRefused
+from deploy_ops.phases.backfill.entry import register
 from deploy_ops.phases.backfill.filling import Filling, Sql
 from deploy_ops.phases.backfill.ranges import Key, Range, Statements
-from deploy_ops.version import code_version
 
-TABLE = "deploy_ops_backfillprogress"
 # Those who wait behind us wait as long as we do.
 LOCK_TIMEOUT = "50ms"
 # Ranges that wait for somebody else's locks; with more of them the whole table is probably locked.
 MOST_OPEN_RANGES = 50
+# It need not wait for the disk: what a crash of the server takes back, it takes back with the
+# progress, and the last commit waits for all before it.
 _PREPARE = (
-    "SELECT set_config('lock_timeout', %s, true), set_config('synchronous_commit', 'off', true)"
+    f"set_config('lock_timeout', '{LOCK_TIMEOUT}', true), "
+    "set_config('synchronous_commit', 'off', true)"
 )
-_REGISTER = """
-    INSERT INTO deploy_ops_backfillprogress (name, relation, description, rows_total, rows_read,
-        rows_written, release, created_at, waits_for, last_error)
-    VALUES (%s, %s::regclass, %s, 0, 0, 0, %s, now(), '', '') ON CONFLICT (name) DO NOTHING
-"""
 _BEGIN = """
     UPDATE deploy_ops_backfillprogress
     SET upper = %s::jsonb, rows_total = %s, started_at = now(), updated_at = now()
     WHERE id = %s AND started_at IS NULL
 """
-_TAKE = """
-    SELECT range.id, range.lower, range.upper, range.rows
-    FROM deploy_ops_backfillrange AS range
-    JOIN deploy_ops_backfillprogress AS backfill ON backfill.id = range.backfill_id
-    WHERE backfill.id = %s AND backfill.paused_at IS NULL AND backfill.cancelled_at IS NULL
-        AND range.written IS NULL AND range.not_before <= clock_timestamp()
-    ORDER BY range.id LIMIT 1 FOR UPDATE OF range SKIP LOCKED
+_TAKE = f"""
+    SELECT {_PREPARE}, taken.* FROM (SELECT) AS once LEFT JOIN LATERAL (
+        SELECT range.id, range.lower, range.upper, range.rows
+        FROM deploy_ops_backfillrange AS range
+        JOIN deploy_ops_backfillprogress AS backfill ON backfill.id = range.backfill_id
+        WHERE backfill.id = %s AND backfill.paused_at IS NULL AND backfill.cancelled_at IS NULL
+            AND range.written IS NULL AND range.not_before <= clock_timestamp()
+        ORDER BY range.id LIMIT 1 FOR UPDATE OF range SKIP LOCKED
+    ) AS taken ON TRUE
 """
 _WRITTEN = "UPDATE deploy_ops_backfillrange SET written = %s WHERE id = %s"
 _OPEN = """
     INSERT INTO deploy_ops_backfillrange (backfill_id, lower, upper, rows, not_before)
     VALUES (%s, %s::jsonb, %s::jsonb, %s, clock_timestamp() + make_interval(secs => %s))
 """
-_LOCK = """
-    SELECT cursor, upper, rows_read, paused_at IS NOT NULL, cancelled_at IS NOT NULL,
+# Adds up what is written, and keeps the row locked for who gives out the next range.
+_COLLECT = """
+    WITH own AS (
+        SELECT id FROM deploy_ops_backfillprogress WHERE id = %s FOR NO KEY UPDATE {wait}
+    ), gone AS (
+        DELETE FROM deploy_ops_backfillrange AS range USING own
+        WHERE range.backfill_id = own.id AND written IS NOT NULL RETURNING rows, written
+    ), found AS (
+        SELECT coalesce(sum(rows), 0) AS rows, coalesce(sum(written), 0) AS written FROM gone
+    )
+    UPDATE deploy_ops_backfillprogress AS backfill
+    SET rows_read = rows_read + found.rows, rows_written = rows_written + found.written,
+        updated_at = CASE WHEN found.rows > 0 THEN now() ELSE updated_at END,
+        last_error = CASE WHEN found.rows > 0 THEN '' ELSE last_error END
+    FROM own, found WHERE backfill.id = own.id
+    RETURNING cursor, upper, rows_read, paused_at IS NOT NULL, cancelled_at IS NOT NULL,
         done_at IS NOT NULL, (SELECT count(*) FROM deploy_ops_backfillrange AS range
             WHERE range.backfill_id = backfill.id AND range.written IS NULL)
-    FROM deploy_ops_backfillprogress AS backfill WHERE id = %s FOR NO KEY UPDATE
 """
-_COLLECT = """
-    WITH gone AS (
-        DELETE FROM deploy_ops_backfillrange WHERE backfill_id = %s AND written IS NOT NULL
-        RETURNING rows, written
-    ), found AS (SELECT count(*) AS n, sum(rows) AS rows, sum(written) AS written FROM gone)
-    UPDATE deploy_ops_backfillprogress SET rows_read = rows_read + found.rows,
-        rows_written = rows_written + found.written, updated_at = now(), last_error = ''
-    FROM found WHERE id = %s AND found.n > 0
+_ADVANCE = """
+    WITH moved AS (
+        UPDATE deploy_ops_backfillprogress SET cursor = %s::jsonb WHERE id = %s
+    )
+    INSERT INTO deploy_ops_backfillrange (backfill_id, lower, upper, rows, not_before)
+    VALUES (%s, %s::jsonb, %s::jsonb, %s, clock_timestamp())
 """
 _ESTIMATE = """
     SELECT CASE WHEN min(reltuples) >= 0 THEN sum(reltuples)::bigint END FROM pg_class
@@ -121,24 +130,18 @@ class Ledger:
         self._run(_BEGIN, json.dumps(last) if last else None, total, self._id)
         return total
 
-    def prepare(self) -> None:
-        """Set up the transaction.
-
-        It need not wait for the disk: what a crash of the server takes back, it takes back with
-        the progress, and the last commit waits for all before it.
-        """
-        self._run(_PREPARE, LOCK_TIMEOUT)
-
     def take(self) -> Taken | None:
-        """Lock a range that nobody works on; None if there is none."""
+        """Set up the transaction, and lock a range that nobody works on; None if there is none."""
         row = self._row(Sql(_TAKE, (self._id,)))
-        if row is None:
+        assert row is not None
+        _, _, number, lower, upper, rows = row
+        if number is None:
             return None
-        number, lower, upper, rows = row
         return Taken(number, Range(json.loads(lower) if lower else None, json.loads(upper)), rows)
 
     def relock(self, taken: Taken) -> bool:
         """Lock a range again after its transaction failed; False if somebody else has taken it."""
+        self._run(f"SELECT {_PREPARE}")
         sql = (
             "SELECT 1 FROM deploy_ops_backfillrange WHERE id = %s AND written IS NULL"
             " FOR UPDATE SKIP LOCKED"
@@ -169,13 +172,15 @@ class Ledger:
         self._open(Range(taken.range.lower, middle), size, 0)
         self._open(Range(middle, taken.range.upper), taken.rows - size, 0)
 
-    def give_out(self, rows: int) -> Given:
-        """Write down the next range of about so many rows, for whoever takes it."""
-        found = self._row(Sql(_LOCK, (self._id,)))
-        if found is None:  # somebody else saw its end, and it was removed
-            return Given.DONE
+    def give_out(self, rows: int, *, wait: bool = True) -> Given:
+        """Write down the next range of about so many rows, for whoever takes it.
+
+        Somebody else may be doing that right now; `wait` for it, or leave it to the next time.
+        """
+        found = self._row(Sql(_COLLECT.format(wait="" if wait else "SKIP LOCKED"), (self._id,)))
+        if found is None:  # locked, or somebody else saw its end, and it was removed
+            return Given.DONE if wait else Given.WAIT
         cursor, upper, self.rows_read, is_paused, is_cancelled, is_done, open_ranges = found
-        self._run(_COLLECT, self._id, self._id)
         if is_done or is_cancelled or is_paused:
             return Given.DONE if is_done else Given.CANCELLED if is_cancelled else Given.PAUSED
         if cursor != upper and open_ranges < MOST_OPEN_RANGES:
@@ -218,12 +223,8 @@ class Ledger:
         if key is None:
             [rows] = self._row(self.statements.count(rest)) or (0,)
         upper = list(key) if key else rest.upper
-        self._open(Range(rest.lower, upper), rows, 0)
-        self._run(
-            "UPDATE deploy_ops_backfillprogress SET cursor = %s::jsonb WHERE id = %s",
-            json.dumps(upper),
-            self._id,
-        )
+        given = json.dumps(upper)
+        self._run(_ADVANCE, given, self._id, self._id, _dumped(rest.lower), given, rows)
 
     def _open(self, given: Range, rows: int, seconds: float) -> None:
         self._run(_OPEN, self._id, _dumped(given.lower), _dumped(given.upper), rows, seconds)
@@ -243,44 +244,6 @@ class Ledger:
             cursor.execute(sql.text, sql.params)
             row: tuple[Any, ...] | None = cursor.fetchone()
             return row
-
-
-def register(connection: BaseDatabaseWrapper, name: str, filling: Filling) -> int:
-    """Write the row of a backfill, unless there is one; return its number."""
-    check_table(connection)
-    table = connection.ops.quote_name(filling.table)
-    with connection.cursor() as cursor:
-        cursor.execute(_REGISTER, [name, table, str(filling), code_version()])
-        cursor.execute("SELECT id FROM deploy_ops_backfillprogress WHERE name = %s", [name])
-        return int(cursor.fetchone()[0])
-
-
-def forget(connection: BaseDatabaseWrapper, name: str) -> None:
-    """Remove the rows of a backfill; it would begin anew."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM deploy_ops_backfillrange WHERE backfill_id IN"
-            " (SELECT id FROM deploy_ops_backfillprogress WHERE name = %s)",
-            [name],
-        )
-        cursor.execute("DELETE FROM deploy_ops_backfillprogress WHERE name = %s", [name])
-
-
-def check_table(connection: BaseDatabaseWrapper) -> None:
-    """Raise BackfillRefused if the migrations of deploy_ops have not made the table yet."""
-    if not is_there(connection):
-        raise BackfillRefused(
-            f"The table {TABLE} is missing, where a backfill keeps its "
-            "progress. Nothing was changed. Apply the migrations of deploy_ops first, and let the "
-            "migration depend on them, so that they always are:\n"
-            "    python manage.py safe_migrate deploy_ops\n"
-            '    dependencies = [("deploy_ops", "0003_backfill"), ...]'
-        )
-
-
-def is_there(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the database has the table of the progress."""
-    return TABLE in connection.introspection.table_names()
 
 
 def _types(connection: BaseDatabaseWrapper, table: str, filling: Filling) -> dict[str, str]:

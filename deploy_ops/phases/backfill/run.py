@@ -33,8 +33,9 @@ from deploy_ops.errors import (
     BackfillFailed,
     BackfillRefused,
 )
+from deploy_ops.phases.backfill.entry import forget
 from deploy_ops.phases.backfill.filling import Filling
-from deploy_ops.phases.backfill.ledger import Given, Ledger, Taken, forget
+from deploy_ops.phases.backfill.ledger import Given, Ledger, Taken
 from deploy_ops.phases.backfill.pace import Pace, pause_after
 from deploy_ops.phases.backfill.pressure import Limits, look
 from deploy_ops.phases.backfill.write import write_range
@@ -127,17 +128,19 @@ class _Worker:
             self._wait(f"{self._ledger.name}: paused", progress)
 
     def _step(self) -> Given:
-        """One transaction: write a range, or else give one out."""
+        """One transaction: write a range and give out the next one, or only give one out."""
         taken: Taken | None = None
         started = time.monotonic()
         try:
             with transaction.atomic(self._connection.alias):
-                self._ledger.prepare()
                 taken = self._ledger.take()
                 if taken is None:
                     return self._ledger.give_out(self._pace.rows)
                 rows = write_range(self._connection, self._ledger.statements, taken.range)
                 self._ledger.note_written(taken, rows)
+                seconds = time.monotonic() - started
+                self._pace.learn(taken.rows, seconds)
+                given = self._ledger.give_out(self._pace.rows, wait=False)
         except BackfillError:
             raise
         except Exception as error:  # pylint: disable=broad-exception-caught  # code of migrations
@@ -145,14 +148,10 @@ class _Worker:
                 raise self._failed(taken, error) from error
             self._put_off(taken)
             return Given.WAIT
-        self._succeeded(taken, time.monotonic() - started)
-        return Given.RANGE
-
-    def _succeeded(self, taken: Taken, seconds: float) -> None:
         self._last_success = time.monotonic()
-        self._pace.learn(taken.rows, seconds)
         if rest := pause_after(taken.rows, seconds, self._limits.rows_per_second):
             time.sleep(rest)
+        return Given.DONE if given is Given.DONE else Given.RANGE
 
     def _put_off(self, taken: Taken | None) -> None:
         """Somebody has locked a row, or the table: what is not locked goes on first."""
@@ -160,7 +159,6 @@ class _Worker:
             return
         try:
             with transaction.atomic(self._connection.alias):
-                self._ledger.prepare()
                 if self._ledger.relock(taken):
                     self._ledger.put_off(taken, random.uniform(0.5, 1.5))
         except DatabaseError as error:

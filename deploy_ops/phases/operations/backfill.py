@@ -16,8 +16,8 @@ from deploy_ops.phases.backfill.compile import (
     compile_update,
     function_in,
 )
+from deploy_ops.phases.backfill.entry import forget, is_there, register
 from deploy_ops.phases.backfill.filling import Filling
-from deploy_ops.phases.backfill.ledger import forget, is_there, register
 from deploy_ops.phases.backfill.run import run
 from deploy_ops.phases.halves import runs_alone
 from deploy_ops.phases.where import Place, find_place

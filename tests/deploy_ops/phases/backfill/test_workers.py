@@ -52,23 +52,23 @@ def kill_until_done(project, argv, name, kills):
 
 
 def test_a_worker_killed_twenty_times(trips, connection):
-    trips.execute("INSERT INTO trip SELECT i FROM generate_series(1, 100000) AS i")
+    trips.execute("INSERT INTO trip SELECT i FROM generate_series(1, 300000) AS i")
     Ledger(connection, "trips", FILLING).begin()
     connection.close()  # or the worker would inherit it
     for _ in range(20):
-        before = left(trips)
+        before = number_left(trips)
         worker = multiprocessing.get_context("fork").Process(
             target=run, args=(connection, "trips", FILLING), kwargs={"limits": limits()}
         )
         worker.start()
-        wait_for(lambda: len(left(trips)) < len(before))
+        wait_for(lambda: number_left(trips) < before)
         time.sleep(random.uniform(0, 0.05))
         worker.kill()
         worker.join()
-    assert left(trips), "done before all kills: the test needs more rows"
+        assert worker.exitcode == -signal.SIGKILL, "done before all kills: it needs more rows"
 
-    assert run(connection, "trips", FILLING, limits=limits()) == 100_000
-    assert trips.query("SELECT n, count(*) FROM trip GROUP BY n") == [(1, 100_000)]
+    assert run(connection, "trips", FILLING, limits=limits()) == 300_000
+    assert trips.query("SELECT n, count(*) FROM trip GROUP BY n") == [(1, 300_000)]
 
 
 @pytest.mark.parametrize("command", ["migrate", "safe_migrate"])
@@ -124,6 +124,11 @@ def test_threads_of_many_workers(trips, connection):
         thread.join()
     assert [raised for _, raised in workers] == [[]] * 4
     assert trips.query("SELECT n, count(*) FROM trip GROUP BY n") == [(1, 50_000)]
+
+
+def number_left(trips):
+    [(number,)] = trips.query("SELECT count(*) FROM trip WHERE n = 0")
+    return number
 
 
 def left(trips):

@@ -1,0 +1,53 @@
+"""The row of a backfill: written before anything is filled, removed when it is forgotten."""
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from deploy_ops.errors import BackfillRefused
+from deploy_ops.phases.backfill.filling import Filling
+from deploy_ops.version import code_version
+
+# Of BackfillProgress, which cannot be imported before settings are read.
+TABLE = "deploy_ops_backfillprogress"
+_REGISTER = """
+    INSERT INTO deploy_ops_backfillprogress (name, relation, description, rows_total, rows_read,
+        rows_written, release, created_at, waits_for, last_error)
+    VALUES (%s, %s::regclass, %s, 0, 0, 0, %s, now(), '', '') ON CONFLICT (name) DO NOTHING
+"""
+
+
+def register(connection: BaseDatabaseWrapper, name: str, filling: Filling) -> int:
+    """Write the row of a backfill, unless there is one; return its number."""
+    check_table(connection)
+    table = connection.ops.quote_name(filling.table)
+    with connection.cursor() as cursor:
+        cursor.execute(_REGISTER, [name, table, str(filling), code_version()])
+        cursor.execute("SELECT id FROM deploy_ops_backfillprogress WHERE name = %s", [name])
+        return int(cursor.fetchone()[0])
+
+
+def forget(connection: BaseDatabaseWrapper, name: str) -> None:
+    """Remove the rows of a backfill; it would begin anew."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM deploy_ops_backfillrange WHERE backfill_id IN"
+            " (SELECT id FROM deploy_ops_backfillprogress WHERE name = %s)",
+            [name],
+        )
+        cursor.execute("DELETE FROM deploy_ops_backfillprogress WHERE name = %s", [name])
+
+
+def check_table(connection: BaseDatabaseWrapper) -> None:
+    """Raise BackfillRefused if the migrations of deploy_ops have not made the table yet."""
+    if not is_there(connection):
+        raise BackfillRefused(
+            f"The table {TABLE} is missing, where a backfill keeps its "
+            "progress. Nothing was changed. Apply the migrations of deploy_ops first, and let the "
+            "migration depend on them, so that they always are:\n"
+            "    python manage.py safe_migrate deploy_ops\n"
+            '    dependencies = [("deploy_ops", "0003_backfill"), ...]'
+        )
+
+
+def is_there(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the database has the table of the progress."""
+    return TABLE in connection.introspection.table_names()
