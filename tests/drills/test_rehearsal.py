@@ -43,6 +43,7 @@ def test_a_plan_is_rehearsed_there_and_back(postgresql_project, postgresql_datab
     assert scratch_databases(postgresql_database) == []
 
 
+@on_pg15
 def test_what_fails_on_real_rows_fails_before_they_are_touched(
     postgresql_project, postgresql_database, shop
 ):
@@ -60,6 +61,7 @@ def test_what_fails_on_real_rows_fails_before_they_are_touched(
     postgresql_project.run("safe_migrate", check=0)  # nothing is left to resolve
 
 
+@on_pg15
 def test_a_lock_that_is_held_for_long_is_refused(postgresql_project, postgresql_database, shop):
     postgresql_database.execute(ROWS, [10])
     shop.migration(

@@ -27,3 +27,9 @@ def contract(database, project, monkeypatch):
         return json.loads(project.run(*argv, env={"APP_VERSION": NEW}, check=0).stdout)
 
     return ask
+
+
+@pytest.fixture
+def postgresql_database(request):
+    """PostgreSQL 15; what differs by version is asked of others by parametrizing it."""
+    return request.getfixturevalue(getattr(request, "param", "pg15"))

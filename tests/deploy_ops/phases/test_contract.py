@@ -6,6 +6,7 @@ from django.db import migrations
 from deploy_ops.phases import Contract
 from tests.sample_apps.written import WrittenApp
 
+BOTH = pytest.mark.parametrize("postgresql_database", ["pg15", "pg18"], indirect=True)
 INITIAL = """
 migrations.CreateModel("customer", [
     ("id", models.BigAutoField(primary_key=True)),
@@ -55,6 +56,7 @@ def expand(project, shop, operations, name="0002_change", **kwargs):
     return project.run("safe_migrate", "--no-backup", check=0)
 
 
+@BOTH
 def test_a_removed_column_stays_until_the_contract(postgresql_project, postgresql_database, shop):
     project, database = postgresql_project, postgresql_database
     expand(project, shop, 'Contract(migrations.RemoveField("order", "note")),')
@@ -107,6 +109,7 @@ def test_a_parent_row_can_be_deleted_by_code_that_does_not_know_the_foreign_key(
     assert "customer_id" not in columns(database)
 
 
+@BOTH
 def test_a_deleted_model_keeps_its_table_until_the_contract(
     postgresql_project, postgresql_database, shop
 ):
@@ -334,6 +337,7 @@ def test_a_many_to_many_field_keeps_its_table(postgresql_project, postgresql_dat
     assert not columns(database, through)
 
 
+@BOTH
 @pytest.mark.parametrize("how", [[], ["--in-place"]], ids=["beside", "in-place"])
 def test_what_waits_comes_back_with_a_restore(postgresql_project, postgresql_database, shop, how):
     project, database = postgresql_project, postgresql_database

@@ -5,6 +5,8 @@ import pytest
 from deploy_ops.databases import database_for
 from tests.sample_apps.written import WrittenApp
 
+PG15 = pytest.mark.parametrize("database", ["pg15"], indirect=True)
+BOTH = pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
 INITIAL = """
 migrations.CreateModel("customer", [
     ("id", models.BigAutoField(primary_key=True)),
@@ -30,12 +32,11 @@ CONTRACT = ("safe_migrate", "--phase", "contract", "--force", "--no-backup")
 
 
 @pytest.fixture
-def shop(postgresql_project, postgresql_database):
-    app = WrittenApp(postgresql_project.directory)
+def shop(project, database):
+    app = WrittenApp(project.directory)
     app.migration("0001_initial", INITIAL)
-    postgresql_project.with_apps(app.name).settings(DEPLOY_OPS_TWO_PHASE=True)
-    postgresql_project.run("safe_migrate", "--no-backup", check=0)
-    database = postgresql_database
+    project.with_apps(app.name).settings(DEPLOY_OPS_TWO_PHASE=True)
+    project.run("safe_migrate", "--no-backup", check=0)
     database.execute("INSERT INTO shop_customer (name) VALUES ('Anna'), ('Bert')")
     database.execute(
         'INSERT INTO shop_order (customer_id, note, "Code 1", pieces, price) '
@@ -49,11 +50,12 @@ def rename(app, field, new, *, online=True, name="0002_rename"):
     app.migration(name, f'{kind}("order", "{field}", "{new}"),', atomic=not online)
 
 
-@pytest.mark.parametrize("field", FIELDS)
-def test_ends_with_the_schema_of_a_plain_rename(
-    postgresql_project, postgresql_database, shop, field, django_alias
-):
-    project, database = postgresql_project, postgresql_database
+@pytest.mark.parametrize(
+    ("database", "field"),
+    [*(("pg15", field) for field in FIELDS), ("pg18", "customer")],
+    indirect=["database"],
+)
+def test_ends_with_the_schema_of_a_plain_rename(project, database, shop, field, django_alias):
     before = database_for(django_alias).schema()
     rename(shop, field, "renamed", online=False)
     project.run("migrate", "shop", check=0)
@@ -76,8 +78,8 @@ def test_ends_with_the_schema_of_a_plain_rename(
     assert database_for(django_alias).schema().difference(before) == []
 
 
-def test_both_codes_see_what_the_other_writes(postgresql_project, postgresql_database, shop):
-    project, database = postgresql_project, postgresql_database
+@BOTH
+def test_both_codes_see_what_the_other_writes(project, database, shop):
     rename(shop, "note", "remark")
     project.run("safe_migrate", "--no-backup", check=0)
 
@@ -104,16 +106,17 @@ def test_both_codes_see_what_the_other_writes(postgresql_project, postgresql_dat
     assert database.query(upsert, ["c7", 7, "n7"]) == [(99,)]
 
 
-def test_new_code_leaves_a_default_to_the_database(postgresql_project, postgresql_database, shop):
+@PG15
+def test_new_code_leaves_a_default_to_the_database(project, database, shop):
     rename(shop, "price", "amount")
-    postgresql_project.run("safe_migrate", "--no-backup", check=0)
+    project.run("safe_migrate", "--no-backup", check=0)
     insert = 'INSERT INTO shop_order ("Code 1", pieces, {}) VALUES (%s, 9, DEFAULT) RETURNING amount, price'
     for column in ("price", "amount"):
-        assert postgresql_database.query(insert.format(column), [column]) == [(7, 7)]
+        assert database.query(insert.format(column), [column]) == [(7, 7)]
 
 
-def test_the_table_is_renamed_meanwhile(postgresql_project, postgresql_database, shop):
-    project, database = postgresql_project, postgresql_database
+@PG15
+def test_the_table_is_renamed_meanwhile(project, database, shop):
     rename(shop, "note", "remark")
     shop.migration("0003_table", 'migrations.AlterModelTable("order", "Orders"),')
     project.run("safe_migrate", "--no-backup", check=0)
@@ -124,7 +127,8 @@ def test_the_table_is_renamed_meanwhile(postgresql_project, postgresql_database,
     assert database.query("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal") == [(0,)]
 
 
-def test_an_atomic_migration_is_refused(postgresql_project, shop):
+@PG15
+def test_an_atomic_migration_is_refused(project, shop):
     shop.migration("0002_rename", 'RenameFieldOnline("order", "note", "remark"),')
-    result = postgresql_project.run("safe_migrate", "--no-backup", check=3)
+    result = project.run("safe_migrate", "--no-backup", check=3)
     assert "atomic = False" in result.stderr + result.stdout
