@@ -14,7 +14,7 @@ from deploy_ops.redact import Secret
 PREFIX = "DEPLOY_OPS_"
 
 
-class Conf:
+class Conf:  # pylint: disable=too-many-public-methods  # as many as there are settings
     """Typed settings with their defaults; each property documents one DEPLOY_OPS_ setting."""
 
     @property

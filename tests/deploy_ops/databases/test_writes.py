@@ -66,6 +66,16 @@ def test_reading_is_not_writing(live, trips):
     assert found.answer is Answer.NOBODY and "tuple counters" in found.evidence
 
 
+def test_heartbeats_are_nobodys_writes(live, trips, stranger):
+    """Idle processes of the application say that they are alive; a restore loses nothing by that."""
+    trips.execute("CREATE TABLE deploy_ops_instance (seen_at timestamptz)")
+    position = live.write_position()
+    write(trips, "INSERT INTO deploy_ops_instance VALUES (now())")
+
+    assert live.writes_since(position, own_rows={}).answer is Answer.NOBODY
+    assert "public.deploy_ops_instance" not in live.count_rows(trips.name)[0]
+
+
 @pytest.mark.parametrize(
     "statement, rows",
     [
