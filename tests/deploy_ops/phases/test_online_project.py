@@ -14,7 +14,7 @@ migrations.CreateModel("trip", [
 """
 CHANGE = """
 AddIndexOnline("trip", models.Index(fields=["km"], name="trip_km")),
-EnforceNotNull("trip", "purpose", models.CharField(max_length=20, default="none")),
+EnforceNotNull("trip", "purpose", models.CharField(max_length=20), fill=models.Value("none")),
 EnforceUnique("trip", "km", models.IntegerField(null=True, unique=True)),
 EnforceCheck("trip", models.CheckConstraint(condition=models.Q(km__gte=0), name="far")),
 AddFieldOnline("trip", "note", models.CharField(max_length=20, default="x")),
