@@ -50,7 +50,8 @@ class Facts:
     are the columns that a valid CHECK proves to hold no NULL, `checked` those in any CHECK,
     `indexed` those in any index;
     `views` are the views that read a column, `indexes` the table of each index, `constraints` go by
-    table and name, `types` are those of columns.
+    table and name, `types` are those of columns. `is_complete` says that the database has no other
+    tables than these.
     """
 
     server_version: int | None = None
@@ -64,3 +65,4 @@ class Facts:
     constraints: Mapping[Column, Constraint] = field(default_factory=dict)
     types: Mapping[Column, str] = field(default_factory=dict)
     volatile: frozenset[str] = VOLATILE
+    is_complete: bool = False

@@ -23,7 +23,7 @@ TABLES = f"""
         CROSS JOIN LATERAL (SELECT relation.oid UNION SELECT relid
             FROM pg_partition_tree(relation.oid)) AS tree (oid)
         JOIN pg_class AS part ON part.oid = tree.oid
-    WHERE relation.relkind IN ('r', 'p', 'm', 'f') AND {IN_USER_SCHEMA}
+    WHERE relation.relkind IN ('r', 'p', 'm') AND {IN_USER_SCHEMA}
     GROUP BY 1, 2, 3, 4
 """
 CHECKS = """
@@ -93,6 +93,7 @@ def read_facts(connection: BaseDatabaseWrapper) -> Facts:
             for table, name, *rest in _rows(connection, CONSTRAINTS)
         },
         types={(table, name): kind for table, name, kind in _rows(connection, TYPES)},
+        is_complete=True,
         volatile=frozenset(name for (name,) in _rows(connection, VOLATILE)),
     )
 

@@ -39,12 +39,15 @@ class World:
 
     def table(self, table: str) -> TableFacts | None:
         """What is known of a table."""
-        return self.facts.tables.get(self.origin(table))
+        name, tables = self.origin(table).replace('"', ""), self.facts.tables
+        return tables.get(name) or tables.get(f"public.{name}")
 
     def is_free(self, table: str) -> bool:
-        """Whether nobody can be waiting for it: it is new, or holds nothing."""
+        """Whether nobody can be waiting for it: it is new, not there, or holds nothing."""
         known = self.table(table)
-        return table in self.created or (known is not None and known.is_empty)
+        if table in self.created or known is None and self.facts.is_complete:
+            return True
+        return known is not None and known.is_empty
 
     def proves_not_null(self, table: str, column: str) -> bool:
         """Whether a valid CHECK shows that SET NOT NULL need not look."""

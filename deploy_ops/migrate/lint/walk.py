@@ -12,6 +12,7 @@ from django.db.migrations.state import ProjectState
 
 from deploy_ops.migrate.lint.finding import Place
 from deploy_ops.migrate.lint.impact import Impact
+from deploy_ops.migrate.lint.nobodys import is_nobodys
 from deploy_ops.migrate.lint.operations import impacts_of, is_online
 from deploy_ops.migrate.lint.scene import Scene, World
 from deploy_ops.migrate.lint.source import Source
@@ -61,6 +62,10 @@ class _Step:
 
     def go(self, operation: Operation, state: ProjectState) -> Iterator[Deed]:
         """One operation, or those that a separate state hides."""
+        if is_nobodys(operation, self.app_label, state, self.world):
+            vars(state).pop("apps", None)  # or each such operation would render models anew
+            operation.state_forwards(self.app_label, state)
+            return
         _ = state.apps  # rendered before, as Django does, so that operations share it
         before = state.clone()
         if isinstance(operation, SeparateDatabaseAndState):

@@ -291,6 +291,11 @@ def test_an_update_of_some_rows_is_no_error(rules):
     assert rules(every, big=["fahrt"])["L203"].level == checks.ERROR
 
 
+def test_a_table_that_is_not_there_keeps_nobody_waiting(rules):
+    assert rules(RunSQL("UPDATE nowhere SET km = 1", noop)) == {}
+    assert "L203" in rules(RunSQL('UPDATE "public"."reise_fahrt" SET km = 1', noop))
+
+
 # Rows that are there
 
 
