@@ -174,8 +174,8 @@ class ContractRow(models.Model):
 class BackfillProgress(models.Model):
     """How far a backfill is, written in the transaction of each batch.
 
-    Keys are lists of texts, one a column of the table's key. `cursor` is the last key that was given
-    out, in a BackfillRange; `upper` is where the backfill ends, fixed when it begins.
+    Keys are lists of texts, one a column of the table's key. `cursor` is the last key that was
+    given out, in a BackfillRange; `upper` is where the backfill ends, fixed when it begins.
     """
 
     name = models.CharField(max_length=300, unique=True)

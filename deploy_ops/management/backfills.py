@@ -11,7 +11,7 @@ from deploy_ops.models import BackfillProgress
 from deploy_ops.phases.backfill import control
 from deploy_ops.phases.backfill.pressure import Limits
 
-OPEN = ("waiting", "unfinished")
+OPEN = (control.State.WAITING, control.State.UNFINISHED)
 FACTS = (
     *("name", "description", "rows_total", "rows_read", "rows_written", "release"),
     *("created_at", "started_at", "updated_at", "paused_at", "cancelled_at", "done_at"),
@@ -82,21 +82,11 @@ def _told(
 
 
 def _open_names(alias: str) -> list[str]:
-    return [each.name for each in control.all_backfills(alias) if _state(each) in OPEN]
-
-
-def _state(found: BackfillProgress) -> str:
-    states = {
-        "done": found.done_at,
-        "cancelled": found.cancelled_at,
-        "paused": found.paused_at,
-        "unfinished": found.started_at,
-    }
-    return next((state for state, since in states.items() if since), "waiting")
+    return [each.name for each in control.all_backfills(alias) if control.state_of(each) in OPEN]
 
 
 def _line(found: BackfillProgress) -> str:
-    words = [found.name, _state(found), found.description]
+    words = [found.name, control.state_of(found), found.description]
     if found.started_at:
         total = max(found.rows_total, found.rows_read)
         words.append(f"{found.rows_read} of about {total} rows read, {found.rows_written} written")
@@ -108,4 +98,4 @@ def _line(found: BackfillProgress) -> str:
 
 
 def _facts(found: BackfillProgress) -> Json:
-    return {"state": _state(found)} | {name: getattr(found, name) for name in FACTS}
+    return {"state": control.state_of(found)} | {name: getattr(found, name) for name in FACTS}

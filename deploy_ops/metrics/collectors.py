@@ -16,6 +16,9 @@ from deploy_ops.flags.rollout import BUCKETS
 from deploy_ops.flags.state import State as FlagState
 from deploy_ops.flags.store import store
 from deploy_ops.health.readiness import pending_migrations
+from deploy_ops.phases.backfill.control import State as BackfillState
+from deploy_ops.phases.backfill.control import all_backfills, state_of
+from deploy_ops.phases.backfill.entry import is_there
 from deploy_ops.phases.rows import Row, waiting_rows
 from deploy_ops.version import code_version
 
@@ -85,6 +88,32 @@ def _state(row: Row) -> str:
     if row.skipped_because:
         return "skipped"
     return "failed" if row.last_error else "waiting"
+
+
+def backfills() -> Iterator[Metric]:
+    """How many backfills there are, and how far those are that are not finished."""
+    number = _gauge("backfills", "Backfills.", "alias", "state")
+    read = _gauge(
+        "backfill_read_ratio",
+        "Which share of the rows of a backfill that is not finished was read.",
+        *("alias", "name"),
+    )
+    changed = _gauge(
+        "backfill_last_timestamp_seconds",
+        "When a backfill that is not finished wrote its last batch, in seconds since 1970.",
+        *("alias", "name"),
+    )
+    alias = DEFAULT_DB_ALIAS
+    found = all_backfills(alias) if is_there(connections[alias]) else []
+    states = Counter(map(state_of, found))
+    for state in BackfillState:
+        number.add_metric([alias, state], states[state])
+    for each in found:
+        if not each.done_at and each.updated_at:
+            total = max(each.rows_total, each.rows_read, 1)
+            read.add_metric([alias, each.name], each.rows_read / total)
+            changed.add_metric([alias, each.name], each.updated_at.timestamp())
+    yield from (number, read, changed)
 
 
 def flags() -> Iterator[Metric]:

@@ -28,6 +28,7 @@ SOURCES = {
     "backups": Source("backups", collectors.backups, keep=timedelta(minutes=1)),
     "migrations": Source("migrations", collectors.migrations, keep=timedelta(seconds=10)),
     "contracts": Source("contracts", collectors.contracts, keep=timedelta(seconds=10)),
+    "backfills": Source("backfills", collectors.backfills, keep=timedelta(seconds=10)),
     "flags": Source("flags", collectors.flags),
 }
 

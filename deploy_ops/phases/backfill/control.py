@@ -1,5 +1,7 @@
 """Backfills by name: which there are, pause, resume and cancel them, and work on one."""
 
+from enum import StrEnum
+
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
@@ -16,6 +18,27 @@ from deploy_ops.phases.operations.backfill import Backfill, place_of
 from deploy_ops.phases.waiting import state_before
 from deploy_ops.phases.where import walk
 from deploy_ops.progress import Progress
+
+
+class State(StrEnum):
+    """How far a backfill is."""
+
+    WAITING = "waiting"
+    UNFINISHED = "unfinished"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    DONE = "done"
+
+
+def state_of(found: BackfillProgress) -> State:
+    """What its moments say."""
+    states = {
+        State.DONE: found.done_at,
+        State.CANCELLED: found.cancelled_at,
+        State.PAUSED: found.paused_at,
+        State.UNFINISHED: found.started_at,
+    }
+    return next((state for state, since in states.items() if since), State.WAITING)
 
 
 def all_backfills(alias: str) -> list[BackfillProgress]:

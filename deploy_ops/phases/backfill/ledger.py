@@ -46,24 +46,26 @@ _OPEN = """
     INSERT INTO deploy_ops_backfillrange (backfill_id, lower, upper, rows, not_before)
     VALUES (%s, %s::jsonb, %s::jsonb, %s, clock_timestamp() + make_interval(secs => %s))
 """
-# Adds up what is written, and keeps the row locked for who gives out the next range.
+_LOCK = """
+    SELECT cursor, upper, paused_at IS NOT NULL, cancelled_at IS NOT NULL, done_at IS NOT NULL
+    FROM deploy_ops_backfillprogress WHERE id = %s FOR NO KEY UPDATE
+"""
+# Adds up what is written. A statement of its own behind the lock: only so it sees all ranges that
+# were given out before.
 _COLLECT = """
-    WITH own AS (
-        SELECT id FROM deploy_ops_backfillprogress WHERE id = %s FOR NO KEY UPDATE {wait}
-    ), gone AS (
-        DELETE FROM deploy_ops_backfillrange AS range USING own
-        WHERE range.backfill_id = own.id AND written IS NOT NULL RETURNING rows, written
+    WITH gone AS (
+        DELETE FROM deploy_ops_backfillrange
+        WHERE backfill_id = %s AND written IS NOT NULL RETURNING rows, written
     ), found AS (
         SELECT coalesce(sum(rows), 0) AS rows, coalesce(sum(written), 0) AS written FROM gone
     )
-    UPDATE deploy_ops_backfillprogress AS backfill
+    UPDATE deploy_ops_backfillprogress
     SET rows_read = rows_read + found.rows, rows_written = rows_written + found.written,
         updated_at = CASE WHEN found.rows > 0 THEN now() ELSE updated_at END,
         last_error = CASE WHEN found.rows > 0 THEN '' ELSE last_error END
-    FROM own, found WHERE backfill.id = own.id
-    RETURNING cursor, upper, rows_read, paused_at IS NOT NULL, cancelled_at IS NOT NULL,
-        done_at IS NOT NULL, (SELECT count(*) FROM deploy_ops_backfillrange AS range
-            WHERE range.backfill_id = backfill.id AND range.written IS NULL)
+    FROM found WHERE id = %s
+    RETURNING rows_read, (SELECT count(*) FROM deploy_ops_backfillrange
+        WHERE backfill_id = %s AND written IS NULL)
 """
 _ADVANCE = """
     WITH moved AS (
@@ -177,10 +179,13 @@ class Ledger:
 
         Somebody else may be doing that right now; `wait` for it, or leave it to the next time.
         """
-        found = self._row(Sql(_COLLECT.format(wait="" if wait else "SKIP LOCKED"), (self._id,)))
+        found = self._row(Sql(_LOCK if wait else f"{_LOCK} SKIP LOCKED", (self._id,)))
         if found is None:  # locked, or somebody else saw its end, and it was removed
             return Given.DONE if wait else Given.WAIT
-        cursor, upper, self.rows_read, is_paused, is_cancelled, is_done, open_ranges = found
+        cursor, upper, is_paused, is_cancelled, is_done = found
+        collected = self._row(Sql(_COLLECT, (self._id,) * 3))
+        assert collected is not None
+        self.rows_read, open_ranges = collected
         if is_done or is_cancelled or is_paused:
             return Given.DONE if is_done else Given.CANCELLED if is_cancelled else Given.PAUSED
         if cursor != upper and open_ranges < MOST_OPEN_RANGES:

@@ -20,7 +20,8 @@ LOOK = """
         pg_walfile_name(pg_current_wal_lsn()),
         pg_size_bytes(current_setting('wal_segment_size')),
         EXISTS (SELECT FROM pg_locks AS lock JOIN pg_stat_activity AS activity USING (pid)
-            WHERE lock.relation = %s::regclass AND lock.granted
+            WHERE lock.granted AND lock.relation IN (
+                    SELECT %s::regclass UNION SELECT relid FROM pg_partition_tree(%s::regclass))
                 AND lock.mode = 'ShareUpdateExclusiveLock'
                 AND lock.database = (SELECT oid FROM pg_database
                     WHERE datname = current_database())
@@ -75,7 +76,7 @@ class Pressure:
 def look(connection: BaseDatabaseWrapper, table: str) -> Pressure:
     """Ask the server."""
     with connection.cursor() as cursor:
-        cursor.execute(LOOK, [connection.ops.quote_name(table)])
+        cursor.execute(LOOK, [connection.ops.quote_name(table)] * 2)
         lag, archived, current, segment_bytes, is_vacuumed, age = cursor.fetchone()
     return Pressure(lag, archive_queue(archived, current, segment_bytes), is_vacuumed, age)
 

@@ -21,7 +21,7 @@ import random
 import time
 from contextlib import suppress
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from deploy_ops.advice import manage
@@ -111,6 +111,7 @@ class _Worker:
 
     def _after(self, given: Given, progress: Progress) -> None:
         if given is Given.RANGE:
+            self._said = ""
             self._yield_to_others(progress)
         elif given is Given.WAIT:
             patience, waited = self._limits.patience_seconds, time.monotonic() - self._last_success
@@ -212,7 +213,7 @@ class _Worker:
 
     def _keep(self, text: str) -> None:
         """Write down what happened, if the database is still there."""
-        with suppress(DatabaseError), transaction.atomic(self._connection.alias):
+        with suppress(Error), transaction.atomic(self._connection.alias):
             self._ledger.note_error(text)
 
 

@@ -5,13 +5,15 @@ from decimal import Decimal
 
 import pytest
 from django.db import connections, transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from deploy_ops.errors import BackfillFailed, BackfillRefused
+from deploy_ops.errors import BackfillFailed, BackfillRefused, ConfigurationError
 from deploy_ops.phases.backfill import Computed, Filling, Sql, fill
 from deploy_ops.phases.backfill.ledger import Ledger
 from deploy_ops.phases.backfill.pace import FEWEST_ROWS, MOST_ROWS, Pace, pause_after
+from deploy_ops.phases.backfill.pressure import Limits
 from deploy_ops.phases.backfill.ranges import Range
 from deploy_ops.phases.backfill.run import run
 
@@ -176,7 +178,7 @@ def test_refused_without_its_table(database, django_alias):
         fill(connections[django_alias], trip_filling())
 
 
-@settings(
+@hypothesis_settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
@@ -238,3 +240,13 @@ def test_the_rate_limit():
 def test_a_range_in_words():
     assert str(Range(None, ["5"])) == "up to 5"
     assert str(Range(["1", "a"], ["5", "b"])) == "after 1, a up to 5, b"
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [({"rows": 1}, "unknown keys: rows"), ({"rows_per_second": "1"}, "numbers from 0, or None")],
+)
+def test_invalid_limits(settings, given, message):
+    settings.DEPLOY_OPS_BACKFILL_LIMITS = given
+    with pytest.raises(ConfigurationError, match=message):
+        Limits.of_settings()

@@ -8,12 +8,13 @@ import threading
 import time
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 
 from deploy_ops.errors import BackfillBlocked, BackfillCancelled
+from deploy_ops.metrics import collectors
 from deploy_ops.phases.backfill import Filling, Sql
 from deploy_ops.phases.backfill.control import cancel, pause, resume
-from deploy_ops.phases.backfill.ledger import Ledger
+from deploy_ops.phases.backfill.ledger import Given, Ledger
 from deploy_ops.phases.backfill.pressure import Limits, Pressure, archive_queue, look
 from deploy_ops.phases.backfill.run import run
 
@@ -124,6 +125,20 @@ def test_threads_of_many_workers(trips, connection):
         thread.join()
     assert [raised for _, raised in workers] == [[]] * 4
     assert trips.query("SELECT n, count(*) FROM trip GROUP BY n") == [(1, 50_000)]
+
+
+def test_a_range_given_out_meanwhile_is_no_end(trips, connection):
+    """A worker that dies right after it gave out the last range, while another one waits for it."""
+    trips.execute("INSERT INTO trip SELECT i FROM generate_series(1, 100) AS i")
+    for number in range(1, 5):
+        ledger = Ledger(connection, f"trips {number}", FILLING)
+        ledger.begin()
+        with transaction.atomic(connection.alias):
+            assert ledger.give_out(1000) is Given.RANGE
+            thread, raised = in_thread(connection.alias, f"trips {number}")
+            time.sleep(0.4)
+        thread.join()
+        assert raised == [] and trips.query("SELECT DISTINCT n FROM trip") == [(number,)]
 
 
 def number_left(trips):
@@ -272,3 +287,19 @@ def test_reasons_to_wait():
 )
 def test_the_archive_queue(archived, current, queue):
     assert archive_queue(archived, current, 16 * 1024 * 1024) == queue
+
+
+def test_metrics_of_one_that_is_not_finished(trips, connection, monkeypatch):
+    monkeypatch.setattr(collectors, "DEFAULT_DB_ALIAS", connection.alias)
+    trips.execute("INSERT INTO trip SELECT i FROM generate_series(1, 2000) AS i")
+    with trips.connect() as other, other.transaction():
+        other.execute("SELECT FROM trip WHERE id = 1500 FOR UPDATE")
+        with pytest.raises(BackfillBlocked):
+            run(connection, "trips", FILLING, limits=limits(patience_seconds=0.5))
+
+    metrics = {metric.name: metric.samples for metric in collectors.backfills()}
+
+    states = {each.labels["state"]: each.value for each in metrics["deploy_ops_backfills"]}
+    assert states == {"waiting": 0, "unfinished": 1, "paused": 0, "cancelled": 0, "done": 0}
+    [ratio] = metrics["deploy_ops_backfill_read_ratio"]
+    assert ratio.labels["name"] == "trips" and 0.9 < ratio.value < 1
