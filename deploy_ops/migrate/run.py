@@ -1,6 +1,6 @@
 """One run of safe_migrate as a value: what was asked, what it works with, what came of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -51,6 +51,7 @@ class Request:
     with_backup: bool = True
     on_failure: OnFailure = OnFailure.AUTO
     accept_data_loss: bool = False
+    allow: Sequence[str] = ()
     resolved: str | None = None
     exclusive: bool = False
     single_transaction: bool = False

@@ -1,5 +1,7 @@
 """`manage.py safe_migrate`: back up, migrate, verify, and recover from a failure."""
 
+import re
+from argparse import ArgumentTypeError
 from dataclasses import fields
 
 from django.core.management.base import CommandParser
@@ -9,6 +11,14 @@ from deploy_ops.management.migrations import ask_about, show_plan, show_result
 from deploy_ops.migrate.ladder import OnFailure
 from deploy_ops.migrate.procedure import safe_migrate
 from deploy_ops.migrate.run import Phase, Request
+
+
+def rule_id(text: str) -> str:
+    """Read L001, or deploy_ops.L001."""
+    rule = text.removeprefix("deploy_ops.")
+    if not re.fullmatch(r"L\d{3}", rule):
+        raise ArgumentTypeError(f"{text!r} is not the id of a finding such as L001")
+    return rule
 
 
 class Command(OpsCommand):
@@ -68,6 +78,14 @@ class Command(OpsCommand):
             "--accept-data-loss",
             action="store_true",
             help="restore the backup even if others wrote since it began; their writes are lost",
+        )
+        parser.add_argument(
+            "--allow",
+            action="append",
+            default=[],
+            type=rule_id,
+            metavar="ID",
+            help="go on in spite of this error of lint_migrations, such as L001; may be repeated",
         )
         parser.add_argument(
             "--resolved",

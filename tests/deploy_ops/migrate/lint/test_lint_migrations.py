@@ -78,3 +78,24 @@ def test_two_phase_by_option_and_by_setting(sqlite_project):
     assert "[deploy_ops.L101]" in project.run("lint_migrations", "--two-phase", check=1).stdout
     project.settings(DEPLOY_OPS_TWO_PHASE=True)
     assert "[deploy_ops.L101]" in project.run("lint_migrations", check=1).stdout
+
+
+@PG15
+def test_safe_migrate_refuses_errors_and_changes_nothing(trips):
+    before = trips.database.schema()
+    refused = trips.run("safe_migrate", "--no-backup", check=1)
+    assert "[deploy_ops.L001]" in refused.stderr and "Nothing was changed" in refused.stderr
+    assert "Or go on all the same: --allow L001" in refused.stderr
+    assert trips.database.schema() == before and trips.runs() == []
+    assert trips.run("safe_migrate", "--no-backup", "--allow", "nothing").code == 2
+    trips.run("safe_migrate", "--no-backup", "--allow", "L001", check=0)
+    assert trips.database.schema() != before
+
+
+def test_safe_migrate_refuses_what_breaks_the_running_release(sqlite_project):
+    project = sqlite_project.with_apps("bad_lossy")
+    project.run("migrate", "bad_lossy", "0001", check=0)
+    project.settings(DEPLOY_OPS_TWO_PHASE=True)
+    refused = project.run("safe_migrate", "bad_lossy", "0002", check=1)
+    assert "[deploy_ops.L101]" in refused.stderr
+    project.run("safe_migrate", "bad_lossy", "0002", "--allow", "deploy_ops.L101", check=0)
