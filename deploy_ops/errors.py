@@ -203,12 +203,7 @@ class ContractRefused(MigrationError):
 
 
 class NoContractTable(MigrationError):
-    """The table deploy_ops_contractrow is missing, where the second half of this migration is to
-    wait for the contract phase. Apply the migrations of deploy_ops first, and let the migration
-    depend on them, so that they always are:
-        python manage.py safe_migrate deploy_ops
-        dependencies = [("deploy_ops", "0002_contract_rows"), ...]
-    """
+    """The table of rows that wait for the contract phase is missing. Nothing was changed."""
 
 
 class LockNotGranted(MigrationError):

@@ -96,7 +96,7 @@ def look(database: Database) -> Facts:
 def findings_of(facts: Facts, alias: str) -> Iterator[CheckMessage]:
     """Decide from the facts alone."""
     again = f"Then run this again:\n{manage('safe_migrate', '--phase', 'contract', alias=alias)}"
-    errors = [*_older(facts, again), *_nameless(facts, again), *_not_known(facts, again)]
+    errors = [*_older(facts, again), *_nameless(facts, again), *_not_known(facts, again, alias)]
     yield from errors or [_nobody(facts)]
 
 
@@ -143,7 +143,7 @@ def _nameless(facts: Facts, again: str) -> Iterator[CheckMessage]:
         )
 
 
-def _not_known(facts: Facts, again: str) -> Iterator[CheckMessage]:
+def _not_known(facts: Facts, again: str, alias: str) -> Iterator[CheckMessage]:
     if facts.running == UNKNOWN:
         yield Error(
             "The version of this code is not known, so no process can be told to be of an older "
@@ -156,7 +156,7 @@ def _not_known(facts: Facts, again: str) -> Iterator[CheckMessage]:
         yield Error(
             "Processes cannot say that they are alive: table deploy_ops_instance is missing.",
             hint=f"Apply the migrations of deploy_ops:\n"
-            f"    python manage.py safe_migrate deploy_ops\n{again}",
+            f"{manage('safe_migrate', 'deploy_ops', alias=alias)}\n{again}",
             id="deploy_ops.T003",
         )
     elif (age := facts.now - facts.heartbeats_since) < facts.within:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from deploy_ops.advice import manage
 from deploy_ops.errors import NoContractTable
 from deploy_ops.phases.where import Place
 from deploy_ops.version import code_version
@@ -65,7 +66,13 @@ class Entry:
 def check_table(connection: BaseDatabaseWrapper) -> None:
     """Raise NoContractTable if the migrations of deploy_ops have not made it yet."""
     if not has_table(connection):
-        raise NoContractTable()
+        raise NoContractTable(
+            f"The table {TABLE} is missing, where the second half of this migration is to wait for "
+            "the contract phase. Nothing was changed. Apply the migrations of deploy_ops first:\n"
+            f"{manage('safe_migrate', 'deploy_ops', alias=connection.alias)}\n"
+            "and let this one depend on them, so that they always come before it:\n"
+            '    dependencies = [("deploy_ops", "0002_contract_rows"), ...]'
+        )
 
 
 def has_table(connection: BaseDatabaseWrapper) -> bool:

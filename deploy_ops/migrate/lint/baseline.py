@@ -4,7 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from django.core import checks
+from django.db import DEFAULT_DB_ALIAS
 
+from deploy_ops.advice import manage
 from deploy_ops.errors import UsageError
 from deploy_ops.migrate.lint.finding import Finding, Place
 
@@ -55,5 +57,8 @@ def _stale(entries: Iterable[str], path: Path) -> Iterator[Finding]:
             checks.WARNING,
             f"The baseline has {entry!r}, which is not found any more.",
             place=Place(entry.partition(" ")[0], path=str(path)),
-            cure="python manage.py lint_migrations --all --write-baseline --baseline " + str(path),
+            cure=manage(
+                *("lint_migrations", "--all", "--write-baseline", "--baseline", str(path)),
+                alias=DEFAULT_DB_ALIAS,
+            ).strip(),
         )

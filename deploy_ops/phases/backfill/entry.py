@@ -2,6 +2,7 @@
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from deploy_ops.advice import manage
 from deploy_ops.errors import BackfillRefused
 from deploy_ops.phases.backfill.filling import Filling
 from deploy_ops.version import code_version
@@ -43,7 +44,7 @@ def check_table(connection: BaseDatabaseWrapper) -> None:
             f"The table {TABLE} is missing, where a backfill keeps its "
             "progress. Nothing was changed. Apply the migrations of deploy_ops first, and let the "
             "migration depend on them, so that they always are:\n"
-            "    python manage.py safe_migrate deploy_ops\n"
+            f"{manage('safe_migrate', 'deploy_ops', alias=connection.alias)}\n"
             '    dependencies = [("deploy_ops", "0003_backfill"), ...]'
         )
 
