@@ -9,6 +9,7 @@ from deploy_ops.version import code_version
 
 # Of BackfillProgress, which cannot be imported before settings are read.
 TABLE = "deploy_ops_backfillprogress"
+_FIND = "SELECT id FROM deploy_ops_backfillprogress WHERE name = %s"
 _REGISTER = """
     INSERT INTO deploy_ops_backfillprogress (name, relation, description, rows_total, rows_read,
         rows_written, release, created_at, waits_for, last_error)
@@ -21,9 +22,12 @@ def register(connection: BaseDatabaseWrapper, name: str, filling: Filling) -> in
     check_table(connection)
     table = connection.ops.quote_name(filling.table)
     with connection.cursor() as cursor:
-        cursor.execute(_REGISTER, [name, table, str(filling), code_version()])
-        cursor.execute("SELECT id FROM deploy_ops_backfillprogress WHERE name = %s", [name])
-        return int(cursor.fetchone()[0])
+        cursor.execute(_FIND, [name])
+        if not (found := cursor.fetchone()):  # else the INSERT would wait for who has it locked
+            cursor.execute(_REGISTER, [name, table, str(filling), code_version()])
+            cursor.execute(_FIND, [name])
+            found = cursor.fetchone()
+        return int(found[0])
 
 
 def forget(connection: BaseDatabaseWrapper, name: str) -> None:
