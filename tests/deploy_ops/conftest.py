@@ -8,6 +8,7 @@ from django.core.checks import run_checks
 def findings(settings, tmp_path):
     """Run the system checks of settings that are sound but for what a test changes: by id."""
     settings.DEPLOY_OPS_BACKUP_DIR = str(tmp_path / "backups")
+    settings.DEPLOY_OPS_TWO_PHASE = True
     settings.MEDIA_ROOT = str(tmp_path / "media")
     settings.STATIC_ROOT = str(tmp_path / "static")
 

@@ -1,37 +1,68 @@
-"""What safe_migrate asks of the lint: nothing dangerous, unless it is allowed by its id."""
+"""What safe_migrate asks before it begins: nothing dangerous, unless it is allowed by its id."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from django.core import checks
+from django.db import connections
+from django.db.migrations import Migration
 
 from deploy_ops.advice import manage
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.errors import PlanRefused
-from deploy_ops.migrate.lint.finding import Finding
 from deploy_ops.migrate.lint.judge import Judge
 from deploy_ops.migrate.run import Request, Todo
 
+ABOUT_OTHERS = ("L0", "L1", "T0")  # who waits, and old code: in planned downtime there is neither
+
+
+@dataclass(frozen=True, slots=True)
+class _Danger:
+    """An error of the lint, or of the comparison with what both releases need."""
+
+    rule: str
+    text: str
+
 
 def refuse_dangers(request: Request, todo: Todo) -> None:
-    """Raise PlanRefused where migrations to be applied have errors that are not allowed.
-
-    In planned downtime nobody waits, and no code of the release before runs.
-    """
-    alias = request.alias
+    """Raise PlanRefused where migrations to be applied have errors that are not allowed."""
     forwards = [migration for migration, backwards in todo.migrations if not backwards]
-    judge = Judge(alias=alias, facts=database_for(alias).facts(), two_phase=conf.two_phase)
-    found = judge.plan(forwards, todo.history.state) if forwards else []
-    errors = [each for each in found if each.level >= checks.ERROR and not _is_fine(each, request)]
-    if not errors:
+    if not forwards:
         return
-    texts = [f"{each.place}\n{each.msg}\n[{each.id}]" for each in errors]
-    ids = " ".join(f"--allow {rule}" for rule in sorted({each.rule for each in errors}))
-    see = manage("lint_migrations", alias=alias)
+    found = [*_of_lint(request, todo, forwards), *_of_releases(request, todo, forwards)]
+    dangers = [each for each in found if not _is_fine(each, request)]
+    if not dangers:
+        return
+    ids = " ".join(f"--allow {rule}" for rule in sorted({each.rule for each in dangers}))
+    see = manage("lint_migrations", alias=request.alias)
     raise PlanRefused(
-        "\n".join(texts) + "\nThe migrations would stop the application, or fail. Nothing was "
-        f"changed. See what to write instead:\n{see}\nOr go on all the same: {ids}"
+        "\n".join(each.text for each in dangers)
+        + "\nThe migrations would stop the application, or fail. Nothing was changed. See what to "
+        f"write instead:\n{see}\nOr go on all the same: {ids}"
     )
 
 
-def _is_fine(finding: Finding, request: Request) -> bool:
-    is_about_others = finding.rule.startswith(("L0", "L1"))
-    return finding.rule in request.allow or (request.exclusive and is_about_others)
+def _of_lint(request: Request, todo: Todo, forwards: list[Migration]) -> Iterator[_Danger]:
+    facts = database_for(request.alias).facts()
+    judge = Judge(alias=request.alias, facts=facts, two_phase=conf.two_phase)
+    for each in judge.plan(forwards, todo.history.state):
+        if each.level >= checks.ERROR:
+            yield _Danger(each.rule, f"{each.place}\n{each.msg}\n[{each.id}]")
+
+
+def _of_releases(request: Request, todo: Todo, forwards: Iterable[Migration]) -> Iterator[_Danger]:
+    """What either release could not do on the schema in between."""
+    from deploy_ops.phases.both_codes import plan_findings  # needs the models
+
+    if not conf.two_phase or database_for(request.alias).vendor != "postgresql":
+        return
+    for each in plan_findings(connections[request.alias], todo.history.state, forwards):
+        if each.level >= checks.ERROR:
+            rule = str(each.id).removeprefix("deploy_ops.")
+            yield _Danger(rule, f"{each.msg}\n{each.hint}\n[{each.id}]")
+
+
+def _is_fine(danger: _Danger, request: Request) -> bool:
+    is_about_others = danger.rule.startswith(ABOUT_OTHERS)
+    return danger.rule in request.allow or (request.exclusive and is_about_others)
