@@ -4,7 +4,7 @@ Taken from an app registry, the real one or that of a migration's state, in the 
 database; written down at each deployment, and read back at the next one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -142,11 +142,22 @@ def _uniques(model: type[Model]) -> Iterator[Unique]:
         if each.unique and not each.primary_key:  # type: ignore[union-attr]
             yield Unique(name, (column,))
     for names in options.unique_together:
-        yield Unique(", ".join(names), tuple(columns[name] for name in names))
+        if of := _columns(columns, names):
+            yield Unique(", ".join(names), of)
     for constraint in options.constraints:
         if isinstance(constraint, UniqueConstraint):
-            of = tuple(columns[name] for name in constraint.fields)
-            yield Unique(constraint.name, of, _detail(constraint))
+            of = _columns(columns, constraint.fields)
+            if of is not None:
+                yield Unique(constraint.name, of, _detail(constraint))
+
+
+def _columns(columns: Mapping[str, str], names: Iterable[str]) -> tuple[str, ...] | None:
+    """The columns of these fields; None if one is in another table, or has another name by now.
+
+    After RenameField the state declares constraints of the old name, until the next operation.
+    """
+    found = [columns.get(name) for name in names]
+    return None if None in found else tuple(str(column) for column in found)
 
 
 def _detail(constraint: UniqueConstraint) -> str:

@@ -16,7 +16,7 @@ from deploy_ops.migrate.run import Phase, Request
 def rule_id(text: str) -> str:
     """Read L001, or deploy_ops.L001."""
     rule = text.removeprefix("deploy_ops.")
-    if not re.fullmatch(r"L\d{3}", rule):
+    if not re.fullmatch(r"[LT]\d{3}", rule):
         raise ArgumentTypeError(f"{text!r} is not the id of a finding such as L001")
     return rule
 

@@ -51,9 +51,10 @@ def waiting(database):
     ]
 
 
-def expand(project, shop, operations, name="0002_change", **kwargs):
+def expand(project, shop, operations, name="0002_change", *, allow=(), **kwargs):
     shop.migration(name, operations, **kwargs)
-    return project.run("safe_migrate", "--no-backup", check=0)
+    allowed = [word for rule in allow for word in ("--allow", rule)]
+    return project.run("safe_migrate", "--no-backup", *allowed, check=0)
 
 
 @BOTH
