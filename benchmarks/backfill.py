@@ -33,7 +33,7 @@ AGAIN = """
         upper = NULL, rows_total = 0, rows_read = 0, rows_written = 0
 """
 SECONDS = """
-    SELECT extract(epoch FROM max(done_at) - max(started_at))::float8
+    SELECT extract(epoch FROM max(done_at) - max(started_at))::float8, max(rows_written)
     FROM deploy_ops_backfillprogress
 """
 
@@ -126,7 +126,9 @@ def _run_workers(place: Place, number: int) -> tuple[float, float]:
         peaks.append(usage.ru_maxrss / 1024)
     if any(child.returncode for child in children):
         raise SystemExit("a worker failed")
-    [(seconds,)] = place.made.project.database.query(SECONDS)
+    [(seconds, written)] = place.made.project.database.query(SECONDS)
+    if written != place.rows:
+        raise SystemExit(f"{written} of {place.rows} rows were written")
     return seconds, max(peaks)
 
 

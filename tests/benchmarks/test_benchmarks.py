@@ -78,3 +78,12 @@ def test_polls_beside_a_bare_application_and_a_peer():
         "/health/ / django-health-check, no check",
         "/health/db/ / django-health-check, database",
     ]
+
+
+def test_backfill_beside_one_update():
+    assert goals(report("benchmarks.backfill", "--rows=3000")) == [
+        "rows/s: one worker / one UPDATE",
+        "rows/s: two workers / one worker",
+        "statements of others over 100 ms beside one worker",
+        "peak memory of a worker, MB",
+    ]
