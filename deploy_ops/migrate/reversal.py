@@ -278,9 +278,10 @@ def _default(field: models.Field[Any, Any]) -> tuple[object, bool]:
     is_computed = is_called or getattr(field, "auto_now_add", False)
     if is_computed or getattr(field, "auto_now", False) or field.has_db_default():
         return None, False
+    if field.remote_field is not None:
+        return None, not field.has_default()  # Django asks the model, which a state only names
     # pylint: disable-next=protected-access  # what Django itself fills the column with
-    default = BaseDatabaseSchemaEditor._effective_default(field)  # type: ignore[attr-defined]
-    return default, default is None or field.remote_field is None
+    return BaseDatabaseSchemaEditor._effective_default(field), True  # type: ignore[attr-defined]
 
 
 def _wider_column(

@@ -3,6 +3,7 @@
 import pytest
 from django.db import migrations, models
 from django.db.migrations.state import ModelState, ProjectState
+from django.db.models.fields import NOT_PROVIDED
 
 from deploy_ops.migrate.plan import (
     CHEAP_BYTES,
@@ -222,6 +223,14 @@ def test_effects_follow_the_names_that_later_steps_give():
     moved = migrations.AlterModelTable("trip", "reise belege")
     [effect] = effects_after(plan_of(added, renamed, moved).steps)
     assert (effect.table, effect.column) == ("reise belege", "remark")
+
+
+@pytest.mark.parametrize("default", [1, NOT_PROVIDED], ids=["default", "none"])
+def test_a_new_foreign_key_may_have_a_default(default):
+    field = models.ForeignKey("auth.User", models.CASCADE, default=default)
+    [effect] = effects_after(plan_of(migrations.AddField("trip", "driver", field)).steps)
+    assert effect.column == "driver_id"
+    assert effect.is_default_known is (default is NOT_PROVIDED)
 
 
 def test_a_new_table_takes_its_columns_with_it():
