@@ -101,7 +101,7 @@ def outwaiting_vacuum(connection: BaseDatabaseWrapper, tables: Iterable[str]) ->
     """Wait in the block until a vacuum of the tables gives way; yields whether there is one.
 
     The server ends an autovacuum that somebody has waited for as long as deadlock_timeout, so a
-    shorter lock_timeout never gets past it, and only a superuser may shorten deadlock_timeout.
+    shorter lock_timeout never gets past it, and few roles may shorten deadlock_timeout.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('lock_timeout')")
