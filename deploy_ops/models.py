@@ -131,9 +131,9 @@ class RelationField(models.TextField):  # type: ignore[type-arg]  # generic in t
     and in a dump, which has the name, for the database that is restored.
     """
 
-    def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:
         """`regclass`, as the reference page of PostgreSQL on object identifier types has it."""
-        return "regclass" if connection.vendor == "postgresql" else super().db_type(connection)
+        return "regclass" if connection.vendor == "postgresql" else "text"
 
 
 class ContractRow(models.Model):
