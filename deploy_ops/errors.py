@@ -35,6 +35,7 @@ DeployOpsError                      exit code 1: refused, nothing changed
 │   ├── LockNotGranted              a lock was not granted in many short tries
 │   ├── NeedsNoTransaction          an operation that works online stands in an atomic migration
 │   ├── NotOnline                   what is asked for cannot be done without making others wait
+│   ├── NotInTwoPhases              a change of the models has no safe form to be written in
 │   ├── RowsInTheWay                rows break what is to be enforced
 │   ├── PartiallyApplied            exit code 4: what an earlier run left is not known
 │   └── Unfinished                  exit code 4: what comes after the migrations is missing
@@ -216,6 +217,10 @@ class NeedsNoTransaction(MigrationError):
 
 class NotOnline(MigrationError):
     """The change cannot be made without making others wait. Nothing was changed."""
+
+
+class NotInTwoPhases(MigrationError):
+    """A change of the models has no form that nobody waits for. Nothing was written."""
 
 
 class RowsInTheWay(MigrationError):

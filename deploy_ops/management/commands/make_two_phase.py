@@ -1,0 +1,52 @@
+"""`manage.py make_two_phase`: migrations that old code and new code both live with."""
+
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import CommandParser
+
+from deploy_ops.management.base import Json, OpsCommand
+
+
+class Command(OpsCommand):
+    """Parses the words, lets makemigrations detect, ask and write."""
+
+    help = "Write migrations as makemigrations does, in the form that nobody waits for."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add the options of make_two_phase."""
+        parser.add_argument("apps", nargs="*", metavar="app", help="only these apps")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="write nothing, show what would be"
+        )
+        parser.add_argument(
+            "--check",
+            action="store_true",
+            dest="check_changes",
+            help="exit 1 if migrations are missing; writes nothing",
+        )
+        parser.add_argument("-n", "--name", help="name of the migrations, behind their numbers")
+        parser.add_argument(
+            "--no-header",
+            action="store_false",
+            dest="include_header",
+            help="no comment at the top of the files",
+        )
+
+    def operate(self, options: Json) -> tuple[int, Json]:
+        """Run makemigrations with our autodetector; it leaves by SystemExit where it wrote nothing."""
+        # Imported here: Django's command loads what the models need.
+        from deploy_ops.management.generating import TwoPhaseMigrations
+
+        passed: Any = {
+            name: options[name]
+            for name in ("dry_run", "check_changes", "name", "include_header", "interactive")
+        }
+        command = TwoPhaseMigrations()
+        code = 0
+        try:
+            call_command(command, *options["apps"], verbosity=options["verbosity"], **passed)
+        except SystemExit as leaving:
+            code = leaving.code if isinstance(leaving.code, int) else 1
+        status = "refused" if code else "ok"
+        return code, {"status": status, "files": getattr(command, "written_files", [])}

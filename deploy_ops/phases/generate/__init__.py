@@ -1,0 +1,6 @@
+"""Migrations in two phases, written from the models: makemigrations, and what it finds rewritten."""
+
+from deploy_ops.phases.generate.autodetector import TwoPhaseAutodetector
+from deploy_ops.phases.generate.writer import TwoPhaseWriter
+
+__all__ = ["TwoPhaseAutodetector", "TwoPhaseWriter"]

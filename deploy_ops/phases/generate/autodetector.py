@@ -1,0 +1,47 @@
+"""Django's autodetector, whose changes come out in two phases."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.migrations import Migration
+from django.db.migrations.autodetector import MigrationAutodetector
+from django.db.migrations.graph import MigrationGraph
+from django.db.migrations.questioner import MigrationQuestioner, NonInteractiveMigrationQuestioner
+from django.db.migrations.state import ProjectState
+
+from deploy_ops.phases.generate.questions import RefusingQuestioner
+from deploy_ops.phases.generate.rewrite import rewrite
+
+Changes = dict[str, list[Migration]]
+
+
+class TwoPhaseAutodetector(MigrationAutodetector):
+    """As makemigrations uses it; raises NotInTwoPhases for what has no safe form."""
+
+    def __init__(
+        self,
+        from_state: ProjectState,
+        to_state: ProjectState,
+        questioner: MigrationQuestioner | None = None,
+    ) -> None:
+        if isinstance(questioner, NonInteractiveMigrationQuestioner):
+            questioner = RefusingQuestioner(
+                specified_apps=questioner.specified_apps, dry_run=questioner.dry_run
+            )
+        super().__init__(from_state, to_state, questioner)
+
+    def changes(
+        self,
+        graph: MigrationGraph,
+        trim_to_apps: Iterable[str] | None = None,
+        convert_apps: Iterable[str] | None = None,
+        migration_name: str | None = None,
+    ) -> Changes:
+        """Detect, keep what was asked for, rewrite, and name: only what is kept is judged."""
+        detector: Any = self  # of these, the stubs know other types
+        changes: Changes = detector._detect_changes(convert_apps, graph)
+        if trim_to_apps:
+            changes = detector._trim_to_apps(changes, trim_to_apps)
+        changes = rewrite(changes, self.from_state)
+        arranged: Changes = detector.arrange_for_graph(changes, graph, migration_name)
+        return arranged

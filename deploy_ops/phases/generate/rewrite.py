@@ -1,0 +1,137 @@
+"""The changes that Django has found, operation by operation in their safe form.
+
+What may stand in a transaction stays together, table by table; what commits on its way gets a
+migration of its own, so that a run that was killed goes on there.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from django.db.migrations import Migration
+from django.db.migrations.operations import CreateModel
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+from deploy_ops.phases.generate.forms import safe_form
+from deploy_ops.phases.generate.naming import NamedMigration
+from deploy_ops.phases.generate.scene import ModelKey, Scene, judging_connection, subject_of
+from deploy_ops.phases.operations.backfill import Backfill
+from deploy_ops.phases.operations.contract import Contract
+from deploy_ops.phases.operations.online import OnlineOperation, PhasedOnline
+from deploy_ops.phases.operations.rename_field_online import RenameFieldOnline
+
+COMMITS_ON_ITS_WAY = (Backfill, OnlineOperation, PhasedOnline, RenameFieldOnline)
+OURS = (Contract, *COMMITS_ON_ITS_WAY)
+
+Changes = dict[str, list[Migration]]
+Key = tuple[str, str]
+
+
+def rewrite(changes: Changes, state: ProjectState) -> Changes:
+    """Split each migration into those of the safe form; raises NotInTwoPhases."""
+    state = state.clone()
+    known = frozenset(state.models)
+    new_models = frozenset(_created(changes)) - known
+    connection = judging_connection()
+    split: dict[Key, list[Migration]] = {}
+    for migration in in_order(changes):
+        groups = [Group()]
+        for operation in migration.operations:
+            before = state.clone()
+            operation.state_forwards(migration.app_label, state)
+            scene = Scene(migration.app_label, before, state, new_models, connection)
+            for each in safe_form(operation, scene):
+                _place(groups, each, scene)
+        split[_key(migration)] = list(_migrations(migration, groups))
+    _follow(split)
+    return {
+        app: [each for old in migrations for each in split[_key(old)]]
+        for app, migrations in changes.items()
+    }
+
+
+@dataclass
+class Group:
+    """Operations of one migration to be; `tables` are the models whose rows they meet."""
+
+    operations: list[Operation] = field(default_factory=list)
+    tables: set[str] = field(default_factory=set)
+    atomic: bool = True
+
+
+def _place(groups: list[Group], operation: Operation, scene: Scene) -> None:
+    """Put an operation into the last group, or a new one behind it."""
+    atomic = not isinstance(operation, COMMITS_ON_ITS_WAY)
+    inner = operation.operation if isinstance(operation, Contract) else operation
+    model = subject_of(inner).lower()
+    tables = {model} if scene.touches_rows(model) else set()
+    last = groups[-1]
+    fits = atomic and last.atomic and len(last.tables | tables) < 2
+    if last.operations and not fits:
+        last = Group(atomic=atomic)
+        groups.append(last)
+    last.atomic = atomic
+    last.operations.append(operation)
+    last.tables |= tables
+
+
+def in_order(changes: Changes) -> Sequence[Migration]:
+    """The migrations of all apps, each behind those that it depends on."""
+    by_key = {_key(each): each for migrations in changes.values() for each in migrations}
+    ordered: dict[Key, Migration] = {}
+
+    def visit(migration: Migration) -> None:
+        if _key(migration) in ordered:
+            return
+        for dependency in migration.dependencies:
+            if (needed := by_key.get((dependency[0], dependency[1]))) is not None:
+                visit(needed)
+        ordered[_key(migration)] = migration
+
+    for migration in by_key.values():
+        visit(migration)
+    return list(ordered.values())
+
+
+def _migrations(migration: Migration, groups: Sequence[Group]) -> Iterator[Migration]:
+    """A migration for each group: the first with the dependencies of all, the rest behind it."""
+    previous = None
+    for number, group in enumerate(groups):
+        each = NamedMigration(f"{migration.name}_{number}", migration.app_label)
+        each.operations, each.atomic = group.operations, group.atomic
+        each.initial = migration.initial and previous is None
+        each.dependencies = list(migration.dependencies) if previous is None else [_key(previous)]
+        each.dependencies += _needs_of_ours(group.operations)
+        previous = each
+        yield each
+
+
+def _needs_of_ours(operations: Iterable[Operation]) -> Iterator[Key]:
+    operations = list(operations)
+    if any(isinstance(each, Backfill) for each in operations):
+        yield "deploy_ops", "0003_backfill"
+    elif any(isinstance(each, OURS) for each in operations):
+        yield "deploy_ops", "0002_contract_rows"
+
+
+def _follow(split: dict[Key, list[Migration]]) -> None:
+    """Let what depended on a migration depend on the last one of those that it became."""
+    last = {old: _key(new[-1]) for old, new in split.items()}
+    for migrations in split.values():
+        for each in migrations:
+            each.dependencies = [
+                last.get(dependency, dependency)  # type: ignore[call-overload]
+                for dependency in each.dependencies
+            ]
+
+
+def _created(changes: Changes) -> Iterator[ModelKey]:
+    for app, migrations in changes.items():
+        for migration in migrations:
+            for operation in migration.operations:
+                if isinstance(operation, CreateModel):
+                    yield app, operation.name_lower
+
+
+def _key(migration: Migration) -> Key:
+    return migration.app_label, migration.name
