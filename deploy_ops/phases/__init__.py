@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from deploy_ops.exports import import_when_asked
 
 if TYPE_CHECKING:
+    from deploy_ops.phases.functions import NewUUID
     from deploy_ops.phases.operations.add_field_online import AddFieldOnline
     from deploy_ops.phases.operations.add_index_online import AddIndexOnline
     from deploy_ops.phases.operations.backfill import Backfill
@@ -22,6 +23,7 @@ else:
     __getattr__ = import_when_asked(
         __name__,
         {
+            "functions": ["NewUUID"],
             "operations.add_field_online": ["AddFieldOnline"],
             "operations.add_index_online": ["AddIndexOnline"],
             "operations.backfill": ["Backfill"],
@@ -44,6 +46,7 @@ __all__ = [
     "EnforceForeignKey",
     "EnforceNotNull",
     "EnforceUnique",
+    "NewUUID",
     "RemoveIndexOnline",
     "RenameFieldOnline",
 ]

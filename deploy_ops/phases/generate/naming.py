@@ -1,12 +1,24 @@
 """Names of files that tell what a migration does."""
 
 import re
+from collections.abc import Mapping
 
 from django.db.migrations import Migration
 from django.db.migrations.operations import AddField
 from django.db.migrations.operations.base import Operation
 
+from deploy_ops.phases.operations.enforce_check import EnforceCheck
+from deploy_ops.phases.operations.enforce_foreign_key import EnforceForeignKey
 from deploy_ops.phases.operations.enforce_not_null import EnforceNotNull
+from deploy_ops.phases.operations.enforce_unique import EnforceUnique
+
+# What Django calls "alter" for all of them.
+ENFORCED: Mapping[type[Operation], str] = {
+    EnforceCheck: "check",
+    EnforceForeignKey: "foreign_key",
+    EnforceNotNull: "not_null",
+    EnforceUnique: "unique",
+}
 
 
 class NamedMigration(Migration):
@@ -21,8 +33,10 @@ class NamedMigration(Migration):
 
 
 def _fragment(operation: Operation) -> str:
+    fragment = str(operation.migration_name_fragment)
     if isinstance(operation, AddField):
-        return f"add_{operation.model_name_lower}_{operation.name_lower}"
-    if isinstance(operation, EnforceNotNull):
-        return f"{operation.model_name_lower}_{operation.name_lower}_not_null"
-    return str(operation.migration_name_fragment)
+        return f"add_{fragment}"
+    enforced = next((end for kind, end in ENFORCED.items() if isinstance(operation, kind)), None)
+    if enforced and fragment.startswith("alter_"):
+        return f"{fragment.removeprefix('alter_')}_{enforced}"
+    return f"enforce_{fragment}" if enforced else fragment

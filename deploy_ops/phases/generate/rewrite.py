@@ -6,9 +6,10 @@ migration of its own, so that a run that was killed goes on there.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.db.migrations import Migration
-from django.db.migrations.operations import CreateModel
+from django.db.migrations.operations import AlterModelTable, CreateModel, RenameModel
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
@@ -27,19 +28,18 @@ Changes = dict[str, list[Migration]]
 Key = tuple[str, str]
 
 
-def rewrite(changes: Changes, state: ProjectState) -> Changes:
+def rewrite(changes: Changes, start: ProjectState) -> Changes:
     """Split each migration into those of the safe form; raises NotInTwoPhases."""
-    state = state.clone()
-    known = frozenset(state.models)
-    new_models = frozenset(_created(changes)) - known
+    start, state = start.clone(), start.clone()
+    new_models = frozenset(_created(changes)) - frozenset(start.models)
     connection = judging_connection()
     split: dict[Key, list[Migration]] = {}
     for migration in in_order(changes):
         groups = [Group()]
-        for operation in migration.operations:
-            before = state.clone()
+        for operation in _tables_kept_first(migration.operations):
+            before, state = state, state.clone()
             operation.state_forwards(migration.app_label, state)
-            scene = Scene(migration.app_label, before, state, new_models, connection)
+            scene = Scene(migration.app_label, start, before, state, new_models, connection)
             for each in safe_form(operation, scene):
                 _place(groups, each, scene)
         split[_key(migration)] = list(_migrations(migration, groups))
@@ -97,7 +97,8 @@ def _migrations(migration: Migration, groups: Sequence[Group]) -> Iterator[Migra
     """A migration for each group: the first with the dependencies of all, the rest behind it."""
     previous = None
     for number, group in enumerate(groups):
-        each = NamedMigration(f"{migration.name}_{number}", migration.app_label)
+        # The stubs take what instances have for variables of the class.
+        each: Any = NamedMigration(f"{migration.name}_{number}", migration.app_label)
         each.operations, each.atomic = group.operations, group.atomic
         each.initial = migration.initial and previous is None
         each.dependencies = list(migration.dependencies) if previous is None else [_key(previous)]
@@ -114,15 +115,33 @@ def _needs_of_ours(operations: Iterable[Operation]) -> Iterator[Key]:
         yield "deploy_ops", "0002_contract_rows"
 
 
+def _tables_kept_first(operations: Sequence[Operation]) -> Sequence[Operation]:
+    """A model that is renamed and keeps its table keeps it from the first: nothing is renamed."""
+    ordered: list[Operation] = []
+    for each in operations:
+        renames = [at for at, other in enumerate(ordered) if isinstance(other, RenameModel)]
+        at = next((at for at in renames if _is_of_new_name(each, ordered[at])), None)
+        if at is None:
+            ordered.append(each)
+        else:
+            ordered.insert(at, AlterModelTable(ordered[at].old_name, each.table))  # type: ignore[attr-defined]
+    return ordered
+
+
+def _is_of_new_name(operation: Operation, rename: Operation) -> bool:
+    return (
+        isinstance(operation, AlterModelTable)
+        and isinstance(rename, RenameModel)
+        and operation.name_lower == rename.new_name_lower
+    )
+
+
 def _follow(split: dict[Key, list[Migration]]) -> None:
     """Let what depended on a migration depend on the last one of those that it became."""
     last = {old: _key(new[-1]) for old, new in split.items()}
-    for migrations in split.values():
-        for each in migrations:
-            each.dependencies = [
-                last.get(dependency, dependency)  # type: ignore[call-overload]
-                for dependency in each.dependencies
-            ]
+    each: Any
+    for each in (each for migrations in split.values() for each in migrations):
+        each.dependencies = [last.get(key, key) for key in each.dependencies]
 
 
 def _created(changes: Changes) -> Iterator[ModelKey]:

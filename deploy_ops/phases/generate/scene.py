@@ -7,7 +7,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
-from django.db.models import Model
+from django.db.models import Model, UniqueConstraint
 from django.db.utils import load_backend
 
 ModelKey = tuple[str, str]
@@ -18,6 +18,7 @@ class Scene:
     """The models before and after one operation, and which tables this run makes."""
 
     app: str
+    start: ProjectState  # before the first operation of the run
     before: ProjectState
     after: ProjectState
     new_models: frozenset[ModelKey]
@@ -49,6 +50,27 @@ class Scene:
     def new_field(self, model_name: str, name: str) -> Any:
         """A field after."""
         return self.new(model_name)._meta.get_field(name)
+
+    def columns_that_wait(self, model_name: str) -> set[str]:
+        """Columns that fields had at the start which are gone, so that they wait for the contract."""
+        if (self.app, model_name.lower()) not in self.start.models:
+            return set()
+        start: Any = self.start.apps.get_model(self.app, model_name)
+        names = {field.name for field in self.old(model_name)._meta.local_fields}
+        return {field.column for field in start._meta.local_fields if field.name not in names}
+
+    def tables_that_wait(self) -> set[str]:
+        """Tables of models that were there at the start and are gone."""
+        return {
+            self.start.apps.get_model(*key)._meta.db_table
+            for key in set(self.start.models) - set(self.before.models)
+        }
+
+    def unique_names_at_start(self, model_name: str) -> set[str]:
+        """The names of the unique constraints that the model had at the start."""
+        state: ModelState | None = self.start.models.get((self.app, model_name.lower()))
+        constraints = state.options.get("constraints", ()) if state else ()
+        return {each.name for each in constraints if isinstance(each, UniqueConstraint)}
 
 
 def subject_of(operation: Operation) -> str:

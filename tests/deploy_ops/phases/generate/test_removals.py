@@ -1,5 +1,7 @@
 """What goes out of the models stays in the database until the contract phase."""
 
+from tests.deploy_ops.phases.generate.stories import on_15
+
 START = """
 class Customer(models.Model):
     name = models.CharField(max_length=50)
@@ -9,14 +11,35 @@ class Order(models.Model):
     customer = models.ForeignKey(Customer, models.CASCADE)
     note = models.CharField(max_length=50)
     pieces = models.IntegerField(default=1)
+
+
+class Line(models.Model):
+    order = models.ForeignKey(Order, models.CASCADE)
+    before = models.ForeignKey("Line", models.CASCADE, null=True)
+    payers = models.ManyToManyField(Customer)
 """
 
 
 def test_a_field(shop, database):
     shop.start(START)
     written = shop.ends_as_django(START.replace("    note = models.CharField(max_length=50)\n", ""))
-    [name] = written
+    [(name, text)] = written.items()
     assert name == "0002_remove_order_note"
-    assert "deploy_ops.phases.Contract(" in written[name]
-    assert '"0002_contract_rows"' in written[name].replace("'", '"')
+    assert "deploy_ops.phases.Contract(" in text and "'deploy_ops', '0002_contract_rows'" in text
     assert "note" not in database.schema()["shop_order"]
+
+
+@on_15
+def test_models_with_the_foreign_keys_to_them(shop, database):
+    shop.start(START)
+    end = """
+    class Line(models.Model):
+        pass
+    """
+    written = shop.ends_as_django(end)
+    assert {name[5:] for name in written} == {
+        "remove_line_before_remove_line_order_remove_line_payers",
+        "delete_customer",
+        "delete_order",
+    }
+    assert "shop_order" not in database.schema()
