@@ -13,6 +13,7 @@ from tests.sample_apps.modelled import ModelledApp
 on_15 = pytest.mark.parametrize("database", ["sqlite", POSTGRESQL[0]], indirect=True)
 CONTRACT = ("safe_migrate", "--phase", "contract", "--force", "--no-backup")
 IMPORT = re.compile(r"^(?:from|import) ([\w.]+)", re.M)
+NAMED_BY_DJANGO = re.compile(r"\bshop_\w+_(?:key|uniq|check)\b")
 MAY_IMPORT = re.compile(r"django\.|deploy_ops\.phases$|datetime$|uuid$")
 
 
@@ -59,16 +60,26 @@ class Shop:
         return database_for(self.alias).schema()
 
     def assert_schema(self, expected) -> None:
-        """Compare; a column that was dropped and comes back does so at the end of its table."""
+        """Compare; what Django's own way back changes does not count.
+
+        A column that was dropped comes back at the end of its table, a constraint that came with
+        the table under another name.
+        """
         lines = self.schema().difference(expected)
         here, there = (
-            sorted(line[1:].rstrip(",") for line in lines if line[0] == sign) for sign in "+-"
+            sorted(
+                NAMED_BY_DJANGO.sub("auto", line[1:].rstrip(","))
+                for line in lines
+                if line[0] == sign
+            )
+            for sign in "+-"
         )
         assert here == there, lines
 
     def apply(self) -> None:
         """Both phases, the code of the old release being gone in the second."""
-        self.run("lint_migrations", "shop", "--two-phase")
+        if self.project.database.vendor == "postgresql":
+            self.run("lint_migrations", "shop", "--two-phase")
         self.run("safe_migrate", "--no-backup")
         self.contract()
 

@@ -31,9 +31,12 @@ class Line(models.Model):
     order = models.ForeignKey("{}", models.CASCADE)
 """
     shop.start(START + referring.format("Order"))
-    end = START.replace("Order", "Purchase") + """
-    class Meta:
-        db_table = "shop_order"
-"""
-    [text] = shop.ends_as_django(end + referring.format("Purchase"), answers="y\n").values()
+    schema = shop.schema()
+    renamed = START.replace("Order", "Purchase")
+    end = f'{renamed}\n    class Meta:\n        db_table = "shop_order"\n'
+    [text] = shop.change(end + referring.format("Purchase"), answers="y\n").values()
     assert text.index("AlterModelTable") < text.index("RenameModel")
+    shop.apply()
+    shop.assert_schema(schema)
+    shop.run("migrate", "shop", "0001")
+    shop.assert_schema(schema)
