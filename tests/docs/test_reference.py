@@ -28,6 +28,7 @@ COMMANDS = (
     "flags",
     "health",
     "lint_migrations",
+    "make_two_phase",
     "restore",
     "safe_migrate",
 )

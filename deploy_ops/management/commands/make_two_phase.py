@@ -34,7 +34,7 @@ class Command(OpsCommand):
         )
 
     def operate(self, options: Json) -> tuple[int, Json]:
-        """Run makemigrations with our autodetector; it leaves by SystemExit where it wrote nothing."""
+        """Run makemigrations with our autodetector, which leaves by SystemExit if not done."""
         # Imported here: Django's command loads what the models need.
         from deploy_ops.management.generating import TwoPhaseMigrations
 

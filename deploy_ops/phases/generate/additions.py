@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from copy import copy
 
-from django.db.migrations.operations import AddField, AlterField, RenameField
+from django.db.migrations.operations import AddField, RenameField
 from django.db.migrations.operations.base import Operation
 from django.db.models import NOT_PROVIDED
 
@@ -22,7 +22,6 @@ from deploy_ops.phases.generate.fields import (
 from deploy_ops.phases.generate.refusal import refusal
 from deploy_ops.phases.generate.scene import Scene
 from deploy_ops.phases.operations.add_field_online import AddFieldOnline
-from deploy_ops.phases.operations.backfill import Backfill
 from deploy_ops.phases.operations.enforce_not_null import EnforceNotNull
 from deploy_ops.phases.operations.enforce_unique import EnforceUnique
 from deploy_ops.phases.operations.rename_field_online import RenameFieldOnline
@@ -39,22 +38,17 @@ def add_field(operation: AddField, scene: Scene) -> Iterable[Operation]:
     if database_type(field, scene) is None:
         return [operation]
     _check(operation, field, scene)
+    return _add_column(operation, field, scene)
+
+
+def _add_column(operation: AddField, field: AnyField, scene: Scene) -> Iterable[Operation]:
     if field.has_db_default():
         if not is_fixed(field.db_default):
-            return _from_database(operation, field)
-    elif field.null:
-        if field.has_default() and not callable(field.default) and field.default is not None:
-            return [_online(operation)]  # rows of old code get it too, until it is gone
-    elif differs_by_row(field):
-        return _from_python(operation, field)
-    elif field.unique:
-        raise refusal(
-            f"{scene.app}.{operation.model_name}.{operation.name}",
-            "all rows that are there would get the same value where it has to be unique",
-            "Add it with null=True first, fill it, then take null=True away.",
-        )
-    elif not field.generated:
-        return [_online(operation)]
+            return _from_database(operation, field, scene)
+    elif not field.null and not field.generated:
+        return _from_python(operation, field, scene)
+    elif field.has_default() and not callable(field.default) and field.default is not None:
+        return [_online(operation)]  # rows of old code get it too, until it is gone
     needs_more = is_indexed(field) or is_constrained(field) or check_of(field, scene)
     return [_online(operation)] if needs_more else [operation]
 
@@ -107,29 +101,43 @@ def _check(operation: AddField, field: AnyField, scene: Scene) -> None:
         )
 
 
-def _from_database(operation: AddField, field: AnyField) -> Iterator[Operation]:
+def _from_database(operation: AddField, field: AnyField, scene: Scene) -> Iterator[Operation]:
     """A default of the database that is another one for each row: added as such it rewrites."""
     model, name = operation.model_name, operation.name
+    if field.null:
+        raise refusal(
+            f"{scene.app}.{model}.{name}",
+            "the database makes another default for each row, which writes the table anew while "
+            "everybody waits",
+            "Add it without db_default first, and the db_default in the next run; rows that are "
+            "there then keep NULL, unless a Backfill between the two fills them.",
+        )
     final = operation.field
     loose = changed(final, unique=False) if field.unique else final
     empty = changed(loose, null=True, db_default=NOT_PROVIDED, default=NOT_PROVIDED)
     yield AddFieldOnline(model, name, empty)
-    if field.null:
-        yield AlterField(model, name, loose)
-        yield Backfill(model, name, field.db_default)
-    else:
-        yield EnforceNotNull(model, name, loose)
+    yield EnforceNotNull(model, name, loose)
     if field.unique:
         yield EnforceUnique(model, name, final)
 
 
-def _from_python(operation: AddField, field: AnyField) -> Iterator[Operation]:
-    """A default that Python calls anew for each row: the database has to know one like it."""
+def _from_python(operation: AddField, field: AnyField, scene: Scene) -> Iterator[Operation]:
+    """One value for all, or one that Python calls anew for each row, as the database does then."""
     model, name = operation.model_name, operation.name
+    subject = f"{scene.app}.{model}.{name}"
+    if not differs_by_row(field):
+        if field.unique:
+            raise refusal(
+                subject,
+                "all rows that are there would get the same value where it has to be unique",
+                "Add it with null=True first, fill it, then take null=True away.",
+            )
+        yield _online(operation)
+        return
     fill = filling(field)
     if fill is None:
         raise refusal(
-            f"{model}.{name}",
+            subject,
             "its default is another one for each row, and the database cannot call it for the "
             "rows that are there and for those of old code",
             "Give it a db_default, or add it with null=True first, fill it by a Backfill, then "

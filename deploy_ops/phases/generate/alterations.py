@@ -84,6 +84,7 @@ class Alteration:
 
     def is_altered(self, field: AnyField) -> bool:
         """Whether the database has anything to do for a field instead of the old one."""
+        # pylint: disable-next=protected-access  # what Django itself asks
         return bool(self.editor._field_should_be_altered(self.old, field))
 
     def check(self) -> None:

@@ -1,5 +1,7 @@
 """Django's autodetector, whose changes come out in two phases."""
 
+# pylint: disable=protected-access  # it is made to be extended, and says so nowhere
+
 from collections.abc import Iterable
 from typing import Any
 
@@ -38,10 +40,9 @@ class TwoPhaseAutodetector(MigrationAutodetector):
         migration_name: str | None = None,
     ) -> Changes:
         """Detect, keep what was asked for, rewrite, and name: only what is kept is judged."""
-        detector: Any = self  # of these, the stubs know other types
+        detector: Any = self  # the stubs leave out how it works
         changes: Changes = detector._detect_changes(convert_apps, graph)
         if trim_to_apps:
             changes = detector._trim_to_apps(changes, trim_to_apps)
         changes = rewrite(changes, self.from_state)
-        arranged: Changes = detector.arrange_for_graph(changes, graph, migration_name)
-        return arranged
+        return self.arrange_for_graph(changes, graph, migration_name)

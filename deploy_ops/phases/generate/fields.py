@@ -1,5 +1,7 @@
 """Fields as migrations have them: copies with other options, and what they mean to the database."""
 
+# pylint: disable=protected-access  # what fills the rows is what Django itself would fill in
+
 from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -47,7 +49,7 @@ def is_constrained(field: AnyField) -> bool:
 
 
 def is_free(old: str, new: str) -> bool:
-    """Whether PostgreSQL changes the type without reading the rows, and old code can live with it."""
+    """Whether PostgreSQL changes the type without reading rows, and old code can live with it."""
     if old == new:
         return True
     if new in INTEGERS or not takes_all_of(new, old):
@@ -77,7 +79,7 @@ def differs_by_row(field: AnyField) -> bool:
 
 
 def filling(field: AnyField) -> Any:
-    """What the database can call where Python calls the field's default; None if it is not known."""
+    """What the database calls where Python calls the field's default; None if it is not known."""
     if field.default is timezone.now:
         return Now()
     if field.get_internal_type() == "UUIDField":

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from django.db.migrations import Migration
-from django.db.migrations.operations import AddField
+from django.db.migrations.operations import AddField, AlterField
 from django.db.migrations.operations.base import Operation
 
 from deploy_ops.phases.operations.enforce_check import EnforceCheck
@@ -37,6 +37,8 @@ def _fragment(operation: Operation) -> str:
     if isinstance(operation, AddField):
         return f"add_{fragment}"
     enforced = next((end for kind, end in ENFORCED.items() if isinstance(operation, kind)), None)
-    if enforced and fragment.startswith("alter_"):
+    if not enforced:
+        return fragment
+    if isinstance(operation, AlterField) or isinstance(getattr(operation, "unique", None), str):
         return f"{fragment.removeprefix('alter_')}_{enforced}"
-    return f"enforce_{fragment}" if enforced else fragment
+    return f"enforce_{fragment.removeprefix('alter_')}"

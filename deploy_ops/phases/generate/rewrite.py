@@ -16,12 +16,13 @@ from django.db.migrations.state import ProjectState
 from deploy_ops.phases.generate.forms import safe_form
 from deploy_ops.phases.generate.naming import NamedMigration
 from deploy_ops.phases.generate.scene import ModelKey, Scene, judging_connection, subject_of
-from deploy_ops.phases.operations.backfill import Backfill
 from deploy_ops.phases.operations.contract import Contract
+from deploy_ops.phases.operations.enforce_not_null import EnforceNotNull
 from deploy_ops.phases.operations.online import OnlineOperation, PhasedOnline
 from deploy_ops.phases.operations.rename_field_online import RenameFieldOnline
 
-COMMITS_ON_ITS_WAY = (Backfill, OnlineOperation, PhasedOnline, RenameFieldOnline)
+COMMITS_ON_ITS_WAY = (OnlineOperation, PhasedOnline, RenameFieldOnline)
+FILLS = (EnforceNotNull, RenameFieldOnline)
 OURS = (Contract, *COMMITS_ON_ITS_WAY)
 
 Changes = dict[str, list[Migration]]
@@ -109,7 +110,7 @@ def _migrations(migration: Migration, groups: Sequence[Group]) -> Iterator[Migra
 
 def _needs_of_ours(operations: Iterable[Operation]) -> Iterator[Key]:
     operations = list(operations)
-    if any(isinstance(each, Backfill) for each in operations):
+    if any(isinstance(each, FILLS) for each in operations):
         yield "deploy_ops", "0003_backfill"
     elif any(isinstance(each, OURS) for each in operations):
         yield "deploy_ops", "0002_contract_rows"

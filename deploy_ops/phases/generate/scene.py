@@ -52,7 +52,7 @@ class Scene:
         return self.new(model_name)._meta.get_field(name)
 
     def columns_that_wait(self, model_name: str) -> set[str]:
-        """Columns that fields had at the start which are gone, so that they wait for the contract."""
+        """Columns of fields that were there at the start and are gone: they wait to be dropped."""
         if (self.app, model_name.lower()) not in self.start.models:
             return set()
         start: Any = self.start.apps.get_model(self.app, model_name)

@@ -77,7 +77,7 @@ def test_rows_of_old_code_have_values(shop, database):
     shop.start(START)
     database.execute(ROWS)
     shop.change(END)
-    shop.run("safe_migrate", "--no-backup")
+    shop.expand()
     if database.vendor == "postgresql":  # elsewhere both phases ran at once
         database.execute(ROWS)
     shop.contract()
@@ -93,18 +93,14 @@ def test_a_default_of_the_database_that_differs_by_row(shop, database):
     database.execute(ROWS)
     written = shop.change(f"""{START}
     token = models.FloatField(db_default=functions.Random())
-    luck = models.FloatField(db_default=functions.Random(), null=True)
 """)
     assert list(written) == [
-        "0002_add_order_luck",
-        "0003_alter_order_luck",
-        "0004_fill_order_luck",
-        "0005_add_order_token",
-        "0006_order_token_not_null",
+        "0002_add_order_token",
+        "0003_order_token_not_null",
     ]
     shop.apply()
-    counts = "SELECT count(DISTINCT token), count(DISTINCT luck) FROM shop_order"
-    assert database.query(counts) == [(2, 2)]
+    counts = "SELECT count(DISTINCT token) FROM shop_order"
+    assert database.query(counts) == [(2,)]
 
 
 def test_a_value_that_is_asked_for(sqlite_shop):

@@ -45,6 +45,11 @@ CHANGES = {
         "    day = models.DateTimeField(default=datetime.datetime.now)\n    pieces =",
         "db_default",
     ),
+    "a default of the database that differs by row, and NULL": (
+        "    pieces =",
+        "    luck = models.FloatField(null=True, db_default=functions.Random())\n    pieces =",
+        "without db_default first",
+    ),
     "a stored generated column": (
         "    pieces =",
         "    twice = models.GeneratedField(expression=models.F('pieces') * 2, "

@@ -38,7 +38,8 @@ def test_models_with_the_foreign_keys_to_them(shop, database):
     """
     written = shop.ends_as_django(end)
     assert {name[5:] for name in written} == {
-        "remove_line_before_remove_line_order_remove_line_payers",
+        "remove_line_payers_remove_line_order_and_more",
+        "remove_order_customer",
         "delete_customer",
         "delete_order",
     }
