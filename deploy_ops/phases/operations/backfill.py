@@ -33,6 +33,7 @@ class Backfill(Operation):
     each. `detached` leaves the work to `backfill run`, on any host.
     """
 
+    __module__ = "deploy_ops.phases"  # whence migration files import it, for ever
     category = OperationCategory.PYTHON
     is_online = True
     is_idempotent = True  # it goes on behind the last batch

@@ -60,7 +60,7 @@ class Contract(PhasedOperation):
                 "soon as it runs. Write the operation without Contract, or the online one instead."
             )
         self.operation = operation
-        for name in ("reversible", "reduces_to_sql", "atomic"):
+        for name in ("reversible", "reduces_to_sql", "atomic", "category"):
             setattr(self, name, getattr(operation, name))
 
     @cached_property
