@@ -47,11 +47,7 @@ class Command(OpsCommand):
         try:
             call_command(command, *options["apps"], verbosity=options["verbosity"], **passed)
         except SystemExit as leaving:
-<<<<<<< HEAD
-            code = leaving.code if isinstance(leaving.code, int) else 1
-=======
             # Django says 3 where somebody does not answer; nothing was written then.
             code = 2 if leaving.code == 2 else 1
->>>>>>> generate
         status = "refused" if code else "ok"
         return code, {"status": status, "files": getattr(command, "written_files", [])}

@@ -123,6 +123,8 @@ def _alter_field(operation: Any, scene: Scene) -> Iterator[Remark]:
 
 
 def _narrowed(old: Any, new: Any, scene: Scene, cure: str) -> Iterator[Remark]:
+    if not scene.world.facts.server_version:
+        return  # SQLite keeps any value in any column
     types = [each.db_parameters(connection=scene.connection)["type"] for each in (old, new)]
     if types[0] != types[1] and work_of_change(*types) is not Work.NONE:
         table = table_of(old.model)

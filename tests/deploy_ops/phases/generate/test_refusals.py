@@ -105,8 +105,6 @@ def test_check_and_dry_run_write_nothing(started):
     assert started.app.migrations() == before
     files = started.project.json("make_two_phase", "--name", "less")["files"]
     assert [each.rpartition("/")[2] for each in files] == ["0002_less.py"]
-<<<<<<< HEAD
-=======
 
 
 def test_an_unknown_app_and_a_question_that_is_not_answered(started):
@@ -116,4 +114,3 @@ def test_an_unknown_app_and_a_question_that_is_not_answered(started):
     )
     started.run("make_two_phase", "shop", input="2\n", check=1)
     assert list(started.app.migrations()) == ["0001_initial"]
->>>>>>> generate
