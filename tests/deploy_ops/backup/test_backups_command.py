@@ -42,7 +42,7 @@ def test_the_list_shows_age_size_level_and_label(ready):
     backup_id = backup(ready, "--label", "before the move")
     age(ready, backup_id, days=3)
     [line] = ready.run("backups", "list", check=0).stdout.splitlines()
-    assert line.split()[:6] == [backup_id, "3", "d", "0.1", "MB", "read"]
+    assert line.split()[:6] == [backup_id, "3", "d", "0.2", "MB", "read"]
     assert "before the move" in line and "trips.sqlite3" in line
 
 

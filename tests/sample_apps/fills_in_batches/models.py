@@ -4,6 +4,7 @@ from django.db import models
 
 
 class Trip(models.Model):
+    id = models.BigAutoField(primary_key=True)
     purpose = models.CharField(max_length=200)
     km = models.PositiveIntegerField()
     n = models.IntegerField(db_default=0)
