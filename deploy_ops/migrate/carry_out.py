@@ -25,7 +25,6 @@ from deploy_ops.migrate.finish import finish
 from deploy_ops.migrate.ladder import Rung
 from deploy_ops.migrate.plan import Plan
 from deploy_ops.migrate.recover import recover
-from deploy_ops.migrate.rehearse import rehearse
 from deploy_ops.migrate.run import Remains, Request, Result, Run, Todo
 from deploy_ops.migrate.session import application_name
 from deploy_ops.migrate.signals import Statements, send_pre_migrate
@@ -104,6 +103,8 @@ def _prepare(run: Run) -> None:
     try:
         _back_up(run)
         if run.request.rehearse:
+            from deploy_ops.migrate.rehearse import rehearse  # seldom asked for
+
             with run.result.timed("rehearsal"):
                 run.result.rehearsal = rehearse(run)
             run.journal.record("rehearsed", steps=run.result.rehearsal.by_name())

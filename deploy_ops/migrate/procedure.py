@@ -14,7 +14,6 @@ from deploy_ops.lock import DeployLock, deploy_lock
 from deploy_ops.migrate import journal
 from deploy_ops.migrate.carry_out import carry_out
 from deploy_ops.migrate.contract import check_old_code_is_gone, contract, waiting_for
-from deploy_ops.migrate.lint.refuse import refuse_dangers
 from deploy_ops.migrate.plan import Plan, make_plan
 from deploy_ops.migrate.resume import Ask, always_wait, resolve_run
 from deploy_ops.migrate.run import History, Phase, Request, Result, Todo
@@ -74,6 +73,9 @@ def _do_phases(
     if Phase.CONTRACT in request.phases and conf.two_phase:
         check_old_code_is_gone(request, progress)
     if todo.migrations:
+        # Slow to load, and most runs have nothing to do.
+        from deploy_ops.migrate.lint.refuse import refuse_dangers
+
         refuse_dangers(request, todo)
         carry_out(request, result, todo, progress=progress, lock=lock)
     if Phase.CONTRACT in request.phases and result.status in ("ok", "nothing_to_do"):

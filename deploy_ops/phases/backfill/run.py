@@ -25,7 +25,7 @@ from django.db import DatabaseError, Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from deploy_ops.advice import manage
-from deploy_ops.databases.postgresql.session import lock_holders
+from deploy_ops.databases import database_for
 from deploy_ops.errors import (
     BackfillBlocked,
     BackfillCancelled,
@@ -203,7 +203,8 @@ class _Worker:
         )
 
     def _blocked(self) -> BackfillBlocked:
-        held = ", ".join(lock_holders(self._connection, [self._filling.table])) or "nobody any more"
+        holders = database_for(self._connection.alias).lock_holders([self._filling.table])
+        held = ", ".join(holders) or "nobody any more"
         self._keep("rows are locked by somebody else")
         return BackfillBlocked(
             f"{self._ledger.name}: some rows stayed locked by somebody else. Sessions with locks "
