@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from psycopg.adapt import PyFormat, Transformer
 
 from deploy_ops.phases.backfill.filling import Computed, Sql
 from deploy_ops.phases.backfill.ranges import Range, Statements
@@ -27,6 +26,8 @@ def write_range(connection: BaseDatabaseWrapper, statements: Statements, within:
 
 def _texts(connection: BaseDatabaseWrapper, values: list[Any]) -> list[str | None]:
     """Arrays as PostgreSQL writes them, `{1,2}`."""
+    from psycopg.adapt import PyFormat, Transformer  # migrations of projects without it load this
+
     adapt = Transformer(connection.connection)
     return [
         (
