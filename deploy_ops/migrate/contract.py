@@ -11,7 +11,7 @@ from django.db import connections
 
 from deploy_ops.backup.entry import Backup
 from deploy_ops.databases import database_for
-from deploy_ops.errors import ContractRefused
+from deploy_ops.errors import ContractRefused, DeployOpsError
 from deploy_ops.lock import DeployLock
 from deploy_ops.migrate.carry_out import carry_out
 from deploy_ops.migrate.ladder import Rung
@@ -19,7 +19,7 @@ from deploy_ops.migrate.plan import Plan, Step
 from deploy_ops.migrate.recorded import contract_key
 from deploy_ops.migrate.reversal import Reversal
 from deploy_ops.migrate.run import History, Recovery, Request, Result, Todo
-from deploy_ops.phases.rows import note_failure
+from deploy_ops.phases.rows import note_failure, waiting_rows
 from deploy_ops.phases.waiting import Waiting, all_waiting
 from deploy_ops.progress import Progress
 
@@ -30,12 +30,16 @@ def waiting_for(request: Request) -> list[Waiting]:
     return [each for each in everything if request.app in (None, each.row.place.app)]
 
 
+def has_waiting(request: Request) -> bool:
+    """Whether anything waits, without a look at the migrations of the code."""
+    rows = waiting_rows(connections[request.alias])
+    return any(request.app in (None, row.place.app) for row in rows)
+
+
 def check_old_code_is_gone(request: Request, progress: Progress) -> None:
     """Raise ContractRefused if a release from before what waits is still at work (or --force)."""
     from deploy_ops.phases.instances import contract_findings  # needs the models
 
-    if not waiting_for(request):
-        return
     findings = contract_findings(request.alias)
     for finding in findings:
         if finding.level < ERROR:
@@ -59,7 +63,13 @@ def contract(
             continue
         one = Result(database=request.alias)
         todo = Todo(history, [], Plan((step_of(each),)))
-        backup = carry_out(request, one, todo, progress=progress, lock=lock, backup=backup)
+        try:
+            backup = carry_out(request, one, todo, progress=progress, lock=lock, backup=backup)
+        except DeployOpsError as error:
+            if error.exit_code != 1 or not result.applied:
+                raise
+            _not_begun(result, each, error)
+            return
         _add(result, one)
         if one.status != "ok":
             stopped[each.row.table] = str(each.row.place)
@@ -131,6 +141,16 @@ def _close(result: Result) -> None:
         result.recovery.rung,
         f"{result.recovery.message}\nDone before, and whole: {_listed(result.applied)}.",
         result.recovery.facts,
+    )
+
+
+def _not_begun(result: Result, each: Waiting, error: DeployOpsError) -> None:
+    """Exit code 1 promises that nothing was changed: not so where others are done."""
+    result.status, result.error = "failed", str(error)
+    result.recovery = Recovery(
+        Rung.NOT_NEEDED,
+        f"{each.row.place} was not begun, and this is said of it alone:\n{error}\n"
+        f"Done before, and whole: {_listed(result.applied)}.",
     )
 
 

@@ -13,11 +13,13 @@ from deploy_ops.interrupts import interruptible
 from deploy_ops.lock import DeployLock, deploy_lock
 from deploy_ops.migrate import journal
 from deploy_ops.migrate.carry_out import carry_out
-from deploy_ops.migrate.contract import check_old_code_is_gone, contract, waiting_for
+from deploy_ops.migrate.contract import check_old_code_is_gone, contract, has_waiting
 from deploy_ops.migrate.plan import Plan, make_plan
+from deploy_ops.migrate.reversal import flat
 from deploy_ops.migrate.resume import Ask, always_wait, resolve_run
 from deploy_ops.migrate.run import History, Phase, Request, Result, Todo
 from deploy_ops.migrate.targets import django_plan, ensure_connection, load_executor
+from deploy_ops.phases.operations.base import PhasedOperation
 from deploy_ops.progress import Progress, Silent
 from deploy_ops.restore import has_interrupted, resume_interrupted
 
@@ -70,7 +72,7 @@ def _do_phases(
     request: Request, result: Result, todo: Todo, progress: Progress, lock: DeployLock
 ) -> None:
     """Apply the migrations; then, if all went well, what waits for the contract phase."""
-    if Phase.CONTRACT in request.phases and conf.two_phase:
+    if Phase.CONTRACT in request.phases and conf.two_phase and _has_contracts(request, todo):
         check_old_code_is_gone(request, progress)
     if todo.migrations:
         # Slow to load, and most runs have nothing to do.
@@ -83,7 +85,13 @@ def _do_phases(
 
 
 def _is_something_to_do(request: Request, todo: Todo) -> bool:
-    return bool(todo.migrations) or Phase.CONTRACT in request.phases and bool(waiting_for(request))
+    return bool(todo.migrations) or Phase.CONTRACT in request.phases and has_waiting(request)
+
+
+def _has_contracts(request: Request, todo: Todo) -> bool:
+    """Whether something waits, or would after the migrations that are applied first."""
+    operations = [each for migration, _ in todo.migrations for each in flat(migration.operations)]
+    return has_waiting(request) or any(isinstance(each, PhasedOperation) for each in operations)
 
 
 @contextmanager

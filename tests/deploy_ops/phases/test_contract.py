@@ -348,3 +348,35 @@ def test_what_waits_comes_back_with_a_restore(postgresql_project, postgresql_dat
     assert waiting(database) == ["shop.0002_change#0"]
     project.run("safe_migrate", "--phase", "contract", "--force", "--no-backup", check=0)
     assert "note" not in columns(database)
+
+
+def test_both_phases_in_one_run_are_refused_while_old_code_may_be_at_work(
+    postgresql_project, postgresql_database, shop
+):
+    """What waits only after the migrations of the same run is asked for before them."""
+    project, database = postgresql_project, postgresql_database
+    shop.migration("0002_change", 'Contract(migrations.RemoveField("order", "note")),')
+    before = database.schema()
+    version = {"APP_VERSION": "2.0.0"}
+    refused = project.run("safe_migrate", "--phase", "all", "--no-backup", env=version, check=1)
+    assert "An older one that is not connected at the moment would not be known" in refused.stderr
+    assert database.schema() == before
+    applied = "SELECT name FROM django_migrations WHERE app = 'shop'"
+    assert database.query(applied) == [("0001_initial",)]
+
+
+def test_nothing_was_changed_is_not_said_after_a_contract_is_done(
+    postgresql_project, postgresql_database, shop
+):
+    project, database = postgresql_project, postgresql_database
+    operations = """
+    Contract(migrations.RemoveField("order", "pieces")),
+    Contract(migrations.RunSQL("LOCK TABLE shop_customer; SELECT pg_sleep(1)")),
+    """
+    expand(project, shop, operations)
+    contract = ("safe_migrate", "--phase", "contract", "--force", "--rehearse")
+    result = project.run(*contract, check=4)
+    assert "shop.0002_change#1 was not begun" in result.stderr
+    assert "Done before, and whole: shop.0002_change#0" in result.stderr
+    assert "pieces" not in columns(database)
+    assert waiting(database) == ["shop.0002_change#1"]
