@@ -20,9 +20,6 @@ class FieldAlteration(Half[AlterField]):
         if self._is_looser(change):
             super().contract(change)
 
-    def undo(self, change: Change) -> None:
-        """Nothing has run where something waits."""
-
     def entry(self, change: Change) -> Entry | None:
         """Nothing waits where the column only became looser."""
         return None if self._is_looser(change) else super().entry(change)
@@ -56,9 +53,6 @@ class ConstraintRemoval(Half[RemoveConstraint]):
         """Drop what is not unique."""
         if not self._is_unique(change):
             self.contract(change)
-
-    def undo(self, change: Change) -> None:
-        """Nothing has run where something waits."""
 
     def entry(self, change: Change) -> Entry | None:
         """Only what is unique waits."""

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.migrations.operations.base import Operation, OperationCategory
+from django.db.migrations.operations.base import OperationCategory
 from django.db.migrations.state import ProjectState
 from django.db.models import Q
 
@@ -20,12 +20,13 @@ from deploy_ops.phases.backfill.entry import forget, is_there, register
 from deploy_ops.phases.backfill.filling import Filling
 from deploy_ops.phases.backfill.run import run
 from deploy_ops.phases.halves import runs_alone
+from deploy_ops.phases.operations.base import VocabularyOperation
 from deploy_ops.phases.where import Place, find_place
 
 PLAIN_BATCH_ROWS = 1000
 
 
-class Backfill(Operation):
+class Backfill(VocabularyOperation):
     """Write a column of the rows that `where` holds for; by default of those where it is NULL.
 
     `values` is an expression (`F("km") * 2`, `RawSQL`, a constant), or a function that gets a list
@@ -33,10 +34,7 @@ class Backfill(Operation):
     each. `detached` leaves the work to `backfill run`, on any host.
     """
 
-    __module__ = "deploy_ops.phases"  # whence migration files import it, for ever
     category = OperationCategory.PYTHON
-    is_online = True
-    is_idempotent = True  # it goes on behind the last batch
 
     def __init__(
         self,

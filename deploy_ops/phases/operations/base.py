@@ -56,25 +56,33 @@ class Change:
         return model
 
 
-class PhasedOperation(Operation):
-    """An operation whose second half waits for the contract phase, where old code may be at work.
+class VocabularyOperation(Operation):  # pylint: disable=abstract-method  # a base class
+    """One of the names that migrations import from `deploy_ops.phases`, and from nowhere else.
 
-    `expand` does what both codes need now, `contract` the rest once the old release is gone; both
-    look first, so that running them again after a kill is harmless. `undo` takes back an `expand`
-    whose contract is still to come. `is_online` tells the lint that no request waits for it.
+    `is_online` tells the lint that no request waits for it, `is_idempotent` that doing it again
+    after it failed half-way is harmless.
     """
 
     is_online = True
-    # Whether doing it again after it failed half-way is harmless.
     is_idempotent = True
-    # Whether one transaction can hold the contract; None where that is as the migration says.
-    contract_is_atomic: bool | None = True
-    # Rows that free a table of a view or a trigger, which block the others, go before them.
-    frees_table = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.__module__ = "deploy_ops.phases"  # whence migration files import it, for ever
+
+
+class PhasedOperation(VocabularyOperation):
+    """An operation whose second half waits for the contract phase, where old code may be at work.
+
+    `expand` does what both codes need now, `contract` the rest once the old release is gone; both
+    look first, so that running them again after a kill is harmless. `undo` takes back an `expand`
+    whose contract is still to come.
+    """
+
+    # Whether one transaction can hold the contract; None where that is as the migration says.
+    contract_is_atomic: bool | None = True
+    # Rows that free a table of a view or a trigger, which block the others, go before them.
+    frees_table = False
 
     @property
     def subject(self) -> str | None:

@@ -79,11 +79,6 @@ class Contract(PhasedOperation):
         return self.half.is_idempotent
 
     @property
-    def frees_table(self) -> bool:  # type: ignore[override]
-        """Whether the contract drops what blocks other rows of the table."""
-        return self.half.frees_table
-
-    @property
     def subject(self) -> str | None:
         """Name of the model that the operation changes."""
         name = "name" if isinstance(self.operation, DeleteModel) else "model_name"

@@ -17,7 +17,6 @@ class Half(Generic[AnyOperation]):
 
     contract_is_atomic: bool | None = True
     is_idempotent = True
-    frees_table = False
 
     def __init__(self, operation: AnyOperation) -> None:
         self.operation = operation
@@ -26,7 +25,7 @@ class Half(Generic[AnyOperation]):
         """Do what both codes need in between."""
 
     def undo(self, change: Change) -> None:
-        """Take back what `expand` did; its contract has not run."""
+        """Take back what `expand` did; nothing where it did nothing that waits."""
 
     def contract(self, change: Change) -> None:
         """Do the rest."""

@@ -1,7 +1,7 @@
 """What operations share that do all of their work at once, while others use the table."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -10,24 +10,17 @@ from django.db.migrations.state import ProjectState
 
 from deploy_ops.errors import NeedsNoTransaction, NotOnline
 from deploy_ops.phases.halves import runs_alone
-from deploy_ops.phases.operations.base import Change, PhasedOperation
+from deploy_ops.phases.operations.base import Change, PhasedOperation, VocabularyOperation
 from deploy_ops.phases.operations.steps import Step
 
 
-class OnlineOperation(Operation):
+class OnlineOperation(VocabularyOperation):
     """An operation of Django's for which nobody waits: stands before it among the base classes.
 
     Where nobody can wait (SQLite, an app that is new to the database) it is Django's own.
     """
 
-    is_online = True
-    # Whether doing it again after it failed half-way is harmless.
-    is_idempotent = True
     model_name: str
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls.__module__ = "deploy_ops.phases"  # whence migration files import it, for ever
 
     @abstractmethod
     def steps(self, change: Change) -> Sequence[Step]:
@@ -46,12 +39,7 @@ class OnlineOperation(Operation):
     ) -> None:
         """Do it, so that nobody waits."""
         change = Change(app_label, schema_editor, from_state, to_state)
-        if not self._concerns(change):
-            return
-        if runs_alone(change.connection, app_label):
-            super().database_forwards(app_label, schema_editor, from_state, to_state)
-        else:
-            run_steps(self, change, self.steps(change))
+        self._run(change, super().database_forwards, self.steps)
 
     def database_backwards(
         self,
@@ -62,20 +50,25 @@ class OnlineOperation(Operation):
     ) -> None:
         """Take it back, so that nobody waits."""
         change = Change(app_label, schema_editor, from_state, to_state)
-        if not self._concerns(change):
-            return
-        if runs_alone(change.connection, app_label):
-            super().database_backwards(app_label, schema_editor, from_state, to_state)
-        else:
-            run_steps(self, change, self.steps_back(change))
+        self._run(change, super().database_backwards, self.steps_back)
 
     def describe(self) -> str:
         """As Django's own, and how."""
         return f"{super().describe()} (online)"
 
-    def _concerns(self, change: Change) -> bool:
+    def _run(
+        self,
+        change: Change,
+        plainly: Callable[..., None],
+        steps: Callable[[Change], Sequence[Step]],
+    ) -> None:
         model = change.model_after(self.model_name)
-        return self.allow_migrate_model(change.connection.alias, model)
+        if not self.allow_migrate_model(change.connection.alias, model):
+            return
+        if runs_alone(change.connection, change.app):
+            plainly(change.app, change.editor, change.before, change.after)
+        else:
+            run_steps(self, change, steps(change))
 
 
 class PhasedOnline(PhasedOperation):  # pylint: disable=abstract-method  # a base class, too
