@@ -100,6 +100,15 @@ class MigratingConnection(
         del tables
         return []
 
+    def is_behind_autovacuum(self, tables: Iterable[str]) -> bool:
+        """Whether an autovacuum is at work on one of the tables."""
+        del tables
+        return False
+
+    def deadlock_timeout(self) -> timedelta:
+        """How long an autovacuum has to be waited for until the server ends it."""
+        return timedelta(0)
+
     def outwaiting_vacuum(self, tables: Iterable[str]) -> AbstractContextManager[bool]:
         """Wait in the block until a vacuum of the tables gives way; yields whether there is one."""
         del tables

@@ -24,15 +24,6 @@ Result = TypeVar("Result")
 LOST_RACES = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
 _MS = timedelta(milliseconds=1)
 _MAY_SET_DEADLOCK_TIMEOUT = "SELECT has_parameter_privilege('deadlock_timeout', 'SET')"
-# Workers of autovacuum are the only sessions in a database that belong to no role; all else that
-# tells them apart is hidden from roles without pg_read_all_stats.
-_AUTOVACUUM = """
-    SELECT count(*) FROM pg_locks AS lock JOIN pg_stat_activity AS activity USING (pid)
-    WHERE lock.granted AND lock.mode = 'ShareUpdateExclusiveLock'
-      AND lock.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND lock.relation IN (SELECT to_regclass(name) FROM unnest(%s::text[]) AS name)
-      AND activity.usesysid IS NULL
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +98,7 @@ class _Tries:
         lock_timeout = self._patience.lock_timeout
         if not self._passes_autovacuum and self._is_behind_autovacuum():
             # It yields to who has waited for deadlock_timeout, and to nobody before.
-            lock_timeout += _deadlock_timeout(self._connection)
+            lock_timeout += database_for(self._connection.alias).deadlock_timeout()
         values = {"lock_timeout": f"{lock_timeout / _MS:.0f}ms"}
         if self._passes_autovacuum:
             values["deadlock_timeout"] = f"{lock_timeout / 2 / _MS:.0f}ms"
@@ -135,8 +126,7 @@ class _Tries:
         return sees
 
     def _sees_autovacuum(self) -> bool:
-        names = [self._connection.ops.quote_name(table) for table in self._tables]
-        return bool(_ask(self._connection, _AUTOVACUUM, [names]))
+        return database_for(self._connection.alias).is_behind_autovacuum(self._tables)
 
     def _message(self) -> str:
         tables = " and ".join(self._tables)
@@ -150,11 +140,6 @@ class _Tries:
             "queue behind it. What was done before stays, and running the migration again goes on "
             "there. End the session that holds the lock, and migrate again."
         )
-
-
-def _deadlock_timeout(connection: BaseDatabaseWrapper) -> timedelta:
-    shown = "SELECT setting::int FROM pg_settings WHERE name = 'deadlock_timeout'"
-    return int(_ask(connection, shown)) * _MS
 
 
 @contextmanager

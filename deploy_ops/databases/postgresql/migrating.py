@@ -60,6 +60,14 @@ class PostgresqlConnection(MigratingConnection):  # pylint: disable=too-many-pub
         """Say who holds locks on the tables."""
         return session.lock_holders(self.connection, tables)
 
+    def is_behind_autovacuum(self, tables: Iterable[str]) -> bool:
+        """Whether an autovacuum is at work on one of the tables."""
+        return session.is_behind_autovacuum(self.connection, tables)
+
+    def deadlock_timeout(self) -> timedelta:
+        """How long an autovacuum has to be waited for until the server ends it."""
+        return session.deadlock_timeout(self.connection)
+
     def outwaiting_vacuum(self, tables: Iterable[str]) -> AbstractContextManager[bool]:
         """Wait in the block until a vacuum of the tables gives way; yields whether there is one."""
         return session.outwaiting_vacuum(self.connection, tables)

@@ -31,11 +31,16 @@ BACKENDS = """
     SELECT pid, state, coalesce(extract(epoch FROM now() - xact_start)::int, 0), left(query, 200)
     FROM pg_stat_activity WHERE application_name = %s AND pid <> pg_backend_pid()
 """
-# Of others' processes everybody sees that they vacuum, not what kind of process they are.
-VACUUMS = """
-    SELECT current_setting('deadlock_timeout') FROM pg_locks JOIN pg_stat_progress_vacuum USING (pid)
-    WHERE relation IN (SELECT to_regclass(quote_ident(name)) FROM unnest(%s::text[]) AS name) LIMIT 1
+# Workers of autovacuum, which analyze too, are the only sessions in a database that belong to no
+# role; all else that tells them apart is hidden from roles without pg_read_all_stats.
+AUTOVACUUM = """
+    SELECT count(*) FROM pg_locks AS lock JOIN pg_stat_activity AS activity USING (pid)
+    WHERE lock.granted AND lock.mode = 'ShareUpdateExclusiveLock'
+      AND lock.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND lock.relation IN (SELECT to_regclass(name) FROM unnest(%s::text[]) AS name)
+      AND activity.usesysid IS NULL
 """
+DEADLOCK_TIMEOUT = "SELECT setting::int FROM pg_settings WHERE name = 'deadlock_timeout'"
 SIZES = """
     SELECT name, pg_total_relation_size(to_regclass(quote_ident(name)))
     FROM unnest(%s::text[]) AS name WHERE to_regclass(quote_ident(name)) IS NOT NULL
@@ -96,6 +101,17 @@ def lock_holders(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> list
     ]
 
 
+def is_behind_autovacuum(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> bool:
+    """Whether an autovacuum is at work on one of the tables, which are named as in `db_table`."""
+    names = [connection.ops.quote_name(table) for table in sorted(tables)]
+    return bool(_ask(connection, AUTOVACUUM, [names]))
+
+
+def deadlock_timeout(connection: BaseDatabaseWrapper) -> timedelta:
+    """How long an autovacuum has to be waited for until the server ends it."""
+    return int(_ask(connection, DEADLOCK_TIMEOUT)) * _MS
+
+
 @contextmanager
 def outwaiting_vacuum(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> Iterator[bool]:
     """Wait in the block until a vacuum of the tables gives way; yields whether there is one.
@@ -103,19 +119,12 @@ def outwaiting_vacuum(connection: BaseDatabaseWrapper, tables: Iterable[str]) ->
     The server ends an autovacuum that somebody has waited for as long as deadlock_timeout, so a
     shorter lock_timeout never gets past it, and few roles may shorten deadlock_timeout.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT current_setting('lock_timeout')")
-        ((shortest,),) = cursor.fetchall()
-        cursor.execute(VACUUMS, [sorted(tables)])
-        found = cursor.fetchone()
-        if found is None:
-            yield False
-            return
-        cursor.execute(
-            "SELECT set_config('lock_timeout', "
-            "(extract(epoch FROM %s::interval) * 1000 + 200)::int::text, false)",
-            found,
-        )
+    if not is_behind_autovacuum(connection, tables):
+        yield False
+        return
+    shortest = _ask(connection, "SELECT current_setting('lock_timeout')")
+    longer = deadlock_timeout(connection) + timedelta(milliseconds=200)
+    _set(connection, "lock_timeout", f"{longer / _MS:.0f}ms")
     try:
         yield True
     finally:
@@ -163,6 +172,12 @@ def _without_timeouts_for_concurrent_work(
         if not raw.closed:
             raw.execute("SELECT set_config('lock_timeout', %s, false)", [lock_timeout])
             raw.execute("SELECT set_config('statement_timeout', %s, false)", [statement_timeout])
+
+
+def _ask(connection: BaseDatabaseWrapper, sql: str, params: Any = None) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return cursor.fetchone()[0]
 
 
 def _set(connection: BaseDatabaseWrapper, name: str, value: str) -> None:

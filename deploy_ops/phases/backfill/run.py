@@ -39,10 +39,10 @@ from deploy_ops.phases.backfill.ledger import Given, Ledger, Taken
 from deploy_ops.phases.backfill.pace import Pace, pause_after
 from deploy_ops.phases.backfill.pressure import Limits, look
 from deploy_ops.phases.backfill.write import write_range
+from deploy_ops.phases.locks import is_lost_race
 from deploy_ops.progress import Progress, listener
 from deploy_ops.redact import error_text
 
-LOCK_CONFLICTS = {"55P03", "40P01"}  # lock timeout, deadlock
 LOOK_EVERY_SECONDS = 1.0
 PAUSE_SECONDS = 1.0
 POLL_SECONDS = 0.05
@@ -145,7 +145,7 @@ class _Worker:
         except BackfillError:
             raise
         except Exception as error:  # pylint: disable=broad-exception-caught  # code of migrations
-            if not _is_lock_conflict(error):
+            if not is_lost_race(error):
                 raise self._failed(taken, error) from error
             self._put_off(taken)
             return Given.WAIT
@@ -163,7 +163,7 @@ class _Worker:
                 if self._ledger.relock(taken):
                     self._ledger.put_off(taken, random.uniform(0.5, 1.5))
         except DatabaseError as error:
-            if not _is_lock_conflict(error):
+            if not is_lost_race(error):
                 raise
 
     def _yield_to_others(self, progress: Progress) -> None:
@@ -216,7 +216,3 @@ class _Worker:
         """Write down what happened, if the database is still there."""
         with suppress(Error), transaction.atomic(self._connection.alias):
             self._ledger.note_error(text)
-
-
-def _is_lock_conflict(error: BaseException) -> bool:
-    return getattr(error.__cause__, "sqlstate", None) in LOCK_CONFLICTS
