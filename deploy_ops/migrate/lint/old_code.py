@@ -13,6 +13,7 @@ from deploy_ops.migrate.lint.impact import Work
 from deploy_ops.migrate.lint.remark import Remark
 from deploy_ops.migrate.lint.scene import Scene, code_of, has_column, implicit_through, table_of
 from deploy_ops.migrate.lint.sql_old_code import sql_breaks
+from deploy_ops.phases.column_types import takes_all_of
 
 Reader = Callable[[Any, Scene], Iterator[Remark]]
 
@@ -126,10 +127,9 @@ def _narrowed(old: Any, new: Any, scene: Scene, cure: str) -> Iterator[Remark]:
     if not scene.world.facts.server_version:
         return  # SQLite keeps any value in any column
     types = [each.db_parameters(connection=scene.connection)["type"] for each in (old, new)]
-    if types[0] != types[1] and work_of_change(*types) is not Work.NONE:
+    is_narrower = not takes_all_of(wider=types[1], narrower=types[0])
+    if is_narrower and work_of_change(*types) is not Work.NONE:
         table = table_of(old.model)
-        if types in (["integer", "bigint"], ["smallint", "integer"], ["smallint", "bigint"]):
-            return  # every old value fits, and a program reads it as before
         yield _error(
             "L107",
             f"The running release writes {types[0]} to {table}.{old.column}, and not every value "
