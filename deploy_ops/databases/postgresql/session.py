@@ -34,10 +34,13 @@ BACKENDS = """
 # Workers of autovacuum, which analyze too, are the only sessions in a database that belong to no
 # role; all else that tells them apart is hidden from roles without pg_read_all_stats.
 AUTOVACUUM = """
+    WITH named AS (SELECT to_regclass(name) AS relation FROM unnest(%s::text[]) AS name)
     SELECT count(*) FROM pg_locks AS lock JOIN pg_stat_activity AS activity USING (pid)
     WHERE lock.granted AND lock.mode = 'ShareUpdateExclusiveLock'
       AND lock.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND lock.relation IN (SELECT to_regclass(name) FROM unnest(%s::text[]) AS name)
+      AND lock.relation IN (SELECT relation FROM named
+          UNION SELECT relid FROM named, pg_partition_tree(named.relation))
+      AND coalesce(activity.backend_type, 'autovacuum worker') = 'autovacuum worker'
       AND activity.usesysid IS NULL
 """
 DEADLOCK_TIMEOUT = "SELECT setting::int FROM pg_settings WHERE name = 'deadlock_timeout'"
@@ -102,7 +105,7 @@ def lock_holders(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> list
 
 
 def is_behind_autovacuum(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> bool:
-    """Whether an autovacuum is at work on one of the tables, which are named as in `db_table`."""
+    """Whether an autovacuum is at work on one of the tables, or on a partition of one."""
     names = [connection.ops.quote_name(table) for table in sorted(tables)]
     return bool(_ask(connection, AUTOVACUUM, [names]))
 

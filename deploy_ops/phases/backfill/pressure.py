@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from deploy_ops.conf import conf
+from deploy_ops.databases import database_for
 
 LOOK = """
     SELECT
@@ -19,14 +20,6 @@ LOOK = """
                 THEN coalesce(last_archived_wal, last_failed_wal) END FROM pg_stat_archiver),
         pg_walfile_name(pg_current_wal_lsn()),
         pg_size_bytes(current_setting('wal_segment_size')),
-        EXISTS (SELECT FROM pg_locks AS lock JOIN pg_stat_activity AS activity USING (pid)
-            WHERE lock.granted AND lock.relation IN (
-                    SELECT %s::regclass UNION SELECT relid FROM pg_partition_tree(%s::regclass))
-                AND lock.mode = 'ShareUpdateExclusiveLock'
-                AND lock.database = (SELECT oid FROM pg_database
-                    WHERE datname = current_database())
-                AND coalesce(activity.backend_type, 'autovacuum worker') = 'autovacuum worker'
-                AND activity.usesysid IS NULL),
         (SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8
             FROM pg_stat_activity
             WHERE datname = current_database() AND pid <> pg_backend_pid()
@@ -76,8 +69,9 @@ class Pressure:
 def look(connection: BaseDatabaseWrapper, table: str) -> Pressure:
     """Ask the server."""
     with connection.cursor() as cursor:
-        cursor.execute(LOOK, [connection.ops.quote_name(table)] * 2)
-        lag, archived, current, segment_bytes, is_vacuumed, age = cursor.fetchone()
+        cursor.execute(LOOK)
+        lag, archived, current, segment_bytes, age = cursor.fetchone()
+    is_vacuumed = database_for(connection.alias).is_behind_autovacuum([table])
     return Pressure(lag, archive_queue(archived, current, segment_bytes), is_vacuumed, age)
 
 
