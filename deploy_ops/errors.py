@@ -196,7 +196,7 @@ class OperationNotFound(MigrationError):
 
 
 class RehearsalFailed(MigrationError):
-    """The plan fails, or blocks others too long, on the backup. The database was not changed."""
+    """The plan fails, or blocks others too long, on the backup. It was not run on the database."""
 
 
 class ContractRefused(MigrationError):

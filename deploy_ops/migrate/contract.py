@@ -7,10 +7,9 @@ wait on, those of other tables run.
 from collections.abc import Iterable
 
 from django.core.checks import ERROR
-from django.db import connections
+from django.db import DatabaseError, connections
 
 from deploy_ops.backup.entry import Backup
-from deploy_ops.databases import database_for
 from deploy_ops.errors import ContractRefused, DeployOpsError
 from deploy_ops.lock import DeployLock
 from deploy_ops.migrate.carry_out import carry_out
@@ -22,6 +21,7 @@ from deploy_ops.migrate.run import History, Recovery, Request, Result, Todo
 from deploy_ops.phases.rows import note_failure, waiting_rows
 from deploy_ops.phases.waiting import Waiting, all_waiting
 from deploy_ops.progress import Progress
+from deploy_ops.redact import error_text
 
 
 def waiting_for(request: Request) -> list[Waiting]:
@@ -73,7 +73,7 @@ def contract(
         _add(result, one)
         if one.status != "ok":
             stopped[each.row.table] = str(each.row.place)
-            _note(request, each, one)
+            _note(request, each, one, progress)
             if one.status == "failed":
                 break
     _close(result)
@@ -123,12 +123,14 @@ def _add(result: Result, one: Result) -> None:
     result.recovery = one.recovery
 
 
-def _note(request: Request, each: Waiting, one: Result) -> None:
-    if one.recovery and one.recovery.rung is Rung.ROLLED_BACK:
-        database = database_for(request.alias)
-        database.counted(
-            lambda: note_failure(connections[request.alias], each.row.place, one.error)
-        )
+def _note(request: Request, each: Waiting, one: Result, progress: Progress) -> None:
+    """Keep for `contract list` why it failed; how the run ended does not depend on that."""
+    if not one.recovery or one.recovery.rung is not Rung.ROLLED_BACK:
+        return
+    try:
+        note_failure(connections[request.alias], each.row.place, one.error)
+    except DatabaseError as error:
+        progress.say(f"Why {each.row.place} failed could not be noted: {error_text(error)}")
 
 
 def _close(result: Result) -> None:

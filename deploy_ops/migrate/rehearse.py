@@ -56,16 +56,16 @@ def _judge(run: Run, rehearsal: Rehearsal) -> None:
     if rehearsal.error:
         raise RehearsalFailed(
             f"{rehearsal.failed} fails on the data of backup {_backup_id(run)}: {rehearsal.error}\n"
-            f"Database {run.database.database_name} was not changed. Correct the migration, and "
-            "rehearse again."
+            f"No migration was run on database {run.database.database_name}, which so was not "
+            "changed by one. Correct the migration, and rehearse again."
         )
     held, most = rehearsal.longest(), conf.max_blocking.total_seconds()
     if held is not None and held.seconds > most:
         raise RehearsalFailed(
             f"All {held.blocks} of {held.table} would wait {held.seconds:.1f} s, longer than the "
-            f"{most:.1f} s that DEPLOY_OPS_MAX_BLOCKING allows. Database "
-            f"{run.database.database_name} was not changed. Write the change in steps that hold no "
-            "lock for long (docs/reference/phases.md), or allow it:\n"
+            f"{most:.1f} s that DEPLOY_OPS_MAX_BLOCKING allows. No migration was run on database "
+            f"{run.database.database_name}. Write the change in steps that hold no lock for long "
+            "(docs/reference/phases.md), or allow it:\n"
             f"    DEPLOY_OPS_MAX_BLOCKING = {ceil(held.seconds) + 1}"
         )
 
@@ -93,7 +93,7 @@ def _in_child(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     if not text:
         raise RehearsalFailed(
             f"The rehearsal ended without a result (status {os.waitstatus_to_exitcode(status)}). "
-            "The database was not changed."
+            "No migration was run on the live database."
         )
     result: dict[str, Any] = json.loads(text)
     return result
