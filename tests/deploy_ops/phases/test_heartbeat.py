@@ -21,7 +21,7 @@ HOST = {"Host": "kvb.example.org", "X-Forwarded-Proto": "https"}
 NAMES = """
     SELECT application_name FROM pg_stat_activity
     WHERE datname = current_database() AND application_name NOT LIKE 'deploy_ops/%%'
-      AND pid <> pg_backend_pid()
+      AND pid <> pg_backend_pid() AND application_name <> ''
 """
 # A command that waits with a connection until it is ended, as a worker does.
 WAITS = "from django.db import connection as c; c.ensure_connection(); import time; time.sleep(60)"
@@ -78,7 +78,7 @@ def migrated(project, database):
 def test_session_names_its_release(migrated, database, env):
     """With APP_VERSION from its first moment on, else from its first statement on."""
     process = migrated.start(*shell(WAITS), env=env)
-    [(name,)] = wait_until(lambda: database.query(NAMES + " AND application_name <> ''"))
+    [(name,)] = wait_until(lambda: database.query(NAMES))
     assert name.startswith("django shell release=")
     assert env == {} or name.endswith(OLD)
     os.killpg(process.pid, signal.SIGKILL)
