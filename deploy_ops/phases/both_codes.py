@@ -4,7 +4,7 @@ The release that runs is known by what was recorded when it was released; withou
 is taken to be what the migrations before the plan say. Call it before anything is applied.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 from django.apps import apps
 from django.apps.registry import Apps
@@ -35,7 +35,7 @@ def plan_findings(
     """Say what of either release fails after the migrations, which follow upon `state`."""
     start = take_snapshot(state.apps, connection)
     new = Code(code_version(), take_snapshot(new_models, connection), is_old=False)
-    between = schema_between(start, list(_steps(connection, state.clone(), migrations)))
+    between = schema_between(start, list(_steps(connection, state, start, migrations)))
     return compat_findings(_running(connection.alias, start), new, between)
 
 
@@ -49,35 +49,38 @@ def _running(alias: str, start: Snapshot) -> Code:
 
 
 def _steps(
-    connection: BaseDatabaseWrapper, state: ProjectState, migrations: Iterable[Migration]
+    connection: BaseDatabaseWrapper,
+    state: ProjectState,
+    there: Snapshot,
+    migrations: Iterable[Migration],
 ) -> Iterator[Step]:
+    """What the migrations do to the database; `there` is the snapshot of `state`."""
     for migration in migrations:
-        for operation in migration.operations:
-            app = migration.app_label
-            yield from _steps_of(connection, state, app, operation)
-            operation.state_forwards(app, state)
+        operations = migration.operations
+        state, there = yield from _steps_of(
+            connection, state, there, migration.app_label, operations
+        )
 
 
 def _steps_of(
-    connection: BaseDatabaseWrapper, state: ProjectState, app: str, operation: Operation
-) -> Iterator[Step]:
-    """What an operation does to the database, seen from the state before it."""
-    if isinstance(operation, SeparateDatabaseAndState):
-        inner = state.clone()
-        for each in operation.database_operations:
-            yield from _steps_of(connection, inner, app, each)
-            each.state_forwards(app, inner)
-        return
-    # Taken first, so that the models are made once: a clone takes over those that there are.
-    before = take_snapshot(state.apps, connection)
-    after = state.clone()
-    operation.state_forwards(app, after)
-    change = Change(app, connection.schema_editor(collect_sql=True), state, after)
-    yield Step(
-        before,
-        take_snapshot(after.apps, connection),
-        waits=_waits(operation, change),
-    )
+    connection: BaseDatabaseWrapper,
+    state: ProjectState,
+    there: Snapshot,
+    app: str,
+    operations: Iterable[Operation],
+) -> Generator[Step, None, tuple[ProjectState, Snapshot]]:
+    """What operations of an app do; returns the state after them, and its snapshot."""
+    for operation in operations:
+        after = state.clone()  # takes over the models that were made for the snapshot
+        operation.state_forwards(app, after)
+        seen = take_snapshot(after.apps, connection)
+        if isinstance(operation, SeparateDatabaseAndState):
+            yield from _steps_of(connection, state, there, app, operation.database_operations)
+        else:
+            change = Change(app, connection.schema_editor(collect_sql=True), state, after)
+            yield Step(there, seen, waits=_waits(operation, change))
+        state, there = after, seen
+    return state, there
 
 
 def _waits(operation: Operation, change: Change) -> bool:
