@@ -162,15 +162,7 @@ def sqlite_project(sqlite_database, tmp_path_factory):
 
 @pytest.fixture
 def django_alias(database, django_db_blocker):
-    from django.db import connections
-
-    connections.databases[ALIAS] = connections.configure_settings(
-        {"default": {}, ALIAS: environ.Env.db_url_config(database.url)}
-    )[ALIAS]
-    with django_db_blocker.unblock():
-        yield ALIAS
-        connections[ALIAS].close()
-    del connections[ALIAS], connections.databases[ALIAS]
+    yield from scratch_alias(database, django_db_blocker)
 
 
 def scratch_database(cluster: PostgresCluster):
@@ -190,3 +182,16 @@ def scratch_project(database, tmp_path_factory):
         yield project
     finally:
         project.close()
+
+
+def scratch_alias(database, django_db_blocker):
+    """Lend an alias of the database for code that runs in this process."""
+    from django.db import connections
+
+    connections.databases[ALIAS] = connections.configure_settings(
+        {"default": {}, ALIAS: environ.Env.db_url_config(database.url)}
+    )[ALIAS]
+    with django_db_blocker.unblock():
+        yield ALIAS
+        connections[ALIAS].close()
+    del connections[ALIAS], connections.databases[ALIAS]
