@@ -4,13 +4,16 @@ The release that runs is known by what was recorded when it was released; withou
 is taken to be what the migrations before the plan say. Call it before anything is applied.
 """
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Set
+
+from dataclasses import dataclass
 
 from django.apps import apps
 from django.apps.registry import Apps
 from django.core.checks import CheckMessage
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
+from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
@@ -21,9 +24,32 @@ from deploy_ops.phases.compat import Code, compat_findings
 from deploy_ops.phases.halves import run_together
 from deploy_ops.phases.operations.base import Change, PhasedOperation
 from deploy_ops.phases.snapshot import Snapshot, take_snapshot
+from deploy_ops.phases.waiting import all_waiting
+from deploy_ops.phases.where import walk
 from deploy_ops.version import code_version
 
 BEFORE_THE_PLAN = "before these migrations"
+Waits = Callable[[Operation, Change], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Models between two operations: as migrations have them, and as tables."""
+
+    connection: BaseDatabaseWrapper
+    state: ProjectState
+    tables: Snapshot
+
+    @classmethod
+    def of(cls, connection: BaseDatabaseWrapper, state: ProjectState) -> "Moment":
+        """Look at models."""
+        return cls(connection, state, take_snapshot(state.apps, connection))
+
+    def after(self, operation: Operation, app: str) -> "Moment":
+        """The models after an operation of an app."""
+        state = self.state.clone()  # takes over the models that were made for the snapshot
+        operation.state_forwards(app, state)
+        return self.of(self.connection, state)
 
 
 def plan_findings(
@@ -33,10 +59,44 @@ def plan_findings(
     new_models: Apps = apps,
 ) -> list[CheckMessage]:
     """Say what of either release fails after the migrations, which follow upon `state`."""
-    start = take_snapshot(state.apps, connection)
+    now = Moment.of(connection, state)
     new = Code(code_version(), take_snapshot(new_models, connection), is_old=False)
-    between = schema_between(start, list(_steps(connection, state, start, migrations)))
-    return compat_findings(_running(connection.alias, start), new, between)
+    start, steps = _steps_until(now)
+    between = schema_between(start, [*steps, *_steps(now, migrations, _will_wait)])
+    return compat_findings(_running(connection.alias, now.tables), new, between)
+
+
+def _steps_until(now: Moment) -> tuple[Snapshot, list[Step]]:
+    """Where tables and models last were the same, and what has been done since.
+
+    While operations of applied migrations wait, there is more in the tables than the models tell:
+    what an earlier release has put off, or an expand phase that was cut off.
+    """
+    found = [each.found for each in all_waiting(now.connection) if each.found is not None]
+    waiting = frozenset(id(each.operation) for each in found)
+    if not waiting:
+        return now.tables, []
+    state, since = _before(now.connection, waiting)
+    then = Moment.of(now.connection, state)
+    return then.tables, list(_steps(then, since, lambda each, _: id(each) in waiting))
+
+
+def _before(
+    connection: BaseDatabaseWrapper, waiting: Set[int]
+) -> tuple[ProjectState, list[Migration]]:
+    """The models before the first applied migration with one of these operations, and it and those
+    applied since."""
+    executor = MigrationExecutor(connection)
+    loader = executor.loader
+    full = executor.migration_plan(loader.graph.leaf_nodes(), clean_start=True)
+    applied = [each for each, _ in full if (each.app_label, each.name) in loader.applied_migrations]
+    first = next(
+        number
+        for number, each in enumerate(applied)
+        if any(id(operation) in waiting for _, operation in walk(each.operations))
+    )
+    keys = [(each.app_label, each.name) for each in applied[:first]]
+    return loader.project_state(keys), applied[first:]
 
 
 def _running(alias: str, start: Snapshot) -> Code:
@@ -48,42 +108,29 @@ def _running(alias: str, start: Snapshot) -> Code:
     return Code(BEFORE_THE_PLAN, start, is_old=True)
 
 
-def _steps(
-    connection: BaseDatabaseWrapper,
-    state: ProjectState,
-    there: Snapshot,
-    migrations: Iterable[Migration],
-) -> Iterator[Step]:
-    """What the migrations do to the database; `there` is the snapshot of `state`."""
+def _steps(moment: Moment, migrations: Iterable[Migration], waits: Waits) -> Iterator[Step]:
+    """What migrations do to the tables."""
     for migration in migrations:
-        operations = migration.operations
-        state, there = yield from _steps_of(
-            connection, state, there, migration.app_label, operations
-        )
+        moment = yield from _steps_of(moment, migration.app_label, migration.operations, waits)
 
 
 def _steps_of(
-    connection: BaseDatabaseWrapper,
-    state: ProjectState,
-    there: Snapshot,
-    app: str,
-    operations: Iterable[Operation],
-) -> Generator[Step, None, tuple[ProjectState, Snapshot]]:
-    """What operations of an app do; returns the state after them, and its snapshot."""
+    moment: Moment, app: str, operations: Iterable[Operation], waits: Waits
+) -> Generator[Step, None, Moment]:
+    """What operations of an app do; returns the moment after them."""
     for operation in operations:
-        after = state.clone()  # takes over the models that were made for the snapshot
-        operation.state_forwards(app, after)
-        seen = take_snapshot(after.apps, connection)
+        after = moment.after(operation, app)
         if isinstance(operation, SeparateDatabaseAndState):
-            yield from _steps_of(connection, state, there, app, operation.database_operations)
+            yield from _steps_of(moment, app, operation.database_operations, waits)
         else:
-            change = Change(app, connection.schema_editor(collect_sql=True), state, after)
-            yield Step(there, seen, waits=_waits(operation, change))
-        state, there = after, seen
-    return state, there
+            editor = moment.connection.schema_editor(collect_sql=True)
+            change = Change(app, editor, moment.state, after.state)
+            yield Step(moment.tables, after.tables, waits=waits(operation, change))
+        moment = after
+    return moment
 
 
-def _waits(operation: Operation, change: Change) -> bool:
+def _will_wait(operation: Operation, change: Change) -> bool:
     """Whether a part of it will wait for the contract phase."""
     if not isinstance(operation, PhasedOperation) or run_together(change.connection, change.app):
         return False
