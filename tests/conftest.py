@@ -58,8 +58,11 @@ pytest_plugins = ["deploy_ops.flags.pytest_plugin"]
 POSTGRESQL = ["pg15", "pg18"]
 ALIAS = "scratch"
 
-# Stories that hardly differ by version: of a whole run every second one is left out on 18.
-STORIES = ("tests/drills/", "tests/deploy_ops/restore/", "tests/deploy_ops/databases/")
+# Stories that hardly differ by database: of a whole run, of those that run on 15 too, one in so
+# many is kept.
+STORIES = ("tests/drills/", *(f"tests/deploy_ops/{name}/" for name in ("restore", "databases")))
+LONG = (*STORIES, "tests/deploy_ops/flags/", "tests/deploy_ops/phases/", "tests/deploy_ops/backup/")
+KEPT = {"pg18": (LONG, 4), "sqlite": (STORIES, 2)}
 WHOLE_RUN = 2000
 
 
@@ -67,16 +70,22 @@ def pytest_collection_modifyitems(config, items):
     """Leave out of a whole run what EVERYTHING=1 runs: see CONTRIBUTING.md."""
     if os.environ.get("EVERYTHING") or len(items) < WHOLE_RUN:
         return
-    left_out = {id(item): item for item in items if _is_left_out(item.nodeid)}
+    ids = {item.nodeid for item in items}
+    left_out = {id(item): item for item in items if _is_left_out(item.nodeid, ids)}
     config.hook.pytest_deselected(items=list(left_out.values()))
     items[:] = [item for item in items if id(item) not in left_out]
 
 
-def _is_left_out(nodeid: str) -> bool:
+def _is_left_out(nodeid: str, ids: set[str]) -> bool:
     if nodeid.startswith("tests/benchmarks/"):
         return True
-    is_story = nodeid.startswith(STORIES) and "random_plans" not in nodeid
-    return is_story and "pg18" in nodeid and zlib.crc32(nodeid.encode()) % 2 == 0
+    return "random_plans" not in nodeid and any(
+        nodeid.startswith(stories)
+        and database in nodeid
+        and nodeid.replace(database, "pg15") in ids - {nodeid}
+        and zlib.crc32(nodeid.encode()) % number
+        for database, (stories, number) in KEPT.items()
+    )
 
 
 # `timeout` and CI runners end us with SIGTERM: leave by the same door as Ctrl-C, servers stopped.
