@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from deploy_ops.phases.operations.enforce_foreign_key import EnforceForeignKey
     from deploy_ops.phases.operations.enforce_not_null import EnforceNotNull
     from deploy_ops.phases.operations.enforce_unique import EnforceUnique
+    from deploy_ops.phases.operations.index_field_online import IndexFieldOnline
     from deploy_ops.phases.operations.remove_index_online import RemoveIndexOnline
     from deploy_ops.phases.operations.rename_field_online import RenameFieldOnline
 else:
@@ -32,6 +33,7 @@ else:
             "operations.enforce_foreign_key": ["EnforceForeignKey"],
             "operations.enforce_not_null": ["EnforceNotNull"],
             "operations.enforce_unique": ["EnforceUnique"],
+            "operations.index_field_online": ["IndexFieldOnline"],
             "operations.remove_index_online": ["RemoveIndexOnline"],
             "operations.rename_field_online": ["RenameFieldOnline"],
         },
@@ -46,6 +48,7 @@ __all__ = [
     "EnforceForeignKey",
     "EnforceNotNull",
     "EnforceUnique",
+    "IndexFieldOnline",
     "NewUUID",
     "RemoveIndexOnline",
     "RenameFieldOnline",

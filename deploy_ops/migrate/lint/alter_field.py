@@ -263,8 +263,7 @@ class Alteration:  # pylint: disable=too-many-instance-attributes
                 work=Work.BUILD,
                 times=1 + (like and not self.old.unique),
                 what=f"Building the index of {self.place}",
-                cure=f'AddIndexOnline("{self.model_name}", '
-                f'models.Index(fields=["{self.name}"], name="..."))',
+                cure=f"IndexFieldOnline({self._whole_field()})",
             )
 
     def _loses_like_index(self) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from copy import copy
 
-from django.db.migrations.operations import AddField, RenameField
+from django.db.migrations.operations import AddField, AlterField, RenameField
 from django.db.migrations.operations.base import Operation
 from django.db.models import NOT_PROVIDED
 
@@ -15,13 +15,16 @@ from deploy_ops.phases.generate.fields import (
     differs_by_row,
     filling,
     is_constrained,
+    is_expression,
     is_fixed,
     is_indexed,
     is_numbered,
 )
+from deploy_ops.phases.generate.filled import check_filling, enforce_filled
 from deploy_ops.phases.generate.refusal import refusal
 from deploy_ops.phases.generate.scene import Scene
 from deploy_ops.phases.operations.add_field_online import AddFieldOnline
+from deploy_ops.phases.operations.backfill import Backfill
 from deploy_ops.phases.operations.enforce_not_null import EnforceNotNull
 from deploy_ops.phases.operations.enforce_unique import EnforceUnique
 from deploy_ops.phases.operations.rename_field_online import RenameFieldOnline
@@ -44,7 +47,7 @@ def add_field(operation: AddField, scene: Scene) -> Iterable[Operation]:
 def _add_column(operation: AddField, field: AnyField, scene: Scene) -> Iterable[Operation]:
     if field.has_db_default():
         if not is_fixed(field.db_default):
-            return _from_database(operation, field, scene)
+            return _from_database(operation, field)
     elif not field.null and not field.generated:
         return _from_python(operation, field, scene)
     elif field.has_default() and not callable(field.default) and field.default is not None:
@@ -101,22 +104,18 @@ def _check(operation: AddField, field: AnyField, scene: Scene) -> None:
         )
 
 
-def _from_database(operation: AddField, field: AnyField, scene: Scene) -> Iterator[Operation]:
+def _from_database(operation: AddField, field: AnyField) -> Iterator[Operation]:
     """A default of the database that is another one for each row: added as such it rewrites."""
     model, name = operation.model_name, operation.name
-    if field.null:
-        raise refusal(
-            f"{scene.app}.{model}.{name}",
-            "the database makes another default for each row, which writes the table anew while "
-            "everybody waits",
-            "Add it without db_default first, and the db_default in the next run; rows that are "
-            "there then keep NULL, unless a Backfill between the two fills them.",
-        )
     final = operation.field
     loose = changed(final, unique=False) if field.unique else final
     empty = changed(loose, null=True, db_default=NOT_PROVIDED, default=NOT_PROVIDED)
     yield AddFieldOnline(model, name, empty)
-    yield EnforceNotNull(model, name, loose)
+    if field.null:
+        yield AlterField(model, name, loose)  # rows from now on
+        yield Backfill(model, name, field.db_default)  # and those from before
+    else:
+        yield EnforceNotNull(model, name, loose)
     if field.unique:
         yield EnforceUnique(model, name, final)
 
@@ -125,7 +124,7 @@ def _from_python(operation: AddField, field: AnyField, scene: Scene) -> Iterator
     """One value for all, or one that Python calls anew for each row, as the database does then."""
     model, name = operation.model_name, operation.name
     subject = f"{scene.app}.{model}.{name}"
-    if not differs_by_row(field):
+    if not is_expression(field.default) and not differs_by_row(field):
         if field.unique:
             raise refusal(
                 subject,
@@ -143,10 +142,11 @@ def _from_python(operation: AddField, field: AnyField, scene: Scene) -> Iterator
             "Give it a db_default, or add it with null=True first, fill it by a Backfill, then "
             "take null=True away.",
         )
+    check_filling(fill, scene.new(model), subject)
     final = operation.field
     loose = changed(final, unique=False) if field.unique else final
     yield AddFieldOnline(model, name, changed(loose, null=True, default=NOT_PROVIDED))
-    yield EnforceNotNull(model, name, loose, operation.preserve_default, fill)
+    yield enforce_filled(operation, loose, fill)
     if field.unique:
         kept = final if operation.preserve_default else changed(final, default=NOT_PROVIDED)
         yield EnforceUnique(model, name, kept)

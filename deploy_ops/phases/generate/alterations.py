@@ -19,16 +19,18 @@ from deploy_ops.phases.generate.fields import (
     differs_by_row,
     filling,
     is_constrained,
+    is_expression,
     is_free,
     is_indexed,
     is_numbered,
 )
+from deploy_ops.phases.generate.filled import check_filling, enforce_filled
 from deploy_ops.phases.generate.refusal import refusal
 from deploy_ops.phases.generate.scene import Scene
 from deploy_ops.phases.operations.contract import Contract
 from deploy_ops.phases.operations.enforce_foreign_key import EnforceForeignKey
-from deploy_ops.phases.operations.enforce_not_null import EnforceNotNull
 from deploy_ops.phases.operations.enforce_unique import EnforceUnique
+from deploy_ops.phases.operations.index_field_online import IndexFieldOnline
 
 
 def alter_field(operation: AlterField, scene: Scene) -> Iterable[Operation]:
@@ -57,6 +59,7 @@ class Alteration:
         enforces_value = old.null and not new.null
         enforces_unique = new.unique and not old.unique
         loses_unique = old.unique and not new.unique
+        gains_index = is_indexed(new) and not is_indexed(old) and not new.unique
         loses_default = old.has_db_default() and not new.has_db_default()
         if enforces_value:
             self.held |= {"null": True, "db_default": self._old_default(), "default": NOT_PROVIDED}
@@ -64,7 +67,7 @@ class Alteration:
             self.held |= {"unique": old.unique, "db_index": old.db_index}
         if loses_default:
             self.held |= {"db_default": old.db_default}
-        if new.remote_field and is_indexed(new) and not is_indexed(old):
+        if gains_index:
             self.held |= {"db_index": False}
         if is_constrained(new) and not is_constrained(old):
             self.held |= {"db_constraint": False}
@@ -75,9 +78,10 @@ class Alteration:
         if enforces_unique:
             self._release("unique", "db_index")
             yield EnforceUnique(*self._names, self._lasting())
-        if {"db_constraint", "db_index"} & set(self.held) and new.remote_field and not loses_unique:
+        if {"db_constraint", "db_index"} & set(self.held) and not loses_unique:
             self._release("db_constraint", "db_index")
-            yield EnforceForeignKey(*self._names, self._lasting())
+            kind = EnforceForeignKey if new.remote_field else IndexFieldOnline
+            yield kind(*self._names, self._lasting())
         if self.held:
             self.held = {}
             yield Contract(AlterField(*self._names, self._lasting()))
@@ -110,12 +114,6 @@ class Alteration:
             raise self._refusal(
                 f"{type(new).__name__} brings a check that reads all rows while everybody waits",
                 "Keep the kind of field, and add a CheckConstraint to Meta.constraints.",
-            )
-        if is_indexed(new) and not is_indexed(old) and not new.unique and not new.remote_field:
-            raise self._refusal(
-                "db_index=True builds the index while writes wait",
-                "Name it in the model's Meta, where it is built while others write:\n"
-                f"    indexes = [models.Index(fields=[{new.name!r}], name=...)]",
             )
 
     def _check_type(self) -> None:
@@ -154,16 +152,17 @@ class Alteration:
     def _enforce_value(self) -> Operation:
         operation = self.operation
         field = changed(operation.field, **self.held)
-        fill = None
-        if not field.has_db_default() and differs_by_row(field):
-            fill = filling(field)
-            if fill is None:
-                raise self._refusal(
-                    "its default is another one for each row, and the database cannot call it for "
-                    "rows without a value and for those of old code",
-                    "Give it a db_default; or fill the rows, and answer that they were handled.",
-                )
-        return EnforceNotNull(*self._names, field, operation.preserve_default, fill)
+        if field.has_db_default() or not (is_expression(field.default) or differs_by_row(field)):
+            return enforce_filled(operation, field, None)
+        fill = filling(field)
+        if fill is None:
+            raise self._refusal(
+                "its default is another one for each row, and the database cannot call it for "
+                "rows without a value and for those of old code",
+                "Give it a db_default; or fill the rows, and answer that they were handled.",
+            )
+        check_filling(fill, self.new.model, self._subject)
+        return enforce_filled(operation, field, fill)
 
     def _lasting(self) -> AnyField:
         """The new field with what is held, and without a default that is for this once."""
@@ -185,5 +184,8 @@ class Alteration:
         return model._meta.get_field(self.operation.name)
 
     def _refusal(self, why: str, cure: str) -> Exception:
-        model, name = self._names
-        return refusal(f"{self.scene.app}.{model}.{name}", why, cure)
+        return refusal(self._subject, why, cure)
+
+    @property
+    def _subject(self) -> str:
+        return ".".join((self.scene.app, *self._names))

@@ -8,10 +8,10 @@ from typing import Any
 from django.db.migrations import Migration
 from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.graph import MigrationGraph
-from django.db.migrations.questioner import MigrationQuestioner, NonInteractiveMigrationQuestioner
+from django.db.migrations.questioner import MigrationQuestioner
 from django.db.migrations.state import ProjectState
 
-from deploy_ops.phases.generate.questions import RefusingQuestioner
+from deploy_ops.phases.generate.questions import questioner_for
 from deploy_ops.phases.generate.rewrite import rewrite
 
 Changes = dict[str, list[Migration]]
@@ -26,11 +26,7 @@ class TwoPhaseAutodetector(MigrationAutodetector):
         to_state: ProjectState,
         questioner: MigrationQuestioner | None = None,
     ) -> None:
-        if isinstance(questioner, NonInteractiveMigrationQuestioner):
-            questioner = RefusingQuestioner(
-                specified_apps=questioner.specified_apps, dry_run=questioner.dry_run
-            )
-        super().__init__(from_state, to_state, questioner)
+        super().__init__(from_state, to_state, questioner_for(questioner))
 
     def changes(
         self,

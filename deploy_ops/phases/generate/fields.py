@@ -60,7 +60,7 @@ def is_free(old: str, new: str) -> bool:
 
 def is_fixed(expression: Any) -> bool:
     """Whether a default of the database is the same for all rows that are there."""
-    return not hasattr(expression, "resolve_expression") or isinstance(expression, Value | Now)
+    return not is_expression(expression) or isinstance(expression, Value | Now)
 
 
 def is_numbered(field: "Field[Any, Any]") -> bool:
@@ -78,8 +78,15 @@ def differs_by_row(field: AnyField) -> bool:
     return bool(default(field) != default(field))
 
 
+def is_expression(value: Any) -> bool:
+    """Whether the database computes it, from other columns too."""
+    return hasattr(value, "resolve_expression")
+
+
 def filling(field: AnyField) -> Any:
     """What the database calls where Python calls the field's default; None if it is not known."""
+    if is_expression(field.default):
+        return field.default
     if field.default is timezone.now:
         return Now()
     if field.get_internal_type() == "UUIDField":

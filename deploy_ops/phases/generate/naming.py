@@ -11,6 +11,7 @@ from deploy_ops.phases.operations.enforce_check import EnforceCheck
 from deploy_ops.phases.operations.enforce_foreign_key import EnforceForeignKey
 from deploy_ops.phases.operations.enforce_not_null import EnforceNotNull
 from deploy_ops.phases.operations.enforce_unique import EnforceUnique
+from deploy_ops.phases.operations.index_field_online import IndexFieldOnline
 
 # What Django calls "alter" for all of them.
 ENFORCED: Mapping[type[Operation], str] = {
@@ -18,6 +19,7 @@ ENFORCED: Mapping[type[Operation], str] = {
     EnforceForeignKey: "foreign_key",
     EnforceNotNull: "not_null",
     EnforceUnique: "unique",
+    IndexFieldOnline: "index",
 }
 
 

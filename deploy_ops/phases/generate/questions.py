@@ -1,11 +1,67 @@
 """What is asked; without somebody who answers, nothing is guessed that would lose data."""
 
+import datetime
+import sys
+from decimal import Decimal
 from typing import Any, NoReturn
 
-from django.db.migrations.questioner import NonInteractiveMigrationQuestioner
+from django.db import models
+from django.db.migrations.questioner import (
+    InteractiveMigrationQuestioner,
+    MigrationQuestioner,
+    NonInteractiveMigrationQuestioner,
+)
 from django.db.migrations.state import ModelState
+from django.db.models import F, functions
+from django.utils import timezone
 
 from deploy_ops.errors import NotInTwoPhases
+
+# What an answer may be made of: Django's two names, and what expressions are written with.
+NAMES = {
+    "Decimal": Decimal,
+    "F": F,
+    "datetime": datetime,
+    "functions": functions,
+    "models": models,
+    "timezone": timezone,
+}
+
+
+def questioner_for(questioner: MigrationQuestioner | None) -> MigrationQuestioner | None:
+    """Ours in place of the one that makemigrations has made."""
+    if isinstance(questioner, NonInteractiveMigrationQuestioner):
+        return RefusingQuestioner(
+            specified_apps=questioner.specified_apps, dry_run=questioner.dry_run
+        )
+    if isinstance(questioner, InteractiveMigrationQuestioner):
+        return AskingQuestioner(
+            specified_apps=questioner.specified_apps,
+            dry_run=questioner.dry_run,
+            prompt_output=questioner.prompt_output,
+        )
+    return questioner
+
+
+class AskingQuestioner(InteractiveMigrationQuestioner):
+    """Django's questions; what fills the rows may also be computed from their other columns."""
+
+    def _ask_default(self, default: str = "") -> Any:
+        say = self.prompt_output.write
+        say("Please enter the default value as valid Python, for example timezone.now, or what the")
+        say('database computes for each row: functions.Round(F("price") * Decimal("0.19"), 2)')
+        say("Available are " + ", ".join(NAMES) + f". {_accepting(default)}Type 'exit' to leave.")
+        while True:
+            say(f"[default: {default}] >>> " if default else ">>> ", ending="")
+            code = _read_line(say) or default
+            if code == "exit":
+                sys.exit(1)
+            if not code:
+                continue
+            try:
+                return eval(code, {}, NAMES)  # pylint: disable=eval-used  # as Django does
+            except Exception as error:  # pylint: disable=broad-exception-caught  # typed wrong
+                say(f"{type(error).__name__}: {error}")
 
 
 class RefusingQuestioner(NonInteractiveMigrationQuestioner):
@@ -47,6 +103,18 @@ class RefusingQuestioner(NonInteractiveMigrationQuestioner):
     def ask_auto_now_add_addition(self, field_name: str, model_name: str) -> NoReturn:
         """What a new time gets in the rows that are there."""
         raise _no_value(model_name, field_name)
+
+
+def _accepting(default: str) -> str:
+    return f"Press Enter for {default}. " if default else ""
+
+
+def _read_line(say: Any) -> str:
+    try:
+        return input()
+    except KeyboardInterrupt:
+        say("\nCancelled.")
+        sys.exit(1)
 
 
 def _no_value(model_name: str, field_name: str) -> NotInTwoPhases:

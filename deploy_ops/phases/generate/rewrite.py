@@ -16,13 +16,14 @@ from django.db.migrations.state import ProjectState
 from deploy_ops.phases.generate.forms import safe_form
 from deploy_ops.phases.generate.naming import NamedMigration
 from deploy_ops.phases.generate.scene import ModelKey, Scene, judging_connection, subject_of
+from deploy_ops.phases.operations.backfill import Backfill
 from deploy_ops.phases.operations.contract import Contract
 from deploy_ops.phases.operations.enforce_not_null import EnforceNotNull
 from deploy_ops.phases.operations.online import OnlineOperation, PhasedOnline
 from deploy_ops.phases.operations.rename_field_online import RenameFieldOnline
 
-COMMITS_ON_ITS_WAY = (OnlineOperation, PhasedOnline, RenameFieldOnline)
-FILLS = (EnforceNotNull, RenameFieldOnline)
+COMMITS_ON_ITS_WAY = (Backfill, OnlineOperation, PhasedOnline, RenameFieldOnline)
+FILLS = (Backfill, EnforceNotNull, RenameFieldOnline)
 OURS = (Contract, *COMMITS_ON_ITS_WAY)
 
 Changes = dict[str, list[Migration]]

@@ -15,6 +15,7 @@ from deploy_ops.phases import (
     EnforceForeignKey,
     EnforceNotNull,
     EnforceUnique,
+    IndexFieldOnline,
     RemoveIndexOnline,
 )
 from tests.deploy_ops.phases.bench import APP, PACKAGE, Bench, create, recorded
@@ -67,6 +68,14 @@ CASES = {
                 ),
             )
             for operation in (AddIndexOnline, migrations.AddIndex)
+        ),
+    ),
+    "index_of_a_field": (
+        [TRIP],
+        [ROWS],
+        *(
+            operation("trip", "purpose", text(null=True, db_index=True))
+            for operation in (IndexFieldOnline, migrations.AlterField)
         ),
     ),
     "index_brin": (

@@ -92,15 +92,19 @@ def test_a_default_of_the_database_that_differs_by_row(shop, database):
     shop.start(START)
     database.execute(ROWS)
     written = shop.change(f"""{START}
+    luck = models.FloatField(null=True, db_default=functions.Random())
     token = models.FloatField(db_default=functions.Random())
 """)
     assert list(written) == [
-        "0002_add_order_token",
-        "0003_order_token_not_null",
+        "0002_add_order_luck",
+        "0003_alter_order_luck",
+        "0004_fill_order_luck",
+        "0005_add_order_token",
+        "0006_order_token_not_null",
     ]
     shop.apply()
-    counts = "SELECT count(DISTINCT token) FROM shop_order"
-    assert database.query(counts) == [(2,)]
+    counts = "SELECT count(DISTINCT luck), count(DISTINCT token) FROM shop_order"
+    assert database.query(counts) == [(2, 2)]
 
 
 def test_a_value_that_is_asked_for(sqlite_shop):
@@ -109,6 +113,20 @@ def test_a_value_that_is_asked_for(sqlite_shop):
         f"{START}\n    weight = models.IntegerField()", answers="1\n17\n"
     ).values()
     assert "AddFieldOnline" in text and "default=17" in text and "preserve_default=False" in text
+
+
+@on_15
+def test_a_value_that_is_computed_from_another_column(shop, database):
+    shop.start(START)
+    database.execute(ROWS)
+    answers = "1\nnonsense\nF('pieces') * 3\n"
+    written = shop.change(f"{START}\n    weight = models.IntegerField()", answers=answers)
+    assert list(written) == ["0002_add_order_weight", "0003_order_weight_not_null"]
+    shop.expand()
+    if database.vendor == "postgresql":  # elsewhere both phases ran at once
+        database.execute(ROWS)
+    shop.contract()
+    assert database.query("SELECT count(*) FROM shop_order WHERE weight <> pieces * 3") == [(0,)]
 
 
 def test_a_new_app_is_plain(sqlite_shop):

@@ -15,6 +15,7 @@ class Order(models.Model):
     seller = models.ForeignKey(Customer, models.CASCADE, null=True, related_name="sold")
     note = models.CharField(max_length=50, null=True)
     code = models.CharField(max_length=20)
+    mark = models.CharField(max_length=20)
     number = models.IntegerField(unique=True)
     rank = models.PositiveIntegerField(default=3)
     price = models.DecimalField(max_digits=8, decimal_places=2, db_default=7)
@@ -40,6 +41,7 @@ class Order(models.Model):
     seller = models.ForeignKey(Customer, models.CASCADE, default=1, related_name="sold")
     note = models.CharField(max_length=80, default="none")
     code = models.CharField(max_length=20, unique=True, verbose_name="the code")
+    mark = models.CharField(max_length=20, db_index=True)
     number = models.IntegerField()
     rank = models.IntegerField(default=3)
     price = models.DecimalField(max_digits=10, decimal_places=2)
@@ -58,14 +60,15 @@ NAMES = [
     "0007_order_code_unique",
     "0008_alter_order_customer",
     "0009_order_customer_foreign_key",
-    "0010_alter_order_note",
-    "0011_order_note_not_null",
-    "0012_alter_order_number",
-    "0013_order_payer_foreign_key",
-    "0014_alter_order_price_alter_order_price_alter_order_rank",
-    "0015_order_seller_not_null",
-    "0016_order_token_not_null",
-    "0017_enforce_order_unique_together",
+    "0010_order_mark_index",
+    "0011_alter_order_note",
+    "0012_order_note_not_null",
+    "0013_alter_order_number",
+    "0014_order_payer_foreign_key",
+    "0015_alter_order_price_alter_order_price_alter_order_rank",
+    "0016_order_seller_not_null",
+    "0017_order_token_not_null",
+    "0018_enforce_order_unique_together",
 ]
 
 
@@ -80,8 +83,8 @@ def test_rows_of_old_code_have_values(shop, database):
     shop.start(START)
     database.execute("INSERT INTO shop_customer (name) VALUES ('Anna')")
     insert = (
-        "INSERT INTO shop_order (customer_id, note, code, number, rank, token)"
-        " VALUES (1, NULL, {0}, {0}, {0}, NULL)"
+        "INSERT INTO shop_order (customer_id, note, code, mark, number, rank, token)"
+        " VALUES (1, NULL, {0}, '', {0}, {0}, NULL)"
     )
     for number in (1, 2):
         database.execute(insert.format(number))
