@@ -174,6 +174,11 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         return int(_read("JOURNAL_RETENTION_DAYS", int, 90))
 
     @property
+    def makemigrations(self) -> bool:
+        """DEPLOY_OPS_MAKEMIGRATIONS: makemigrations writes what make_two_phase does; False."""
+        return bool(_read("MAKEMIGRATIONS", bool, False))
+
+    @property
     def max_blocking(self) -> timedelta:
         """DEPLOY_OPS_MAX_BLOCKING: how long a rehearsed migration may make others wait; 0.5 s."""
         given = _read("MAX_BLOCKING", timedelta | float | int, timedelta(milliseconds=500))

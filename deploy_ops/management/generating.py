@@ -3,46 +3,74 @@
 from pathlib import Path
 from typing import Any
 
-from django.core.management.commands import makemigrations
-from django.core.management.utils import run_formatters
+from django.core.management.base import CommandError
 from django.db.migrations import Migration
+from django.db.migrations.autodetector import MigrationAutodetector
 
-from deploy_ops.phases.generate import TwoPhaseAutodetector, TwoPhaseWriter
+from deploy_ops.advice import manage
+from deploy_ops.errors import DeployOpsError
+from deploy_ops.management.other_makemigrations import other_makemigrations
+from deploy_ops.phases.generate import TwoPhaseAutodetector, TwoPhaseWriter, write_whole
+
+OtherCommand: Any = other_makemigrations()
 
 
-class TwoPhaseMigrations(makemigrations.Command):
-    """Django's own command; what it finds is written in two phases."""
+class TwoPhaseMigrations(OtherCommand):  # type: ignore[misc]  # known only when it runs
+    """The command that the project would have; what it finds is written in two phases."""
 
-    autodetector = TwoPhaseAutodetector
+    autodetector: type[MigrationAutodetector] = TwoPhaseAutodetector
     written_files: list[str]
 
     def write_migration_files(
-        self, changes: dict[str, list[Migration]], *_previous_paths: Any
+        self, changes: dict[str, list[Migration]], previous_paths: Any = None
     ) -> None:
         """Say what is written, and write it unless this is a dry run."""
+        if previous_paths is not None:
+            super().write_migration_files(changes, previous_paths)
+            return
+        texts = {}
         for app, migrations in changes.items():
             self._say(self.style.MIGRATE_HEADING(f"Migrations for '{app}':"))
             for migration in migrations:
-                self._write(TwoPhaseWriter(migration, self.include_header))
-        run_formatters(self.written_files, stderr=self.stderr)
+                writer = TwoPhaseWriter(migration, self.include_header)
+                self._announce(writer)
+                if not self.dry_run:
+                    texts[Path(writer.path)] = writer.as_string()
+                elif self.verbosity == 3:
+                    self._say(writer.as_string())
+        for path in texts:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (path.parent / "__init__.py").touch()
+        write_whole(texts, self.stderr)
+        self.written_files += [str(path) for path in texts]
 
-    def _write(self, writer: TwoPhaseWriter) -> None:
-        path = Path(writer.path)
+    def _announce(self, writer: TwoPhaseWriter) -> None:
         shown = self.get_relative_path(writer.path)
         self._say(f"  {self.style.MIGRATE_LABEL(shown)}")
         for operation in writer.migration.operations:
             self._say(f"    {operation.formatted_description()}")
         if self.scriptable:
             self.stdout.write(shown)
-        if self.dry_run:
-            if self.verbosity == 3:
-                self._say(writer.as_string())
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        (path.parent / "__init__.py").touch()
-        path.write_text(writer.as_string(), encoding="utf-8")
-        self.written_files.append(str(path))
 
     def _say(self, text: str) -> None:
         if self.verbosity:
             self.log(text)
+
+
+class ReportingMigrations(TwoPhaseMigrations):
+    """What makemigrations is with DEPLOY_OPS_MAKEMIGRATIONS."""
+
+    def handle(self, *app_labels: str, **options: Any) -> None:
+        """Run it; a refusal is said as Django's commands say theirs."""
+        if options["update"]:
+            # Django puts what it finds into one file that is there: --fix divides that again.
+            self.autodetector = MigrationAutodetector
+        try:
+            super().handle(*app_labels, **options)
+        except DeployOpsError as error:
+            raise CommandError(str(error), returncode=error.exit_code) from error
+        if options["update"] and self.written_files:
+            self._say(
+                "These are in Django's own form. For the form in which nobody waits:\n"
+                + manage("make_two_phase", "--fix", *app_labels, alias="default")
+            )

@@ -1,9 +1,10 @@
-"""System check of two-phase changes."""
+"""System checks of two-phase changes."""
 
 from typing import Any
 
 from django.core import checks
 from django.core.checks import CheckMessage, register
+from django.core.management import get_commands
 from django.db import connections
 
 from deploy_ops.conf import conf
@@ -25,5 +26,23 @@ def check_two_phase(**_options: Any) -> list[CheckMessage]:
             "it runs.",
             hint="In the settings of production:\n    DEPLOY_OPS_TWO_PHASE = True",
             id="deploy_ops.C014",
+        )
+    ]
+
+
+@register("deploy_ops")
+def check_makemigrations(**_options: Any) -> list[CheckMessage]:
+    """C015: makemigrations of another app is in the way of the one of this app."""
+    try:
+        if not conf.makemigrations or (found := get_commands()["makemigrations"]) == "deploy_ops":
+            return []
+    except ConfigurationError:
+        return []  # C003 tells it
+    return [
+        checks.Error(
+            f"DEPLOY_OPS_MAKEMIGRATIONS is on, and makemigrations is the one of {found}, which "
+            "comes before deploy_ops in INSTALLED_APPS and writes migrations in Django's own form.",
+            hint=f'Put "deploy_ops" before "{found}"; what that one does is done as well.',
+            id="deploy_ops.C015",
         )
     ]

@@ -25,6 +25,11 @@ class Command(OpsCommand):
             dest="check_changes",
             help="exit 1 if migrations are missing; writes nothing",
         )
+        parser.add_argument(
+            "--fix",
+            action="store_true",
+            help="rewrite migrations on disk that no configured database has applied",
+        )
         parser.add_argument("-n", "--name", help="name of the migrations, behind their numbers")
         parser.add_argument(
             "--no-header",
@@ -35,9 +40,12 @@ class Command(OpsCommand):
 
     def operate(self, options: Json) -> tuple[int, Json]:
         """Run makemigrations with our autodetector, which leaves by SystemExit if not done."""
-        # Imported here: Django's command loads what the models need.
+        # Imported here: they load what the models need.
+        from deploy_ops.management.fixing import fix_migrations
         from deploy_ops.management.generating import TwoPhaseMigrations
 
+        if options["fix"]:
+            return fix_migrations(options, self.tell, self.stderr)
         passed: Any = {
             name: options[name]
             for name in ("dry_run", "check_changes", "name", "include_header", "interactive")

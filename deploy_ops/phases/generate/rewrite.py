@@ -33,7 +33,7 @@ Key = tuple[str, str]
 def rewrite(changes: Changes, start: ProjectState) -> Changes:
     """Split each migration into those of the safe form; raises NotInTwoPhases."""
     start, state = start.clone(), start.clone()
-    new_models = frozenset(_created(changes)) - frozenset(start.models)
+    new_models = frozenset(created(changes)) - frozenset(start.models)
     connection = judging_connection()
     split: dict[Key, list[Migration]] = {}
     for migration in in_order(changes):
@@ -43,7 +43,7 @@ def rewrite(changes: Changes, start: ProjectState) -> Changes:
             operation.state_forwards(migration.app_label, state)
             scene = Scene(migration.app_label, start, before, state, new_models, connection)
             for each in safe_form(operation, scene):
-                _place(groups, each, scene)
+                place(groups, each, scene)
         split[_key(migration)] = list(_migrations(migration, groups))
     _follow(split)
     return {
@@ -61,7 +61,7 @@ class Group:
     atomic: bool = True
 
 
-def _place(groups: list[Group], operation: Operation, scene: Scene) -> None:
+def place(groups: list[Group], operation: Operation, scene: Scene) -> None:
     """Put an operation into the last group, or a new one behind it."""
     atomic = not isinstance(operation, COMMITS_ON_ITS_WAY)
     inner = operation.operation if isinstance(operation, Contract) else operation
@@ -104,12 +104,13 @@ def _migrations(migration: Migration, groups: Sequence[Group]) -> Iterator[Migra
         each.operations, each.atomic = group.operations, group.atomic
         each.initial = migration.initial and previous is None
         each.dependencies = list(migration.dependencies) if previous is None else [_key(previous)]
-        each.dependencies += _needs_of_ours(group.operations)
+        each.dependencies += needs_of_ours(group.operations)
         previous = each
         yield each
 
 
-def _needs_of_ours(operations: Iterable[Operation]) -> Iterator[Key]:
+def needs_of_ours(operations: Iterable[Operation]) -> Iterator[Key]:
+    """The migrations that make the tables in which operations of ours keep what waits."""
     operations = list(operations)
     if any(isinstance(each, FILLS) for each in operations):
         yield "deploy_ops", "0003_backfill"
@@ -146,7 +147,8 @@ def _follow(split: dict[Key, list[Migration]]) -> None:
         each.dependencies = [last.get(key, key) for key in each.dependencies]
 
 
-def _created(changes: Changes) -> Iterator[ModelKey]:
+def created(changes: Changes) -> Iterator[ModelKey]:
+    """The models that the migrations make."""
     for app, migrations in changes.items():
         for migration in migrations:
             for operation in migration.operations:

@@ -1,0 +1,56 @@
+"""Which functions of a migration's file go with which operations when it is divided."""
+
+import ast
+from collections.abc import Iterator, Sequence
+
+Statement = tuple[int, ast.stmt]
+DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
+
+
+def unneeded(
+    tree: ast.Module,
+    migration: ast.ClassDef,
+    kept: Sequence[ast.expr],
+    elsewhere: Sequence[Sequence[ast.expr]],
+) -> Iterator[Statement]:
+    """Definitions that other files need for their operations, and this one does not."""
+    rest = [each for each in migration.body if not _is_operations(each)]
+    here = _reached(tree, migration, [*rest, *kept])
+    there = {at for each in elsewhere for at in _reached(tree, migration, each)}
+    for at, statement in enumerate(tree.body):
+        if at in there - here:
+            yield at, statement
+
+
+def _reached(tree: ast.Module, migration: ast.ClassDef, roots: Sequence[ast.AST]) -> set[int]:
+    """Places of the definitions that are used, directly or by others."""
+    definitions = {
+        at: each
+        for at, each in enumerate(tree.body)
+        if isinstance(each, DEFINITIONS) and each is not migration
+    }
+    reached: set[int] = set()
+    names = {name for root in roots for name in _names(root, ast.Load)}
+    while new := {
+        at for at, each in definitions.items() if at not in reached and _defines(each) & names
+    }:
+        reached |= new
+        names |= {name for at in new for name in _names(definitions[at], ast.Load)}
+    return reached
+
+
+def _defines(statement: ast.stmt) -> set[str]:
+    name = getattr(statement, "name", None)
+    return {name} if name else _names(statement, ast.Store)
+
+
+def _names(node: ast.AST, context: type[ast.expr_context]) -> set[str]:
+    return {
+        each.id
+        for each in ast.walk(node)
+        if isinstance(each, ast.Name) and isinstance(each.ctx, context)
+    }
+
+
+def _is_operations(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Assign) and "operations" in _names(statement, ast.Store)
