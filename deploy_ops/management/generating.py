@@ -18,8 +18,15 @@ OtherCommand: Any = other_makemigrations()
 class TwoPhaseMigrations(OtherCommand):  # type: ignore[misc]  # known only when it runs
     """The command that the project would have; what it finds is written in two phases."""
 
-    autodetector: type[MigrationAutodetector] = TwoPhaseAutodetector
+    autodetector: type[MigrationAutodetector]
     written_files: list[str]
+
+    def handle(self, *app_labels: str, **options: Any) -> None:
+        """Run it; --update puts what it finds into one file, in which not all of it may stand."""
+        if not options["update"]:
+            # Of the class, Django's check commands.E001 wants the same one as migrate has.
+            self.autodetector = TwoPhaseAutodetector
+        super().handle(*app_labels, **options)
 
     def write_migration_files(
         self, changes: dict[str, list[Migration]], previous_paths: Any = None
@@ -62,9 +69,6 @@ class ReportingMigrations(TwoPhaseMigrations):
 
     def handle(self, *app_labels: str, **options: Any) -> None:
         """Run it; a refusal is said as Django's commands say theirs."""
-        if options["update"]:
-            # Django puts what it finds into one file that is there: --fix divides that again.
-            self.autodetector = MigrationAutodetector
         try:
             super().handle(*app_labels, **options)
         except DeployOpsError as error:
