@@ -9,20 +9,16 @@ from kvb.reisekosten.models import Fahrt
 # Generic in the type stubs, but not when Django 5.2 runs.
 @admin.register(Fahrt)
 class FahrtAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ["datum", "person", "von", "nach", "km", "erstattung_in_euro", "receipt"]
+    list_display = ["datum", "person", "von", "nach", "km", "erstattung", "receipt"]
     list_select_related = ["person"]
     search_fields = ["von", "nach", "zweck", "person__username", "person__last_name"]
     date_hierarchy = "datum"
     # With millions of trips, counting all of them for every page costs more than the page.
     show_full_result_count = False
     autocomplete_fields = ["person"]
-    fields = ["person", "datum", "von", "nach", "km", "zweck", "erstattung_in_euro", "receipt"]
+    fields = ["person", "datum", "von", "nach", "km", "zweck", "erstattung", "receipt"]
     # A receipt is the person's evidence: staff reads it, only its owner replaces it.
-    readonly_fields = ["erstattung_in_euro", "receipt"]
-
-    @admin.display(description=_("reimbursement (EUR)"))
-    def erstattung_in_euro(self, fahrt: Fahrt) -> str:
-        return f"{fahrt.erstattung:.2f}".replace(".", ",") if fahrt.pk else "–"
+    readonly_fields = ["erstattung", "receipt"]
 
     @admin.display(description=_("receipt"))
     def receipt(self, fahrt: Fahrt) -> str:

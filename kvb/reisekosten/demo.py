@@ -9,7 +9,7 @@ from itertools import permutations
 from django.contrib.auth import get_user_model
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
-from kvb.reisekosten.models import Fahrt
+from kvb.reisekosten.models import Fahrt, erstattung_of
 from kvb.reisekosten.monat import Monat
 
 LOGIN = "demo"
@@ -28,7 +28,7 @@ TOWNS = ("Köln", "Bonn", "Düsseldorf", "Aachen", "Koblenz", "Essen", "Siegen",
 PURPOSES = ("Kundentermin", "Schulung", "Ortstermin", "Messe", "Übergabe", "Besprechung")
 BULK_PEOPLE = 100
 BULK_YEARS = 5
-BULK_COLUMNS = ("person_id", "datum", "von", "nach", "km", "zweck", "beleg")
+BULK_COLUMNS = ("person_id", "datum", "von", "nach", "km", "erstattung", "zweck", "beleg")
 # Big enough that Python's overhead per block vanishes, small enough to stay under 10 MB.
 BLOCK_ROWS = 20_000
 
@@ -92,16 +92,21 @@ def _random_blocks(rows: int, people: list[str], today: date) -> Iterator[list[R
     chance = random.Random(rows)
     days = [str(today - timedelta(days=back)) for back in range(BULK_YEARS * 365)]
     trips = [
-        (von, nach, f"{chance.randrange(1, 500)}.{chance.randrange(100):02}", zweck, "")
+        (von, nach, km, str(erstattung_of(Decimal(km))), zweck, "")
         for von, nach in permutations(TOWNS, 2)
         for zweck in PURPOSES
-        for _ in range(10)
+        for km in _random_distances(chance, 10)
     ]
     for done in range(0, rows, BLOCK_ROWS):
         size = min(BLOCK_ROWS, rows - done)
         columns = (chance.choices(values, k=size) for values in (people, days))
         drawn = chance.choices(trips, k=size)
         yield [(person, day, *trip) for person, day, trip in zip(*columns, drawn, strict=True)]
+
+
+def _random_distances(chance: random.Random, count: int) -> Iterator[str]:
+    for _ in range(count):
+        yield f"{chance.randrange(1, 500)}.{chance.randrange(100):02}"
 
 
 def _copy(alias: str, blocks: Iterator[list[Row]]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -19,6 +20,11 @@ from kvb.reisekosten.monat import FIRST_DAY, LAST_DAY, Monat
 
 EURO_JE_KM = Decimal("0.30")
 CENT = Decimal("0.01")
+
+
+def erstattung_of(km: Decimal) -> Decimal:
+    """Reimbursement in EUR, rounded half up to cents, as accountants round."""
+    return (km * EURO_JE_KM).quantize(CENT, ROUND_HALF_UP)
 
 
 def validate_day(day: date) -> None:
@@ -61,6 +67,10 @@ class Fahrt(models.Model):
     km = models.DecimalField(
         _("kilometres"), max_digits=6, decimal_places=2, validators=[validate_distance]
     )
+    # Kept and not computed when it is shown: what was paid stays what it was under another rate.
+    erstattung = models.DecimalField(
+        _("reimbursement (EUR)"), max_digits=8, decimal_places=2, editable=False
+    )
     zweck = models.CharField(_("purpose"), max_length=200)
     beleg = models.FileField(
         _("receipt"),
@@ -84,10 +94,12 @@ class Fahrt(models.Model):
     def __str__(self) -> str:
         return f"{self.datum:%d.%m.%Y} {self.von} – {self.nach}"
 
-    @property
-    def erstattung(self) -> Decimal:
-        """Reimbursement in EUR, rounded half up to cents, as accountants round."""
-        return (self.km * EURO_JE_KM).quantize(CENT, ROUND_HALF_UP)
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the trip with what is paid for its kilometres."""
+        self.erstattung = erstattung_of(self.km)
+        if "km" in (kwargs.get("update_fields") or ()):
+            kwargs["update_fields"] = {*kwargs["update_fields"], "erstattung"}
+        super().save(*args, **kwargs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +107,7 @@ class Summe:
     """Totals of some trips: kilometres, and the EUR that are really paid.
 
     It adds the rounded amounts of `Fahrt.erstattung`, so that the total of a page is the total of
-    its lines. Summing in SQL would need a second definition of the rounding.
+    its lines.
     """
 
     km: Decimal

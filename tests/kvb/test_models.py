@@ -4,7 +4,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 
-from kvb.reisekosten.models import Fahrt, Summe
+from kvb.reisekosten.models import Fahrt, Summe, erstattung_of
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from kvb.reisekosten.models import Fahrt, Summe
     ],
 )
 def test_reimbursement_is_rounded_half_up_to_cents(km, euro):
-    assert Fahrt(km=Decimal(km)).erstattung == Decimal(euro)
+    assert erstattung_of(Decimal(km)) == Decimal(euro)
 
 
 def test_reimbursement_is_the_same_after_a_round_trip_through_the_database(anna, drive):
@@ -27,8 +27,16 @@ def test_reimbursement_is_the_same_after_a_round_trip_through_the_database(anna,
     assert Fahrt.objects.get(pk=trip.pk).erstattung == Decimal("0.02")
 
 
-def test_total_adds_what_is_paid_for_each_trip_not_the_rounded_total_of_kilometres():
-    trips = [Fahrt(km=Decimal("0.05")), Fahrt(km=Decimal("0.05"))]
+def test_another_distance_is_another_reimbursement(anna, drive):
+    trip = drive(anna, km="10")
+    trip.km, trip.zweck = Decimal("20"), "not saved"
+    trip.save(update_fields=["km"])
+    saved = Fahrt.objects.get(pk=trip.pk)
+    assert (saved.erstattung, saved.zweck) == (Decimal("6.00"), "Kunde")
+
+
+def test_total_adds_what_is_paid_for_each_trip_not_the_rounded_total_of_kilometres(anna, drive):
+    trips = [drive(anna, km="0.05"), drive(anna, km="0.05")]
     # 0.10 km would be 0.03 EUR.
     assert Summe.of(trips) == Summe(km=Decimal("0.10"), erstattung=Decimal("0.04"))
 
