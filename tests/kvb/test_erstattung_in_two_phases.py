@@ -8,6 +8,7 @@ from django.core.management import call_command
 from django.db import IntegrityError, connections, transaction
 from django.db.migrations.loader import MigrationLoader
 
+from deploy_ops.phases.halves import note_start
 from kvb.reisekosten.models import Fahrt, erstattung_of
 from tests.conftest import POSTGRESQL
 
@@ -18,6 +19,7 @@ def run(django_alias, settings, tmp_path):
     settings.DEPLOY_OPS_STATE_DIR = str(tmp_path / "ops")
 
     def command(*argv):
+        note_start(django_alias)  # each is a process of its own otherwise
         call_command(*argv, database=django_alias, verbosity=0)
 
     for app in ("contenttypes", "auth", "deploy_ops", "sessions"):
