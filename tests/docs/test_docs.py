@@ -1,11 +1,15 @@
 """Every page is done as its reader would do it, and prints what it says it prints."""
 
+import os
 import re
+import signal
+from contextlib import suppress
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from tests.clusters import free_port
 from tests.docs.console import ROOT, environment, is_like, run_steps, steps_of
 
 PAGES = sorted(
@@ -17,6 +21,8 @@ PAGES = sorted(
 ELSEWHERE = {
     "postgresql://kvb:PASSWORD@127.0.0.1/kvb": "postgresql_url",
     "https://s3.example.org": "s3_url",
+    "127.0.0.1:8001": "old_address",
+    "127.0.0.1:8002": "new_address",
 }
 
 
@@ -42,6 +48,25 @@ def s3_url():
     client.close()
     yield url
     server.stop()
+
+
+@pytest.fixture
+def old_address(clone):
+    """A free port; a server that the page left running there is stopped."""
+    yield f"127.0.0.1:{free_port()}"
+    stop_server(clone.parent / "kvb-old")
+
+
+@pytest.fixture
+def new_address(clone):
+    """Another one."""
+    yield f"127.0.0.1:{free_port()}"
+    stop_server(clone.parent / "kvb-new")
+
+
+def stop_server(directory):
+    with suppress(FileNotFoundError, ProcessLookupError):
+        os.kill(int((directory / "var/gunicorn.pid").read_text()), signal.SIGTERM)
 
 
 @pytest.mark.parametrize("page", PAGES)
