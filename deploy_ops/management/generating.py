@@ -19,7 +19,10 @@ class TwoPhaseMigrations(OtherCommand):  # type: ignore[misc]  # known only when
     """The command that the project would have; what it finds is written in two phases."""
 
     autodetector: type[MigrationAutodetector]
-    written_files: list[str]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.written_files: list[str] = []  # as Django's own has it once it runs
 
     def handle(self, *app_labels: str, **options: Any) -> None:
         """Run it; --update puts what it finds into one file, in which not all of it may stand."""

@@ -54,19 +54,19 @@ def s3_url():
 def old_address(clone):
     """A free port; a server that the page left running there is stopped."""
     yield f"127.0.0.1:{free_port()}"
-    stop_server(clone.parent / "kvb-old")
+    stop_server(clone.parent / "kvb-old.pid")
 
 
 @pytest.fixture
 def new_address(clone):
     """Another one."""
     yield f"127.0.0.1:{free_port()}"
-    stop_server(clone.parent / "kvb-new")
+    stop_server(clone.parent / "kvb-new.pid")
 
 
-def stop_server(directory):
+def stop_server(pid_file):
     with suppress(FileNotFoundError, ProcessLookupError):
-        os.kill(int((directory / "var/gunicorn.pid").read_text()), signal.SIGTERM)
+        os.kill(int(pid_file.read_text()), signal.SIGTERM)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import CommandParser
 
+from deploy_ops.errors import UsageError
 from deploy_ops.management.base import Json, OpsCommand
 
 
@@ -45,6 +46,11 @@ class Command(OpsCommand):
         from deploy_ops.management.generating import TwoPhaseMigrations
 
         if options["fix"]:
+            if options["name"] or not options["include_header"]:
+                raise UsageError(
+                    "--fix keeps names and headers as they are, so it takes neither --name nor "
+                    "--no-header. Nothing was written."
+                )
             return fix_migrations(options, self.tell, self.stderr)
         passed: Any = {
             name: options[name]

@@ -22,13 +22,12 @@ def files_of(migration: Migration, division: Division, path: Path) -> dict[Path,
     """
     content = path.read_bytes().decode()
     source = _source(content, migration)
-    groups = division.groups
     news, imports = _news(migration, division)
-    names = [f"{migration.name}_part{n}" for n in range(1, len(groups))] + [migration.name]
+    names = [f"{migration.name}_part{n}" for n in range(1, len(news))] + [migration.name]
     texts = {}
-    for at, (name, group) in enumerate(zip(names, groups, strict=True)):
-        previous = [(migration.app_label, names[at - 1])] if at else []
-        needs: list[Key] = [*previous, *needs_of_ours(group.operations)]
+    for at, group in enumerate(division.groups):
+        needs = [(migration.app_label, names[at - 1])] if at else []
+        needs += needs_of_ours(group.operations)
         text = source.written(
             news[at],
             news[:at] + news[at + 1 :],
@@ -37,7 +36,7 @@ def files_of(migration: Migration, division: Division, path: Path) -> dict[Path,
             without_transaction=not group.atomic,
         )
         _read_back(text, migration, group, needs)
-        texts[path.with_name(f"{name}.py")] = text.replace("\n", _line_end(content))
+        texts[path.with_name(f"{names[at]}.py")] = text.replace("\n", _line_end(content))
     return texts
 
 

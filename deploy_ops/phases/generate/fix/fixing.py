@@ -74,7 +74,7 @@ class Walk:
         self.connection = judging_connection()
 
     def through(self, migration: Migration) -> Division | str:
-        """The operations of the safe form in the migrations that they need; or why there is none."""
+        """The safe form, in the migrations that it needs; or why there is none."""
         before_all = self.state.clone()
         formed: list[tuple[Operation, tuple[Operation, ...], Scene]] = []
         refused = ""

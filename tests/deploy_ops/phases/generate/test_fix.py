@@ -229,6 +229,7 @@ def test_check_and_dry_run_write_nothing(started):
     }
     fix(started, "--check")
     fix(started, "shopp", check=2)
+    assert "takes neither --name" in fix(started, "--name", "other", check=2).stderr
 
 
 def test_every_database_is_asked(started, tmp_path):
