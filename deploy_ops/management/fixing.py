@@ -16,13 +16,13 @@ Tell = Callable[[str], None]
 def fix_migrations(options: Json, tell: Tell, stderr: Any) -> tuple[int, Json]:
     """Rewrite what no database has applied; with --check exit code 1 if there is any such."""
     labels = _known(options["apps"])
-    results = list(fix(labels))  # all are judged before the first is written
+    results = list(fix(labels))
     is_written = not (options["dry_run"] or options["check_changes"])
     fixed = [each for each in results if isinstance(each, Fixed)]
+    if is_written:
+        write_whole({path: text for each in fixed for path, text in each.texts.items()}, stderr)
     for each in results:
         if isinstance(each, Fixed):
-            if is_written:
-                write_whole(each.texts, stderr)
             _tell_fixed(each, is_written, options["verbosity"], tell)
         else:
             tell(f"Left {each.app}.{each.name}: {each.why}")

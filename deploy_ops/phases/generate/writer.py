@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.utils import run_formatters
 from django.db.migrations.writer import MigrationWriter
 
+from deploy_ops.errors import MigrationError
 from deploy_ops.files import sync_directory
 
 DEPENDENCIES = "    dependencies = ["
@@ -25,19 +26,33 @@ class TwoPhaseWriter(MigrationWriter):
 
 
 def write_whole(texts: Mapping[Path, str], stderr: Any) -> None:
-    """Put each text under its name, formatted, whole or not at all, in their order."""
+    """Put each text under its name, formatted, whole or not at all, in their order.
+
+    All are written beside their places before the first is moved: raises MigrationError for a
+    full disk, with nothing moved yet.
+    """
     partials = {path: path.with_name(f".{path.name}.{os.getpid()}.partial") for path in texts}
     try:
         for path, text in texts.items():
-            partials[path].write_text(text, encoding="utf-8", newline="")
-            if path.exists():
-                partials[path].chmod(path.stat().st_mode)
+            _write_beside(path, partials[path], text)
         run_formatters([str(each) for each in partials.values()], stderr=stderr)
         for path, partial in partials.items():
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
             partial.replace(path)
             sync_directory(path.parent)
+    except OSError as error:
+        raise MigrationError(
+            f"The migrations could not be written: {error.strerror}. Each file is as it was, or "
+            "whole in its new form. Run this again when that is mended; it goes on from there."
+        ) from error
     finally:
         for partial in partials.values():
             partial.unlink(missing_ok=True)
+
+
+def _write_beside(path: Path, partial: Path, text: str) -> None:
+    with partial.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    if path.exists():
+        partial.chmod(path.stat().st_mode)

@@ -57,9 +57,10 @@ def fix(labels: Collection[str]) -> Iterator[Fixed | Left]:
     pending = Pending()
     walk = Walk(pending)
     for migration in pending.plan():
-        form = walk.through(migration)
         if _is_asked_for(migration.app_label, labels):
-            yield _judge(migration, form)
+            yield _judge(migration, walk.through(migration))
+        else:
+            walk.past(migration)
 
 
 class Walk:
@@ -94,6 +95,10 @@ class Walk:
         if not _is_same(before_all, division, migration.app_label, self.state):
             return "its safe form would leave other models"
         return division
+
+    def past(self, migration: Migration) -> None:
+        """Take over what a migration does to the models, whatever its form."""
+        self.state = migration.mutate_state(self.state, preserve=False)
 
     def _scene(self, app: str, before: ProjectState) -> Scene:
         return Scene(app, self.start, before, self.state, self.new_models, self.connection)
