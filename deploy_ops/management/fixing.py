@@ -8,7 +8,7 @@ from django.apps import apps
 
 from deploy_ops.errors import UsageError
 from deploy_ops.management.base import Json
-from deploy_ops.phases.generate import Fixed, Left, fix, write_whole
+from deploy_ops.phases.generate import Fixed, Left, judge_pending, write_whole
 
 Tell = Callable[[str], None]
 
@@ -16,7 +16,7 @@ Tell = Callable[[str], None]
 def fix_migrations(options: Json, tell: Tell, stderr: Any) -> tuple[int, Json]:
     """Rewrite what no database has applied; with --check exit code 1 if there is any such."""
     labels = _known(options["apps"])
-    results = list(fix(labels))
+    results = list(judge_pending(labels))
     is_written = not (options["dry_run"] or options["check_changes"])
     fixed = [each for each in results if isinstance(each, Fixed)]
     if is_written:

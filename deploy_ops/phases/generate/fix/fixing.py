@@ -48,7 +48,7 @@ class Fixed:
     operations: tuple[str, ...]
 
 
-def fix(labels: Collection[str]) -> Iterator[Fixed | Left]:
+def judge_pending(labels: Collection[str]) -> Iterator[Fixed | Left]:
     """Judge each migration that no database has applied; raises DatabaseUnavailable.
 
     All of them are taken for one release: what waits in the database until its contract phase,
@@ -86,7 +86,8 @@ class Walk:
             try:
                 formed.append((operation, tuple(_form(operation, scene)), scene))
             except NotInTwoPhases as error:
-                refused = refused or str(error)
+                why = str(error).replace("Nothing was written.", "It stays as it is.")
+                refused = refused or why
         if refused:
             return refused
         if migration.replaces:
