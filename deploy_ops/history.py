@@ -27,7 +27,7 @@ SCHEMAS = "schemas"
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One successful run of safe_migrate; `at` is UTC in ISO 8601."""
+    """One successful run of safe_migrate; `at` is UTC in ISO 8601, `database` an `Identity.key`."""
 
     version: str
     at: str
@@ -55,7 +55,7 @@ def released_versions() -> Sequence[str]:
 
 
 def last_schema(database: str) -> tuple[str, dict[str, Any]] | None:
-    """The version that was released last into a database, and what its models need of it.
+    """The version last released into a database (`Identity.key`), and what its models need of it.
 
     None where there is no release yet, or no such record of it that can be read.
     """

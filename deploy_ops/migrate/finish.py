@@ -9,6 +9,7 @@ from django.apps import apps
 from django.db import connections
 
 from deploy_ops.advice import manage
+from deploy_ops.databases import database_for
 from deploy_ops.history import Release, record_release
 from deploy_ops.migrate.apply import text_of
 from deploy_ops.migrate.ladder import Rung
@@ -47,7 +48,8 @@ def remember(run_id: str, alias: str, backup: str | None, applied: list[tuple[st
     """Add a run to the history of releases; raises OSError, ConfigurationError."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     needs = take_snapshot(apps, connections[alias]).as_json()
-    record_release(Release(code_version(), now, run_id, alias, backup, applied), needs)
+    key = database_for(alias).identify().key
+    record_release(Release(code_version(), now, run_id, key, backup, applied), needs)
 
 
 def _text(error: BaseException) -> str:

@@ -1,7 +1,5 @@
 """What goes out of the models stays in the database until the contract phase."""
 
-import pytest
-
 from tests.deploy_ops.phases.generate.stories import on_15
 
 START = """
@@ -43,14 +41,3 @@ def test_models_with_the_foreign_keys_to_them(shop, database):
     assert {"delete_customer", "delete_order"} < names  # Django's order of the rest varies
     assert all("Contract(" in text for text in written.values())
     assert "shop_order" not in database.schema()
-
-
-@pytest.mark.parametrize("database", ["pg15"], indirect=True)
-def test_an_expand_phase_that_was_cut_off_goes_on(shop):
-    """The old release still runs, and the columns that wait are there for it."""
-    shop.start(START)
-    end = START.replace("    note = models.CharField(max_length=50)\n", "")
-    shop.change(end + "    paid = models.BooleanField(null=True, default=False)\n")
-    kill = {"KILL_AT": "journal:migration_applied:after:1"}
-    shop.run("safe_migrate", "--no-backup", env=kill, check=-9)
-    shop.run("safe_migrate", "--no-backup")
