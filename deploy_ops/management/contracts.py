@@ -13,6 +13,7 @@ from deploy_ops.management.migrations import show_result
 from deploy_ops.migrate.procedure import safe_migrate
 from deploy_ops.migrate.run import Phase, Request
 from deploy_ops.migrate.targets import ensure_connection
+from deploy_ops.migrate.way_back import done
 from deploy_ops.phases.rows import set_skipped
 from deploy_ops.phases.waiting import Waiting, all_waiting
 
@@ -21,14 +22,33 @@ Outcome = tuple[int, Json]
 
 
 def list_waiting(command: OpsCommand, options: Options) -> Outcome:
-    """list what waits, in the order in which it will run"""
+    """list what waits, in the order in which it will run; with --all what has run, too"""
     waiting = _waiting(options["database"])
     now = datetime.now(UTC)
     for each in waiting:
         command.tell(_text(each, now))
     if not waiting:
         command.tell("Nothing waits for the contract phase.")
-    return 0, {"status": "ok", "waiting": [_facts(each, now) for each in waiting]}
+    facts: Json = {"status": "ok", "waiting": [_facts(each, now) for each in waiting]}
+    return 0, facts | ({"done": _tell_done(command, options)} if options["with_done"] else {})
+
+
+def _tell_done(command: OpsCommand, options: Options) -> list[Json]:
+    found = done(options["database"])
+    for each in found:
+        command.tell(f"{each.row.place}: {each.row.description}")
+        command.tell(f"    contract done {each.row.done_at:%Y-%m-%d %H:%M} UTC; {each}")
+    return [
+        {
+            "operation": str(each.row.place),
+            "description": each.row.description,
+            "table": each.row.table,
+            "done_at": each.row.done_at,
+            "is_lossless": each.is_lossless,
+            "backup": each.backup,
+        }
+        for each in found
+    ]
 
 
 def run(command: OpsCommand, options: Options) -> Outcome:

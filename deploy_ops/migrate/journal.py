@@ -192,6 +192,15 @@ def last_rehearsal(key: str, step: str) -> str | None:
     return None
 
 
+def backup_before(key: str, step: tuple[str, str]) -> str | None:
+    """The backup that was taken before a step last ran on this database."""
+    for record in reversed(read_runs()):
+        if record.key == key and [*step, False] in record.start.get("plan", ()):
+            backed_up = record.last("backed_up")
+            return None if backed_up is None else str(backed_up["backup"])
+    return None
+
+
 def prune_runs(now: datetime) -> int:
     """Remove journals of resolved runs past DEPLOY_OPS_JOURNAL_RETENTION_DAYS; return how many."""
     before = (now - timedelta(days=conf.journal_retention_days)).timestamp()

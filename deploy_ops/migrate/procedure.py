@@ -19,6 +19,7 @@ from deploy_ops.migrate.reversal import flat
 from deploy_ops.migrate.resume import Ask, always_wait, resolve_run
 from deploy_ops.migrate.run import History, Phase, Request, Result, Todo
 from deploy_ops.migrate.targets import django_plan, ensure_connection, load_executor
+from deploy_ops.migrate.way_back import check_way_back
 from deploy_ops.phases.operations.base import PhasedOperation
 from deploy_ops.progress import Progress, Silent
 from deploy_ops.restore import has_interrupted, resume_interrupted
@@ -78,6 +79,7 @@ def _do_phases(
         # Slow to load, and most runs have nothing to do.
         from deploy_ops.migrate.lint.refuse import refuse_dangers
 
+        check_way_back(request, todo.plan, progress)
         refuse_dangers(request, todo)
         carry_out(request, result, todo, progress=progress, lock=lock)
     if Phase.CONTRACT in request.phases and result.status in ("ok", "nothing_to_do"):

@@ -35,14 +35,14 @@ _STATE = f"""
 # The name that the table has now: it may have been renamed since.
 _ROWS = f"""
     SELECT id, app, migration, path, done_at IS NOT NULL AS is_done, relname, operation,
-        description, release, created_at, skipped_because, attempts, last_error
+        description, release, created_at, skipped_because, attempts, last_error, done_at
     FROM {TABLE} LEFT JOIN pg_class ON pg_class.oid = relation
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An operation whose contract waits, or has run; `table` is what its table is called now."""
+    """An operation whose contract waits, or has run (`done_at`); `table` is its name of now."""
 
     place: Place
     table: str | None
@@ -53,6 +53,7 @@ class Row:
     skipped_because: str
     attempts: int
     last_error: str
+    done_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,11 @@ def waiting_rows(connection: BaseDatabaseWrapper) -> list[Row]:
     return _read(connection, "NOT is_done")
 
 
+def done_rows(connection: BaseDatabaseWrapper) -> list[Row]:
+    """All rows whose contract has run, oldest first."""
+    return _read(connection, "is_done")
+
+
 def mark_done(connection: BaseDatabaseWrapper, place: Place) -> None:
     """Note that a contract has run; in its transaction, where it has one."""
     _update(connection, "done_at = now(), attempts = attempts + 1, last_error = ''", place)
@@ -127,7 +133,7 @@ def set_skipped(connection: BaseDatabaseWrapper, place: Place, reason: str) -> N
 
 def done_places(connection: BaseDatabaseWrapper) -> frozenset[Place]:
     """Operations whose contract has run."""
-    return frozenset(row.place for row in _read(connection, "is_done"))
+    return frozenset(row.place for row in done_rows(connection))
 
 
 def _update(connection: BaseDatabaseWrapper, values: str, place: Place, *params: str) -> None:

@@ -9,7 +9,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
 
 from deploy_ops.phases.operations.base import Change, PhasedOperation
-from deploy_ops.phases.rows import Row, mark_done, waiting_rows
+from deploy_ops.phases.rows import Row, done_rows, mark_done, waiting_rows
 from deploy_ops.phases.where import Place, source, walk
 
 Key = tuple[str, str]
@@ -26,7 +26,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A row; `found` is None where the running code does not know its migration."""
+    """A row; `found` is None where the running code does not know its migration.
+
+    The same is said of rows whose contract has run (`all_done`).
+    """
 
     row: Row
     found: Found | None
@@ -55,6 +58,25 @@ def all_waiting(connection: BaseDatabaseWrapper) -> list[Waiting]:
     loader = MigrationLoader(connection)
     found = [Waiting(row, _find(loader, row)) for row in rows]
     return sorted(found, key=lambda each: not each.frees_table)
+
+
+def all_done(connection: BaseDatabaseWrapper) -> list[Waiting]:
+    """What has run, oldest first."""
+    rows = done_rows(connection)
+    loader = MigrationLoader(connection) if rows else None
+    return [Waiting(row, _find(loader, row)) for row in rows if loader]
+
+
+def has_way_back(connection: BaseDatabaseWrapper, done: Waiting) -> bool | None:
+    """Whether reversing what has run brings the values back; None if the code does not know it."""
+    if done.found is None:
+        return None
+    operation, place = done.found.operation, done.found.place
+    before = state_before(MigrationLoader(connection), place)
+    after = before.clone()
+    operation.state_forwards(place.app, after)
+    with connection.schema_editor(collect_sql=True, atomic=False) as editor:
+        return not operation.loses(Change(place.app, editor, before, after))
 
 
 def run_contract(connection: BaseDatabaseWrapper, waiting: Waiting) -> None:

@@ -14,6 +14,12 @@ class Command(ActionsCommand):
 
     def add_options(self, parsers: Mapping[str, CommandParser]) -> None:
         """Add the options of each action."""
+        parsers["list"].add_argument(
+            "--all",
+            action="store_true",
+            dest="with_done",
+            help="also what has run, and whether reversing it brings the values back",
+        )
         parsers["run"].add_argument(
             "--no-backup", action="store_false", dest="with_backup", help="take no backup before it"
         )

@@ -77,7 +77,8 @@ class Command(OpsCommand):
         parser.add_argument(
             "--accept-data-loss",
             action="store_true",
-            help="restore the backup even if others wrote since it began; their writes are lost",
+            help="restore the backup even if others wrote since it began, whose writes are lost; go "
+            "back over a contract whose values nothing holds any more",
         )
         parser.add_argument(
             "--allow",

@@ -11,9 +11,11 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.db.models import Model
 
+from deploy_ops.advice import manage
 from deploy_ops.phases.halves import run_together
 from deploy_ops.phases.rows import Entry, add_row, check_table, has_table, is_waiting, remove_row
 from deploy_ops.phases.where import Place, find_place, source
+from deploy_ops.progress import listener
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,11 @@ class PhasedOperation(VocabularyOperation):
     def entry(self, change: Change) -> Entry | None:
         """The row for what is put off; None if nothing is."""
 
+    def loses(self, change: Change) -> bool:
+        """Whether the contract takes values away that reversing the operation does not bring."""
+        del change
+        return False
+
     @abstractmethod
     def concerns(self, change: Change) -> bool:
         """Whether routers and the kind of model let the operation touch this database."""
@@ -153,12 +160,22 @@ class PhasedOperation(VocabularyOperation):
         if not self.concerns(change):
             return
         place = self._place_of_row(change)
-        if place is not None and is_waiting(change.connection, place):
+        waits = is_waiting(change.connection, place) if place else None
+        if waits:
             self.undo(change)
         else:
+            if waits is False and self.loses(change):
+                self._tell_of_loss(change)
             self.plain_backwards(change)
         if place is not None:
             remove_row(change.connection, place)
+
+    def _tell_of_loss(self, change: Change) -> None:
+        listener().say(
+            f"{self.describe()}: its contract has run, so reversing it makes empty what held "
+            "values. Only a backup from before the contract has them:\n"
+            + manage("contract", "list", "--all", alias=change.connection.alias)
+        )
 
     def _place_of_row(self, change: Change) -> Place | None:
         """Where the row of this operation would be; None where there can be none."""

@@ -21,6 +21,7 @@ from django.db.migrations.operations import (
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
+from deploy_ops.phases.halves import runs_alone
 from deploy_ops.phases.operations.alteration import (
     ConstraintRemoval,
     FieldAlteration,
@@ -28,7 +29,9 @@ from deploy_ops.phases.operations.alteration import (
 )
 from deploy_ops.phases.operations.base import Change, PhasedOperation
 from deploy_ops.phases.operations.half import Code, Half
+from deploy_ops.phases.operations.online import check_no_transaction
 from deploy_ops.phases.operations.removal import FieldRemoval, ModelRemoval
+from deploy_ops.phases.operations.restore_field import restore_field
 from deploy_ops.phases.rows import Entry
 
 HALVES: Mapping[type[Operation], type[Half[Any]]] = {
@@ -51,15 +54,22 @@ class Contract(PhasedOperation):
     DeleteModel the foreign keys go, and inserts may leave the column out; an AlterField that only
     loosens runs now, and so does RemoveConstraint of a check. Of any other operation nothing is
     done before the contract phase. Raises TypeError for operations that new code cannot wait for.
+
+    `reverse_values` of a RemoveField is an expression, as Backfill takes one: what the field is in
+    each row, from what replaced it (`F("new_name")`, `F("metres") / 1000`). Reversed after its
+    contract, the field is filled with it in batches.
     """
 
-    def __init__(self, operation: Operation) -> None:
+    def __init__(self, operation: Operation, reverse_values: Any = None) -> None:
         if isinstance(operation, NEEDED_AT_ONCE):
             raise TypeError(
                 f"Contract({type(operation).__name__}) cannot be: new code needs what it makes as "
                 "soon as it runs. Write the operation without Contract, or the online one instead."
             )
+        if reverse_values is not None and not isinstance(operation, RemoveField):
+            raise TypeError("reverse_values are those of the field of a RemoveField")
         self.operation = operation
+        self.reverse_values = reverse_values
         for name in ("reversible", "reduces_to_sql", "atomic", "category"):
             setattr(self, name, getattr(operation, name))
 
@@ -90,14 +100,19 @@ class Contract(PhasedOperation):
 
     def plain(self, change: Change) -> None:
         """Do it at once."""
+        self._check_way_back(change)
         self.operation.database_forwards(change.app, change.editor, change.before, change.after)
 
     def plain_backwards(self, change: Change) -> None:
-        """Take it back."""
+        """Take it back, with the values where it is known what holds them."""
+        if self.reverse_values is not None:
+            restore_field(change, self.operation, self.reverse_values)
+            return
         self.operation.database_backwards(change.app, change.editor, change.after, change.before)
 
     def expand(self, change: Change) -> None:
         """Do what both codes need in between."""
+        self._check_way_back(change)
         self.half.expand(change)
 
     def undo(self, change: Change) -> None:
@@ -107,6 +122,10 @@ class Contract(PhasedOperation):
     def contract(self, change: Change) -> None:
         """Do what was put off."""
         self.half.contract(change)
+
+    def loses(self, change: Change) -> bool:
+        """Whether values are gone with the contract, and nothing else holds them."""
+        return self.reverse_values is None and self.half.loses(change)
 
     def entry(self, change: Change) -> Entry | None:
         """The row for what is put off."""
@@ -123,6 +142,11 @@ class Contract(PhasedOperation):
     def references_field(self, model_name: str, name: str, app_label: str) -> bool:
         """As the operation itself."""
         return self.operation.references_field(model_name, name, app_label)
+
+    def _check_way_back(self, change: Change) -> None:
+        """The way back commits on its way: said now, not when it is needed."""
+        if self.reverse_values is not None and not runs_alone(change.connection, change.app):
+            check_no_transaction(self, change)
 
     def describe(self) -> str:
         """What the operation does, and when."""

@@ -31,6 +31,11 @@ class Half(Generic[AnyOperation]):
         """Do the rest."""
         self.operation.database_forwards(change.app, change.editor, change.before, change.after)
 
+    def loses(self, change: Change) -> bool:
+        """Whether the contract takes values away that reversing the operation does not bring."""
+        del change
+        return False
+
     def entry(self, change: Change) -> Entry | None:
         """The row for what is put off; None if nothing is."""
         model = self.model(change)

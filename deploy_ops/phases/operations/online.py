@@ -113,15 +113,21 @@ def run_steps(operation: Operation, change: Change, steps: Sequence[Step]) -> No
     if not change.editor.collect_sql:
         for step in steps:
             step.check(change)
-        if change.connection.in_atomic_block and any(each.needs_no_transaction for each in steps):
-            raise NeedsNoTransaction(
-                f"{operation.describe()}: this commits on its way, so that no lock is held for "
-                f"long, and it stands in an atomic migration of {change.app}. Nothing was changed. "
-                "Write into the class Migration, which then should hold nothing else:\n"
-                "    atomic = False"
-            )
+        if any(each.needs_no_transaction for each in steps):
+            check_no_transaction(operation, change)
     for step in steps:
         step.run(change)
+
+
+def check_no_transaction(operation: Operation, change: Change) -> None:
+    """Raise NeedsNoTransaction for what commits on its way in an atomic migration."""
+    if change.connection.in_atomic_block and not change.editor.collect_sql:
+        raise NeedsNoTransaction(
+            f"{operation.describe()}: this commits on its way, so that no lock is held for "
+            f"long, and it stands in an atomic migration of {change.app}. Nothing was changed. "
+            "Write into the class Migration, which then should hold nothing else:\n"
+            "    atomic = False"
+        )
 
 
 def check_only(change: Change, old: Any, new: Any, ignored: set[str]) -> None:

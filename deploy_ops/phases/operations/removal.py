@@ -50,6 +50,10 @@ class FieldRemoval(Half[RemoveField]):
                 column = change.quote(field.column)
                 change.execute(f"ALTER TABLE {change.quote(table)} DROP COLUMN {column}")
 
+    def loses(self, change: Change) -> bool:
+        """The values of the column or table, unless the database computes them."""
+        return not self._field(change)[1].generated
+
     def _field(self, change: Change) -> tuple[type[Model], Any]:
         model = change.model_before(self.operation.model_name)
         return model, model._meta.get_field(self.operation.name)
@@ -74,6 +78,10 @@ class ModelRemoval(Half[DeleteModel]):
         """Drop the tables; a view on one is told of by PostgreSQL, never dropped with it."""
         model = self._model(change)
         _drop_tables(change, [*_through_tables(model._meta.local_many_to_many), model])
+
+    def loses(self, change: Change) -> bool:
+        """All rows."""
+        return True
 
     def model(self, change: Change) -> type[Model] | None:
         """The model that is deleted."""

@@ -14,11 +14,12 @@ from typing import Any
 from django.db.migrations.operations import RenameField
 from django.db.models import Index, Model, UniqueConstraint
 
-from deploy_ops.errors import NeedsNoTransaction, NotOnline
+from deploy_ops.errors import NotOnline
 from deploy_ops.phases.backfill import Filling, Sql, fill
 from deploy_ops.phases.locks import take_briefly
 from deploy_ops.phases.operations.base import Change, PhasedOperation
 from deploy_ops.phases.operations.columns import FK_SUFFIX, column_exists
+from deploy_ops.phases.operations.online import check_no_transaction
 from deploy_ops.phases.operations.statements import online_steps
 from deploy_ops.phases.rows import Entry
 from deploy_ops.phases.triggers import Trigger, create_trigger, drop_trigger
@@ -105,12 +106,7 @@ class RenameFieldOnline(PhasedOperation, RenameField):
                 f"RenameField after an AlterField with:\n"
                 f"    db_column={old.column!r}"
             )
-        if change.connection.in_atomic_block and not change.editor.collect_sql:
-            raise NeedsNoTransaction(
-                f"{self.describe()}: this commits on its way, so that no lock is held for long, "
-                f"and it stands in an atomic migration of {change.app}. Nothing was changed. Write "
-                "into the class Migration, which then should hold nothing else:\n    atomic = False"
-            )
+        check_no_transaction(self, change)
 
     def _briefly(self, change: Change, table: str, sql: str) -> None:
         if change.editor.collect_sql:

@@ -1,0 +1,89 @@
+"""What going back would not bring back: values that a contract has dropped.
+
+Whether something else holds them is said by the operation; which backup was taken before the
+contract is said by its journal.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.db import connections
+
+from deploy_ops.advice import manage
+from deploy_ops.backup.catalog import find_entry
+from deploy_ops.databases import database_for
+from deploy_ops.errors import BackupError, PlanRefused, UsageError
+from deploy_ops.migrate.journal import backup_before
+from deploy_ops.migrate.plan import Key, Plan
+from deploy_ops.migrate.recorded import contract_key
+from deploy_ops.migrate.run import Request
+from deploy_ops.phases.rows import Row
+from deploy_ops.phases.waiting import all_done, has_way_back
+from deploy_ops.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An operation whose contract has run.
+
+    `is_lossless` says whether reversing it brings the values back, None if the running code does
+    not know the operation. `backup` is the one taken before the contract, if it is still there.
+    """
+
+    row: Row
+    is_lossless: bool | None
+    backup: str | None
+
+    def __str__(self) -> str:
+        if self.is_lossless:
+            return "reversing it brings the values back"
+        if self.is_lossless is None:
+            return "not known to the code that runs, which cannot reverse it"
+        if self.backup is None:
+            return "its values are gone, and no backup from before its contract is known here"
+        return f"its values are gone; only backup {self.backup} has them"
+
+
+def done(alias: str, among: Iterable[Key] | None = None) -> list[Done]:
+    """All whose contract has run, or those of some migrations, oldest first."""
+    connection, key = connections[alias], database_for(alias).identify().key
+    keys = None if among is None else set(among)
+    return [
+        Done(each.row, has_way_back(connection, each), _backup(key, each.row))
+        for each in all_done(connection)
+        if keys is None or (each.row.place.app, each.row.place.migration) in keys
+    ]
+
+
+def gone(alias: str, plan: Plan) -> list[Done]:
+    """What the plan would reverse without its values."""
+    back = [step.key for step in plan.steps if step.backwards]
+    return [each for each in done(alias, back) if each.is_lossless is False] if back else []
+
+
+def check_way_back(request: Request, plan: Plan, progress: Progress) -> None:
+    """Raise PlanRefused where values would not come back (or --accept-data-loss)."""
+    lost = [
+        f"{each.row.place} ({each.row.description}): {each}." for each in gone(request.alias, plan)
+    ]
+    if not lost:
+        return
+    if request.accept_data_loss:
+        for text in lost:
+            progress.say(f"Ignored (--accept-data-loss): {text}")
+        return
+    see = manage("contract", "list", "--all", alias=request.alias)
+    raise PlanRefused(
+        "\n".join(lost)
+        + "\nGoing back makes the column or table again, empty: the contract has dropped what was in "
+        f"it. Nothing was changed. See what else has run:\n{see}\n"
+        "Or go back all the same: --accept-data-loss"
+    )
+
+
+def _backup(key: str, row: Row) -> str | None:
+    backup = backup_before(key, contract_key(row.place))
+    try:
+        return find_entry(backup).id if backup else None
+    except (BackupError, UsageError):
+        return None
