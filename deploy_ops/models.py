@@ -142,7 +142,8 @@ class ContractRow(models.Model):
     Written in the transaction of the part that ran, so that a restore or a roll-back takes both.
     `path` is where the operation stands in its migration: its index, and below an operation that
     holds others theirs ("2", "2.0"). `operation` is it as source, by which a squashed migration
-    that took it over is recognised.
+    that took it over is recognised. `waits_for` names the detached backfill that has to be done
+    before; then all of the operation was put off, and not only its second half.
     """
 
     app = models.CharField(max_length=255)
@@ -157,6 +158,7 @@ class ContractRow(models.Model):
     skipped_because = models.TextField(default="")
     attempts = models.PositiveIntegerField(default=0)
     last_error = models.TextField(default="")
+    waits_for = models.TextField(default="", db_default="")
 
     class Meta:
         ordering = ["id"]

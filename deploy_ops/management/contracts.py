@@ -110,6 +110,8 @@ def _text(each: Waiting, now: datetime) -> str:
         f"    since {spoken_age(now - row.created_at)}, release {row.release}, "
         f"table {row.table or 'none'}",
     ]
+    if row.waits_for:
+        lines.append(f"    after the backfill {row.waits_for}")
     if row.skipped_because:
         lines.append(f"    skipped: {row.skipped_because}")
     if each.found is None:
@@ -128,6 +130,7 @@ def _facts(each: Waiting, now: datetime) -> Json:
         "release": row.release,
         "age_seconds": round((now - row.created_at).total_seconds()),
         "is_known": each.found is not None,
+        "waits_for": row.waits_for or None,
         "skipped_because": row.skipped_because or None,
         "attempts": row.attempts,
         "last_error": row.last_error or None,

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from django.core.checks import ERROR
 from django.db import DatabaseError, connections
 
+from deploy_ops.advice import manage
 from deploy_ops.backup.entry import Backup
 from deploy_ops.errors import ContractRefused, DeployOpsError
 from deploy_ops.lock import DeployLock
@@ -18,6 +19,7 @@ from deploy_ops.migrate.plan import Plan, Step
 from deploy_ops.migrate.recorded import contract_key
 from deploy_ops.migrate.reversal import Reversal
 from deploy_ops.migrate.run import History, Recovery, Request, Result, Todo
+from deploy_ops.phases.backfill.entry import is_unfinished
 from deploy_ops.phases.rows import note_failure, waiting_rows
 from deploy_ops.phases.waiting import Waiting, all_waiting
 from deploy_ops.progress import Progress
@@ -58,7 +60,7 @@ def contract(
     backup: Backup | None = None
     stopped: dict[str | None, str] = {}
     for each in waiting_for(request):
-        if why := _why_not(each, stopped):
+        if why := _why_not(request, each, stopped):
             progress.say(f"{each.row.place} still waits: {why}")
             continue
         one = Result(database=request.alias)
@@ -96,7 +98,7 @@ def step_of(waiting: Waiting) -> Step:
     )
 
 
-def _why_not(each: Waiting, stopped: dict[str | None, str]) -> str:
+def _why_not(request: Request, each: Waiting, stopped: dict[str | None, str]) -> str:
     if each.row.skipped_because:
         return f"skipped ({each.row.skipped_because})."
     if each.found is None:
@@ -104,6 +106,10 @@ def _why_not(each: Waiting, stopped: dict[str | None, str]) -> str:
             f"release {each.row.release} wrote it, and the code that runs has no such operation "
             "among its applied migrations."
         )
+    backfill = each.row.waits_for
+    if backfill and is_unfinished(connections[request.alias], backfill):
+        run = manage("backfill", "run", backfill, alias=request.alias)
+        return f"the backfill {backfill}, which fills it first, is not done:\n{run}"
     if each.row.table in stopped:
         return f"{stopped[each.row.table]}, of the same table, has failed."
     return ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.transaction import atomic
 
 from deploy_ops.advice import manage
 from deploy_ops.errors import NoContractTable
@@ -25,6 +26,12 @@ _INSERT = f"""
         operation = excluded.operation, description = excluded.description, release = excluded.release,
         created_at = excluded.created_at, done_at = NULL, skipped_because = ''
 """
+# Its column came later than the table.
+_PUT_OFF = f"UPDATE {TABLE} SET waits_for = %s WHERE app = %s AND migration = %s AND path = %s"
+_HAS_PUT_OFF = """
+    SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass(%s)
+        AND attname = 'waits_for' AND NOT attisdropped)
+"""
 _DELETE = f"DELETE FROM {TABLE} WHERE app = %s AND migration = %s AND path = %s"
 _STATE = f"""
     SELECT done_at IS NOT NULL FROM {TABLE}
@@ -35,14 +42,18 @@ _STATE = f"""
 # The name that the table has now: it may have been renamed since.
 _ROWS = f"""
     SELECT id, app, migration, path, done_at IS NOT NULL AS is_done, relname, operation,
-        description, release, created_at, skipped_because, attempts, last_error, done_at
+        description, release, created_at, skipped_because, attempts, last_error, done_at,
+        coalesce(to_jsonb({TABLE}) ->> 'waits_for', '') AS waits_for
     FROM {TABLE} LEFT JOIN pg_class ON pg_class.oid = relation
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An operation whose contract waits, or has run (`done_at`); `table` is its name of now."""
+    """An operation whose contract waits, or has run (`done_at`); `table` is its name of now.
+
+    `waits_for` is the backfill that has to be done before; then all of it waits.
+    """
 
     place: Place
     table: str | None
@@ -54,6 +65,7 @@ class Row:
     attempts: int
     last_error: str
     done_at: datetime | None
+    waits_for: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +79,17 @@ class Entry:
 def check_table(connection: BaseDatabaseWrapper) -> None:
     """Raise NoContractTable if the migrations of deploy_ops have not made it yet."""
     if not has_table(connection):
-        raise NoContractTable(
-            f"The table {TABLE} is missing, where the second half of this migration is to wait for "
-            "the contract phase. Nothing was changed. Apply the migrations of deploy_ops first:\n"
-            f"{manage('safe_migrate', 'deploy_ops', alias=connection.alias)}\n"
-            "and let this one depend on them, so that they always come before it:\n"
-            '    dependencies = [("deploy_ops", "0002_contract_rows"), ...]'
-        )
+        raise _no_table(connection, "0002_contract_rows")
+
+
+def _no_table(connection: BaseDatabaseWrapper, migration: str) -> NoContractTable:
+    return NoContractTable(
+        f"The table {TABLE} is missing or too old, where this migration is to wait for the "
+        "contract phase. Nothing was changed. Apply the migrations of deploy_ops first:\n"
+        f"{manage('safe_migrate', 'deploy_ops', alias=connection.alias)}\n"
+        "and let this one depend on them, so that they always come before it:\n"
+        f'    dependencies = [("deploy_ops", "{migration}"), ...]'
+    )
 
 
 def has_table(connection: BaseDatabaseWrapper) -> bool:
@@ -90,6 +106,20 @@ def add_row(connection: BaseDatabaseWrapper, place: Place, entry: Entry, operati
     values.append(operation)
     with connection.cursor() as cursor:
         cursor.execute(_INSERT, values)
+
+
+def put_off(
+    connection: BaseDatabaseWrapper, place: Place, entry: Entry, operation: str, backfill: str
+) -> None:
+    """Let all of an operation wait until a backfill is done; raises NoContractTable."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HAS_PUT_OFF, [TABLE])
+        if not cursor.fetchone()[0]:
+            raise _no_table(connection, "0005_contractrow_waits_for")
+    with atomic(connection.alias):
+        add_row(connection, place, entry, operation)
+        with connection.cursor() as cursor:
+            cursor.execute(_PUT_OFF, [backfill, place.app, place.migration, place.path])
 
 
 def remove_row(connection: BaseDatabaseWrapper, place: Place) -> None:

@@ -8,7 +8,7 @@ from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
 
-from deploy_ops.phases.operations.base import Change, PhasedOperation
+from deploy_ops.phases.operations.base import Change, WaitingOperation
 from deploy_ops.phases.rows import Row, done_rows, mark_done, waiting_rows
 from deploy_ops.phases.where import Place, source, walk
 
@@ -19,7 +19,7 @@ Key = tuple[str, str]
 class Found:
     """The operation of a row: in its migration, or in the squashed one that took it over."""
 
-    operation: PhasedOperation
+    operation: WaitingOperation
     place: Place
     is_atomic: bool
 
@@ -47,7 +47,9 @@ class Waiting:
     @property
     def frees_table(self) -> bool:
         """Whether it drops what blocks the other rows of its table."""
-        return self.found is not None and self.found.operation.frees_table
+        if self.found is None or self.row.waits_for:
+            return False
+        return self.found.operation.frees_table
 
 
 def all_waiting(connection: BaseDatabaseWrapper) -> list[Waiting]:
@@ -88,7 +90,8 @@ def run_contract(connection: BaseDatabaseWrapper, waiting: Waiting) -> None:
     after = before.clone()
     operation.state_forwards(place.app, after)
     with connection.schema_editor(atomic=waiting.is_atomic) as editor:
-        operation.contract(Change(place.app, editor, before, after))
+        work = operation.catch_up if waiting.row.waits_for else operation.contract
+        work(Change(place.app, editor, before, after))
     mark_done(connection, waiting.row.place)
 
 
@@ -98,13 +101,13 @@ def _find(loader: MigrationLoader, row: Row) -> Found | None:
         same = [
             Place(migration.app_label, migration.name, path)
             for path, each in walk(migration.operations)
-            if isinstance(each, PhasedOperation) and source(each) == row.operation
+            if isinstance(each, WaitingOperation) and source(each) == row.operation
         ]
         own = [place for place in same if place == row.place]
         if len(own or same) == 1:
             (place,) = own or same
             operation = dict(walk(migration.operations))[place.path]
-            assert isinstance(operation, PhasedOperation)
+            assert isinstance(operation, WaitingOperation)
             is_atomic = operation.contract_is_atomic
             return Found(operation, place, migration.atomic if is_atomic is None else is_atomic)
     return None

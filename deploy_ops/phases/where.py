@@ -4,6 +4,7 @@ The operations of a migration stand in a list of its class, in a module that is 
 operation is found there by its identity. So nothing of Django is patched.
 """
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -39,6 +40,18 @@ def find_place(operation: Operation, app: str) -> Place:
         "waits for the contract phase names its migration, so that a later run finds it. Nothing "
         "was changed. Write the operation into the list `operations` of a migration."
     )
+
+
+def find_operation(place: Place) -> Operation | None:
+    """The operation that stands at a place, in the code that runs."""
+    migration = dict(_migrations(place.app)).get(place.migration)
+    return dict(walk(migration.operations)).get(place.path) if migration else None
+
+
+def place_of(name: str) -> Place | None:
+    """The place that is written `app.migration#path`."""
+    found = re.fullmatch(r"(?P<app>\w+)\.(?P<migration>\w+)#(?P<path>[\d.]+)", name)
+    return Place(**found.groupdict()) if found else None
 
 
 def source(operation: Operation) -> str:

@@ -14,9 +14,9 @@ from deploy_ops.phases.backfill.entry import check_table
 from deploy_ops.phases.backfill.filling import Filling
 from deploy_ops.phases.backfill.pressure import Limits
 from deploy_ops.phases.backfill.run import run
-from deploy_ops.phases.operations.backfill import Backfill, place_of
+from deploy_ops.phases.operations.backfill import Backfill
 from deploy_ops.phases.waiting import state_before
-from deploy_ops.phases.where import walk
+from deploy_ops.phases.where import place_of, walk
 from deploy_ops.progress import Progress
 
 

@@ -10,6 +10,10 @@ from deploy_ops.version import code_version
 # Of BackfillProgress, which cannot be imported before settings are read.
 TABLE = "deploy_ops_backfillprogress"
 _FIND = "SELECT id FROM deploy_ops_backfillprogress WHERE name = %s"
+_UNFINISHED = """
+    SELECT name FROM deploy_ops_backfillprogress
+    WHERE relation = to_regclass(%s) AND done_at IS NULL AND cancelled_at IS NULL ORDER BY id
+"""
 _REGISTER = """
     INSERT INTO deploy_ops_backfillprogress (name, relation, description, rows_total, rows_read,
         rows_written, release, created_at, waits_for, last_error)
@@ -39,6 +43,22 @@ def forget(connection: BaseDatabaseWrapper, name: str) -> None:
             [name],
         )
         cursor.execute("DELETE FROM deploy_ops_backfillprogress WHERE name = %s", [name])
+
+
+def unfinished(connection: BaseDatabaseWrapper, table: str) -> list[str]:
+    """Names of the backfills of a table that are to be run, or run on."""
+    if connection.vendor != "postgresql" or not is_there(connection):
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(_UNFINISHED, [connection.ops.quote_name(table)])
+        return [name for (name,) in cursor.fetchall()]
+
+
+def is_unfinished(connection: BaseDatabaseWrapper, name: str) -> bool:
+    """Whether a backfill is to be run, or run on; somebody may have cancelled or reversed it."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"{_FIND} AND done_at IS NULL AND cancelled_at IS NULL", [name])
+        return cursor.fetchone() is not None
 
 
 def check_table(connection: BaseDatabaseWrapper) -> None:

@@ -1,6 +1,5 @@
 """Fill a column of rows that are there, in batches, while old and new code work on them."""
 
-import re
 from typing import Any
 
 from django.db import router, transaction
@@ -21,7 +20,7 @@ from deploy_ops.phases.backfill.filling import Filling
 from deploy_ops.phases.backfill.run import run
 from deploy_ops.phases.halves import runs_alone
 from deploy_ops.phases.operations.base import VocabularyOperation
-from deploy_ops.phases.where import Place, find_place
+from deploy_ops.phases.where import find_place
 
 PLAIN_BATCH_ROWS = 1000
 
@@ -121,12 +120,6 @@ class Backfill(VocabularyOperation):
         model = state.apps.get_model(app_label, self.model_name)
         where = Q(**{f"{self.field_name}__isnull": True}) if self.where is None else self.where
         return Subject(connection, model, self.field_name, where)
-
-
-def place_of(name: str) -> Place | None:
-    """The place of the operation of a backfill, by which it is called: `app.migration#path`."""
-    found = re.fullmatch(r"(?P<app>\w+)\.(?P<migration>\w+)#(?P<path>[\d.]+)", name)
-    return Place(**found.groupdict()) if found else None
 
 
 def _fill_at_once(subject: Subject, values: Any) -> None:

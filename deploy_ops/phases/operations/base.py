@@ -73,13 +73,8 @@ class VocabularyOperation(Operation):  # pylint: disable=abstract-method  # a ba
         cls.__module__ = "deploy_ops.phases"  # whence migration files import it, for ever
 
 
-class PhasedOperation(VocabularyOperation):
-    """An operation whose second half waits for the contract phase, where old code may be at work.
-
-    `expand` does what both codes need now, `contract` the rest once the old release is gone; both
-    look first, so that running them again after a kill is harmless. `undo` takes back an `expand`
-    whose contract is still to come.
-    """
+class WaitingOperation(VocabularyOperation):
+    """An operation that may wait for the contract phase, as a row: a half of it, or all."""
 
     # Whether one transaction can hold the contract; None where that is as the migration says.
     contract_is_atomic: bool | None = True
@@ -90,6 +85,28 @@ class PhasedOperation(VocabularyOperation):
     def subject(self) -> str | None:
         """Name of the model that the operation changes; None if it is of no model."""
         return getattr(self, "model_name", None)
+
+    @abstractmethod
+    def contract(self, change: Change) -> None:
+        """Do what was put off."""
+
+    @abstractmethod
+    def catch_up(self, change: Change) -> None:
+        """Do all of it, where all of it was put off."""
+
+    def loses(self, change: Change) -> bool:
+        """Whether the contract takes values away that reversing the operation does not bring."""
+        del change
+        return False
+
+
+class PhasedOperation(WaitingOperation):
+    """An operation whose second half waits for the contract phase, where old code may be at work.
+
+    `expand` does what both codes need now, `contract` the rest once the old release is gone; both
+    look first, so that running them again after a kill is harmless. `undo` takes back an `expand`
+    whose contract is still to come.
+    """
 
     @abstractmethod
     def plain(self, change: Change) -> None:
@@ -107,18 +124,14 @@ class PhasedOperation(VocabularyOperation):
     def undo(self, change: Change) -> None:
         """Take back what `expand` did; its contract has not run."""
 
-    @abstractmethod
-    def contract(self, change: Change) -> None:
-        """Do what was put off."""
+    def catch_up(self, change: Change) -> None:
+        """Do both halves."""
+        self.expand(change)
+        self.contract(change)
 
     @abstractmethod
     def entry(self, change: Change) -> Entry | None:
         """The row for what is put off; None if nothing is."""
-
-    def loses(self, change: Change) -> bool:
-        """Whether the contract takes values away that reversing the operation does not bring."""
-        del change
-        return False
 
     @abstractmethod
     def concerns(self, change: Change) -> bool:

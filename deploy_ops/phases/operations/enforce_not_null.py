@@ -9,6 +9,7 @@ from django.db.migrations.operations import AlterField
 from django.db.models import Field, Model, QuerySet
 
 from deploy_ops.phases.halves import runs_alone
+from deploy_ops.phases.operations.after_backfill import AfterBackfill
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.column_steps import (
     AddProof,
@@ -29,7 +30,7 @@ MAY_CHANGE = {"null", "default", "db_default"}
 FILL_RANK = 2  # after triggers that compute a column from another one
 
 
-class EnforceNotNull(PhasedOnline, AlterField):
+class EnforceNotNull(AfterBackfill, PhasedOnline, AlterField):
     """AlterField from `null=True` to `null=False`.
 
     It takes the whole new field, as AlterField does: a default usually comes with the change, and
@@ -59,6 +60,10 @@ class EnforceNotNull(PhasedOnline, AlterField):
         """As AlterField, and what fills."""
         name, args, kwargs = super().deconstruct()
         return name, args, kwargs if self.fill is None else {**kwargs, "fill": self.fill}
+
+    def enforced(self) -> set[str] | None:
+        """The field."""
+        return {self.name}
 
     def plain(self, change: Change) -> None:
         """Do all of it at once; rows get `fill`, of which Django's own operation knows nothing."""

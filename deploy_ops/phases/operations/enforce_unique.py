@@ -10,6 +10,7 @@ from django.db.migrations.operations.base import Operation, OperationCategory
 from django.db.migrations.state import ProjectState
 from django.db.models import Model, UniqueConstraint
 
+from deploy_ops.phases.operations.after_backfill import AfterBackfill, fields_of
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.online import OnlineOperation, check_only
 from deploy_ops.phases.operations.statements import online_steps
@@ -88,7 +89,7 @@ class _AnyUnique(Operation):
         return AlterUniqueTogether(self.model_name, {tuple(self.unique)})
 
 
-class EnforceUnique(OnlineOperation, _AnyUnique):
+class EnforceUnique(AfterBackfill, OnlineOperation, _AnyUnique):
     """Let values occur once: of a UniqueConstraint, of fields together, or of one field.
 
     EnforceUnique("trip", models.UniqueConstraint(...)) is AddConstraint; EnforceUnique("trip",
@@ -99,6 +100,17 @@ class EnforceUnique(OnlineOperation, _AnyUnique):
     A unique index is built concurrently; a constraint then takes it over under the name that Django
     gives it. Where values occur twice it fails, and no index is left that would reject rows.
     """
+
+    def enforced(self) -> set[str] | None:
+        """The fields, and those of the condition; expressions are not looked into."""
+        if isinstance(self.unique, str):
+            return {self.unique}
+        if not isinstance(self.unique, UniqueConstraint):
+            return set(self.unique)
+        if self.unique.expressions:
+            return None
+        conditional = fields_of(self.unique.condition) if self.unique.condition else set()
+        return None if conditional is None else {*self.unique.fields, *conditional}
 
     def steps(self, change: Change) -> Sequence[Step]:
         """The index, and the constraint that takes it over."""

@@ -10,16 +10,17 @@ from django.db.migrations.state import ProjectState
 
 from deploy_ops.errors import NeedsNoTransaction, NotOnline
 from deploy_ops.phases.halves import runs_alone
-from deploy_ops.phases.operations.base import Change, PhasedOperation, VocabularyOperation
+from deploy_ops.phases.operations.base import Change, PhasedOperation, WaitingOperation
 from deploy_ops.phases.operations.steps import Step
 
 
-class OnlineOperation(VocabularyOperation):
+class OnlineOperation(WaitingOperation):
     """An operation of Django's for which nobody waits: stands before it among the base classes.
 
     Where nobody can wait (SQLite, an app that is new to the database) it is Django's own.
     """
 
+    contract_is_atomic = False
     model_name: str
 
     @abstractmethod
@@ -29,6 +30,12 @@ class OnlineOperation(VocabularyOperation):
     @abstractmethod
     def steps_back(self, change: Change) -> Sequence[Step]:
         """What to do when it is reversed; `change` is the way back."""
+
+    def contract(self, change: Change) -> None:
+        """Do it; it has no halves."""
+        run_steps(self, change, self.steps(change))
+
+    catch_up = contract
 
     def database_forwards(
         self,

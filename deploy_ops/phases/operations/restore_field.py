@@ -68,7 +68,7 @@ def _plainly(  # pylint: disable=too-many-arguments,too-many-positional-argument
 def _fill(change: Change, model: type[Model], field: Any, values: Any) -> Trigger:
     """Give every row its value, and let a trigger do so for rows that are written from now on."""
     table, column = model._meta.db_table, change.quote(field.column)
-    value = value_of(change, model, model._meta.get_field(field.name), values)
+    value = value_of(change, model, field, values)
     trigger = Trigger(
         table=table,
         purpose="restore",
