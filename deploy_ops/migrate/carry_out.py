@@ -107,7 +107,10 @@ def _prepare(run: Run) -> None:
 
             with run.result.timed("rehearsal"):
                 run.result.rehearsal = rehearse(run)
-            run.journal.record("rehearsed", steps=run.result.rehearsal.by_name())
+            rehearsal = run.result.rehearsal
+            run.journal.record(
+                "rehearsed", steps=rehearsal.by_name(), measured=rehearsal.measured()
+            )
         run.before = run.database.schema()
         run.invalid_before = frozenset(run.database.invalid_objects())
         run.tables_before = frozenset(run.database.relations())

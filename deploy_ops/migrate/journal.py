@@ -183,12 +183,21 @@ def referred_backups() -> set[str]:
     return set(_backups(record for record in read_runs() if not record.is_resolved))
 
 
-def last_rehearsal(key: str, step: str) -> str | None:
-    """What a step came to when it was last rehearsed on this database, and when that was."""
+@dataclass(frozen=True, slots=True)
+class LastRehearsal:
+    """What a step came to when it was last rehearsed; `measured` has its `seconds` and `held`."""
+
+    text: str
+    measured: Json
+
+
+def last_rehearsal(key: str, step: str) -> LastRehearsal | None:
+    """The last rehearsal of a step on this database."""
     for record in reversed(read_runs()):
         rehearsed = record.last("rehearsed") if record.key == key else None
         if rehearsed is not None and step in rehearsed.get("steps", {}):
-            return f"{rehearsed['steps'][step]} ({rehearsed['at']})"
+            text = f"{rehearsed['steps'][step]} ({rehearsed['at']})"
+            return LastRehearsal(text, rehearsed.get("measured", {}).get(step, {}))
     return None
 
 

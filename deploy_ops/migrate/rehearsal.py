@@ -73,6 +73,14 @@ class Rehearsal:
         held = [each for step in self.steps if not step.backwards for each in step.held]
         return max(held, key=lambda each: each.seconds, default=None)
 
+    def measured(self) -> dict[str, dict[str, Any]]:
+        """What each migration took, the first time forwards: seconds, and locks that block."""
+        return {
+            step.name: {"seconds": step.seconds, "held": [asdict(each) for each in step.held]}
+            for step in reversed(self.steps)
+            if not step.backwards
+        }
+
     def by_name(self) -> dict[str, str]:
         """What each migration came to, the first time forwards, as a sentence."""
         return {step.name: str(step) for step in reversed(self.steps) if not step.backwards}

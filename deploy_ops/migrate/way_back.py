@@ -75,8 +75,8 @@ def check_way_back(request: Request, plan: Plan, progress: Progress) -> None:
     see = manage("contract", "list", "--all", alias=request.alias)
     raise PlanRefused(
         "\n".join(lost)
-        + "\nGoing back makes the column or table again, empty: the contract has dropped what was in "
-        f"it. Nothing was changed. See what else has run:\n{see}\n"
+        + "\nGoing back makes the column or table again, empty: the contract has dropped what was "
+        f"in it. Nothing was changed. See what else has run:\n{see}\n"
         "Or go back all the same: --accept-data-loss"
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
@@ -73,26 +74,35 @@ def has_way_back(connection: BaseDatabaseWrapper, done: Waiting) -> bool | None:
     """Whether reversing what has run brings the values back; None if the code does not know it."""
     if done.found is None:
         return None
-    operation, place = done.found.operation, done.found.place
-    before = state_before(MigrationLoader(connection), place)
-    after = before.clone()
-    operation.state_forwards(place.app, after)
-    with connection.schema_editor(collect_sql=True, atomic=False) as editor:
-        return not operation.loses(Change(place.app, editor, before, after))
+    editor = connection.schema_editor(collect_sql=True, atomic=False)
+    return not done.found.operation.loses(change_of(editor, done))
 
 
 def run_contract(connection: BaseDatabaseWrapper, waiting: Waiting) -> None:
     """Run the contract of a row, and note that it has run."""
     assert waiting.found is not None
+    with connection.schema_editor(atomic=waiting.is_atomic) as editor:
+        do_contract(waiting, change_of(editor, waiting))
+    mark_done(connection, waiting.row.place)
+
+
+def do_contract(waiting: Waiting, change: Change) -> None:
+    """Do what was put off, or collect it: all of the operation, or its second half."""
+    assert waiting.found is not None
+    operation = waiting.found.operation
+    work = operation.catch_up if waiting.row.waits_for else operation.contract
+    work(change)
+
+
+def change_of(editor: BaseDatabaseSchemaEditor, waiting: Waiting) -> Change:
+    """The operation of a row at work, on the table that the row is about."""
+    assert waiting.found is not None
     operation, place = waiting.found.operation, waiting.found.place
-    before = state_before(MigrationLoader(connection), place)
+    before = state_before(MigrationLoader(editor.connection), place)
     _rename_table(before, place.app, operation.subject, waiting.row.table)
     after = before.clone()
     operation.state_forwards(place.app, after)
-    with connection.schema_editor(atomic=waiting.is_atomic) as editor:
-        work = operation.catch_up if waiting.row.waits_for else operation.contract
-        work(Change(place.app, editor, before, after))
-    mark_done(connection, waiting.row.place)
+    return Change(place.app, editor, before, after)
 
 
 def _find(loader: MigrationLoader, row: Row) -> Found | None:

@@ -7,7 +7,8 @@ from dataclasses import fields
 from django.core.management.base import CommandParser
 
 from deploy_ops.management.base import Json, OpsCommand, duration, whole_number
-from deploy_ops.management.migrations import ask_about, show_plan, show_result
+from deploy_ops.management.migrations import ask_about, show_result
+from deploy_ops.management.plans import show_plan
 from deploy_ops.migrate.ladder import OnFailure
 from deploy_ops.migrate.procedure import safe_migrate
 from deploy_ops.migrate.run import Phase, Request
@@ -77,8 +78,8 @@ class Command(OpsCommand):
         parser.add_argument(
             "--accept-data-loss",
             action="store_true",
-            help="restore the backup even if others wrote since it began, whose writes are lost; go "
-            "back over a contract whose values nothing holds any more",
+            help="restore the backup even if others wrote since it began, whose writes are lost; "
+            "go back over a contract whose values nothing holds any more",
         )
         parser.add_argument(
             "--allow",

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.ddl_references import Statement
+from django.db.migrations.state import ProjectState
 from django.db.migrations.writer import MigrationWriter
 
 from deploy_ops.databases.facts import Column, Facts, TableFacts
@@ -67,11 +68,20 @@ class Scene:
     """One operation's surroundings."""
 
     app_label: str
-    before: Apps
-    after: Apps
+    states: tuple[ProjectState, ProjectState]
     connection: BaseDatabaseWrapper
     world: World
     is_atomic: bool = True
+
+    @property
+    def before(self) -> Apps:
+        """The models before."""
+        return self.states[0].apps
+
+    @property
+    def after(self) -> Apps:
+        """The models after."""
+        return self.states[1].apps
 
     def old(self, name: str) -> Model:
         """The model before."""

@@ -29,7 +29,7 @@ def _index(node: Any, world: World) -> Iterator[Impact]:
     del world
     table, name = name_of(node.relation), node.idxname or "on it"
     if node.concurrent:
-        yield Impact(table=table, lock=Lock.SHARE_UPDATE_EXCLUSIVE)
+        yield Impact(table=table, lock=Lock.SHARE_UPDATE_EXCLUSIVE, work=Work.BUILD)
         return
     word = "CREATE UNIQUE INDEX" if node.unique else "CREATE INDEX"
     yield Impact(

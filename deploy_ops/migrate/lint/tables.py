@@ -82,7 +82,8 @@ def add_index(operation: Any, scene: Scene) -> Iterator[Impact]:
 
 def add_index_concurrently(operation: Any, scene: Scene) -> Iterator[Impact]:
     """CREATE INDEX CONCURRENTLY, which nobody waits for."""
-    yield Impact(table=table_of(scene.new(operation.model_name)), lock=Lock.SHARE_UPDATE_EXCLUSIVE)
+    table = table_of(scene.new(operation.model_name))
+    yield Impact(table=table, lock=Lock.SHARE_UPDATE_EXCLUSIVE, work=Work.BUILD)
 
 
 def remove_index(operation: Any, scene: Scene) -> Iterator[Impact]:

@@ -77,8 +77,7 @@ class _Step:
         operation.state_forwards(self.app_label, state)
         scene = Scene(
             self.app_label,
-            before.apps,
-            state.apps,
+            (before, state),
             self.connection,
             self.world,
             self.is_atomic,

@@ -39,7 +39,7 @@ class AfterBackfill(WaitingOperation):  # pylint: disable=abstract-method  # a b
     ) -> None:
         """Do it, or put it off."""
         change = Change(app_label, schema_editor, from_state, to_state)
-        backfill = None if schema_editor.collect_sql else self._unfinished(change)
+        backfill = None if schema_editor.collect_sql else self.unfinished_backfill(change)
         if backfill is None:
             super().database_forwards(app_label, schema_editor, from_state, to_state)
             return
@@ -66,8 +66,8 @@ class AfterBackfill(WaitingOperation):  # pylint: disable=abstract-method  # a b
         if any(row.waits_for and row.place.app == app_label for row in waiting_rows(connection)):
             remove_row(connection, find_place(self, app_label))
 
-    def _unfinished(self, change: Change) -> str | None:
-        """The backfill to wait for."""
+    def unfinished_backfill(self, change: Change) -> str | None:
+        """The backfill to wait for; None if there is none."""
         model = change.model_before(self.model_name)
         if runs_alone(change.connection, change.app):
             return None

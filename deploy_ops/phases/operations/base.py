@@ -108,6 +108,11 @@ class PhasedOperation(WaitingOperation):
     whose contract is still to come.
     """
 
+    @property
+    def begins_at_once(self) -> bool:
+        """Whether a part of it does not wait, where another one does."""
+        return True
+
     @abstractmethod
     def plain(self, change: Change) -> None:
         """Do all of it at once, as Django's own operation does."""

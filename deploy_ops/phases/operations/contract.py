@@ -79,6 +79,11 @@ class Contract(PhasedOperation):
         return HALVES.get(type(self.operation), Half)(self.operation)
 
     @property
+    def begins_at_once(self) -> bool:
+        """Whether something of it is done now."""
+        return self.half.begins_at_once
+
+    @property
     def contract_is_atomic(self) -> bool | None:  # type: ignore[override]
         """Whether one transaction can hold the contract."""
         return self.half.contract_is_atomic

@@ -17,6 +17,7 @@ class Half(Generic[AnyOperation]):
 
     contract_is_atomic: bool | None = True
     is_idempotent = True
+    begins_at_once = False
 
     def __init__(self, operation: AnyOperation) -> None:
         self.operation = operation

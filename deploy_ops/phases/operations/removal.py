@@ -21,6 +21,8 @@ from deploy_ops.phases.operations.half import Half
 class FieldRemoval(Half[RemoveField]):
     """The column stays; new code may insert rows without it and delete what it pointed to."""
 
+    begins_at_once = True
+
     def expand(self, change: Change) -> None:
         """Drop its foreign key, and let inserts leave it out."""
         model, field = self._field(change)
@@ -61,6 +63,8 @@ class FieldRemoval(Half[RemoveField]):
 
 class ModelRemoval(Half[DeleteModel]):
     """The table stays; new code may delete the rows that it pointed to."""
+
+    begins_at_once = True
 
     def expand(self, change: Change) -> None:
         """Drop the foreign keys that go out of it and of its many-to-many tables."""
