@@ -42,6 +42,7 @@ DeployOpsError                      exit code 1: refused, nothing changed
 ├── BackfillError
 │   ├── UnknownBackfill             exit code 2: there is no backfill of that name
 │   ├── BackfillRefused             it cannot be run here, or not now
+│   │   └── NotInThisCode           the code that runs here has no operation of it
 │   ├── BackfillFailed              exit code 4: a batch failed; those before it are committed
 │   ├── BackfillBlocked             exit code 4: somebody else keeps rows locked
 │   └── BackfillCancelled           exit code 4: somebody cancelled it on the way
@@ -251,6 +252,10 @@ class UnknownBackfill(BackfillError):
 
 class BackfillRefused(BackfillError):
     """The backfill cannot be run here. Nothing was changed."""
+
+
+class NotInThisCode(BackfillRefused):
+    """The code that runs here has no operation of that backfill. Nothing was changed."""
 
 
 class BackfillFailed(BackfillError):

@@ -10,6 +10,8 @@ from deploy_ops.management.base import Json, OpsCommand, spoken_age
 from deploy_ops.models import BackfillProgress
 from deploy_ops.phases.backfill import control
 from deploy_ops.phases.backfill.pressure import Limits
+from deploy_ops.phases.backfill.framework import has_workers
+from deploy_ops.phases.backfill.queue import start
 
 OPEN = (control.State.WAITING, control.State.UNFINISHED)
 FACTS = (
@@ -38,12 +40,23 @@ def run(command: OpsCommand, options: Options) -> Outcome:
     if options["rows_per_second"]:
         limits = replace(limits, rows_per_second=options["rows_per_second"])
     names = [options["name"]] if options["name"] else _open_names(alias)
+    if options["enqueue"]:
+        return _enqueue(command, alias, names)
     for name in names:
         rows = control.work_on(alias, name, limits, command.progress)
         command.tell(f"{name}: done, {rows} rows written")
     if not names:
         command.tell("No backfill has anything left to do.")
     return 0, {"status": "ok" if names else "nothing_to_do", "backfills": names}
+
+
+def _enqueue(command: OpsCommand, alias: str, names: list[str]) -> Outcome:
+    for name in names:
+        start(alias, name)
+        command.tell(f"{name}: enqueued; the workers of the task framework do it")
+    if not names:
+        command.tell("No backfill has anything left to do.")
+    return 0, {"status": "enqueued" if names else "nothing_to_do", "backfills": names}
 
 
 def pause(command: OpsCommand, options: Options) -> Outcome:
@@ -53,7 +66,10 @@ def pause(command: OpsCommand, options: Options) -> Outcome:
 
 def resume(command: OpsCommand, options: Options) -> Outcome:
     """go on with a backfill that was paused or cancelled"""
-    return _told(command, options, control.resume, "resumed; workers that wait go on within 1 s")
+    outcome = _told(command, options, control.resume, "resumed; workers go on within 1 s")
+    if has_workers():
+        start(options["database"], options["name"])
+    return outcome
 
 
 def cancel(command: OpsCommand, options: Options) -> Outcome:

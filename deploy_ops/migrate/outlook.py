@@ -142,7 +142,8 @@ class _Looker:
                 self._world,
                 waiting.is_atomic,
             )
-            return self._outlook(text, timing, impacts_of(inner, scene), waiting.row.table)
+            found = list(impacts_of(inner, scene)) or None  # more than its source shows
+            return self._outlook(text, timing, found, waiting.row.table)
         do_contract(waiting, change)
         return self._outlook(text, timing, self._of_sql(change), waiting.row.table)
 
@@ -209,7 +210,8 @@ class _Looker:
         """What its statements do; None where these could not be read."""
         inner = getattr(operation, "operation", None)
         if inner is not None and timing.phase is Phase.ALL:
-            return impacts_of(inner, scene)
+            found = list(impacts_of(inner, scene))
+            return found or (None if isinstance(inner, RunPython | RunSQL) else found)
         if isinstance(operation, PhasedOperation):
             if not operation.concerns(change):
                 return []

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from django.conf import settings
 from django.db import connections
 from django.utils import translation
 
@@ -84,6 +85,18 @@ def _do_phases(
         carry_out(request, result, todo, progress=progress, lock=lock)
     if Phase.CONTRACT in request.phases and result.status in ("ok", "nothing_to_do"):
         contract(request, result, progress, lock, todo.history)
+    if result.status in ("ok", "nothing_to_do") and hasattr(settings, "TASKS"):
+        _start_backfills(request, progress)
+
+
+def _start_backfills(request: Request, progress: Progress) -> None:
+    """Leave detached backfills to the workers that the project has."""
+    from deploy_ops.phases.backfill.entry import is_there
+    from deploy_ops.phases.backfill.queue import start_idle  # needs the models
+
+    connection = connections[request.alias]
+    if connection.vendor == "postgresql" and is_there(connection):
+        start_idle(request.alias, progress)
 
 
 def _is_something_to_do(request: Request, todo: Todo) -> bool:

@@ -23,6 +23,11 @@ class Command(ActionsCommand):
             help="name of a backfill; without one, each that is not finished",
         )
         parsers["run"].add_argument(
+            "--enqueue",
+            action="store_true",
+            help="leave it to the workers of the project's task framework",
+        )
+        parsers["run"].add_argument(
             "--rows-per-second",
             type=whole_number,
             help="at most so many rows a second by this worker",

@@ -8,12 +8,13 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.models.functions import Now
 
 from deploy_ops.advice import manage
-from deploy_ops.errors import BackfillRefused, UnknownBackfill
+from deploy_ops.errors import BackfillRefused, NotInThisCode, UnknownBackfill
 from deploy_ops.models import BackfillProgress
 from deploy_ops.phases.backfill.entry import check_table
 from deploy_ops.phases.backfill.filling import Filling
+from deploy_ops.phases.backfill.ledger import Given
 from deploy_ops.phases.backfill.pressure import Limits
-from deploy_ops.phases.backfill.run import run
+from deploy_ops.phases.backfill.run import run, run_for
 from deploy_ops.phases.operations.backfill import Backfill
 from deploy_ops.phases.waiting import state_before
 from deploy_ops.phases.where import place_of, walk
@@ -79,18 +80,32 @@ def cancel(alias: str, name: str) -> bool:
 
 def work_on(alias: str, name: str, limits: Limits, progress: Progress) -> int:
     """Be one worker of a backfill until it is done; return how many rows it has written in all."""
-    found = find_backfill(alias, name)
+    found = check_may_run(alias, name)
     if found.done_at:
         return found.rows_written
-    if found.paused_at or found.cancelled_at:
+    connection = connections[alias]
+    filling = _filling(connection, name)
+    return run(connection, name, filling, progress=progress, limits=limits)
+
+
+def work_a_while(alias: str, name: str, limits: Limits, seconds: float) -> Given:
+    """Work on a backfill for about so long; RANGE if there is more, WAIT if not at once."""
+    if check_may_run(alias, name).done_at:
+        return Given.DONE
+    connection = connections[alias]
+    return run_for(connection, name, _filling(connection, name), limits, seconds)
+
+
+def check_may_run(alias: str, name: str) -> BackfillProgress:
+    """Return the backfill; raises UnknownBackfill, and BackfillRefused if it was stopped."""
+    found = find_backfill(alias, name)
+    if not found.done_at and (found.paused_at or found.cancelled_at):
         state = "cancelled" if found.cancelled_at else "paused"
         raise BackfillRefused(
             f"The backfill {name} is {state}. Nothing was changed. To go on with it:\n"
             + manage("backfill", "resume", name, alias=alias)
         )
-    connection = connections[alias]
-    filling = _filling(connection, name)
-    return run(connection, name, filling, progress=progress, limits=limits)
+    return found
 
 
 def _unfinished(alias: str, name: str) -> BackfillProgress:
@@ -113,7 +128,7 @@ def _filling(connection: BaseDatabaseWrapper, name: str) -> Filling:
     migration = loader.graph.nodes.get((place.app, place.migration)) if place else None
     operation = dict(walk(migration.operations)).get(place.path) if place and migration else None
     if place is None or not isinstance(operation, Backfill):
-        raise BackfillRefused(
+        raise NotInThisCode(
             f"The code that runs here knows no operation of the backfill {name}. Nothing was "
             "changed. One that a migration of another release wrote is run by that release; one "
             "that is part of another operation goes on when its migration is run again:\n"

@@ -76,15 +76,27 @@ def run(
     limits: Limits | None = None,
 ) -> int:
     """Work until all is written, beside any number of other workers; return the number of rows."""
+    worker = _worker(connection, name, filling, limits or Limits.of_settings())
+    return worker.run(progress or listener())
+
+
+def run_for(
+    connection: BaseDatabaseWrapper, name: str, filling: Filling, limits: Limits, seconds: float
+) -> Given:
+    """Work for about so long, and wait for nothing; RANGE if there is more, WAIT if not at once."""
+    return _worker(connection, name, filling, limits).run_for(seconds)
+
+
+def _worker(
+    connection: BaseDatabaseWrapper, name: str, filling: Filling, limits: Limits
+) -> "_Worker":
     if connection.in_atomic_block:
         raise BackfillRefused(
             f"The backfill of {filling} commits each batch, and cannot inside a transaction: all "
             "rows would stay locked to its end. Nothing was changed. Write into the migration:\n"
             "    atomic = False"
         )
-    limits = limits or Limits.of_settings()
-    worker = _Worker(connection, Ledger(connection, name, filling), filling, limits)
-    return worker.run(progress or listener())
+    return _Worker(connection, Ledger(connection, name, filling), filling, limits)
 
 
 class _Worker:
@@ -108,6 +120,18 @@ class _Worker:
                 report(self._ledger.rows_read)
                 self._after(given, progress)
         return self._ledger.rows_written()
+
+    def run_for(self, seconds: float) -> Given:
+        """The loop, for so long; what to wait for is left to the caller."""
+        self._ledger.begin()
+        end = time.monotonic() + seconds
+        reasons = self._reasons()
+        self._ledger.note_waiting(reasons)
+        if reasons:
+            return Given.WAIT
+        while (given := self._step()) is Given.RANGE and time.monotonic() < end:
+            pass
+        return given
 
     def _after(self, given: Given, progress: Progress) -> None:
         if given is Given.RANGE:

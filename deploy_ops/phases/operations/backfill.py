@@ -40,7 +40,6 @@ class Backfill(VocabularyOperation):
         model_name: str,
         field_name: str,
         values: Any,
-        *,
         where: Q | None = None,
         detached: bool = False,
     ) -> None:

@@ -123,7 +123,8 @@ def test_a_deleted_model_keeps_its_table_until_the_contract(
     project.run("safe_migrate", "--no-backup", check=0)
     project.run("safe_migrate", "--phase", "contract", "--force", "--no-backup", check=0)
     assert not columns(database)
-    project.run("safe_migrate", "shop", "0001", "--no-backup", check=0)  # makes it anew
+    back = ("safe_migrate", "shop", "0001", "--no-backup", "--accept-data-loss")
+    project.run(*back, check=0)  # makes it anew
     assert database.schema() == before
 
 

@@ -1,0 +1,54 @@
+"""Backfills on the workers that a project has, by Django's task framework where there is one."""
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from deploy_ops.advice import manage
+from deploy_ops.errors import BackfillRefused
+from deploy_ops.phases.backfill import control
+from deploy_ops.phases.backfill.framework import has_workers
+from deploy_ops.phases.where import place_of
+from deploy_ops.progress import Progress
+from deploy_ops.redact import error_text
+
+IDLE = timedelta(minutes=1)  # without a batch for so long nobody works on it
+
+
+def enqueue(alias: str, name: str) -> None:
+    """Put a slice of a backfill into the queue, which puts in the next one when it has ended."""
+    from deploy_ops.phases.backfill.tasks import put_into_queue  # needs the framework
+
+    put_into_queue(alias, name)
+
+
+def start(alias: str, name: str) -> None:
+    """Let the workers of the project do a backfill; raises UnknownBackfill, BackfillRefused."""
+    control.check_may_run(alias, name)
+    if not has_workers():
+        raise BackfillRefused(
+            f"{name} cannot be enqueued: TASKS of the settings names no backend whose tasks workers "
+            "run, or neither Django 6.0 nor the package django-tasks is installed. Nothing was "
+            f"changed. Work on it here:\n{manage('backfill', 'run', name, alias=alias)}"
+        )
+    enqueue(alias, name)
+
+
+def start_idle(alias: str, progress: Progress) -> None:
+    """Let the workers of the project do what nobody works on; says what hinders it."""
+    if not has_workers():
+        return
+    before = timezone.now() - IDLE
+    for each in control.all_backfills(alias):
+        is_open = control.state_of(each) in (control.State.WAITING, control.State.UNFINISHED)
+        is_idle = each.updated_at is None or each.updated_at < before
+        if not (is_open and is_idle and place_of(each.name)):
+            continue
+        try:
+            enqueue(alias, each.name)
+            progress.say(f"The backfill {each.name} is left to the workers of the task framework.")
+        except Exception as error:  # pylint: disable=broad-exception-caught  # foreign code
+            progress.say(
+                f"The backfill {each.name} could not be enqueued ({error_text(error)}). Once that is "
+                f"mended:\n{manage('backfill', 'run', each.name, '--enqueue', alias=alias)}"
+            )

@@ -1,0 +1,75 @@
+"""Detached backfills on the workers of a project's task framework, with its queue in the database."""
+
+import json
+
+import pytest
+
+pytest.importorskip("django_tasks_db", reason="requirements-dev.txt is not installed")
+
+APP = "fills_in_batches"
+NAME = "fills_in_batches.0004_detached#0"
+ROWS = 3000
+QUEUE = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+IMMEDIATE = {"default": {"BACKEND": "django_tasks.backends.immediate.ImmediateBackend"}}
+TASKS = "SELECT status, return_value FROM django_tasks_db_dbtaskresult ORDER BY enqueued_at"
+WORKER = ("db_worker", "--batch", "--no-startup-delay", "--interval", "0.1")
+
+
+@pytest.fixture
+def project(filled):
+    """Full tables, and a task framework; a slow pace makes it more than one slice."""
+    project = filled(ROWS).with_apps(APP, "django_tasks_db.apps.TasksAppConfig")
+    limits = {"rows_per_second": 1500}
+    project.settings(TASKS=QUEUE, DEPLOY_OPS_BACKFILL_LIMITS=limits)
+    project.run("migrate", "django_tasks_db", check=0)
+    return project
+
+
+def returned(database):
+    return [json.loads(value) if value else status for status, value in database.query(TASKS)]
+
+
+def test_safe_migrate_starts_it_and_workers_do_it_slice_by_slice(project, database, counted):
+    told = project.run("safe_migrate", "--no-backup", check=0).stdout
+    assert f"The backfill {NAME} is left to the workers" in told
+    assert counted("m") == {0: ROWS}
+    project.run("backfill", "run", NAME, "--enqueue", check=0)  # a second chain, side by side
+    workers = [project.start(*WORKER) for _ in range(2)]
+    assert [worker.wait(60) for worker in workers] == [0, 0]
+    assert counted("m") == {1: ROWS}
+    assert returned(database)[-1] == "done" and "range" in returned(database)
+    assert project.json("backfill", "list", check=0)["backfills"][-1]["state"] == "done"
+
+
+def test_what_stops_a_chain_and_what_puts_it_off(project, database, counted):
+    project.run("migrate", check=0)  # starts nothing
+    assert database.query(TASKS) == []
+    project.run("backfill", "pause", NAME, check=0)
+    refused = project.run("backfill", "run", NAME, "--enqueue", check=1)
+    assert f"{NAME} is paused" in refused.stderr
+    project.run("backfill", "resume", NAME, check=0)
+    project.run("backfill", "pause", NAME, check=0)
+    project.run(*WORKER, check=0)
+    assert returned(database) == ["stopped"] and counted("m") == {0: ROWS}
+
+    # A worker of the release before, whose code has no such operation.
+    database.execute(
+        "UPDATE deploy_ops_backfillprogress SET paused_at = NULL, name = 'shop.0009_new#0'"
+        " WHERE name = %s",
+        [NAME],
+    )
+    project.run("backfill", "run", "--enqueue", check=0)
+    project.run(*WORKER, check=0)
+    assert returned(database) == ["stopped", "not in this code", "READY"]
+    later = "SELECT count(*) FROM django_tasks_db_dbtaskresult WHERE run_after > now() + '30 s'"
+    assert database.query(later) == [(1,)]
+
+
+def test_without_workers_it_is_refused_and_nothing_else_changes(project, database):
+    project.settings(TASKS=IMMEDIATE)
+    told = project.run("safe_migrate", "--no-backup", check=0).stdout
+    assert "task framework" not in told
+    refused = project.run("backfill", "run", NAME, "--enqueue", check=1)
+    assert "TASKS of the settings names no backend whose tasks workers run" in refused.stderr
+    assert f"backfill run '{NAME}'" in refused.stderr
+    assert database.query(TASKS) == []
