@@ -22,6 +22,7 @@ from deploy_ops.migrate.run import History, Phase, Request, Result, Todo
 from deploy_ops.migrate.targets import django_plan, ensure_connection, load_executor
 from deploy_ops.migrate.way_back import check_way_back
 from deploy_ops.phases.operations.base import PhasedOperation
+from deploy_ops.phases.taken_names import check_names
 from deploy_ops.progress import Progress, Silent
 from deploy_ops.restore import has_interrupted, resume_interrupted
 
@@ -81,6 +82,8 @@ def _do_phases(
         from deploy_ops.migrate.lint.refuse import refuse_dangers
 
         check_way_back(request, todo.plan, progress)
+        forwards = [migration for migration, backwards in todo.migrations if not backwards]
+        check_names(connections[request.alias], forwards)
         refuse_dangers(request, todo)
         carry_out(request, result, todo, progress=progress, lock=lock)
     if Phase.CONTRACT in request.phases and result.status in ("ok", "nothing_to_do"):

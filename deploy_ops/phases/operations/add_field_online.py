@@ -19,6 +19,7 @@ from deploy_ops.phases.operations.statements import online_steps
 from deploy_ops.phases.operations.steps import Brief, Statement, Step
 from deploy_ops.phases.operations.values import composed, python_default
 from deploy_ops.phases.rows import Entry
+from deploy_ops.phases.taken_names import check_name
 
 
 class AddFieldOnline(PhasedOnline, AddField):
@@ -31,6 +32,8 @@ class AddFieldOnline(PhasedOnline, AddField):
 
     def expand(self, change: Change) -> None:
         """The column, what belongs to it, and a default for code that does not know it."""
+        if not change.editor.collect_sql:
+            check_name(change.connection, change.app, self)  # else it would take over the old one
         model, field = self._field(change)
         if _has_column(change, field):
             run_steps(self, change, self._steps(change, model, field))

@@ -81,7 +81,7 @@ def test_a_rehearsal_wins_and_what_waits_is_seen(postgresql_project, postgresql_
     shop.migration(
         "0002_change",
         'AddFieldOnline("trip", "n", models.IntegerField(default=0)),\n'
-        "Contract(migrations.RunPython(print)),",
+        "Contract(migrations.RunPython(print, migrations.RunPython.noop)),",
         atomic=False,
     )
     (step,) = project.json("safe_migrate", "--plan", check=0)["plan"]

@@ -381,3 +381,24 @@ def test_nothing_was_changed_is_not_said_after_a_contract_is_done(
     assert "Done before, and whole: shop.0002_change#0" in result.stderr
     assert "pieces" not in columns(database)
     assert waiting(database) == ["shop.0002_change#1"]
+
+
+@pytest.mark.parametrize("kind", ["AddFieldOnline", "migrations.AddField"])
+def test_a_name_is_taken_until_its_contract(postgresql_project, postgresql_database, shop, kind):
+    """In one plan, or later: the column is the one of the release before, and would be dropped."""
+    project, database = postgresql_project, postgresql_database
+    before = database.schema()
+    shop.migration("0002_change", 'Contract(migrations.RemoveField("order", "note")),')
+    again = f'{kind}("order", "note", models.IntegerField(null=True)),'
+    shop.migration("0003_again", again, atomic=False)
+    refused = project.run("safe_migrate", "--no-backup", check=1)
+    assert "its removal (shop.0002_change#0) waits for the contract phase" in refused.stderr
+    assert database.schema() == before
+    if kind == "AddFieldOnline":
+        failed = project.run("migrate", "shop")  # does not ask beforehand
+        assert "waits for the contract phase" in failed.stderr
+    else:
+        project.run("safe_migrate", "shop", "0002", "--no-backup", check=0)
+    project.run("safe_migrate", "--phase", "contract", "--force", "--no-backup", check=0)
+    project.run("safe_migrate", "--no-backup", check=0)
+    assert columns(database)["note"] == ("YES", None)

@@ -11,7 +11,7 @@ NAME = "fills_in_batches.0004_detached#0"
 ROWS = 3000
 QUEUE = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 IMMEDIATE = {"default": {"BACKEND": "django_tasks.backends.immediate.ImmediateBackend"}}
-TASKS = "SELECT status, return_value FROM django_tasks_db_dbtaskresult ORDER BY enqueued_at"
+TASKS = "SELECT status, return_value FROM django_tasks_database_dbtaskresult ORDER BY enqueued_at"
 WORKER = ("db_worker", "--batch", "--no-startup-delay", "--interval", "0.1")
 
 
@@ -21,7 +21,7 @@ def project(filled):
     project = filled(ROWS).with_apps(APP, "django_tasks_db.apps.TasksAppConfig")
     limits = {"rows_per_second": 1500}
     project.settings(TASKS=QUEUE, DEPLOY_OPS_BACKFILL_LIMITS=limits)
-    project.run("migrate", "django_tasks_db", check=0)
+    project.run("migrate", "django_tasks_database", check=0)
     return project
 
 
@@ -61,7 +61,9 @@ def test_what_stops_a_chain_and_what_puts_it_off(project, database, counted):
     project.run("backfill", "run", "--enqueue", check=0)
     project.run(*WORKER, check=0)
     assert returned(database) == ["stopped", "not in this code", "READY"]
-    later = "SELECT count(*) FROM django_tasks_db_dbtaskresult WHERE run_after > now() + '30 s'"
+    later = (
+        "SELECT count(*) FROM django_tasks_database_dbtaskresult WHERE run_after > now() + '30 s'"
+    )
     assert database.query(later) == [(1,)]
 
 

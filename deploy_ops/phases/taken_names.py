@@ -1,0 +1,76 @@
+"""Fields whose removal waits: their columns are still there, for the release before."""
+
+from collections.abc import Iterable
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+from django.db.migrations.operations import AddField, RemoveField, RenameField
+from django.db.migrations.operations.base import Operation
+
+from deploy_ops.errors import PlanRefused
+from deploy_ops.phases.halves import run_together
+from deploy_ops.phases.rows import waiting_rows
+from deploy_ops.phases.where import Place, find_operation, walk
+
+Name = tuple[str, str, str]
+
+
+def removals_that_wait(connection: BaseDatabaseWrapper) -> dict[Name, Place]:
+    """Fields by app, model and name."""
+    found = {}
+    for row in waiting_rows(connection):
+        operation = find_operation(row.place)
+        if operation is not None and (name := _removed(operation, row.place.app)):
+            found[name] = row.place
+    return found
+
+
+def check_names(connection: BaseDatabaseWrapper, migrations: Iterable[Migration]) -> None:
+    """Raise PlanRefused where one adds a field whose removal waits, or would when its turn comes."""
+    taken: dict[Name, Place] | None = None
+    for migration in migrations:
+        app = migration.app_label
+        for path, operation in walk(migration.operations):
+            if taken is None and (_added(operation, app) or _removed(operation, app)):
+                taken = removals_that_wait(connection)
+            if taken and (place := taken.get(_added(operation, app) or ("", "", ""))):
+                raise PlanRefused(text(f"{app}.{migration.name}", operation, place))
+            removed = _removed(operation, app)
+            if taken is not None and removed and not run_together(connection, app):
+                taken[removed] = Place(app, migration.name, path)
+
+
+def text(who: str, operation: Operation, place: Place) -> str:
+    """What is in the way, and what to do."""
+    return (
+        f"{who}: {operation.describe()}: its removal ({place}) waits for the contract phase, and "
+        "the column is still there for the release before; the contract would drop it. Nothing was "
+        f"changed. Apply the migrations up to {place.app}.{place.migration}, deploy, and run the "
+        "contract phase first; or give the new field another name, or a db_column."
+    )
+
+
+def _removed(operation: Operation, app: str) -> Name | None:
+    inner = getattr(operation, "operation", None)  # of Contract
+    return (
+        (app, inner.model_name_lower, inner.name_lower) if isinstance(inner, RemoveField) else None
+    )
+
+
+def _added(operation: Operation, app: str) -> Name | None:
+    if isinstance(operation, AddField):
+        return None if operation.field.db_column else (app, *_names(operation, operation.name))
+    if isinstance(operation, RenameField):
+        return (app, *_names(operation, operation.new_name))
+    return None
+
+
+def _names(operation: AddField | RenameField, name: str) -> tuple[str, str]:
+    return operation.model_name_lower, name.lower()
+
+
+def check_name(connection: BaseDatabaseWrapper, app: str, operation: AddField) -> None:
+    """Raise PlanRefused where the removal of the very field waits."""
+    name = _added(operation, app)
+    if name and (place := removals_that_wait(connection).get(name)):
+        raise PlanRefused(text(app, operation, place))
