@@ -27,8 +27,8 @@ def start(alias: str, name: str) -> None:
     control.check_may_run(alias, name)
     if not has_workers():
         raise BackfillRefused(
-            f"{name} cannot be enqueued: TASKS of the settings names no backend whose tasks workers "
-            "run, or neither Django 6.0 nor the package django-tasks is installed. Nothing was "
+            f"{name} cannot be enqueued: TASKS of the settings names no backend with workers, "
+            "or neither Django 6.0 nor the package django-tasks is installed. Nothing was "
             f"changed. Work on it here:\n{manage('backfill', 'run', name, alias=alias)}"
         )
     enqueue(alias, name)
@@ -49,6 +49,6 @@ def start_idle(alias: str, progress: Progress) -> None:
             progress.say(f"The backfill {each.name} is left to the workers of the task framework.")
         except Exception as error:  # pylint: disable=broad-exception-caught  # foreign code
             progress.say(
-                f"The backfill {each.name} could not be enqueued ({error_text(error)}). Once that is "
-                f"mended:\n{manage('backfill', 'run', each.name, '--enqueue', alias=alias)}"
+                f"The backfill {each.name} could not be enqueued ({error_text(error)}). Once that "
+                f"is mended:\n{manage('backfill', 'run', each.name, '--enqueue', alias=alias)}"
             )

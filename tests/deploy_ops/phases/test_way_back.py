@@ -3,6 +3,7 @@
 import pytest
 from django.core.management import call_command
 from django.db import connections, migrations, models
+from django.db.migrations.state import ProjectState
 from django.db.models import F, Value
 from django.db.models.functions import Concat
 
@@ -134,6 +135,26 @@ def test_what_is_refused_or_named(alias):
 def test_only_a_removed_field_has_values_to_give_back():
     with pytest.raises(TypeError, match="RemoveField"):
         Contract(migrations.DeleteModel("trip"), F("metres"))
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_where_nobody_else_is_at_work(alias):
+    (name, field), values = CASES["default"]
+    connection, before = connections[alias], ProjectState()
+    fields = [("id", models.BigAutoField(primary_key=True)), (name, field)]
+    create_ = migrations.CreateModel("trip", [*fields, ("text", models.TextField(null=True))])
+    create_.state_forwards(APP, before)
+    operation, after = Contract(migrations.RemoveField("trip", name), values), before.clone()
+    operation.state_forwards(APP, after)
+    with connection.schema_editor() as editor:
+        create_.database_forwards(APP, editor, ProjectState(), before)
+        operation.database_forwards(APP, editor, before, after)
+        editor.execute("INSERT INTO shop_trip (text) VALUES ('a'), (NULL)")
+    with connection.schema_editor() as editor:
+        operation.database_backwards(APP, editor, after, before)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT note FROM shop_trip ORDER BY id")
+        assert cursor.fetchall() == [("a",), ("50%",)]
 
 
 INITIAL = """

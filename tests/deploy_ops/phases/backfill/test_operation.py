@@ -4,6 +4,10 @@ import time
 from decimal import Decimal
 
 import pytest
+from django.db.models import F, Q
+
+from deploy_ops.phases import Backfill
+from deploy_ops.phases.where import source
 
 APP = "fills_in_batches"
 ROWS = 3000
@@ -138,3 +142,8 @@ def test_the_migration_waits_for_a_pause_and_ends_with_a_cancel(project, counted
 
     assert result.code != 0 and "somebody cancelled it" in result.stdout
     assert counted() == {0: ROWS}
+
+
+def test_it_is_written_into_a_file_as_it_is():
+    backfill = Backfill("trip", "km", F("id"), where=Q(km=0), detached=True)
+    assert "detached=True" in source(backfill) and "where=models.Q" in source(backfill)
