@@ -23,7 +23,8 @@ def framework() -> ModuleType | None:
 
 def has_workers() -> bool:
     """Whether tasks that are enqueued are run by other processes."""
-    if not hasattr(settings, "TASKS") or (found := framework()) is None:
+    found = framework()
+    if found is None or found.DEFAULT_TASK_BACKEND_ALIAS not in getattr(settings, "TASKS", ()):
         return False
     return type(_backend(found)).__name__ not in AT_ONCE
 

@@ -36,19 +36,24 @@ def start(alias: str, name: str) -> None:
 
 def start_idle(alias: str, progress: Progress) -> None:
     """Let the workers of the project do what nobody works on; says what hinders it."""
-    if not has_workers():
-        return
+    try:
+        for name in _idle(alias) if has_workers() else ():
+            enqueue(alias, name)
+            progress.say(f"The backfill {name} is left to the workers of the task framework.")
+    except Exception as error:  # pylint: disable=broad-exception-caught  # foreign code
+        progress.say(
+            f"Backfills could not be enqueued ({error_text(error)}). Once that is mended:\n"
+            + manage("backfill", "run", "--enqueue", alias=alias)
+        )
+
+
+def _idle(alias: str) -> list[str]:
+    """Names of the detached ones that nobody works on."""
     before = timezone.now() - IDLE
-    for each in control.all_backfills(alias):
-        is_open = control.state_of(each) in (control.State.WAITING, control.State.UNFINISHED)
-        is_idle = each.updated_at is None or each.updated_at < before
-        if not (is_open and is_idle and place_of(each.name)):
-            continue
-        try:
-            enqueue(alias, each.name)
-            progress.say(f"The backfill {each.name} is left to the workers of the task framework.")
-        except Exception as error:  # pylint: disable=broad-exception-caught  # foreign code
-            progress.say(
-                f"The backfill {each.name} could not be enqueued ({error_text(error)}). Once that "
-                f"is mended:\n{manage('backfill', 'run', each.name, '--enqueue', alias=alias)}"
-            )
+    return [
+        each.name
+        for each in control.all_backfills(alias)
+        if control.state_of(each) in (control.State.WAITING, control.State.UNFINISHED)
+        and (each.updated_at is None or each.updated_at < before)
+        and place_of(each.name)
+    ]

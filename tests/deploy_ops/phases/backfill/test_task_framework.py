@@ -66,8 +66,14 @@ def test_what_stops_a_chain_and_what_puts_it_off(project, database, counted):
 def test_without_workers_it_is_refused_and_nothing_else_changes(project, database):
     project.settings(TASKS=IMMEDIATE)
     told = project.run("safe_migrate", "--no-backup", check=0).stdout
-    assert "task framework" not in told
+    assert "task framework" not in told and "enqueue" not in told
     refused = project.run("backfill", "run", NAME, "--enqueue", check=1)
     assert "TASKS of the settings names no backend with workers" in refused.stderr
     assert f"backfill run '{NAME}'" in refused.stderr
     assert database.query(TASKS) == []
+
+
+def test_a_queue_that_does_not_answer_fails_no_run(project, database):
+    database.execute("DROP TABLE django_tasks_database_dbtaskresult")
+    told = project.run("safe_migrate", "--no-backup", check=0).stdout
+    assert "Backfills could not be enqueued" in told and "backfill run --enqueue" in told
