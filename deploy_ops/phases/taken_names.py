@@ -26,7 +26,7 @@ def removals_that_wait(connection: BaseDatabaseWrapper) -> dict[Name, Place]:
 
 
 def check_names(connection: BaseDatabaseWrapper, migrations: Iterable[Migration]) -> None:
-    """Raise PlanRefused where one adds a field whose removal waits, or would when its turn comes."""
+    """Raise PlanRefused where one adds a field whose removal waits, or would by then."""
     taken: dict[Name, Place] | None = None
     for migration in migrations:
         app = migration.app_label
