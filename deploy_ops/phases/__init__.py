@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from deploy_ops.phases.operations.add_field_online import AddFieldOnline
     from deploy_ops.phases.operations.add_index_online import AddIndexOnline
     from deploy_ops.phases.operations.backfill import Backfill
+    from deploy_ops.phases.operations.change_type_online import ChangeTypeOnline
     from deploy_ops.phases.operations.contract import Contract
     from deploy_ops.phases.operations.enforce_check import EnforceCheck
     from deploy_ops.phases.operations.enforce_foreign_key import EnforceForeignKey
@@ -28,6 +29,7 @@ else:
             "operations.add_field_online": ["AddFieldOnline"],
             "operations.add_index_online": ["AddIndexOnline"],
             "operations.backfill": ["Backfill"],
+            "operations.change_type_online": ["ChangeTypeOnline"],
             "operations.contract": ["Contract"],
             "operations.enforce_check": ["EnforceCheck"],
             "operations.enforce_foreign_key": ["EnforceForeignKey"],
@@ -43,6 +45,7 @@ __all__ = [
     "AddFieldOnline",
     "AddIndexOnline",
     "Backfill",
+    "ChangeTypeOnline",
     "Contract",
     "EnforceCheck",
     "EnforceForeignKey",

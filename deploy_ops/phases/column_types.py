@@ -33,3 +33,13 @@ def _takes_digits(to: "re.Match[str]", of: "re.Match[str]") -> bool:
         return False
     scale, of_scale = int(to[3] or 0), int(of[3] or 0)
     return scale >= of_scale and int(to[2]) - scale >= int(of[2]) - of_scale
+
+
+def is_free(old: str, new: str) -> bool:
+    """Whether PostgreSQL changes the type without reading rows, and old code can live with it."""
+    if old == new:
+        return True
+    if new in INTEGERS or new.endswith("]") or not takes_all_of(new, old):
+        return False
+    scales = [kind.partition(",")[2] for kind in (old, new)]
+    return not old.startswith("numeric") or scales[0] == scales[1]

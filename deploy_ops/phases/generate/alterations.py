@@ -11,6 +11,7 @@ from django.db.migrations.operations import AlterField
 from django.db.migrations.operations.base import Operation
 from django.db.models import NOT_PROVIDED
 
+from deploy_ops.phases.column_types import is_free
 from deploy_ops.phases.generate.fields import (
     AnyField,
     changed,
@@ -20,7 +21,6 @@ from deploy_ops.phases.generate.fields import (
     filling,
     is_constrained,
     is_expression,
-    is_free,
     is_indexed,
     is_numbered,
 )

@@ -9,7 +9,6 @@ from django.db.models import NOT_PROVIDED, AutoField, Field, ForeignKey, OneToOn
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from deploy_ops.phases.column_types import INTEGERS, takes_all_of
 from deploy_ops.phases.functions import NewUUID
 from deploy_ops.phases.generate.scene import Scene
 
@@ -46,16 +45,6 @@ def is_indexed(field: AnyField) -> bool:
 def is_constrained(field: AnyField) -> bool:
     """Whether the database enforces a foreign key."""
     return bool(field.remote_field and field.db_constraint)
-
-
-def is_free(old: str, new: str) -> bool:
-    """Whether PostgreSQL changes the type without reading rows, and old code can live with it."""
-    if old == new:
-        return True
-    if new in INTEGERS or not takes_all_of(new, old):
-        return False
-    scales = [kind.partition(",")[2] for kind in (old, new)]
-    return not old.startswith("numeric") or scales[0] == scales[1]
 
 
 def is_fixed(expression: Any) -> bool:

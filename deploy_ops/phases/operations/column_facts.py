@@ -1,0 +1,67 @@
+"""What the catalog says of one column besides its indexes and constraints."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+
+from deploy_ops.phases.operations.base import Change
+
+_FACTS = """
+    SELECT pg_get_expr(adbin, adrelid), col_description(attrelid, attnum),
+        CASE WHEN attstattarget >= 0 THEN attstattarget END,
+        (SELECT conname FROM pg_constraint
+            WHERE conrelid = attrelid AND contype = 'n' AND conkey = ARRAY[attnum])
+    FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+    WHERE attrelid = to_regclass(%s) AND attname = %s::name AND NOT attisdropped
+"""
+_TYPES = """
+    SELECT count(DISTINCT (atttypid, atttypmod, attcollation)) = 1 FROM pg_attribute
+    WHERE (attrelid, attname) IN (
+        (to_regclass(%s), %s::name), ('deploy_ops_probe'::regclass, 'probe'))
+"""
+_EXISTS = """
+    SELECT FROM pg_attribute
+    WHERE attrelid = to_regclass(%s) AND attname = %s::name AND NOT attisdropped
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """None stands for what a column does not have; `not_null` is a name, from PostgreSQL 18 on."""
+
+    default: str | None = None
+    comment: str | None = None
+    statistics: int | None = None
+    not_null: str | None = None
+
+
+def facts_of(change: Change, table: str, column: str) -> Facts:
+    """Look them up; those of a column that is not there (sqlmigrate) are none."""
+    with change.connection.cursor() as cursor:
+        cursor.execute(_FACTS, [change.quote(table), column])
+        row = cursor.fetchone()
+    return Facts(*row) if row else Facts()
+
+
+def column_exists(change: Change, table: str, column: str) -> bool:
+    """Whether the table has the column."""
+    with change.connection.cursor() as cursor:
+        cursor.execute(_EXISTS, [change.quote(table), column])
+        return cursor.fetchone() is not None
+
+
+def has_type(change: Change, table: str, field: Any) -> bool:
+    """Whether the column of a field has the field's type and collation."""
+    parameters = field.db_parameters(connection=change.connection)
+    collation = parameters.get("collation")
+    collate = f" COLLATE {change.quote(collation)}" if collation else ""
+    alias = change.connection.alias
+    with transaction.atomic(alias), change.connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE TEMPORARY TABLE deploy_ops_probe (probe {parameters['type']}{collate})"
+        )
+        cursor.execute(_TYPES, [change.quote(table), field.column])
+        (is_same,) = cursor.fetchone()
+        transaction.set_rollback(True, alias)
+    return bool(is_same)
