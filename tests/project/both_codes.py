@@ -11,7 +11,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from django.db import Error, connection, models, transaction
+from django.apps.registry import Apps
+from django.db import Error, connection, connections, models, transaction
 from django.db.migrations.loader import MigrationLoader
 
 Failure = tuple[str, str, str]
@@ -21,20 +22,25 @@ def failures(app: str, migration: str | None = None) -> list[Failure]:
     """What fails: model, kind of statement, and what the database says."""
     loader = MigrationLoader(connection)
     state = loader.project_state((app, migration) if migration else None)
+    return failures_of(state.apps, app, connection.alias)
+
+
+def failures_of(apps: Apps, app: str, using: str) -> list[Failure]:
+    """The same for the models of a registry, in a database of this process."""
     return [
         failure
-        for model in state.apps.get_app_config(app).get_models(include_auto_created=True)
-        for failure in _failures_of(model)
+        for model in apps.get_app_config(app).get_models(include_auto_created=True)
+        for failure in _failures_of(model, using)
     ]
 
 
-def _failures_of(model: type[models.Model]) -> Iterator[Failure]:
+def _failures_of(model: type[models.Model], using: str) -> Iterator[Failure]:
     for name, work in STATEMENTS.items():
         try:
-            with transaction.atomic():
-                work(Rows(model))
-                connection.cursor().execute("SET CONSTRAINTS ALL IMMEDIATE")
-                transaction.set_rollback(True)
+            with transaction.atomic(using):
+                work(Rows(model, using))
+                connections[using].cursor().execute("SET CONSTRAINTS ALL IMMEDIATE")
+                transaction.set_rollback(True, using)
         except Error as error:
             yield model._meta.label, name, str(error).partition("\n")[0]
 
@@ -44,9 +50,10 @@ class Rows:
 
     count = itertools.count(1)
 
-    def __init__(self, model: type[models.Model]) -> None:
+    def __init__(self, model: type[models.Model], using: str) -> None:
         self.model = model
-        self.manager = model._base_manager
+        self.using = using
+        self.manager = model._base_manager.using(using)
         self.fields = [each for each in model._meta.local_concrete_fields if _is_written(each)]
 
     def new(self, **given: Any) -> models.Model:
@@ -63,7 +70,7 @@ class Rows:
 
     def _meets_checks(self, values: dict[str, Any]) -> bool:
         return all(
-            constraint.condition.check(values, connection.alias)
+            constraint.condition.check(values, self.using)
             for constraint in self.model._meta.constraints
             if isinstance(constraint, models.CheckConstraint)
         )
@@ -71,18 +78,18 @@ class Rows:
     def saved(self, **given: Any) -> models.Model:
         """One that is."""
         row = self.new(**given)
-        row.save(force_insert=True)
+        row.save(force_insert=True, using=self.using)
         return row
 
     def value(self, each: models.Field) -> Any:
         """A value that no other row has, where the type has many."""
         number, kind = next(self.count), each.get_internal_type()
         if each.remote_field:
-            return Rows(each.remote_field.model).saved()
+            return Rows(each.remote_field.model, self.using).saved()
         if kind in ("CharField", "SlugField", "TextField"):
             return f"{number}".rjust(each.max_length or 500, "x")
         if kind.endswith("IntegerField"):
-            return connection.ops.integer_field_range(kind)[1] - number
+            return connections[self.using].ops.integer_field_range(kind)[1] - number
         if kind == "DecimalField":
             return decimal.Decimal(10) ** (each.max_digits - each.decimal_places) - number
         return VALUES[kind]()
@@ -127,7 +134,7 @@ def _insert_left_to_defaults(rows: Rows) -> None:
     """Whatever has a default of the database or of the models is left to it."""
     left = {each.name for each in rows.fields if each.has_default() or each.has_db_default()}
     given = {name: value for name, value in rows.values().items() if name not in left}
-    rows.model(**given).save(force_insert=True)
+    rows.model(**given).save(force_insert=True, using=rows.using)
 
 
 def _insert_twice(rows: Rows) -> None:
@@ -180,7 +187,7 @@ def _delete(rows: Rows) -> None:
     row = rows.saved()
     parents = [getattr(row, each.name) for each in rows.fields if each.remote_field]
     for one in [row, *parents]:
-        type(one)._base_manager.filter(pk=one.pk)._raw_delete(connection.alias)
+        type(one)._base_manager.using(rows.using).filter(pk=one.pk)._raw_delete(rows.using)
 
 
 STATEMENTS: dict[str, Callable[[Rows], Any]] = {

@@ -129,16 +129,16 @@ class ChangeTypeOnline(PhasedOnline, AlterField):
 
     def _check(self, change: Change) -> None:
         old, new = self._fields(change)
+        if why := _why_not(old, new):
+            raise NotOnline(
+                f"The type of {new.model._meta.label}.{new.name} cannot be changed while others "
+                f"use it: {why}. Nothing was changed. {_instead(old)}"
+            )
         if more := sorted(_other_changes(change.connection, old, new)):
             raise NotOnline(
                 f"{new.model._meta.label}.{new.name} changes in more than its type: "
                 f"{', '.join(more)}. Nothing was changed. Put the other changes into an operation "
                 "of their own, before this one or after it."
-            )
-        if why := _why_not(old, new):
-            raise NotOnline(
-                f"The type of {new.model._meta.label}.{new.name} cannot be changed while others "
-                f"use it: {why}. Nothing was changed. {_instead(old)}"
             )
         if not change.editor.collect_sql:
             trigger = SecondColumn(change, old, new, is_written=False).trigger.name

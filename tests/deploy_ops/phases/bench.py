@@ -16,6 +16,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
 from deploy_ops.phases.halves import note_start
+from deploy_ops.phases.operations.base import Change
 
 APP = "shop"
 PACKAGE = "shop_migrations"  # as settings.MIGRATION_MODULES has it
@@ -78,7 +79,7 @@ class Bench:
     def apply(self, *operations, is_atomic=False):
         """Apply operations as a migration does, and move on."""
         for operation in operations:
-            after = self._after(operation)
+            after = self.after(operation)
             with self.connection.schema_editor(atomic=is_atomic) as editor:
                 operation.database_forwards(APP, editor, self.state, after)
             self.state = after
@@ -93,13 +94,18 @@ class Bench:
 
     def reverse(self, operation, *, is_atomic=False):
         """Reverse an operation that was tried out."""
-        after = self._after(operation)
+        after = self.after(operation)
         with self.connection.schema_editor(atomic=is_atomic) as editor:
             operation.database_backwards(APP, editor, after, self.state)
 
+    def contract(self, operation):
+        """Run what an operation that was tried out has put off."""
+        with self.connection.schema_editor(atomic=operation.contract_is_atomic) as editor:
+            operation.contract(Change(APP, editor, self.state, self.after(operation)))
+
     def collect(self, operation, *, backwards=False):
         """What sqlmigrate prints."""
-        after = self._after(operation)
+        after = self.after(operation)
         with self.connection.schema_editor(collect_sql=True, atomic=False) as editor:
             if backwards:
                 operation.database_backwards(APP, editor, after, self.state)
@@ -138,7 +144,8 @@ class Bench:
         finally:
             os._exit(1)
 
-    def _after(self, operation):
+    def after(self, operation):
+        """The state after an operation of a migration of its own."""
         migration = type("Migration", (migrations.Migration,), {"operations": [operation]})
         module = sys.modules.setdefault(f"{PACKAGE}.0002_change", ModuleType("0002_change"))
         module.Migration = migration

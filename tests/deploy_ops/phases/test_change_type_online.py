@@ -8,18 +8,20 @@ from django.core.management import call_command
 from django.db import migrations, models
 from django.db.models.functions import Lower
 
-from deploy_ops.phases import ChangeTypeOnline
+from deploy_ops.errors import NeedsNoTransaction, NotOnline, RowsInTheWay
+from deploy_ops.phases import ChangeTypeOnline, RenameFieldOnline
+from deploy_ops.phases.rows import waiting_rows
 from tests.deploy_ops.phases.bench import APP, PACKAGE, Bench, create, recorded
+from tests.project.both_codes import failures_of
 
 PG15 = pytest.mark.parametrize("database", ["pg15"], indirect=True)
-BOTH = pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
 MONEY = {"max_digits": 10, "decimal_places": 4}
 LESS = {"max_digits": 8, "decimal_places": 2}
 
 
 def trip(field, *others, key=None, options=None, **table):
     given = create("trip", ("km", field), ("note", models.TextField(null=True)), *others, key=key)
-    given.options |= (options or {}) | table
+    given.options |= {"db_table": "shop_trip"} | (options or {}) | table
     return given
 
 
@@ -50,7 +52,7 @@ CASES = {
     ),
     "not_null": (
         trip(models.IntegerField(unique=True)),
-        [rows("n"), 'CREATE TABLE "deploy_ops" (id int)'],
+        [rows("n")],
         models.BigIntegerField(unique=True),
     ),
     "everything": (
@@ -59,18 +61,18 @@ CASES = {
         models.BigIntegerField(db_index=True),
     ),
     "check_of_its_kind": (
-        trip(models.PositiveIntegerField(db_default=3, db_comment="it's 50%")),
+        trip(models.PositiveIntegerField(unique=True, db_default=3, db_comment="half of it's")),
         [rows("n"), "ALTER TABLE shop_trip ALTER km SET STATISTICS 7"],
-        models.PositiveBigIntegerField(db_default=3, db_comment="it's 50%"),
+        models.PositiveBigIntegerField(unique=True, db_default=3, db_comment="half of it's"),
     ),
     "odd_names": (
         trip(
-            models.IntegerField(db_column="Km %"),
+            models.IntegerField(db_column="Km old"),
             db_table="Trips.of X",
-            options={"indexes": [models.Index(fields=["km"], name="Odd % Name")]},
+            options={"indexes": [models.Index(fields=["km"], name="Odd Name")]},
         ),
-        [rows("n", '"Trips.of X"', "Km %")],
-        models.BigIntegerField(db_column="Km %"),
+        [rows("n", '"Trips.of X"', "Km old")],
+        models.BigIntegerField(db_column="Km old"),
     ),
     "smaller": (trip(models.BigIntegerField()), [rows("n")], models.IntegerField()),
     "digits": (
@@ -148,7 +150,7 @@ CASES = {
     ),
     "uuid_key": (
         trip(models.IntegerField(null=True), key=models.UUIDField(primary_key=True)),
-        ["INSERT INTO shop_trip SELECT gen_random_uuid(), n FROM generate_series(1, 30) AS n"],
+        ["INSERT INTO shop_trip SELECT md5(n::text)::uuid, n FROM generate_series(1, 30) AS n"],
         models.BigIntegerField(null=True),
     ),
     "composite_key": (
@@ -160,18 +162,17 @@ CASES = {
                 ("km", models.IntegerField(null=True)),
                 ("pk", models.CompositePrimaryKey("day", "slot")),
             ],
+            {"db_table": "shop_trip"},
         ),
         ["INSERT INTO shop_trip SELECT n % 3, n, n FROM generate_series(1, 50) AS n"],
         models.BigIntegerField(null=True),
     ),
 }
 DIFFERS_ON_18 = ["not_null", "everything", "check_of_its_kind", "number_from_text"]
-KILLED = ["everything", "unique_text_that_gets_a_limit", "check_of_its_kind"]
 DATABASE_AND_CASE = [
     *(("pg15", case) for case in CASES),
     *(("pg18", case) for case in DIFFERS_ON_18),
 ]
-VALUES = "SELECT * FROM {} ORDER BY 1, 2"
 
 
 @pytest.fixture
@@ -182,18 +183,20 @@ def alias(django_alias, settings):
 
 
 def values(bench):
-    [(table,)] = bench.sql(
-        "SELECT quote_ident(tablename) FROM pg_tables"
-        f" WHERE schemaname = '{bench.schema}' AND tablename ILIKE '%trip%'"
-    )
-    names = bench.sql(
-        f"SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass"
-        " AND attnum > 0 AND NOT attisdropped ORDER BY 1"
-    )
-    listed = ", ".join('"%s"' % name for (name,) in names)
+    """The rows, whatever the order of the columns."""
+    listed = ", ".join(f'"{name.rpartition(".")[2]}"' for name in bench.names("column"))
     with bench.connection.cursor() as cursor:
-        cursor.execute(f"SELECT {listed} FROM {table} ORDER BY {listed}", None)
+        cursor.execute(f"SELECT {listed} FROM {table(bench)} ORDER BY {listed}", None)
         return cursor.fetchall()
+
+
+def table(bench):
+    return bench.connection.ops.quote_name(bench.state.models[APP, "trip"].options["db_table"])
+
+
+def file_of(bench):
+    """What a rewrite would change."""
+    return bench.sql(f"SELECT pg_relation_filenode('{table(bench)}')")
 
 
 def wanted(alias, case):
@@ -215,7 +218,9 @@ def test_ends_in_the_schema_of_djangos_own(alias, case):
     operation = ChangeTypeOnline("trip", "km", field)
     bench = Bench(alias, given=[given], before=before)
     assert bench.catalog() == at_first
+    before = file_of(bench)
     bench.try_out(operation)
+    assert file_of(bench) == before
     assert (bench.catalog(), values(bench)) == after
     with recorded(bench.connection) as statements:
         bench.try_out(operation)
@@ -223,3 +228,245 @@ def test_ends_in_the_schema_of_djangos_own(alias, case):
     assert not [each for each in statements if "CONCURRENTLY" in each or "UPDATE" in each]
     bench.reverse(operation)
     assert bench.catalog() == reversed_
+
+
+@PG15
+def test_goes_on_after_a_kill_at_any_statement(alias):
+    case = "check_of_its_kind"
+    _, after, _ = wanted(alias, case)
+    given, before, field = CASES[case]
+    operation = ChangeTypeOnline("trip", "km", field)
+    kills = 0
+    while True:
+        bench = Bench(alias, given=[given], before=before)
+        if not bench.killed_after(kills + 1, lambda: bench.try_out(operation)):
+            break
+        kills += 1
+        bench.try_out(operation)
+        assert (bench.catalog(), values(bench)) == after
+    assert kills > 15
+
+
+class TestTwoPhases:
+    @pytest.fixture(autouse=True)
+    def two_phases(self, alias, settings):
+        settings.DEPLOY_OPS_TWO_PHASE = True
+
+    def prepared(self, alias, case):
+        """In between, with what fails for either code then."""
+        given, before, field = CASES[case]
+        bench = Bench(alias, given=[given], before=before)
+        operation = ChangeTypeOnline("trip", "km", field)
+        bench.try_out(operation)
+        return bench, operation
+
+    def fails(self, bench, operation):
+        states = bench.state, bench.after(operation)
+        return [failures_of(each.apps, APP, bench.connection.alias) for each in states]
+
+    @pytest.mark.parametrize("case", ["check_of_its_kind", "digits"])
+    @PG15
+    def test_a_wider_type_serves_both_at_once(self, alias, case):
+        _, (after, _), reversed_ = wanted(alias, case)
+        bench, operation = self.prepared(alias, case)
+        assert bench.catalog() == after
+        assert self.fails(bench, operation) == [[], []]
+        assert waiting_rows(bench.connection) == []
+        bench.reverse(operation)
+        assert bench.catalog() == reversed_
+
+    @pytest.mark.parametrize("case", ["smaller", "fewer_digits", "shorter"])
+    @PG15
+    def test_a_narrower_type_waits(self, alias, case):
+        at_first, after, reversed_ = wanted(alias, case)
+        bench, operation = self.prepared(alias, case)
+        assert bench.catalog() == at_first
+        assert self.fails(bench, operation) == [[], []]
+        [row] = waiting_rows(bench.connection)
+        assert row.description == "Change the type of km on trip (online)"
+        bench.reverse(operation)
+        assert bench.catalog() == at_first
+        bench.contract(operation)
+        assert (bench.catalog(), values(bench)) == after
+        bench.contract(operation)
+        assert bench.catalog() == after[0]
+        bench.reverse(operation)  # the row has gone with the first one
+        assert bench.catalog() == reversed_
+
+    @pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
+    def test_each_code_has_a_column_of_its_own(self, alias):
+        at_first, (after, _), _ = wanted(alias, "number_in_another_column")
+        bench, operation = self.prepared(alias, "number_in_another_column")
+        assert self.fails(bench, operation)[1] == []
+        for column, value in (("km", "'77'"), ('"Km new"', "78")):
+            bench.sql(f"INSERT INTO shop_trip ({column}) VALUES ({value})")
+            bench.sql(f"UPDATE shop_trip SET {column} = {value} WHERE km = '5'")
+        pairs = 'SELECT DISTINCT km::int = "Km new" FROM shop_trip'
+        assert bench.sql(pairs) == [(True,)]
+        upsert = """INSERT INTO shop_trip ("Km new") VALUES (NULL) RETURNING km, "Km new\""""
+        assert bench.sql(upsert) == [(None, None)]
+        bench.reverse(operation)
+        assert bench.catalog() == at_first
+        bench.try_out(operation)
+        bench.contract(operation)
+        assert bench.catalog() == after
+        bench.contract(operation)
+        assert bench.catalog() == after
+
+    @PG15
+    def test_neither_code_can_use_the_column_of_the_other(self, alias):
+        with pytest.raises(NotOnline, match='db_column="?.km_new') as raised:
+            self.prepared(alias, "number_from_text")
+        assert "integer from varchar(20)" in str(raised.value)
+
+
+@PG15
+def test_what_others_write_while_it_fills(alias, database):
+    """Old code goes on writing to the first column, and nothing of it is lost."""
+    given = trip(models.IntegerField())
+    bench = Bench(
+        alias,
+        given=[given],
+        before=["INSERT INTO shop_trip (km) SELECT n FROM generate_series(1, 3000) AS n"],
+    )
+    numbers = list(range(4))
+
+    def write(execute, sql, params, many, context):
+        if str(sql).startswith('UPDATE "shop_trip"') and numbers:
+            number = numbers.pop()
+            database.execute("INSERT INTO online.shop_trip (km) VALUES (%s)", [10_000 + number])
+            database.execute("UPDATE online.shop_trip SET km = -1 WHERE km = %s", [2900 + number])
+            database.execute("DELETE FROM online.shop_trip WHERE km = %s", [2800 + number])
+        return execute(sql, params, many, context)
+
+    with bench.connection.execute_wrapper(write):
+        bench.try_out(ChangeTypeOnline("trip", "km", models.BigIntegerField()))
+    assert not numbers
+    counts = "SELECT count(*) FROM shop_trip WHERE km {}"
+    assert bench.sql(counts.format(">= 10000")) == [(4,)]
+    assert bench.sql(counts.format("= -1")) == [(4,)]
+    assert bench.sql(counts.format("< 10000")) == [(2996,)]
+
+
+@PG15
+class TestObstacles:
+    def test_a_value_that_does_not_fit(self, alias):
+        bench = Bench(
+            alias, given=[trip(models.BigIntegerField())], before=[rows("n * 1000000000::bigint")]
+        )
+        before = bench.catalog()
+        with pytest.raises(RowsInTheWay, match="does not fit into its new type") as raised:
+            bench.try_out(ChangeTypeOnline("trip", "km", models.IntegerField()))
+        assert "integer out of range" in str(raised.value)
+        assert bench.catalog() == before
+        bench.sql("UPDATE shop_trip SET km = 1")
+        bench.try_out(ChangeTypeOnline("trip", "km", models.IntegerField()))
+        assert bench.sql("SELECT DISTINCT km FROM shop_trip") == [(1,)]
+
+    def test_a_text_is_not_cut(self, alias):
+        bench = Bench(alias, given=[trip(models.TextField())], before=[rows("'abc' || n")])
+        with pytest.raises(RowsInTheWay, match="value too long"):
+            bench.try_out(ChangeTypeOnline("trip", "km", models.CharField(max_length=4)))
+
+    @pytest.mark.parametrize(
+        ("sql", "said"),
+        [
+            ("CREATE VIEW far AS SELECT km FROM shop_trip", "view far"),
+            ("ALTER TABLE shop_trip ADD d int GENERATED ALWAYS AS (km * 2) STORED", "column d"),
+            ("CREATE STATISTICS more ON km, note FROM shop_trip", "statistics object more"),
+            ("GRANT SELECT (km) ON shop_trip TO public", "privileges"),
+            ("CREATE TABLE b (a int REFERENCES shop_trip (km))", "constraint b_a_fkey"),
+            ("ALTER TABLE shop_trip ADD EXCLUDE (km WITH =)", "shop_trip_km_excl"),
+            ("CREATE SEQUENCE s OWNED BY shop_trip.km", "sequence s"),
+        ],
+    )
+    def test_what_hangs_on_the_column_is_named(self, alias, sql, said):
+        bench = Bench(alias, given=[trip(models.IntegerField(unique=True))], before=[sql])
+        before = bench.catalog()
+        with pytest.raises(NotOnline, match=said):
+            bench.try_out(ChangeTypeOnline("trip", "km", models.BigIntegerField(unique=True)))
+        assert bench.catalog() == before
+
+    def test_a_partitioned_table(self, alias):
+        create_table = "CREATE TABLE shop_trip (id int, km int) PARTITION BY HASH (id)"
+        bench = Bench(
+            alias,
+            given=[trip(models.IntegerField())],
+            before=["DROP TABLE shop_trip", create_table],
+        )
+        with pytest.raises(NotOnline, match="is partitioned"):
+            bench.try_out(ChangeTypeOnline("trip", "km", models.BigIntegerField()))
+        assert bench.names("column") == ["shop_trip.id", "shop_trip.km"]
+
+    @pytest.mark.parametrize(
+        ("before", "after", "said"),
+        [
+            (models.IntegerField(null=True), models.BigIntegerField(), "more than its type: null"),
+            (models.IntegerField(), models.BigIntegerField(db_index=True), "db_index"),
+            (models.IntegerField(), models.PositiveBigIntegerField(), "the check"),
+            (
+                models.IntegerField(),
+                models.ForeignKey("trip", models.CASCADE, db_column="km"),
+                "refers",
+            ),
+        ],
+        ids=["null", "index", "check", "relation"],
+    )
+    def test_what_changes_besides(self, alias, before, after, said):
+        bench = Bench(alias, given=[trip(before)])
+        with pytest.raises(NotOnline, match=said):
+            bench.try_out(ChangeTypeOnline("trip", "km", after))
+
+    def test_a_key(self, alias):
+        bench = Bench(alias, given=[create("trip", key=models.AutoField(primary_key=True))])
+        with pytest.raises(NotOnline, match="primary key, to which other tables refer"):
+            bench.try_out(ChangeTypeOnline("trip", "id", models.BigAutoField(primary_key=True)))
+
+    def test_a_column_that_has_a_second_name_still(self, alias, settings):
+        settings.DEPLOY_OPS_TWO_PHASE = True
+        bench = Bench(alias, given=[trip(models.IntegerField())])
+        bench.apply(RenameFieldOnline("trip", "km", "miles"))
+        with pytest.raises(NotOnline, match="waits for the contract phase"):
+            bench.try_out(ChangeTypeOnline("trip", "miles", models.BigIntegerField()))
+
+    def test_an_atomic_migration(self, alias):
+        bench = Bench(alias, given=[trip(models.IntegerField())])
+        with pytest.raises(NeedsNoTransaction):
+            bench.try_out(ChangeTypeOnline("trip", "km", models.BigIntegerField()), is_atomic=True)
+        bench = Bench(alias, given=[trip(models.CharField(max_length=4))])
+        bench.try_out(ChangeTypeOnline("trip", "km", models.TextField()), is_atomic=True)
+
+    def test_models_of_others(self, alias, settings):
+        settings.SHOP_TRIP = "auth.User"
+        for options in ({"managed": False}, {"swappable": "SHOP_TRIP"}):
+            bench = Bench(alias, given=[trip(models.IntegerField())])
+            before = bench.catalog()
+            bench.state.models[APP, "trip"].options |= options
+            bench.state.reload_model(APP, "trip")
+            bench.try_out(ChangeTypeOnline("trip", "km", models.BigIntegerField()))
+            assert bench.catalog() == before
+
+    def test_sqlmigrate_shows_both_halves(self, alias, settings):
+        settings.DEPLOY_OPS_TWO_PHASE = True
+        given, before, field = CASES["check_of_its_kind"]
+        bench = Bench(alias, given=[given], before=before)
+        text = "\n".join(bench.collect(ChangeTypeOnline("trip", "km", field)))
+        for part in (
+            "ADD COLUMN",
+            "CREATE TRIGGER",
+            "UPDATE",
+            "CONCURRENTLY",
+            "VALIDATE",
+            "DROP COLUMN",
+            "RENAME",
+        ):
+            assert part in text
+        less = ChangeTypeOnline(
+            "trip",
+            "km",
+            models.PositiveSmallIntegerField(unique=True, db_default=3, db_comment="half of it's"),
+        )
+        waits = "\n".join(bench.collect(less)).partition("-- waits for the contract phase:")
+        assert "ADD COLUMN" in waits[2] and "smallint" in waits[2] and "COLUMN" not in waits[0]
+        bench.sql("DROP TABLE shop_trip")
+        assert "ADD COLUMN" in "\n".join(bench.collect(ChangeTypeOnline("trip", "km", field)))
