@@ -307,6 +307,8 @@ def renames_of(operation: Operation, app_label: str, before: ProjectState) -> It
     if model is None:
         return
     table = table_of(app_label, model)
+    if isinstance(held := getattr(operation, "operation", None), RenameModel):
+        operation = held  # the one of which Contract renames the table at once
     if isinstance(operation, RenameModel | AlterModelTable):
         after = before.clone()
         operation.state_forwards(app_label, after)

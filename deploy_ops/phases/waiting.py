@@ -46,6 +46,12 @@ class Waiting:
         return self.found is not None and self.found.operation.is_idempotent
 
     @property
+    def order(self) -> tuple[bool, bool]:
+        """Sorts what frees a table before what it would block."""
+        is_first = self.found is not None and self.found.operation.is_first
+        return not is_first, not self.frees_table
+
+    @property
     def frees_table(self) -> bool:
         """Whether it drops what blocks the other rows of its table."""
         if self.found is None or self.row.waits_for:
@@ -60,7 +66,7 @@ def all_waiting(connection: BaseDatabaseWrapper) -> list[Waiting]:
         return []
     loader = MigrationLoader(connection)
     found = [Waiting(row, _find(loader, row)) for row in rows]
-    return sorted(found, key=lambda each: not each.frees_table)
+    return sorted(found, key=lambda each: each.order)
 
 
 def all_done(connection: BaseDatabaseWrapper) -> list[Waiting]:
@@ -99,7 +105,8 @@ def change_of(editor: BaseDatabaseSchemaEditor, waiting: Waiting) -> Change:
     assert waiting.found is not None
     operation, place = waiting.found.operation, waiting.found.place
     before = state_before(MigrationLoader(editor.connection), place)
-    _rename_table(before, place.app, operation.subject, waiting.row.table)
+    if operation.follows_table:
+        _rename_table(before, place.app, operation.subject, waiting.row.table)
     after = before.clone()
     operation.state_forwards(place.app, after)
     return Change(place.app, editor, before, after)

@@ -84,6 +84,8 @@ class Rows:
     def value(self, each: models.Field) -> Any:
         """A value that no other row has, where the type has many."""
         number, kind = next(self.count), each.get_internal_type()
+        if each.remote_field and each.null and each.remote_field.model is self.model:
+            return None
         if each.remote_field:
             return Rows(each.remote_field.model, self.using).saved()
         if kind in ("CharField", "SlugField", "TextField"):
@@ -186,6 +188,7 @@ def _delete(rows: Rows) -> None:
     """Of this row and of what it points to, which must let go of it."""
     row = rows.saved()
     parents = [getattr(row, each.name) for each in rows.fields if each.remote_field]
+    parents = [each for each in parents if each is not None]
     for one in [row, *parents]:
         type(one)._base_manager.using(rows.using).filter(pk=one.pk)._raw_delete(rows.using)
 

@@ -80,6 +80,10 @@ class WaitingOperation(VocabularyOperation):
     contract_is_atomic: bool | None = True
     # Rows that free a table of a view or a trigger, which block the others, go before them.
     frees_table = False
+    # A view, on which the columns depend that those would drop, goes before even them.
+    is_first = False
+    # Whether the contract is about the table of its subject, whatever that is called by then.
+    follows_table = True
 
     @property
     def subject(self) -> str | None:

@@ -29,6 +29,7 @@ from deploy_ops.phases.operations.alteration import (
 )
 from deploy_ops.phases.operations.base import Change, PhasedOperation
 from deploy_ops.phases.operations.half import Code, Half
+from deploy_ops.phases.operations.model_rename import ModelRename
 from deploy_ops.phases.operations.online import check_no_transaction
 from deploy_ops.phases.operations.removal import FieldRemoval, ModelRemoval
 from deploy_ops.phases.operations.restore_field import restore_field
@@ -40,11 +41,13 @@ HALVES: Mapping[type[Operation], type[Half[Any]]] = {
     RemoveConstraint: ConstraintRemoval,
     RemoveField: FieldRemoval,
     RemoveIndex: IndexRemoval,
+    RenameModel: ModelRename,
     RunPython: Code,
     RunSQL: Code,
 }
+SUBJECTS = {DeleteModel: "name", RenameModel: "old_name"}
 # New code needs what they make: they cannot wait.
-NEEDED_AT_ONCE = (AddField, AlterModelTable, CreateModel, RenameField, RenameModel)
+NEEDED_AT_ONCE = (AddField, AlterModelTable, CreateModel, RenameField)
 
 
 class Contract(PhasedOperation):
@@ -52,8 +55,9 @@ class Contract(PhasedOperation):
 
     What both codes need in between is done at once where the operation is known: of RemoveField and
     DeleteModel the foreign keys go, and inserts may leave the column out; an AlterField that only
-    loosens runs now, and so does RemoveConstraint of a check. Of any other operation nothing is
-    done before the contract phase. Raises TypeError for operations that new code cannot wait for.
+    loosens runs now, and so does RemoveConstraint of a check; RenameModel runs now, and leaves a
+    view under the old table's name. Of any other operation nothing is done before the contract
+    phase. Raises TypeError for operations that new code cannot wait for.
 
     `reverse_values` of a RemoveField is an expression, as Backfill takes one: what the field is in
     each row, from what replaced it (`F("new_name")`, `F("metres") / 1000`). Reversed after its
@@ -94,9 +98,24 @@ class Contract(PhasedOperation):
         return self.half.is_idempotent
 
     @property
+    def frees_table(self) -> bool:  # type: ignore[override]
+        """Whether it drops what blocks the other rows of its table."""
+        return self.half.frees_table
+
+    @property
+    def is_first(self) -> bool:  # type: ignore[override]
+        """Whether it drops what blocks even those."""
+        return self.half.is_first
+
+    @property
+    def follows_table(self) -> bool:  # type: ignore[override]
+        """Whether the contract is about the table, whatever it is called by then."""
+        return self.half.follows_table
+
+    @property
     def subject(self) -> str | None:
-        """Name of the model that the operation changes."""
-        name = "name" if isinstance(self.operation, DeleteModel) else "model_name"
+        """Name of the model that the operation changes, as it is before it."""
+        name = SUBJECTS.get(type(self.operation), "model_name")
         return getattr(self.operation, name, None)
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
@@ -106,14 +125,14 @@ class Contract(PhasedOperation):
     def plain(self, change: Change) -> None:
         """Do it at once."""
         self._check_way_back(change)
-        self.operation.database_forwards(change.app, change.editor, change.before, change.after)
+        self.half.plain(change)
 
     def plain_backwards(self, change: Change) -> None:
         """Take it back, with the values where it is known what holds them."""
         if self.reverse_values is not None:
             restore_field(change, self.operation, self.reverse_values)
-            return
-        self.operation.database_backwards(change.app, change.editor, change.after, change.before)
+        else:
+            self.half.plain_backwards(change)
 
     def expand(self, change: Change) -> None:
         """Do what both codes need in between."""
@@ -155,7 +174,7 @@ class Contract(PhasedOperation):
 
     def describe(self) -> str:
         """What the operation does, and when."""
-        return f"{self.operation.describe()} once the old release is gone"
+        return self.half.describe()
 
     @property
     def migration_name_fragment(self) -> str:

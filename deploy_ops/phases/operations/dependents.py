@@ -14,6 +14,7 @@ from django.db import transaction
 from deploy_ops.advice import manage
 from deploy_ops.errors import NotOnline
 from deploy_ops.phases.operations.base import Change
+from deploy_ops.phases.operations.views import COMMENT
 
 _COLUMN = """
     (SELECT attrelid, attnum FROM pg_attribute WHERE attrelid = to_regclass(%s)
@@ -57,10 +58,13 @@ _OTHERS = f"""
     SELECT 'privileges on the column' FROM {_COLUMN} JOIN pg_attribute AS a
     ON a.attrelid = own.attrelid AND a.attnum = own.attnum AND attacl IS NOT NULL
 """
-_TRIGGERS = """
+_WAITS = """
     SELECT EXISTS (SELECT FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
         WHERE tgrelid = to_regclass(%s) AND tgname ~ '^deploy_ops_[0-9]+_(rename|type)_'
             AND tgname <> %s AND strpos(prosrc, 'NEW.' || %s) > 0)
+        OR EXISTS (SELECT FROM pg_depend JOIN pg_rewrite ON pg_rewrite.oid = objid
+            WHERE refobjid = to_regclass(%s) AND classid = 'pg_rewrite'::regclass
+            AND obj_description(ev_class, 'pg_class') = %s)
 """
 _PROBE = "deploy_ops_probe"
 
@@ -122,20 +126,21 @@ def check_dependents(change: Change, table: str, column: str, own_trigger: str =
     """Raise NotOnline for what a second column could not take over."""
     quoted = change.quote(table)
     with change.connection.cursor() as cursor:
+        cursor.execute(_WAITS, [quoted, own_trigger, change.quote(column), quoted, COMMENT])
+        (waits,) = cursor.fetchone()
         cursor.execute(_OTHERS, [quoted, column] * 3)
         others = sorted(name for (name,) in cursor.fetchall())
-        cursor.execute(_TRIGGERS, [quoted, own_trigger, change.quote(column)])
-        (waits,) = cursor.fetchone()
+    if waits:
+        raise NotOnline(
+            f"{table}.{column} has another name for old code, in a second column or a view, which "
+            "waits for the contract phase. Nothing was changed. Run the contract phase first, then "
+            "this migration:\n"
+            f"{manage('safe_migrate', '--phase', 'contract', alias=change.connection.alias)}"
+        )
     if others:
         raise NotOnline(
             f"{table}.{column} is used by {', '.join(others)}, which its new type would take along. "
             "Nothing was changed. Drop that before, and make it again afterwards."
-        )
-    if waits:
-        raise NotOnline(
-            f"{table}.{column} has a second column that waits for the contract phase. Nothing was "
-            "changed. Run the contract phase first, then this migration:\n"
-            f"{manage('safe_migrate', '--phase', 'contract', alias=change.connection.alias)}"
         )
 
 

@@ -18,9 +18,20 @@ class Half(Generic[AnyOperation]):
     contract_is_atomic: bool | None = True
     is_idempotent = True
     begins_at_once = False
+    frees_table = False
+    is_first = False
+    follows_table = True
 
     def __init__(self, operation: AnyOperation) -> None:
         self.operation = operation
+
+    def plain(self, change: Change) -> None:
+        """Do it at once."""
+        self.operation.database_forwards(change.app, change.editor, change.before, change.after)
+
+    def plain_backwards(self, change: Change) -> None:
+        """Take it back."""
+        self.operation.database_backwards(change.app, change.editor, change.after, change.before)
 
     def expand(self, change: Change) -> None:
         """Do what both codes need in between."""
@@ -30,7 +41,7 @@ class Half(Generic[AnyOperation]):
 
     def contract(self, change: Change) -> None:
         """Do the rest."""
-        self.operation.database_forwards(change.app, change.editor, change.before, change.after)
+        self.plain(change)
 
     def loses(self, change: Change) -> bool:
         """Whether the contract takes values away that reversing the operation does not bring."""
@@ -42,6 +53,10 @@ class Half(Generic[AnyOperation]):
         model = self.model(change)
         table = model._meta.db_table if model else None
         return Entry(table, self.operation.describe())
+
+    def describe(self) -> str:
+        """What the operation does, and when."""
+        return f"{self.operation.describe()} once the old release is gone"
 
     def concerns(self, change: Change) -> bool:
         """Whether the operation touches this database; those without a model decide themselves."""

@@ -264,7 +264,7 @@ class TestTwoPhases:
         states = bench.state, bench.after(operation)
         return [failures_of(each.apps, APP, bench.connection.alias) for each in states]
 
-    @pytest.mark.parametrize("case", ["check_of_its_kind", "digits"])
+    @pytest.mark.parametrize("case", ["not_null", "digits"])
     @PG15
     def test_a_wider_type_serves_both_at_once(self, alias, case):
         _, (after, _), reversed_ = wanted(alias, case)
