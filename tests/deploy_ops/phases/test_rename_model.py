@@ -290,7 +290,6 @@ def test_a_name_that_a_view_still_has_is_refused(alias):
         )
 
 
-@PG15
 def test_the_view_goes_before_the_columns_that_it_has(postgresql_project):
     project, database = postgresql_project, postgresql_project.database
     app = WrittenApp(project.directory)
