@@ -49,6 +49,10 @@ class _Place:
         """An operation on the field, to paste into a migration."""
         return f'    migrations.{name}("{self.model_name}", "{self.field}"{rest}),'
 
+    def online(self, name: str) -> str:
+        """An operation of deploy_ops.phases that takes the whole field."""
+        return f'    {name}("{self.model_name}", "{self.field}", ...),'
+
     def waiting(self, name: str, rest: str = "") -> str:
         """The same, so that it waits for the contract phase."""
         return f"    Contract({self.operation(name, rest).strip().rstrip(',')}),"
@@ -120,7 +124,9 @@ def _table_missing(place: _Place) -> CheckMessage:
         f"statement of {place.model} fails.",
         hint="Let it stay until nobody needs it:\n"
         f'    Contract(migrations.DeleteModel("{place.model_name}")),\n'
-        f'A model that is renamed keeps its table with `db_table = "{place.table}"` in its Meta.',
+        "A model that is renamed leaves a view of the old name:\n"
+        f'    Contract(migrations.RenameModel("{place.model_name}", ...)),\n'
+        f'or it keeps its table with `db_table = "{place.table}"` in its Meta.',
         id="deploy_ops.T005",
     )
 
@@ -174,11 +180,12 @@ def _sends_null(place: _Place) -> CheckMessage:
 
 def _narrower(place: _Place, wanted: Column, found: Column) -> CheckMessage:
     cure = (
-        "Change the type when nobody writes the wider one:\n"
-        f"{place.waiting('AlterField', ', ...')}"
+        "Change the type when nobody writes the wider one; that it does by itself:\n"
+        f"{place.online('ChangeTypeOnline')}"
         if place.code.is_old
-        else f"Add a column of the new type beside the old one, and write both, or change the type "
-        f"at once if that serves old code too:\n{place.operation('AlterField', ', ...')}"
+        else "Change the type at once if the new one takes all that old code writes; else give the "
+        "field a column of its own (db_column), which is kept equal to the old one. Either by:\n"
+        f"{place.online('ChangeTypeOnline')}"
     )
     return Error(
         f"{place.code} writes {wanted.type} into column {place}, which is {found.type} after these "

@@ -319,6 +319,12 @@ class Alteration:  # pylint: disable=too-many-instance-attributes
         return f'"{self.model_name}", "{self.name}", {code_of(self.new)}'
 
     def _type_cure(self) -> str:
+        relations = _related_non_m2m_objects(self.old, self.new) if self._is_target() else ()
+        if self.old.primary_key or self.old.remote_field or list(relations):
+            return (
+                "Nothing does this while others work, since it goes on through foreign keys: "
+                "migrate when nobody works. `--rehearse` says how long it takes."
+            )
         return f"ChangeTypeOnline({self._whole_field()})"
 
     def _alter_cure(self) -> str:

@@ -64,12 +64,10 @@ class Judge:
         return suppress(found, source, name)
 
     def _deed(self, deed: Deed, migration: Migration, world: World) -> Iterator[Finding]:
-        if deed.is_online:
-            return
         if deed.error is not None:
             yield unread(deed.error).at(deed.place)
             return
-        if self.facts.server_version:
+        if self.facts.server_version and not deed.is_online:
             yield from findings_of(deed.impacts, deed.place, world)
             for remark in operation_remarks(deed.operation, deed.scene, migration.atomic):
                 yield remark.at(deed.place)

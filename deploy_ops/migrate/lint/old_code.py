@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core import checks
 from django.db import models
+from django.db.migrations import RenameModel
 
 from deploy_ops.migrate.lint.column_types import work_of_change
 from deploy_ops.migrate.lint.impact import Work
@@ -67,7 +68,11 @@ def _renamed(old: Any, new: Any, cure: str) -> Iterator[Remark]:
 def _rename_model(operation: Any, scene: Scene) -> Iterator[Remark]:
     old = scene.old(operation.old_name)
     new = scene.new(operation.new_name)
-    cure = f'Keep db_table = "{table_of(old)}" in the Meta of {operation.new_name}.'
+    names = f'"{operation.old_name}", "{operation.new_name}"'
+    cure = (
+        f"Contract(migrations.RenameModel({names}))\n"
+        f'# or keep db_table = "{table_of(old)}" in the Meta of {operation.new_name}'
+    )
     yield from _renamed_table(table_of(old), table_of(new), cure)
 
 
@@ -107,7 +112,7 @@ def _alter_field(operation: Any, scene: Scene) -> Iterator[Remark]:
     table = table_of(old.model)
     place = f"{table}.{old.column}"
     yield from _renamed(old, new, f"Keep db_column={old.column!r}.")
-    yield from _narrowed(old, new, scene, f"ChangeTypeOnline({whole})")
+    yield from _narrowed(operation, old, new, scene)
     if old.null and not new.null:
         extra = "; a db_default does not help, since it sends NULL" if new.has_db_default() else ""
         msg = f"The running release may write NULL to {place}{extra}."
@@ -123,13 +128,33 @@ def _alter_field(operation: Any, scene: Scene) -> Iterator[Remark]:
         yield _error("L111", msg, f"Contract(migrations.AlterField({whole}))", table)
 
 
-def _narrowed(old: Any, new: Any, scene: Scene, cure: str) -> Iterator[Remark]:
+def _contract(operation: Any, scene: Scene) -> Iterator[Remark]:
+    """A view does all for old code, but for queries that PostgreSQL groups by a primary key."""
+    renames = operation.operation
+    if not isinstance(renames, RenameModel):
+        return
+    old, new = table_of(scene.old(renames.old_name)), table_of(scene.new(renames.new_name))
+    if old != new:
+        yield Remark(
+            "L104",
+            checks.WARNING,
+            f"The running release finds {old} as a view. Queries of it that count or add up for "
+            "each row of the model, such as annotate(n=Count(...)), fail on a view.",
+            f"If it has any, keep db_table = {old!r} in the Meta of {renames.new_name}.",
+            old,
+        )
+
+
+def _narrowed(operation: Any, old: Any, new: Any, scene: Scene) -> Iterator[Remark]:
     if not scene.world.facts.server_version:
         return  # SQLite keeps any value in any column
     types = [each.db_parameters(connection=scene.connection)["type"] for each in (old, new)]
     is_narrower = not takes_all_of(wider=types[1], narrower=types[0])
     if is_narrower and work_of_change(*types) is not Work.NONE:
-        table = table_of(old.model)
+        table, field = table_of(old.model), operation.field.clone()
+        if not takes_all_of(wider=types[0], narrower=types[1]):
+            field.db_column = f"{old.column}_new"  # neither code can use the other's column
+        cure = f'ChangeTypeOnline("{operation.model_name}", "{operation.name}", {code_of(field)})'
         yield _error(
             "L107",
             f"The running release writes {types[0]} to {table}.{old.column}, and not every value "
@@ -167,6 +192,7 @@ READERS: dict[str, Reader] = {
     "AlterField": _alter_field,
     "AlterModelTable": _alter_table,
     "AlterUniqueTogether": _alter_unique,
+    "Contract": _contract,
     "DeleteModel": _delete_model,
     "RemoveField": _remove_field,
     "RenameField": _rename_field,
