@@ -11,7 +11,6 @@ from django.db.migrations.operations import AlterField
 from django.db.migrations.operations.base import Operation
 from django.db.models import NOT_PROVIDED
 
-from deploy_ops.phases.column_types import is_free
 from deploy_ops.phases.generate.fields import (
     AnyField,
     changed,
@@ -27,6 +26,8 @@ from deploy_ops.phases.generate.fields import (
 from deploy_ops.phases.generate.filled import check_filling, enforce_filled
 from deploy_ops.phases.generate.refusal import refusal
 from deploy_ops.phases.generate.scene import Scene
+from deploy_ops.phases.generate.types import changes_type, retyped, serve_both
+from deploy_ops.phases.operations.change_type_online import ChangeTypeOnline
 from deploy_ops.phases.operations.contract import Contract
 from deploy_ops.phases.operations.enforce_foreign_key import EnforceForeignKey
 from deploy_ops.phases.operations.enforce_unique import EnforceUnique
@@ -41,6 +42,8 @@ def alter_field(operation: AlterField, scene: Scene) -> Iterable[Operation]:
     if not alteration.is_altered(new):
         return [operation]
     alteration.check()
+    if changes_type(old, new, scene):
+        return alteration.type_first()
     return alteration.steps()
 
 
@@ -86,6 +89,15 @@ class Alteration:
             self.held = {}
             yield Contract(AlterField(*self._names, self._lasting()))
 
+    def type_first(self) -> Iterator[Operation]:
+        """The type alone, then what else has changed."""
+        names = self._names
+        middle = retyped(self.old, self.operation.field)
+        yield ChangeTypeOnline(*names, middle)
+        rest = Alteration(self.operation, self.scene, self._bound(middle), self.new)
+        if rest.is_altered(self.new):
+            yield from rest.steps()
+
     def is_altered(self, field: AnyField) -> bool:
         """Whether the database has anything to do for a field instead of the old one."""
         # pylint: disable-next=protected-access  # what Django itself asks
@@ -99,7 +111,7 @@ class Alteration:
                 "its tables or its expression change",
                 "Add a field of another name and remove this one.",
             )
-        if old.column != new.column:
+        if old.column != new.column and not changes_type(old, new, self.scene):
             raise self._refusal(
                 f"the column {old.column} would become {new.column}, and old code reads the one, "
                 "new code the other",
@@ -117,21 +129,27 @@ class Alteration:
             )
 
     def _check_type(self) -> None:
+        if not changes_type(self.old, self.new, self.scene):
+            return
         old, new = (database_type(each, self.scene) for each in (self.old, self.new))
-        collations = [
-            each.db_parameters(connection=self.scene.connection).get("collation")
-            for each in (self.old, self.new)
-        ]
-        if old is None or new is None or not is_free(old, new) or collations[0] != collations[1]:
+        if self.old.column == self.new.column and not serve_both(self.old, self.new, self.scene):
             raise self._refusal(
-                f"the type changes from {old} to {new} with what is in the column, which writes "
-                "or reads the table while everybody waits, and old code would meet the new type",
-                "Add a field of the new type, fill it, and remove this one.",
+                f"the type changes from {old} to {new}, and neither takes what code of the other "
+                "release writes",
+                "Give it a column of its own, which is kept equal to the old one:\n"
+                f"    {self.new.name} = ...(db_column={self.new.column + '_new'!r})",
+            )
+        if check_of(self.old, self.scene) and not check_of(self.new, self.scene):
+            raise self._refusal(
+                f"the type changes from {old} to {new}, and the check of "
+                f"{type(self.old).__name__} goes with it",
+                "Take the check away first, by the same kind of field without it.",
             )
         related = [each for each in self.old.model._meta.related_objects if each.one_to_many]
-        if old != new and any(self.old in each.field.foreign_related_fields for each in related):
+        is_target = any(self.old in each.field.foreign_related_fields for each in related)
+        if is_target or self.old.is_relation or self.new.is_relation:
             raise self._refusal(
-                "foreign keys refer to it, which would all be made anew",
+                "foreign keys have its type, and would all be made anew",
                 "Add a field of the new type, fill it, and remove this one.",
             )
 

@@ -59,29 +59,27 @@ def _rename_model(operation: django.RenameModel, scene: Scene) -> Iterable[Opera
     old, new = scene.old(operation.old_name), scene.new(operation.new_name)
     relations: list[Any] = [*old._meta.local_many_to_many]
     relations += [each.field for each in old._meta.related_objects if each.field.many_to_many]
-    if any(each.remote_field.through._meta.auto_created for each in relations):
-        raise refusal(
-            f"{scene.app}.{operation.old_name}",
-            "the columns of its many-to-many tables have the model's name, and would be renamed "
-            "with it while old code uses them",
-            "Keep the name of the model, and change its verbose_name.",
-        )
-    return _same_table(operation, old._meta.db_table, new._meta.db_table, operation.new_name, scene)
+    is_kept = old._meta.db_table == new._meta.db_table
+    for field in relations:
+        through = field.remote_field.through._meta
+        if through.auto_created and (is_kept or field.db_table or field.model is not old):
+            raise refusal(
+                f"{scene.app}.{operation.old_name}",
+                f"a column of {through.db_table}, the table of {field.name}, has the model's name, "
+                "and would be renamed with it while old code uses it",
+                "Keep the name of the model, and change its verbose_name.",
+            )
+    return [operation] if is_kept else [Contract(operation)]
 
 
 def _alter_table(operation: django.AlterModelTable, scene: Scene) -> Iterable[Operation]:
     old, new = scene.old(operation.name), scene.new(operation.name)
-    return _same_table(operation, old._meta.db_table, new._meta.db_table, operation.name, scene)
-
-
-def _same_table(
-    operation: Operation, old: str, new: str, name: str, scene: Scene
-) -> Iterable[Operation]:
-    if old != new:
+    was, now = old._meta.db_table, new._meta.db_table
+    if was != now:
         raise refusal(
-            f"{scene.app}.{name}",
-            f"the table {old} would become {new}, and old code uses the one, new code the other",
-            f"Keep the table, in class Meta of {name}:\n    db_table = {old!r}",
+            f"{scene.app}.{operation.name}",
+            f"the table {was} would become {now}, and old code uses the one, new code the other",
+            f"Keep the table, in class Meta of {operation.name}:\n    db_table = {was!r}",
         )
     return [operation]
 

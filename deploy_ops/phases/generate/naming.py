@@ -7,6 +7,7 @@ from django.db.migrations import Migration
 from django.db.migrations.operations import AddField, AlterField
 from django.db.migrations.operations.base import Operation
 
+from deploy_ops.phases.operations.change_type_online import ChangeTypeOnline
 from deploy_ops.phases.operations.enforce_check import EnforceCheck
 from deploy_ops.phases.operations.enforce_foreign_key import EnforceForeignKey
 from deploy_ops.phases.operations.enforce_not_null import EnforceNotNull
@@ -15,6 +16,7 @@ from deploy_ops.phases.operations.index_field_online import IndexFieldOnline
 
 # What Django calls "alter" for all of them.
 ENFORCED: Mapping[type[Operation], str] = {
+    ChangeTypeOnline: "type",
     EnforceCheck: "check",
     EnforceForeignKey: "foreign_key",
     EnforceNotNull: "not_null",

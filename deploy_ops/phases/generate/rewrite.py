@@ -17,13 +17,14 @@ from deploy_ops.phases.generate.forms import safe_form
 from deploy_ops.phases.generate.naming import NamedMigration
 from deploy_ops.phases.generate.scene import ModelKey, Scene, judging_connection, subject_of
 from deploy_ops.phases.operations.backfill import Backfill
+from deploy_ops.phases.operations.change_type_online import ChangeTypeOnline
 from deploy_ops.phases.operations.contract import Contract
 from deploy_ops.phases.operations.enforce_not_null import EnforceNotNull
 from deploy_ops.phases.operations.online import OnlineOperation, PhasedOnline
 from deploy_ops.phases.operations.rename_field_online import RenameFieldOnline
 
 COMMITS_ON_ITS_WAY = (Backfill, OnlineOperation, PhasedOnline, RenameFieldOnline)
-FILLS = (Backfill, EnforceNotNull, RenameFieldOnline)
+FILLS = (Backfill, ChangeTypeOnline, EnforceNotNull, RenameFieldOnline)
 OURS = (Contract, *COMMITS_ON_ITS_WAY)
 
 Changes = dict[str, list[Migration]]

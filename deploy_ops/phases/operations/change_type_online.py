@@ -5,19 +5,20 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
-from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations import AlterField
 
+from deploy_ops.advice import manage
 from deploy_ops.errors import NotOnline
 from deploy_ops.phases.column_types import is_free, takes_all_of
 from deploy_ops.phases.halves import runs_alone
-from deploy_ops.phases.locks import take_briefly
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.dependents import check_dependents, has_checks, has_indexes
 from deploy_ops.phases.operations.online import PhasedOnline, run_steps
 from deploy_ops.phases.operations.second_column import SecondColumn
-from deploy_ops.phases.rows import Entry
+from deploy_ops.phases.operations.steps import run_whole
+from deploy_ops.phases.rows import Entry, waiting_rows
+from deploy_ops.phases.where import find_place
 
 # What has to stay, since each of these has an operation of its own.
 KEPT = ("null", "unique", "db_index", "db_default", "db_comment", "db_tablespace")
@@ -59,6 +60,7 @@ class ChangeTypeOnline(PhasedOnline, AlterField):
 
     def expand(self, change: Change) -> None:
         """Change it, or make the second column, or only look whether it can be done later."""
+        self._check_earlier(change)
         old, new = self._fields(change)
         way = _way(change.connection, old, new)
         if way is Way.AT_ONCE:
@@ -114,18 +116,23 @@ class ChangeTypeOnline(PhasedOnline, AlterField):
             second = SecondColumn(change, old, new, is_written=False)
             run_steps(self, change, second.replace_steps())
 
+    def _check_earlier(self, change: Change) -> None:
+        """Another change of the same column that waits would undo this one when it runs."""
+        if change.editor.collect_sql or not (rows := waiting_rows(change.connection)):
+            return
+        place, table = find_place(self, change.app), self._fields(change)[0].model._meta.db_table
+        for row in rows:
+            if (row.table, row.description) == (table, self.describe()) and row.place != place:
+                raise NotOnline(
+                    f"{self.describe()}: {row.place} changes the same type, and waits for the "
+                    "contract phase. Nothing was changed. Run that first, then this migration:\n"
+                    f"{manage('safe_migrate', '--phase', 'contract', alias=change.connection.alias)}"
+                )
+
     def _alter(self, change: Change, old: Any, new: Any) -> None:
         """Django's own statement, which reads and writes no row."""
         work = partial(change.editor.alter_field, old.model, old, new)
-        if change.editor.collect_sql:
-            work()
-            return
-
-        def alter() -> None:
-            with transaction.atomic(change.connection.alias):
-                work()
-
-        take_briefly(change.connection, [old.model._meta.db_table], alter)
+        run_whole(change, [old.model._meta.db_table], work)
 
     def _check(self, change: Change) -> None:
         old, new = self._fields(change)

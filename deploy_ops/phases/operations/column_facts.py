@@ -16,7 +16,8 @@ _FACTS = """
     WHERE attrelid = to_regclass(%s) AND attname = %s::name AND NOT attisdropped
 """
 _TYPES = """
-    SELECT count(DISTINCT (atttypid, atttypmod, attcollation)) = 1 FROM pg_attribute
+    SELECT count(*) = 2 AND count(DISTINCT (atttypid, atttypmod, attcollation)) = 1
+    FROM pg_attribute
     WHERE (attrelid, attname) IN (
         (to_regclass(%s), %s::name), ('deploy_ops_probe'::regclass, 'probe'))
 """

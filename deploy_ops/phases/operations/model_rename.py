@@ -10,19 +10,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import transaction
 from django.db.migrations.operations import RenameModel
 from django.db.models import Model
 
 from deploy_ops.advice import manage
 from deploy_ops.errors import NotOnline
 from deploy_ops.phases.halves import runs_alone
-from deploy_ops.phases.locks import take_briefly
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.column_facts import column_exists
 from deploy_ops.phases.operations.columns import FK_SUFFIX
 from deploy_ops.phases.operations.content_types import merge_content_types, rename_content_type
 from deploy_ops.phases.operations.half import Half
+from deploy_ops.phases.operations.steps import run_whole
 from deploy_ops.phases.operations.views import create_view, drop_view, kind_of
 from deploy_ops.phases.rows import Entry
 
@@ -138,15 +137,7 @@ class ModelRename(Half[RenameModel]):
                 for each in tables:
                     create_view(change, each.old, each.new, each.columns)
 
-        if change.editor.collect_sql:
-            work()
-            return
-
-        def in_transaction() -> None:
-            with transaction.atomic(change.connection.alias):
-                work()
-
-        take_briefly(change.connection, _locked(change, old, new), in_transaction)
+        run_whole(change, _locked(change, old, new), work)
 
     def _rename_tables(self, change: Change, tables: list[Renamed]) -> None:
         is_shown = change.editor.collect_sql

@@ -15,10 +15,9 @@ from typing import Any
 
 from django.db import transaction
 
-from deploy_ops.errors import BackfillFailed, RowsInTheWay
+from deploy_ops.errors import BackfillFailed, NotOnline, RowsInTheWay
 from deploy_ops.phases.backfill import Filling, Sql, fill
 from deploy_ops.phases.backfill.entry import forget
-from deploy_ops.phases.locks import take_briefly, without_timeouts
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.catalog import Catalog
 from deploy_ops.phases.operations.column_facts import Facts, column_exists, facts_of, has_type
@@ -32,6 +31,8 @@ from deploy_ops.phases.operations.steps import (
     Statement,
     Step,
     Validate,
+    run_unhurried,
+    run_whole,
 )
 from deploy_ops.phases.triggers import Trigger, drop_trigger
 
@@ -149,6 +150,14 @@ class SecondColumn:
             where=Sql(self.differs().replace("%", "%%")),
         )
 
+    @cached_property
+    def is_not_null(self) -> bool:
+        """As the catalog has it, which later operations may have changed before this one's end."""
+        if self._is_collected or self.is_written and not self.new.null:
+            return not self.new.null
+        column = self.column if self.is_written else self.old.column
+        return Catalog(self.change.connection, self.table).is_not_null(column) is True
+
     @property
     def _is_collected(self) -> bool:
         return bool(self.change.editor.collect_sql)
@@ -181,7 +190,7 @@ class SecondColumn:
     def _proof(self) -> Iterator[Step]:
         """NOT NULL, which then reads no row; and that no row was left out."""
         column = self.change.quote(self.column)
-        parts = [] if self.new.null else [f"{column} IS NOT NULL"]
+        parts = [f"{column} IS NOT NULL"] if self.is_not_null else []
         parts += [] if self.is_written else [f"NOT ({self.differs()})"]
         if parts:
             tables, table = (self.table,), self.change.quote(self.table)
@@ -196,9 +205,13 @@ class SecondColumn:
         change, table = self.change, self.table
         if self.is_written or self.old.column != self.new.column:
             return not column_exists(change, table, self.old.column)
-        if column_exists(change, table, self.column):
-            return False
-        return has_type(change, table, self.new)
+        if not column_exists(change, table, self.old.column):
+            raise NotOnline(
+                f"{table} has no column {self.old.column} any more, whose type was to change. "
+                "Nothing was changed. If it was renamed since, change its type by a migration "
+                "under its new name."
+            )
+        return not column_exists(change, table, self.column) and has_type(change, table, self.new)
 
     def _own_name(self, what: str) -> str:
         digest = sha256(f"{self.subject} {what}".encode()).hexdigest()[:16]
@@ -280,12 +293,7 @@ class Analyze(Step):
 
     def work(self, change: Change) -> None:
         """Read some rows."""
-        sql = f"ANALYZE {change.quote(self.table)} ({change.quote(self.column)})"
-        if change.editor.collect_sql:
-            change.execute(sql)
-            return
-        with without_timeouts(change.connection):
-            change.execute(sql)
+        run_unhurried(change, f"ANALYZE {change.quote(self.table)} ({change.quote(self.column)})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,29 +313,21 @@ class Swap(Step):
 
     def work(self, change: Change) -> None:
         """All of it in one transaction."""
-        if change.editor.collect_sql:
-            self._swap(change)
-            return
-
-        def swap() -> None:
-            with transaction.atomic(change.connection.alias):
-                self._swap(change)
-
-        take_briefly(change.connection, self.tables, swap)
+        run_whole(change, self.tables, lambda: self._swap(change))
 
     def _swap(self, change: Change) -> None:
         second, quote = self.second, change.quote
         table = f"ALTER TABLE {quote(self.table)}"
         facts = facts_of(change, self.table, second.old.column)
         drop_trigger(change, second.trigger)
-        if not second.new.null:
+        if second.is_not_null:
             change.execute(f"{table} ALTER COLUMN {quote(second.column)} SET NOT NULL")
         change.execute(f"{table} DROP COLUMN {quote(second.old.column)}")
         if second.column != second.new.column:
             change.execute(
                 f"{table} RENAME COLUMN {quote(second.column)} TO {quote(second.new.column)}"
             )
-        if second.is_written and not second.new.null:
+        if second.is_written and second.is_not_null:
             DropConstraint(tables=self.tables, name=second.proof).work(change)
         for each in second.dependents:
             change.execute(self._named(change, each))

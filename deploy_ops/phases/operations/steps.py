@@ -4,12 +4,12 @@ So an operation of several can be killed anywhere, and run again from its beginn
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import DatabaseError, IntegrityError
+from django.db import DatabaseError, IntegrityError, transaction
 
 from deploy_ops.errors import NotOnline, RowsInTheWay
 from deploy_ops.phases.locks import take_briefly, without_timeouts
@@ -260,13 +260,30 @@ class DropConstraint(Step):
             DropIndex(tables=self.tables, name=self.name).run(change)
 
 
-def _drop_index(change: Change, name: str) -> None:
-    sql = f"DROP INDEX CONCURRENTLY IF EXISTS {change.quote(name)}"
+def run_unhurried(change: Change, sql: str) -> None:
+    """Run, or collect, what takes long and makes no reader or writer wait."""
     if change.editor.collect_sql:
         change.execute(sql)
         return
     with without_timeouts(change.connection):
         change.execute(sql)
+
+
+def run_whole(change: Change, tables: Iterable[str], work: Callable[[], object]) -> None:
+    """Do all of it with strong locks in one short transaction, or collect its statements."""
+    if change.editor.collect_sql:
+        work()
+        return
+
+    def in_transaction() -> None:
+        with transaction.atomic(change.connection.alias):
+            work()
+
+    take_briefly(change.connection, tables, in_transaction)
+
+
+def _drop_index(change: Change, name: str) -> None:
+    run_unhurried(change, f"DROP INDEX CONCURRENTLY IF EXISTS {change.quote(name)}")
 
 
 def _duplicates(table: str, name: str, error: IntegrityError) -> str:

@@ -115,3 +115,38 @@ def test_what_the_database_does_not_know_is_plain(sqlite_shop):
     )
     [text] = sqlite_shop.change(end).values()
     assert "migrations.AlterField" in text and "deploy_ops" not in text
+
+
+TYPES = """
+class Order(models.Model):
+    note = models.CharField(max_length=50, db_index=True)
+    pieces = models.IntegerField(null=True, unique=True)
+    price = models.DecimalField(max_digits=10, decimal_places=4, db_default=7)
+    total = models.CharField(max_length=9)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(pieces__lt=9), name="few")]
+"""
+OTHER_TYPES = """
+class Order(models.Model):
+    note = models.TextField(db_index=True)
+    pieces = models.BigIntegerField(default=1)
+    price = models.DecimalField(max_digits=8, decimal_places=2, db_default=7)
+    total = models.IntegerField(db_column="total_new")
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(pieces__lt=9), name="few")]
+"""
+
+
+@on_15
+def test_types_that_change(shop):
+    shop.start(TYPES)
+    written = shop.ends_as_django(OTHER_TYPES)
+    assert list(written) == [
+        "0002_order_note_type",
+        "0003_order_pieces_type",
+        "0004_order_pieces_not_null",
+        "0005_order_price_type",
+        "0006_order_total_type",
+    ]

@@ -40,3 +40,23 @@ class Line(models.Model):
     shop.assert_schema(schema)
     shop.run("migrate", "shop", "0001")
     shop.assert_schema(schema)
+
+
+@on_15
+def test_a_model_that_gets_another_table(shop):
+    rest = """
+    tags = models.ManyToManyField("Tag")
+
+
+class Tag(models.Model):
+    pass
+
+
+class Line(models.Model):
+    order = models.ForeignKey("Order", models.CASCADE)
+"""
+    shop.start(START + rest)
+    end = (START + rest).replace("Order", "Purchase")
+    [(name, text)] = shop.ends_as_django(end, answers="y\n").items()
+    assert name == "0002_rename_order_purchase"
+    assert "deploy_ops.phases.Contract(" in text and "RenameModel" in text
