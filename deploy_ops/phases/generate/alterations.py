@@ -147,7 +147,7 @@ class Alteration:
             )
         related = [each for each in self.old.model._meta.related_objects if each.one_to_many]
         is_target = any(self.old in each.field.foreign_related_fields for each in related)
-        if is_target or self.old.is_relation or self.new.is_relation:
+        if is_target or self.old.primary_key or self.old.is_relation or self.new.is_relation:
             raise self._refusal(
                 "foreign keys have its type, and would all be made anew",
                 "Add a field of the new type, fill it, and remove this one.",

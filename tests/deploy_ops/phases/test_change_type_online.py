@@ -6,10 +6,11 @@ import pytest
 from django.contrib.postgres.fields import ArrayField
 from django.core.management import call_command
 from django.db import migrations, models
+from django.db.migrations.state import ProjectState
 from django.db.models.functions import Lower
 
 from deploy_ops.errors import NeedsNoTransaction, NotOnline, RowsInTheWay
-from deploy_ops.phases import ChangeTypeOnline, RenameFieldOnline
+from deploy_ops.phases import AddIndexOnline, ChangeTypeOnline, EnforceNotNull, RenameFieldOnline
 from deploy_ops.phases.rows import waiting_rows
 from tests.deploy_ops.phases.bench import APP, PACKAGE, Bench, create, recorded
 from tests.project.both_codes import failures_of
@@ -236,14 +237,16 @@ def test_goes_on_after_a_kill_at_any_statement(alias):
     _, after, _ = wanted(alias, case)
     given, before, field = CASES[case]
     operation = ChangeTypeOnline("trip", "km", field)
+    bench = Bench(alias, given=[given], before=before)
     kills = 0
-    while True:
-        bench = Bench(alias, given=[given], before=before)
-        if not bench.killed_after(kills + 1, lambda: bench.try_out(operation)):
-            break
+    while bench.killed_after(kills + 1, lambda: bench.try_out(operation)):
         kills += 1
         bench.try_out(operation)
         assert (bench.catalog(), values(bench)) == after
+        bench.sql("DROP TABLE shop_trip")
+        bench.state = ProjectState()
+        bench.apply(given, is_atomic=True)
+        bench.sql(*before)
     assert kills > 15
 
 
@@ -292,6 +295,27 @@ class TestTwoPhases:
         assert bench.catalog() == after[0]
         bench.reverse(operation)  # the row has gone with the first one
         assert bench.catalog() == reversed_
+
+    @PG15
+    def test_what_later_migrations_did_before_it_is_kept(self, alias):
+        bench = Bench(alias, given=[trip(models.BigIntegerField(null=True))], before=[rows("n")])
+        narrower = ChangeTypeOnline("trip", "km", models.IntegerField(null=True))
+        state = bench.state
+        bench.apply(narrower)
+        bench.apply(EnforceNotNull("trip", "km", models.IntegerField()))
+        bench.apply(AddIndexOnline("trip", models.Index(fields=["km"], name="later")))
+        with pytest.raises(NotOnline, match="changes the same type"):
+            bench.try_out(ChangeTypeOnline("trip", "km", models.BigIntegerField()))
+        after = [
+            tuple(part.replace("bigint", "integer") for part in row) for row in bench.catalog()
+        ]
+        bench.state = state
+        bench.contract(narrower)
+        assert bench.catalog() == after
+        assert bench.names("index") == ["later", "shop_trip_pkey"]
+        bench.sql("ALTER TABLE shop_trip RENAME km TO miles")
+        with pytest.raises(NotOnline, match="has no column km any more"):
+            bench.contract(narrower)
 
     @pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
     def test_each_code_has_a_column_of_its_own(self, alias):
@@ -346,6 +370,16 @@ def test_what_others_write_while_it_fills(alias, database):
     assert bench.sql(counts.format(">= 10000")) == [(4,)]
     assert bench.sql(counts.format("= -1")) == [(4,)]
     assert bench.sql(counts.format("< 10000")) == [(2996,)]
+
+
+@PG15
+def test_is_djangos_own_where_nobody_else_works(alias):
+    case = "number_from_text"
+    _, after, _ = wanted(alias, case)
+    given, before, field = CASES[case]
+    bench = Bench(alias, given=[given], before=before, is_new=True)
+    bench.try_out(ChangeTypeOnline("trip", "km", field), is_atomic=True)
+    assert (bench.catalog(), values(bench)) == after
 
 
 @PG15

@@ -138,11 +138,12 @@ def failure(alias, act):
 
 @PG15
 def test_goes_on_after_a_kill_at_any_statement(alias):
-    at_first, after = wanted(alias)
+    given = [create("order", ("friends", models.ManyToManyField("self")))]
+    at_first, after = wanted(alias, given)
     operation = Contract(RENAME)
     kills = 0
     while True:
-        bench = Bench(alias, given=GIVEN)
+        bench = Bench(alias, given=given)
         if not bench.killed_after(kills + 1, lambda: bench.try_out(operation)):
             break
         kills += 1
@@ -174,7 +175,7 @@ def test_is_djangos_own_on_sqlite(sqlite_project):
         'migrations.CreateModel("order", [("id", models.AutoField(primary_key=True))]),',
     )
     app.migration("0002_rename", 'Contract(migrations.RenameModel("Order", "Purchase")),')
-    sqlite_project.with_apps(app.name).run("migrate", check=0)
+    sqlite_project.with_apps(app.name).run("migrate", "shop", check=0)
     tables = "SELECT name FROM sqlite_master WHERE name LIKE 'shop_%'"
     assert sqlite_project.database.query(tables) == [("shop_purchase",)]
     sqlite_project.run("migrate", "shop", "0001", check=0)

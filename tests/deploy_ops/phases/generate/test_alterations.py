@@ -120,7 +120,7 @@ def test_what_the_database_does_not_know_is_plain(sqlite_shop):
 TYPES = """
 class Order(models.Model):
     note = models.CharField(max_length=50, db_index=True)
-    pieces = models.IntegerField(null=True, unique=True)
+    pieces = models.IntegerField(null=True)
     price = models.DecimalField(max_digits=10, decimal_places=4, db_default=7)
     total = models.CharField(max_length=9)
 
