@@ -34,6 +34,9 @@ def retyped(old: AnyField, field: AnyField) -> AnyField:
     }
     options["db_default"] = old.db_default if old.has_db_default() else NOT_PROVIDED
     _, _, _, given = old.deconstruct()
+    if old.null and not field.null:
+        options["default"] = NOT_PROVIDED  # it comes with NOT NULL
+        given = {name: value for name, value in given.items() if name != "default"}
     wanted = {name: value for name, value in options.items() if name in given}
     left_out = {name: NOT_PROVIDED for name in options if name not in given}
     return changed(field, **wanted, **left_out)

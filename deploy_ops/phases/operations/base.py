@@ -33,6 +33,11 @@ class Change:
         connection: BaseDatabaseWrapper = self.editor.connection
         return connection
 
+    @property
+    def contract_command(self) -> str:
+        """The command of the contract phase, for messages."""
+        return manage("safe_migrate", "--phase", "contract", alias=self.connection.alias)
+
     def model_before(self, name: str) -> type[Model]:
         """The model as it is before the operation."""
         return self._model(self.before, name)

@@ -8,7 +8,6 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations import AlterField
 
-from deploy_ops.advice import manage
 from deploy_ops.errors import NotOnline
 from deploy_ops.phases.column_types import is_free, takes_all_of
 from deploy_ops.phases.halves import runs_alone
@@ -126,7 +125,7 @@ class ChangeTypeOnline(PhasedOnline, AlterField):
                 raise NotOnline(
                     f"{self.describe()}: {row.place} changes the same type, and waits for the "
                     "contract phase. Nothing was changed. Run that first, then this migration:\n"
-                    f"{manage('safe_migrate', '--phase', 'contract', alias=change.connection.alias)}"
+                    + change.contract_command
                 )
 
     def _alter(self, change: Change, old: Any, new: Any) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 from django.db import transaction
 
-from deploy_ops.advice import manage
 from deploy_ops.errors import NotOnline
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.views import COMMENT
@@ -134,8 +133,7 @@ def check_dependents(change: Change, table: str, column: str, own_trigger: str =
         raise NotOnline(
             f"{table}.{column} has another name for old code, in a second column or a view, which "
             "waits for the contract phase. Nothing was changed. Run the contract phase first, then "
-            "this migration:\n"
-            f"{manage('safe_migrate', '--phase', 'contract', alias=change.connection.alias)}"
+            "this migration:\n" + change.contract_command
         )
     if others:
         raise NotOnline(

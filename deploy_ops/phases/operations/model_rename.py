@@ -13,7 +13,6 @@ from typing import Any
 from django.db.migrations.operations import RenameModel
 from django.db.models import Model
 
-from deploy_ops.advice import manage
 from deploy_ops.errors import NotOnline
 from deploy_ops.phases.halves import runs_alone
 from deploy_ops.phases.operations.base import Change
@@ -68,7 +67,7 @@ class ModelRename(Half[RenameModel]):
         self._rename(change, with_views=True, backwards=True)
 
     def contract(self, change: Change) -> None:
-        """Drop the views, and take over what old code has written under a content type of its own."""
+        """Drop the views, and take over what points to a content type that old code has made."""
         for each in self._tables(change, *self._models(change)):
             drop_view(change, each.old)
         names = self.operation.old_name_lower, self.operation.new_name_lower
@@ -84,7 +83,7 @@ class ModelRename(Half[RenameModel]):
 
     def describe(self) -> str:
         """What happens, and what is left for old code."""
-        return f"{self.operation.describe()} (the old table's name stays until the old release is gone)"
+        return f"{self.operation.describe()} (both names until the old release is gone)"
 
     def model(self, change: Change) -> type[Model] | None:
         """The model under its old name."""
@@ -113,8 +112,7 @@ class ModelRename(Half[RenameModel]):
                 raise NotOnline(
                     f"{each.new} is a view that waits for the contract phase, so the table "
                     f"{each.old} cannot get that name. Nothing was changed. Run the contract phase "
-                    "first, then this migration:\n"
-                    f"{manage('safe_migrate', '--phase', 'contract', alias=change.connection.alias)}"
+                    "first, then this migration:\n" + change.contract_command
                 )
 
     def _rename(self, change: Change, *, with_views: bool, backwards: bool = False) -> None:
