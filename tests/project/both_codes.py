@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.apps.registry import Apps
-from django.db import Error, connection, connections, models, transaction
+from django.db import DEFAULT_DB_ALIAS, Error, connection, connections, models, transaction
 from django.db.migrations.loader import MigrationLoader
 
 Failure = tuple[str, str, str]
@@ -50,7 +50,7 @@ class Rows:
 
     count = itertools.count(1)
 
-    def __init__(self, model: type[models.Model], using: str) -> None:
+    def __init__(self, model: type[models.Model], using: str = DEFAULT_DB_ALIAS) -> None:
         self.model = model
         self.using = using
         self.manager = model._base_manager.using(using)

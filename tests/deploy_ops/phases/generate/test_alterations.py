@@ -1,5 +1,7 @@
 """Fields that change: what loosens at once, then what is enforced, one thing at a time."""
 
+import pytest
+
 from tests.deploy_ops.phases.generate.stories import on_15
 
 START = """
@@ -139,7 +141,7 @@ class Order(models.Model):
 """
 
 
-@on_15
+@pytest.mark.parametrize("database", ["pg15"], indirect=True)
 def test_types_that_change(shop):
     shop.start(TYPES)
     written = shop.ends_as_django(OTHER_TYPES)

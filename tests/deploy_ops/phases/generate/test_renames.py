@@ -1,5 +1,7 @@
 """Renaming: a field has both names for a while; a model keeps its table."""
 
+import pytest
+
 from tests.deploy_ops.phases.generate.stories import on_15
 
 START = """
@@ -42,7 +44,7 @@ class Line(models.Model):
     shop.assert_schema(schema)
 
 
-@on_15
+@pytest.mark.parametrize("database", ["pg15"], indirect=True)
 def test_a_model_that_gets_another_table(shop):
     rest = """
     tags = models.ManyToManyField("Tag")
