@@ -231,6 +231,33 @@ def test_ends_in_the_schema_of_djangos_own(alias, case):
     assert bench.catalog() == reversed_
 
 
+@pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
+def test_the_swap_reads_no_row(alias):
+    given, before, field = CASES["not_null"]
+    bench = Bench(alias, given=[given], before=before)
+    said, statements = [], []
+    bench.connection.connection.add_notice_handler(lambda each: said.append(each.message_primary))
+
+    def listen(execute, sql, params, many, context):
+        said.clear()
+        result = execute(sql, params, many, context)
+        statements.append((str(sql), list(said)))
+        return result
+
+    with bench.connection.execute_wrapper(listen):
+        bench.sql("SET client_min_messages = debug1")
+        bench.try_out(ChangeTypeOnline("trip", "km", field))
+        bench.sql("RESET client_min_messages")
+    [proven] = [said for sql, said in statements if "SET NOT NULL" in sql]
+    assert "are sufficient to prove that it does not contain nulls" in proven[0]
+    swap = [sql for sql, _ in statements].index(
+        next(sql for sql, _ in statements if "SET NOT NULL" in sql)
+    )
+    told = " ".join(each for _, said in statements[swap:] for each in said)
+    assert "rewriting table" not in told and "verifying table" not in told
+    assert "building index" not in told
+
+
 @PG15
 def test_goes_on_after_a_kill_at_any_statement(alias):
     case = "check_of_its_kind"
