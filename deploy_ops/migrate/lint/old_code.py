@@ -145,6 +145,22 @@ def _contract(operation: Any, scene: Scene) -> Iterator[Remark]:
         )
 
 
+def _change_type(operation: Any, scene: Scene) -> Iterator[Remark]:
+    """Two columns, of which a trigger makes each from the other."""
+    old: Any = scene.old(operation.model_name)._meta.get_field(operation.name)
+    new: Any = scene.new(operation.model_name)._meta.get_field(operation.name)
+    types = [each.db_parameters(connection=scene.connection)["type"] for each in (old, new)]
+    if old.column != new.column and not takes_all_of(wider=types[1], narrower=types[0]):
+        yield Remark(
+            "L107",
+            checks.WARNING,
+            f"What the running release writes to {table_of(old.model)}.{old.column}, {types[0]}, is "
+            f"cast to {types[1]}: an INSERT or UPDATE with a value that is none fails.",
+            "Look whether it writes such values. If so, add a field, fill it, and remove this one.",
+            table_of(old.model),
+        )
+
+
 def _narrowed(operation: Any, old: Any, new: Any, scene: Scene) -> Iterator[Remark]:
     if not scene.world.facts.server_version:
         return  # SQLite keeps any value in any column
@@ -192,6 +208,7 @@ READERS: dict[str, Reader] = {
     "AlterField": _alter_field,
     "AlterModelTable": _alter_table,
     "AlterUniqueTogether": _alter_unique,
+    "ChangeTypeOnline": _change_type,
     "Contract": _contract,
     "DeleteModel": _delete_model,
     "RemoveField": _remove_field,

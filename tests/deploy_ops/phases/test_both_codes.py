@@ -64,6 +64,7 @@ SHORT_NOTE = 'migrations.AlterField("order", "note", models.CharField(max_length
 LONG_NOTE = 'migrations.AlterField("order", "note", models.TextField())'
 NULL_NOTE = 'migrations.AlterField("order", "note", models.CharField(max_length=50, null=True))'
 SMALL_TOTAL = 'migrations.AlterField("order", "total", models.IntegerField())'
+SMALL_TOTAL_ONLINE = 'ChangeTypeOnline("order", "total", models.IntegerField()),'
 BIG_PIECES = 'migrations.AlterField("order", "pieces", models.BigIntegerField())'
 LESS_PRICE = """migrations.AlterField("order", "price", models.DecimalField(max_digits=8,
     decimal_places=4))"""
@@ -102,6 +103,8 @@ CASES = {
     "delete-model": (NO_INVOICE + ",", {"T005"}, set()),
     "delete-model-waits": (waits(NO_INVOICE), set(), set()),
     "rename-model": ('migrations.RenameModel("invoice", "bill"),', {"T005"}, set()),
+    "rename-model-waits": (waits('migrations.RenameModel("invoice", "bill")'), set(), set()),
+    "smaller-online": (SMALL_TOTAL_ONLINE, set(), set()),
     "rename-field": (
         'migrations.RenameField("order", "note", "text"),',
         {"T006", "T007"},

@@ -16,7 +16,7 @@ from django.db.migrations import RunPython, RunSQL
 from deploy_ops.databases.facts import Facts, TableFacts
 from deploy_ops.migrate.lint import operations, parsing
 from deploy_ops.migrate.lint.judge import Judge
-from deploy_ops.phases import Contract
+from deploy_ops.phases import ChangeTypeOnline, Contract
 from tests.deploy_ops.migrate.lint.conftest import ALIAS
 from tests.deploy_ops.migrate.lint.samples import SAMPLES
 from tests.deploy_ops.migrate.lint.world import APP
@@ -362,6 +362,8 @@ FAHRT_NEU = [("id", models.BigAutoField(primary_key=True)), ("a", models.Integer
         ("", m.AlterField("fahrt", "zweck", models.CharField(max_length=900))),
         ("", m.AlterField("fahrt", "plaetze", models.BigIntegerField())),
         ("L107", m.AlterField("fahrt", "plaetze", models.SmallIntegerField())),
+        ("", ChangeTypeOnline("fahrt", "plaetze", models.SmallIntegerField())),
+        ("L107", ChangeTypeOnline("fahrt", "zweck", models.IntegerField(db_column="zahl"))),
         ("L108", m.AddConstraint("fahrt", NOT_NEGATIVE)),
         ("L108", AddConstraintNotValid("fahrt", NOT_NEGATIVE)),
         ("L108", m.AlterField("fahrt", "km", models.PositiveIntegerField(unique=True))),
