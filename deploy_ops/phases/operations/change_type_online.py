@@ -12,6 +12,7 @@ from deploy_ops.errors import NotOnline
 from deploy_ops.phases.column_types import is_free, takes_all_of
 from deploy_ops.phases.halves import runs_alone
 from deploy_ops.phases.operations.base import Change
+from deploy_ops.phases.operations.column_swap import expand_steps, replace_steps, undo_steps
 from deploy_ops.phases.operations.dependents import check_dependents, has_checks, has_indexes
 from deploy_ops.phases.operations.online import PhasedOnline, run_steps
 from deploy_ops.phases.operations.second_column import SecondColumn
@@ -67,7 +68,7 @@ class ChangeTypeOnline(PhasedOnline, AlterField):
         elif way is Way.BOTH:
             self._check(change)
             second = SecondColumn(change, old, new, is_written=True)
-            run_steps(self, change, second.expand_steps())
+            run_steps(self, change, expand_steps(second))
         elif way is Way.LATER:
             self._check(change)
         else:
@@ -78,7 +79,7 @@ class ChangeTypeOnline(PhasedOnline, AlterField):
         old, new = self._fields(change)
         if _way(change.connection, old, new) is Way.BOTH:
             second = SecondColumn(change, old, new, is_written=True)
-            run_steps(self, change, second.undo_steps())
+            run_steps(self, change, undo_steps(second))
 
     def contract(self, change: Change) -> None:
         """Change it, or drop the first column."""
@@ -88,7 +89,7 @@ class ChangeTypeOnline(PhasedOnline, AlterField):
             self._replace(change)
         elif way is Way.BOTH:
             second = SecondColumn(change, old, new, is_written=True)
-            run_steps(self, change, second.replace_steps())
+            run_steps(self, change, replace_steps(second))
 
     def entry(self, change: Change) -> Entry | None:
         """Nothing waits where the new type takes all values of the old one."""
@@ -113,7 +114,7 @@ class ChangeTypeOnline(PhasedOnline, AlterField):
             self._alter(change, old, new)
         else:
             second = SecondColumn(change, old, new, is_written=False)
-            run_steps(self, change, second.replace_steps())
+            run_steps(self, change, replace_steps(second))
 
     def _check_earlier(self, change: Change) -> None:
         """Another change of the same column that waits would undo this one when it runs."""
