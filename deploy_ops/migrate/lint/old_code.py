@@ -154,8 +154,8 @@ def _change_type(operation: Any, scene: Scene) -> Iterator[Remark]:
         yield Remark(
             "L107",
             checks.WARNING,
-            f"What the running release writes to {table_of(old.model)}.{old.column}, {types[0]}, is "
-            f"cast to {types[1]}: an INSERT or UPDATE with a value that is none fails.",
+            f"What the running release writes to {table_of(old.model)}.{old.column}, {types[0]}, "
+            f"is cast to {types[1]}: an INSERT or UPDATE with a value that is none fails.",
             "Look whether it writes such values. If so, add a field, fill it, and remove this one.",
             table_of(old.model),
         )

@@ -50,7 +50,7 @@ SUBJECTS = {DeleteModel: "name", RenameModel: "old_name"}
 NEEDED_AT_ONCE = (AddField, AlterModelTable, CreateModel, RenameField)
 
 
-class Contract(PhasedOperation):
+class Contract(PhasedOperation):  # pylint: disable=too-many-public-methods  # as Django asks for
     """Apply an operation to the state of the models now, and to the database in the contract phase.
 
     What both codes need in between is done at once where the operation is known: of RemoveField and

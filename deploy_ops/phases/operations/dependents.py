@@ -137,7 +137,7 @@ def check_dependents(change: Change, table: str, column: str, own_trigger: str =
         )
     if others:
         raise NotOnline(
-            f"{table}.{column} is used by {', '.join(others)}, which the new type would take along. "
+            f"{table}.{column} is used by {', '.join(others)}, which would go with its type. "
             "Nothing was changed. Drop that before, and make it again afterwards."
         )
 
