@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.bench_database import Bench, bench
-from benchmarks.load import LATE_SECONDS, load
+from benchmarks.load import Code, Served, load
 from benchmarks.machine import describe_machine
 from benchmarks.pairs import Ratio, by_round, print_ratios, print_table
 from tests.project.runner import DJANGO

@@ -78,9 +78,9 @@ class Bench:
 
 
 @contextmanager
-def bench(directory: Path, major: int) -> Iterator[Bench]:
+def bench(directory: Path, major: int, settings: str = "") -> Iterator[Bench]:
     """Start a cluster with an empty database and a project; all of it is gone afterwards."""
-    cluster = PostgresCluster(major, settings=SETTINGS).start()
+    cluster = PostgresCluster(major, settings=SETTINGS + settings).start()
     try:
         url = cluster.create_database(name="bench")
         database = PostgresDatabase(cluster, urlsplit(url).path.removeprefix("/"), url)

@@ -1,0 +1,296 @@
+"""Changes of a busy table under load: who waits how long, and what fails, with which tool.
+
+400 statements per second on 4 connections, as an application of the old release sends them; after
+the change two of the connections are the new release's, then all, and what is to be removed then
+goes. Each change starts on a fresh copy of the same table, right after a control in which nothing is
+migrated. A statement is late if it came more than 100 ms later than the latest of the control.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Timer
+
+import psycopg
+from psycopg import sql
+
+from benchmarks.bench_database import Bench, bench
+from benchmarks.load import CONNECTIONS, LATE_SECONDS, Code, Served, load
+from benchmarks.machine import describe_machine
+from benchmarks.pairs import Ratio, print_ratios, print_table
+from benchmarks.zero_downtime_changes import (
+    CHANGES,
+    DEFERRED,
+    FILL,
+    OURS,
+    PLAIN,
+    TABLE,
+    ZERO,
+    Change,
+    Written,
+)
+from benchmarks.zero_downtime_tools import DJANGO, Ended, Tool, tools
+from tests.clusters import APP_ROLE
+
+CONTROL = "control"
+BASE, COPY = "bench_base", "bench_copy"
+MEMORY = "shared_buffers = 1GB\nautovacuum = off\nautovacuum_naptime = 1s\n"
+BLOCKED_SECONDS = 20
+LATE_WHEN_BLOCKED = 250
+FIRST_TRIES = 3
+# An autovacuum that is at work until somebody makes it give way: ten pages a second.
+SLOW_VACUUM = (
+    "autovacuum_enabled = on, autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0,"
+    " autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1"
+)
+IS_VACUUMED = "SELECT count(*) FROM pg_stat_progress_vacuum"
+LOCK_TIMEOUT, DEADLOCK = "canceling statement due to lock timeout", "deadlock detected"
+HEAD = [
+    "change",
+    "tool",
+    "before, s",
+    "after, s",
+    "longest ms",
+    "late",
+    "errors of old code",
+    "errors of new code",
+    "lock timeouts",
+    "ended",
+]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One change by one tool, or the control."""
+
+    served: Served
+    codes: tuple[Code, Code]
+    ended: Sequence[Ended]
+    lock_timeouts: int = 0
+    deadlocks: int = 0
+
+    def late(self, control: "Outcome") -> int:
+        """How many statements came more than 100 ms later than the latest of the control."""
+        return self.served.late(control.served.longest_ms / 1000 + LATE_SECONDS)
+
+    def errors(self) -> list[int]:
+        """Of old code and of new code."""
+        return [self.served.errors_of(code) for code in self.codes]
+
+    def cells(self, control: "Outcome") -> list[str]:
+        """Of the table, behind the names of change and tool."""
+        seconds = [f"{each.seconds:.1f}" for each in self.ended] + [""] * (2 - len(self.ended))
+        longest, late = f"{self.served.longest_ms:.0f}", self.late(control)
+        return [*seconds, longest, *map(str, [late, *self.errors(), self.lock_timeouts]), self.end]
+
+    @property
+    def end(self) -> str:
+        """Exit code and last line where something went wrong."""
+        wrong = [f"exit {each.code}: {each.last_line[:90]}" for each in self.ended if each.code]
+        return "; ".join([*wrong, f"{self.deadlocks} deadlocks"] if self.deadlocks else wrong)
+
+
+@dataclass(frozen=True)
+class Place:
+    """The server, the directory for projects, the size of the table, how long a stage takes."""
+
+    made: Bench
+    directory: Path
+    rows: int
+    stage_seconds: float
+
+    def prepare(self, found: dict[str, Tool]) -> None:
+        """Make the database that is copied, with the tables of each tool."""
+        cluster = self.made.cluster
+        cluster.create_database(name=BASE)
+        for name, tool in found.items():
+            if name in (OURS, DEFERRED):
+                argv = ["migrate", "--noinput"] if name == OURS else tool.before
+                self._must(tool.run(self._project(tool, f"base-{name}", []), argv, cluster, BASE))
+        for statement in FILL:
+            cluster.execute(statement, [self.rows] if "%s" in statement else None, dbname=BASE)
+        cluster.execute(f"ALTER TABLE {TABLE} SET (autovacuum_enabled = off)", dbname=BASE)
+        # deploy_ops has been there for a day, not for seconds: only then it knows who is alive.
+        cluster.execute(
+            "UPDATE django_migrations SET applied = now() - interval '1 day'", dbname=BASE
+        )
+        cluster.execute("VACUUM (FREEZE, ANALYZE)", dbname=BASE)
+
+    def control(self, change: Change) -> Outcome:
+        """The same statements of old code, and a command that migrates nothing."""
+        old = change.codes(PLAIN)[0]
+        project = self._project(DJANGO, f"control-{change.title}", [])
+        url = self._copy()
+        with load(url, self.rows, old, old) as served:
+            time.sleep(self.stage_seconds)
+            ended = DJANGO.run(project, DJANGO.before, self.made.cluster, COPY)
+            self._deploy(served)
+        return Outcome(served, (old, old), [ended])
+
+    def measure(self, change: Change, name: str, tool: Tool) -> Outcome:
+        """One change by one tool."""
+        cluster, codes = self.made.cluster, change.codes(name)
+        project = self._project(tool, f"{name}-{change.title}", change.migrations[name])
+        url, log = self._copy(), cluster.directory / "server.log"
+        already = len(log.read_text(errors="replace"))
+        ended = []
+        with load(url, self.rows, *codes) as served:
+            time.sleep(self.stage_seconds)
+            with self._obstacle(change, url):
+                ended.append(tool.run(project, tool.before, cluster, COPY))
+            if ended[0].code:
+                time.sleep(2 * self.stage_seconds)  # not deployed: old code goes on
+            else:
+                self._deploy(served)
+                if tool.after:
+                    ended.append(tool.run(project, tool.after, cluster, COPY))
+                    time.sleep(self.stage_seconds)
+        said = log.read_text(errors="replace")[already:]
+        return Outcome(served, codes, ended, said.count(LOCK_TIMEOUT), said.count(DEADLOCK))
+
+    def _deploy(self, served: Served) -> None:
+        for number in (CONNECTIONS // 2, CONNECTIONS):
+            served.deploy(number)
+            time.sleep(self.stage_seconds)
+
+    def _copy(self) -> str:
+        cluster = self.made.cluster
+        cluster.drop_databases(COPY)
+        names = map(sql.Identifier, (COPY, BASE, APP_ROLE))
+        copy = "CREATE DATABASE {} TEMPLATE {} OWNER {} STRATEGY FILE_COPY"
+        cluster.execute(sql.SQL(copy).format(*names))
+        self.made.checkpoint()
+        return cluster.url(COPY)
+
+    def _project(self, tool: Tool, name: str, migrations: Sequence[Written]) -> Path:
+        directory = self.directory / name.replace(" ", "_")
+        tool.write(directory, migrations)
+        return directory
+
+    def _obstacle(self, change: Change, url: str) -> AbstractContextManager[None]:
+        if change.blocked:
+            return _reader(url)
+        return self._autovacuum() if change.vacuumed else nullcontext()
+
+    @contextmanager
+    def _autovacuum(self) -> Iterator[None]:
+        execute = self.made.cluster.execute
+        execute(f"ALTER TABLE {TABLE} SET ({SLOW_VACUUM})", dbname=COPY)
+        execute(f"UPDATE {TABLE} SET customer = 8 WHERE id <= 1000", dbname=COPY)
+        execute("ALTER SYSTEM SET autovacuum = on")
+        execute("SELECT pg_reload_conf()")
+        try:
+            deadline = time.monotonic() + 60
+            while not execute(IS_VACUUMED)[0][0]:
+                if time.monotonic() > deadline:
+                    raise SystemExit("no autovacuum has begun within a minute")
+                time.sleep(0.05)
+            yield
+        finally:
+            execute("ALTER SYSTEM SET autovacuum = off")
+            execute("SELECT pg_reload_conf()")
+
+    def _must(self, ended: Ended) -> None:
+        if ended.code:
+            raise SystemExit(ended.output)
+
+
+@contextmanager
+def _reader(url: str) -> Iterator[None]:
+    """Somebody who has read one row and leaves the transaction open for 20 seconds."""
+    with psycopg.connect(url, application_name="psql") as connection:
+        connection.execute(f"SELECT FROM {TABLE} LIMIT 1")
+        timer = Timer(BLOCKED_SECONDS, connection.rollback)
+        timer.start()
+        yield
+        timer.join()
+
+
+def main() -> None:
+    """Measure and print."""
+    options = _options()
+    with tempfile.TemporaryDirectory(prefix="bench_") as name:
+        directory = Path(name)
+        (directory / "postgresql").mkdir()
+        found = tools(directory, options.tools)
+        with bench(directory / "postgresql", options.major, MEMORY) as made:
+            print("\n".join(describe_machine(directory, [str(made.program("postgres"))])))
+            place = Place(made, directory, options.rows, options.stage_seconds)
+            place.prepare(found)
+            outcomes = dict(_measure(place, found, options))
+    print_table(f"{options.rows} rows", HEAD, list(_rows(outcomes, found)))
+    print_ratios("Goals", _goals(outcomes))
+
+
+def _measure(
+    place: Place, found: dict[str, Tool], options: argparse.Namespace
+) -> Iterator[tuple[str, dict[str, Outcome]]]:
+    for name in options.changes:
+        change = CHANGES[name]
+        outcomes = {CONTROL: place.control(change)}
+        _tell(name, CONTROL, outcomes[CONTROL], outcomes[CONTROL])
+        for tool in filter(options.tools.__contains__, found):
+            outcomes[tool] = place.measure(change, tool, found[tool])
+            _tell(name, tool, outcomes[tool], outcomes[CONTROL])
+        yield name, outcomes
+
+
+def _tell(change: str, tool: str, outcome: Outcome, control: Outcome) -> None:
+    told = zip(HEAD[2:], outcome.cells(control), strict=True)
+    print(f"{change}, {tool}: {', '.join(f'{head} {cell}' for head, cell in told if cell)}")
+    for (code, message), number in outcome.served.errors.items():
+        print(f"    {code}: {number} x {message}")
+    for each in outcome.ended:
+        if each.code:
+            print("    " + "\n    ".join(each.output.strip().splitlines()[-8:]), flush=True)
+
+
+def _rows(outcomes: dict[str, dict[str, Outcome]], found: dict[str, Tool]) -> Iterator[list[str]]:
+    for name, by_tool in outcomes.items():
+        for tool, outcome in by_tool.items():
+            title = "control: nothing" if tool == CONTROL else found[tool].title
+            yield [CHANGES[name].title, title, *outcome.cells(by_tool[CONTROL])]
+
+
+def _goals(outcomes: dict[str, dict[str, Outcome]]) -> Iterator[Ratio]:
+    for name, by_tool in outcomes.items():
+        if OURS in by_tool:
+            ours, title = by_tool[OURS], CHANGES[name].title
+            most = LATE_WHEN_BLOCKED if CHANGES[name].blocked else 0
+            late = float(ours.late(by_tool[CONTROL]))
+            yield Ratio(f"{title}: statements too late", [late], most)
+            yield Ratio(f"{title}: errors", [float(sum(ours.errors()))], 0)
+            if CHANGES[name].vacuumed:
+                tries = float(ours.lock_timeouts + 1)
+                yield Ratio(f"{title}: tries", [tries], FIRST_TRIES)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=3_000_000)
+    parser.add_argument("--changes", type=_names(CHANGES), default=list(CHANGES))
+    names = (PLAIN, ZERO, DEFERRED, OURS)
+    parser.add_argument("--tools", type=_names(names), default=list(names))
+    parser.add_argument("--stage-seconds", type=float, default=1.0)
+    parser.add_argument("--major", type=int, default=15)
+    return parser.parse_args()
+
+
+def _names(known: Iterable[str]) -> Callable[[str], list[str]]:
+    """A list of names with commas between."""
+
+    def names(text: str) -> list[str]:
+        given = text.split(",")
+        if unknown := set(given) - set(known):
+            raise argparse.ArgumentTypeError(f"{unknown} not in {', '.join(known)}")
+        return given
+
+    return names
+
+
+if __name__ == "__main__":
+    main()
