@@ -1,7 +1,8 @@
-"""`backfill run` beside one UPDATE of all rows: rows per second, and how late others are meanwhile.
+"""`backfill run` beside one UPDATE of all rows, and beside the backfill of django-deferred-migrations.
 
-Both write the same column of a table of trips with an index. The rate of a backfill is that of its
-own progress, from the first batch to the last; start-up of Python and Django is left out.
+Rows per second, and how late others are meanwhile. All write the same column of a table of trips
+with an index. The rate of a backfill is that from its first batch to its last; start-up of Python
+and Django is left out. The peer is called as its operations call it, with its own settings.
 """
 
 import argparse
@@ -10,24 +11,45 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 from benchmarks.bench_database import Bench, bench
-from benchmarks.load import Code, Served, load
+from benchmarks.load import LATE_SECONDS, Code, load
 from benchmarks.machine import describe_machine
-from benchmarks.pairs import Ratio, by_round, print_ratios, print_table
+from benchmarks.pairs import Ratio, by_round, print_ratios, print_table, run
+from benchmarks.peers import DEFERRED, make_environment
 from tests.project.runner import DJANGO
 
 APP = "fills_in_batches"
 TABLE = f"{APP}_trip"
 NAME = f"{APP}.0004_detached#0"
 FILL = f"INSERT INTO {TABLE} (purpose, km) SELECT 'trip ' || n, n FROM generate_series(1, %s) AS n"
-UPDATE = f"UPDATE {TABLE} SET m = m + n + 1 WHERE km > 0"
-READ = f"SELECT purpose, km, n FROM {TABLE} WHERE id = %s"
-WRITE = f"UPDATE {TABLE} SET purpose = 'changed' WHERE id = %s"
+SET, WHERE = "m = m + n + 1", "km > 0"
+UPDATE = f"UPDATE {TABLE} SET {SET} WHERE {WHERE}"
+OTHERS = Code(
+    "others",
+    (
+        f"SELECT purpose, km, n FROM {TABLE} WHERE id = %(row)s",
+        f"UPDATE {TABLE} SET purpose = 'changed' WHERE id = %(row)s",
+    ),
+)
+# Called with the URL's parts in the environment; prints the seconds.
+PEER = f"""
+import os, time, django
+from django.conf import settings
+keys = {{"NAME", "USER", "HOST", "PORT"}}
+database = {{key: os.environ[key] for key in keys}} | {{"ENGINE": "django.db.backends.postgresql"}}
+settings.configure(DATABASES={{"default": database}}, INSTALLED_APPS=["deferred_migrations"])
+django.setup()
+from django.db import connection
+from deferred_migrations.backfill import run_batched_update
+connection.ensure_connection()
+started = time.monotonic()
+run_batched_update(connection, "{TABLE}", "id", "{SET}", "{WHERE}", "peer")
+print("seconds", time.monotonic() - started)
+"""
 AGAIN = """
     UPDATE deploy_ops_backfillprogress SET started_at = NULL, done_at = NULL, cursor = NULL,
         upper = NULL, rows_total = 0, rows_read = 0, rows_written = 0
@@ -44,7 +66,7 @@ class Outcome:
 
     rows_per_second: float
     peak_mb: float
-    delays: list[float]
+    delays: list[float] = field(default_factory=list)
 
     @property
     def longest_ms(self) -> float:
@@ -63,6 +85,7 @@ class Place:
 
     made: Bench
     rows: int
+    peer_python: Path | None
 
     def prepare(self) -> None:
         """Migrate up to the backfill, which a worker is to do."""
@@ -85,9 +108,12 @@ class Place:
         """Do it on a new table, alone or beside others."""
         self.refill()
         url = self.made.project.database.url
-        with load(url, READ, WRITE, self.rows) if under_load else nullcontext([]) as delays:
+        if not under_load:
             seconds, peak_mb = job(self)
-        return Outcome(self.rows / seconds, peak_mb, delays)
+            return Outcome(self.rows / seconds, peak_mb)
+        with load(url, self.rows, OTHERS) as served:
+            seconds, peak_mb = job(self)
+        return Outcome(self.rows / seconds, peak_mb, served.delays)
 
 
 def one_update(place: Place) -> tuple[float, float]:
@@ -111,6 +137,16 @@ def worker(place: Place) -> tuple[float, float]:
 def two_workers(place: Place) -> tuple[float, float]:
     """Two at once."""
     return _run_workers(place, 2)
+
+
+def peer(place: Place) -> tuple[float, float]:
+    """The backfill of django-deferred-migrations, which knows one worker."""
+    server = place.made.env
+    where = {"HOST": server["PGHOST"], "PORT": server["PGPORT"], "USER": server["PGUSER"]}
+    env = {"PATH": server["PATH"], "NAME": place.made.name, **where}
+    cost = run([place.peer_python, "-c", PEER], env)
+    [seconds] = [line.split()[1] for line in cost.output.splitlines() if line.startswith("seconds")]
+    return float(seconds), cost.peak_mb
 
 
 def _run_workers(place: Place, number: int) -> tuple[float, float]:
@@ -140,21 +176,27 @@ JOBS = {
     "one UPDATE, under load": (one_update, True),
     "one worker, under load": (worker, True),
 }
+PEER_JOBS = {
+    "django-deferred-migrations": (peer, False),
+    "django-deferred-migrations, under load": (peer, True),
+}
 
 
 def main() -> None:
     """Measure and print."""
     options = _options()
-    outcomes: dict[str, list[Outcome]] = {name: [] for name in JOBS}
     with tempfile.TemporaryDirectory(prefix="bench_") as directory:
         below = Path(directory) / "postgresql"
         below.mkdir()
         with bench(below, options.major) as made:
             print("\n".join(describe_machine(Path(directory), [str(made.program("postgres"))])))
-            place = Place(made, options.rows)
+            peer_python = None if options.no_peer else make_environment(Path(directory), DEFERRED)
+            place = Place(made, options.rows, peer_python)
             place.prepare()
+            jobs = JOBS | (PEER_JOBS if peer_python else {})
+            outcomes: dict[str, list[Outcome]] = {name: [] for name in jobs}
             for number in range(options.rounds):
-                for name, (job, under_load) in JOBS.items():
+                for name, (job, under_load) in jobs.items():
                     outcome = place.measure(job, under_load)
                     outcomes[name].append(outcome)
                     print(f"round {number + 1}: {name}: {outcome.rows_per_second:.0f} rows/s")
@@ -183,6 +225,13 @@ def _cells(name: str, found: list[Outcome]) -> list[str]:
 def _goals(outcomes: dict[str, list[Outcome]]) -> list[Ratio]:
     rates = {name: [each.rows_per_second for each in found] for name, found in outcomes.items()}
     late = [float(each.late) for each in outcomes["one worker, under load"]]
+    beside_peer = [
+        Ratio(
+            f"rows/s: {ours} / {theirs}", by_round(rates[ours], rates[theirs]), 1.3, at_least=True
+        )
+        for ours, theirs in zip(("one worker", "one worker, under load"), PEER_JOBS, strict=True)
+        if theirs in rates
+    ]
     return [
         Ratio(
             "rows/s: one worker / one UPDATE",
@@ -196,6 +245,7 @@ def _goals(outcomes: dict[str, list[Outcome]]) -> list[Ratio]:
             1.0,
             at_least=True,
         ),
+        *beside_peer,
         Ratio("statements of others over 100 ms beside one worker", late, 0),
         Ratio("peak memory of a worker, MB", [e.peak_mb for e in outcomes["one worker"]], 70),
     ]
@@ -205,6 +255,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=3_000_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--no-peer", action="store_true", help="without django-deferred-migrations")
     parser.add_argument("--major", type=int, default=15)
     return parser.parse_args()
 
