@@ -7,7 +7,7 @@ import pytest
 
 from tests.project.runner import REPOSITORY
 
-POSTGRESQL = ["--major=15", "--rounds=1"]
+MAJOR = "--major=15"
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ def _there_is_a_server(pg15_cluster):
 
 def report(*argv: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", *argv, *POSTGRESQL],
+        [sys.executable, "-W", "error", "-m", *argv, MAJOR],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -34,7 +34,7 @@ def goals(text: str) -> list[str]:
 
 
 def test_backup_restore_and_swap_beside_their_peers():
-    text = report("benchmarks.backup", "--scale=1")
+    text = report("benchmarks.backup", "--rounds=1", "--scale=1")
 
     assert goals(text) == [
         "backup without verify / pg_dump",
@@ -51,7 +51,7 @@ def test_backup_restore_and_swap_beside_their_peers():
 
 
 def test_safe_migrate_beside_migrate():
-    assert goals(report("benchmarks.safe_migrate", "--migrations=5")) == [
+    assert goals(report("benchmarks.safe_migrate", "--rounds=1", "--migrations=5")) == [
         "PostgreSQL, in one transaction: safe_migrate / migrate",
         "PostgreSQL, one by one: safe_migrate / migrate",
         "PostgreSQL, nothing to do: safe_migrate / migrate --check",
@@ -62,7 +62,7 @@ def test_safe_migrate_beside_migrate():
 
 
 def test_flags_beside_waffle_and_django_flags():
-    text = report("benchmarks.flags", "--toggles=2")
+    text = report("benchmarks.flags", "--rounds=1", "--toggles=2")
 
     assert "queries of a check between two looks" in goals(text)
     assert "slowest toggle, ms" in goals(text)
@@ -70,7 +70,7 @@ def test_flags_beside_waffle_and_django_flags():
 
 
 def test_polls_beside_a_bare_application_and_a_peer():
-    text = report("benchmarks.health", "--polls=40")
+    text = report("benchmarks.health", "--rounds=1", "--polls=40")
 
     assert goals(text) == [
         "/health/ / bare WSGI",
@@ -81,9 +81,29 @@ def test_polls_beside_a_bare_application_and_a_peer():
 
 
 def test_backfill_beside_one_update():
-    assert goals(report("benchmarks.backfill", "--rows=3000")) == [
+    assert goals(report("benchmarks.backfill", "--rounds=1", "--rows=3000", "--no-peer")) == [
         "rows/s: one worker / one UPDATE",
         "rows/s: two workers / one worker",
         "statements of others over 100 ms beside one worker",
         "peak memory of a worker, MB",
     ]
+
+
+def test_a_rename_under_load_beside_plain_django():
+    text = report(
+        "benchmarks.zero_downtime",
+        "--rows=2000",
+        "--changes=rename_field",
+        "--tools=plain,ours",
+        "--stage-seconds=0.1",
+    )
+
+    assert goals(text) == ["rename a field: statements too late", "rename a field: errors"]
+    assert "rename a field: errors | 0.00 | 0.00 to 0.00 | at most 0 | met" in text
+    errors = {row.split(" | ")[1]: int(row.split(" | ")[6]) for row in rows_of(text)}
+    assert errors["control: nothing"] == errors["deploy_ops"] == 0 < errors["Django"]
+
+
+def rows_of(text: str) -> list[str]:
+    """Rows of the table of changes."""
+    return [row for row in text.splitlines() if row.startswith("| rename a field |")]
