@@ -253,7 +253,7 @@ def _goals(outcomes: dict[str, list[Outcome]]) -> list[Ratio]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=3_000_000)
+    parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-peer", action="store_true", help="without django-deferred-migrations")
     parser.add_argument("--major", type=int, default=15)

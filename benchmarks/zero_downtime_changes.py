@@ -68,7 +68,8 @@ class Change:
 
     `columns` is what new code has besides or instead of old code's; None is a column that it does
     not know. `columns_of` is the same where a tool leaves another schema. With `blocked`, a reader
-    keeps a transaction open meanwhile; with `vacuumed`, an autovacuum is at work.
+    keeps a transaction open meanwhile; with `vacuumed`, an autovacuum is at work, and with
+    `granted`, the role may set deadlock_timeout, by which ours makes that give way sooner.
     """
 
     title: str
@@ -77,6 +78,7 @@ class Change:
     columns_of: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     blocked: bool = False
     vacuumed: bool = False
+    granted: bool = False
 
     def codes(self, tool: str) -> tuple[Code, Code]:
         """Old code and new code."""
@@ -177,11 +179,16 @@ CHANGES = {
     ),
     "remove_field": Change(
         "remove a field",
-        _written(
-            'migrations.RemoveField("trip", "customer")',
-            'phases.Contract(migrations.RemoveField("trip", "customer"))',
-            Written('deferred.DeferredRemoveField("trip", "customer")', atomic=True),
-        ),
+        {
+            **_written(
+                'migrations.RemoveField("trip", "customer")',
+                "",
+                Written('deferred.DeferredRemoveField("trip", "customer")', atomic=True),
+            ),
+            OURS: [
+                Written('phases.Contract(migrations.RemoveField("trip", "customer"))', atomic=True)
+            ],
+        },
         columns={"customer": None},
     ),
     "rename_field": Change(
@@ -211,6 +218,13 @@ CHANGES = {
     "autovacuum": Change(
         "add a field beside an autovacuum",
         ADD_NULLABLE,
+        columns={"kind": "NULL"},
+        vacuumed=True,
+        granted=True,
+    ),
+    "autovacuum_ungranted": Change(
+        "the same, deadlock_timeout not granted",
+        {OURS: ADD_NULLABLE[OURS]},
         columns={"kind": "NULL"},
         vacuumed=True,
     ),

@@ -1,6 +1,7 @@
 """Plain Django, two peers and deploy_ops: the same application, migrated by each in its own way."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -126,9 +127,10 @@ class Ended:
     output: str
 
     @property
-    def last_line(self) -> str:
-        """What it said last."""
-        return (self.output.strip().splitlines() or [""])[-1]
+    def error(self) -> str:
+        """The name of the exception that it said last, else the beginning of its last line."""
+        named = re.findall(r"^(?:\w+\.)*(\w+(?:Error|Exception))\b", self.output, re.M)
+        return named[-1] if named else (self.output.strip().splitlines() or [""])[-1][:90]
 
 
 def tools(directory: Path, names: Sequence[str]) -> dict[str, Tool]:

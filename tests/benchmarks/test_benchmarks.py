@@ -98,7 +98,7 @@ def test_a_rename_under_load_beside_plain_django():
         "--stage-seconds=0.1",
     )
 
-    assert goals(text) == ["rename a field: statements too late", "rename a field: errors"]
+    assert goals(text) == ["rename a field: late statements", "rename a field: errors"]
     assert "rename a field: errors | 0.00 | 0.00 to 0.00 | at most 0 | met" in text
     errors = {row.split(" | ")[1]: int(row.split(" | ")[6]) for row in rows_of(text)}
     assert errors["control: nothing"] == errors["deploy_ops"] == 0 < errors["Django"]
