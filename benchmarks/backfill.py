@@ -1,4 +1,4 @@
-"""`backfill run` beside one UPDATE of all rows, and beside the backfill of django-deferred-migrations.
+"""`backfill run` beside one UPDATE of all rows, and beside django-deferred-migrations' backfill.
 
 Rows per second, and how late others are meanwhile. All write the same column of a table of trips
 with an index. The rate of a backfill is that from its first batch to its last; start-up of Python

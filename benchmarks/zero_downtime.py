@@ -19,9 +19,9 @@ import psycopg
 from psycopg import sql
 
 from benchmarks.bench_database import Bench, bench
-from benchmarks.load import CONNECTIONS, LATE_SECONDS, Code, Served, load
+from benchmarks.load import CONNECTIONS, Served, load
 from benchmarks.machine import describe_machine
-from benchmarks.pairs import Ratio, print_ratios, print_table
+from benchmarks.pairs import print_ratios, print_table
 from benchmarks.zero_downtime_changes import (
     CHANGES,
     DEFERRED,
@@ -33,15 +33,13 @@ from benchmarks.zero_downtime_changes import (
     Change,
     Written,
 )
+from benchmarks.zero_downtime_report import CONTROL, HEAD, Outcome, goals, rows, tell
 from benchmarks.zero_downtime_tools import DJANGO, Ended, Tool, tools
 from tests.clusters import APP_ROLE
 
-CONTROL = "control"
 BASE, COPY = "bench_base", "bench_copy"
 MEMORY = "shared_buffers = 1GB\nautovacuum = off\nautovacuum_naptime = 1s\n"
 BLOCKED_SECONDS = 20
-LATE_WHEN_BLOCKED = 250
-FIRST_TRIES = 3
 # An autovacuum that is at work until somebody makes it give way: ten pages a second.
 SLOW_VACUUM = (
     "autovacuum_enabled = on, autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0,"
@@ -49,49 +47,6 @@ SLOW_VACUUM = (
 )
 IS_VACUUMED = "SELECT count(*) FROM pg_stat_progress_vacuum"
 LOCK_TIMEOUT, DEADLOCK = "canceling statement due to lock timeout", "deadlock detected"
-HEAD = [
-    "change",
-    "tool",
-    "before, s",
-    "after, s",
-    "longest ms",
-    "late",
-    "errors of old code",
-    "errors of new code",
-    "lock timeouts",
-    "ended",
-]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One change by one tool, or the control."""
-
-    served: Served
-    codes: tuple[Code, Code]
-    ended: Sequence[Ended]
-    lock_timeouts: int = 0
-    deadlocks: int = 0
-
-    def late(self, control: "Outcome") -> int:
-        """How many statements came more than 100 ms later than the latest of the control."""
-        return self.served.late(control.served.longest_ms / 1000 + LATE_SECONDS)
-
-    def errors(self) -> list[int]:
-        """Of old code and of new code."""
-        return [self.served.errors_of(code) for code in self.codes]
-
-    def cells(self, control: "Outcome") -> list[str]:
-        """Of the table, behind the names of change and tool."""
-        seconds = [f"{each.seconds:.1f}" for each in self.ended] + [""] * (2 - len(self.ended))
-        longest, late = f"{self.served.longest_ms:.0f}", self.late(control)
-        return [*seconds, longest, *map(str, [late, *self.errors(), self.lock_timeouts]), self.end]
-
-    @property
-    def end(self) -> str:
-        """Exit code and error where something went wrong."""
-        wrong = [f"exit {each.code}: {each.error}" for each in self.ended if each.code]
-        return "; ".join([*wrong, f"{self.deadlocks} deadlocks"] if self.deadlocks else wrong)
 
 
 @dataclass(frozen=True)
@@ -214,7 +169,7 @@ def _reader(url: str) -> Iterator[None]:
 
 def main() -> None:
     """Measure and print."""
-    options = _options()
+    options, started = _options(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench_") as name:
         directory = Path(name)
         (directory / "postgresql").mkdir()
@@ -224,8 +179,9 @@ def main() -> None:
             place = Place(made, directory, options.rows, options.stage_seconds)
             place.prepare(found)
             outcomes = dict(_measure(place, found, options))
-    print_table(f"{options.rows} rows", HEAD, list(_rows(outcomes, found)))
-    print_ratios("Goals", _goals(outcomes))
+    print_table(f"{options.rows} rows", HEAD, list(rows(outcomes, found)))
+    print_ratios("Goals", goals(outcomes))
+    print(f"All of it took {(time.monotonic() - started) / 60:.0f} minutes.")
 
 
 def _measure(
@@ -234,41 +190,11 @@ def _measure(
     for name in options.changes:
         change = CHANGES[name]
         outcomes = {CONTROL: place.control(change)}
-        _tell(name, CONTROL, outcomes[CONTROL], outcomes[CONTROL])
+        tell(name, CONTROL, outcomes[CONTROL], outcomes[CONTROL])
         for tool in (each for each in found if each in options.tools and each in change.migrations):
             outcomes[tool] = place.measure(change, tool, found[tool])
-            _tell(name, tool, outcomes[tool], outcomes[CONTROL])
+            tell(name, tool, outcomes[tool], outcomes[CONTROL])
         yield name, outcomes
-
-
-def _tell(change: str, tool: str, outcome: Outcome, control: Outcome) -> None:
-    told = zip(HEAD[2:], outcome.cells(control), strict=True)
-    print(f"{change}, {tool}: {', '.join(f'{head} {cell}' for head, cell in told if cell)}")
-    for (code, message), number in outcome.served.errors.items():
-        print(f"    {code}: {number} x {message}")
-    for each in outcome.ended:
-        if each.code:
-            print("    " + "\n    ".join(each.output.strip().splitlines()[-8:]), flush=True)
-
-
-def _rows(outcomes: dict[str, dict[str, Outcome]], found: dict[str, Tool]) -> Iterator[list[str]]:
-    for name, by_tool in outcomes.items():
-        for tool, outcome in by_tool.items():
-            title = "control: nothing" if tool == CONTROL else found[tool].title
-            yield [CHANGES[name].title, title, *outcome.cells(by_tool[CONTROL])]
-
-
-def _goals(outcomes: dict[str, dict[str, Outcome]]) -> Iterator[Ratio]:
-    for name, by_tool in outcomes.items():
-        if OURS in by_tool:
-            ours, change = by_tool[OURS], CHANGES[name]
-            late, tries = ours.late(by_tool[CONTROL]), ours.lock_timeouts + 1
-            if change.granted or not change.vacuumed:
-                most = LATE_WHEN_BLOCKED if change.blocked else 0
-                yield Ratio(f"{change.title}: late statements", [float(late)], most)
-            yield Ratio(f"{change.title}: errors", [float(sum(ours.errors()))], 0)
-            if change.vacuumed:
-                yield Ratio(f"{change.title}: tries", [float(tries)], FIRST_TRIES)
 
 
 def _options() -> argparse.Namespace:
@@ -277,7 +203,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--changes", type=_names(CHANGES), default=list(CHANGES))
     names = (PLAIN, ZERO, DEFERRED, OURS)
     parser.add_argument("--tools", type=_names(names), default=list(names))
-    parser.add_argument("--stage-seconds", type=float, default=1.0)
+    parser.add_argument("--stage-seconds", type=float, default=0.7)
     parser.add_argument("--major", type=int, default=15)
     return parser.parse_args()
 

@@ -82,7 +82,7 @@ class Change:
 
     def codes(self, tool: str) -> tuple[Code, Code]:
         """Old code and new code."""
-        changed = OLD | self.columns_of.get(tool, self.columns)
+        changed = {**OLD, **self.columns_of.get(tool, self.columns)}
         new = {column: value for column, value in changed.items() if value is not None}
         return code("1", OLD), code("2", new)
 

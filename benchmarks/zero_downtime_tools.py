@@ -14,7 +14,7 @@ from benchmarks.peers import ZERO as ZERO_PEER
 from benchmarks.peers import make_environment
 from benchmarks.zero_downtime_changes import DEFERRED, INITIAL, OURS, PLAIN, ZERO, Written
 from tests.clusters import APP_ROLE, PostgresCluster
-from tests.project.runner import REPOSITORY
+from tests.project.commands import REPOSITORY
 
 TIMEOUT_SECONDS = 900
 # What each package's README recommends; a setting that a tool does not know is nothing to it.
