@@ -231,6 +231,13 @@ def test_a_batch_at_most_doubles_and_halves(seconds):
         assert before / 2 - 1 <= pace.rows <= before * 2
 
 
+def test_after_rows_that_need_nothing_a_batch_of_rows_that_do_is_still_short():
+    pace, rows_per_second_of_an_update = Pace(), 80_000
+    for _ in range(20):
+        pace.learn(pace.rows, 0.001)
+    assert pace.rows / rows_per_second_of_an_update <= 0.1
+
+
 def test_the_rate_limit():
     assert pause_after(1000, 0.1, None) == 0
     assert pause_after(1000, 0.1, 1000) == pytest.approx(0.9)
