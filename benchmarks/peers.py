@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 NEWEST_MINOR = 14
+TIMEOUT_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,11 @@ class Peer:
 
     requirement: str
     least_minor: int
+
+    @property
+    def title(self) -> str:
+        """Its name and version, as people write them."""
+        return self.requirement.replace("==", " ")
 
 
 ZERO = Peer("django-pg-zero-downtime-migrations==0.20", 8)
@@ -54,7 +60,9 @@ def _pythons(least_minor: int) -> Iterator[str]:
 
 
 def _try(*argv: object) -> bool:
-    done = subprocess.run(
-        list(map(str, argv)), capture_output=True, text=True, check=False, timeout=300
-    )
+    words = list(map(str, argv))
+    try:
+        done = subprocess.run(words, capture_output=True, check=False, timeout=TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
     return done.returncode == 0

@@ -161,7 +161,7 @@ DEPLOY_OPS = Tool(
 
 def _zero(python: Path) -> Tool:
     return Tool(
-        "zero-downtime-migrations",
+        ZERO_PEER.title,
         python,
         DJANGO.apps,
         before=DJANGO.before,
@@ -171,7 +171,7 @@ def _zero(python: Path) -> Tool:
 
 def _deferred(python: Path) -> Tool:
     return Tool(
-        "deferred-migrations",
+        DEFERRED_PEER.title,
         python,
         "deferred_migrations,django.contrib.contenttypes",
         before=("migrate_pre_deploy",),
