@@ -169,11 +169,14 @@ class PhasedOperation(WaitingOperation):
         if schema_editor.collect_sql:
             self._collect(change, entry)
             return
-        if entry is not None:
-            check_table(change.connection)
+        if entry is None:
+            self.expand(change)
+            return
+        check_table(change.connection)
+        # Found out beforehand: what `expand` locks stays locked to the end of the transaction.
+        place, text = find_place(self, app_label), source(self)
         self.expand(change)
-        if entry is not None:
-            add_row(change.connection, find_place(self, app_label), entry, source(self))
+        add_row(change.connection, place, entry, text)
 
     def database_backwards(
         self,

@@ -57,6 +57,20 @@ def expand(project, shop, operations, name="0002_change", *, allow=(), **kwargs)
     return project.run("safe_migrate", "--no-backup", *allowed, check=0)
 
 
+def test_an_operation_that_stands_in_no_migration_changes_nothing(
+    postgresql_project, postgresql_database, shop
+):
+    made = 'AddFieldOnline("order", "gift", models.IntegerField(default=1))'
+    forwards = f'{{"database_forwards": lambda self, *args: {made}.database_forwards(*args)}}'
+    hidden = made.replace("AddFieldOnline", f'type("Hidden", (AddFieldOnline,), {forwards})', 1)
+    shop.migration("0002_change", f"{hidden},", atomic=False)
+
+    result = postgresql_project.run("safe_migrate", "--no-backup", check=3)
+
+    assert "stands in no migration file of shop" in result.stdout
+    assert "gift" not in columns(postgresql_database)
+
+
 @BOTH
 def test_a_removed_column_stays_until_the_contract(postgresql_project, postgresql_database, shop):
     project, database = postgresql_project, postgresql_database
