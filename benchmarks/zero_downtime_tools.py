@@ -70,7 +70,7 @@ class Tool:
     def write(self, directory: Path, migrations: Sequence[Written]) -> None:
         """Write the application with these migrations."""
         package = directory / "trips" / "migrations"
-        package.mkdir(parents=True)
+        package.mkdir(parents=True, exist_ok=True)
         for path in (package.parent / "__init__.py", package / "__init__.py"):
             path.touch()
         (directory / "bench_settings.py").write_text(SETTINGS)
