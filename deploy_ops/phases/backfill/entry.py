@@ -1,5 +1,6 @@
 """The row of a backfill: written before anything is filled, removed when it is forgotten."""
 
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from deploy_ops.advice import manage
@@ -13,6 +14,10 @@ _FIND = "SELECT id FROM deploy_ops_backfillprogress WHERE name = %s"
 _UNFINISHED = """
     SELECT name FROM deploy_ops_backfillprogress
     WHERE relation = to_regclass(%s) AND done_at IS NULL AND cancelled_at IS NULL ORDER BY id
+"""
+_NUMBERS = """
+    SELECT concat_ws('.', %s::regclass::oid, string_agg(attnum::text, '.' ORDER BY attnum))
+    FROM pg_attribute WHERE attrelid = %s::regclass AND attname = ANY(%s::text[])
 """
 _REGISTER = """
     INSERT INTO deploy_ops_backfillprogress (name, relation, description, rows_total, rows_read,
@@ -32,6 +37,29 @@ def register(connection: BaseDatabaseWrapper, name: str, filling: Filling) -> in
             cursor.execute(_FIND, [name])
             found = cursor.fetchone()
         return int(found[0])
+
+
+def name_of(connection: BaseDatabaseWrapper, filling: Filling) -> str:
+    """A name for these columns of this table, whatever was called so before."""
+    with connection.cursor() as cursor:
+        table = connection.ops.quote_name(filling.table)
+        cursor.execute(_NUMBERS, [table, table, list(filling.columns)])
+        return f"{_prefix(filling)}{cursor.fetchone()[0]}"
+
+
+def forget_filling(connection: BaseDatabaseWrapper, filling: Filling) -> None:
+    """Remove the rows of a filling and of those of the same name: its columns may change anew."""
+    with transaction.atomic(connection.alias), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name FROM deploy_ops_backfillprogress WHERE starts_with(name, %s)",
+            [_prefix(filling)],
+        )
+        for (name,) in cursor.fetchall():
+            forget(connection, name)
+
+
+def _prefix(filling: Filling) -> str:
+    return f"{filling.table}.{','.join(filling.columns)}#"
 
 
 def forget(connection: BaseDatabaseWrapper, name: str) -> None:

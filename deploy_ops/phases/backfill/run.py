@@ -33,7 +33,7 @@ from deploy_ops.errors import (
     BackfillFailed,
     BackfillRefused,
 )
-from deploy_ops.phases.backfill.entry import forget
+from deploy_ops.phases.backfill.entry import forget_filling, name_of
 from deploy_ops.phases.backfill.filling import Filling
 from deploy_ops.phases.backfill.ledger import Given, Ledger, Taken
 from deploy_ops.phases.backfill.pace import Pace, pause_after
@@ -52,18 +52,17 @@ def fill(
     connection: BaseDatabaseWrapper,
     filling: Filling,
     *,
-    name: str = "",
     progress: Progress | None = None,
     limits: Limits | None = None,
 ) -> int:
     """Fill the columns, and forget how far it was; return how many rows were written.
 
-    `name` tells apart two fillings of the same columns; by default it is made of them.
+    What was filled before a kill counts for the same columns only: ones of the same name that were
+    made anew since are filled from the beginning.
     """
-    name = name or f"{filling.table}.{','.join(filling.columns)}"
+    name = name_of(connection, filling)
     written = run(connection, name, filling, progress=progress, limits=limits)
-    with transaction.atomic(connection.alias):
-        forget(connection, name)
+    forget_filling(connection, filling)
     return written
 
 

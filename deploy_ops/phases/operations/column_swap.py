@@ -8,11 +8,9 @@ their names, its default, its comment.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from django.db import transaction
-
 from deploy_ops.errors import BackfillFailed, NotOnline, RowsInTheWay
 from deploy_ops.phases.backfill import fill
-from deploy_ops.phases.backfill.entry import forget
+from deploy_ops.phases.backfill.entry import forget_filling
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.column_facts import Facts, column_exists, facts_of, has_type
 from deploy_ops.phases.operations.column_steps import AddColumn, AddTrigger, DropColumn
@@ -165,9 +163,7 @@ class DropSecond(DropColumn):
         if change.editor.collect_sql or not super().is_done(change):
             super().work(change)
         if not change.editor.collect_sql:
-            filling = self.second.filling
-            with transaction.atomic(change.connection.alias):
-                forget(change.connection, f"{filling.table}.{','.join(filling.columns)}")
+            forget_filling(change.connection, self.second.filling)
 
 
 @dataclass(frozen=True, kw_only=True)
