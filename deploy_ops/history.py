@@ -66,6 +66,13 @@ def last_schema(database: str) -> tuple[str, dict[str, Any]] | None:
     return None
 
 
+def last_run(database: str) -> str | None:
+    """The run that released last into a database; None where there was none."""
+    return next(
+        (str(e["run"]) for e in reversed(_entries()) if e.get("database") == database), None
+    )
+
+
 def _entries() -> list[dict[str, Any]]:
     try:
         return read_lines(conf.state_dir / RELEASES).entries

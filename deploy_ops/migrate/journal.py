@@ -210,6 +210,17 @@ def backup_before(key: str, step: tuple[str, str]) -> str | None:
     return None
 
 
+def planned_since(key: str, run: str) -> frozenset[tuple[str, str]]:
+    """Migrations that runs on this database began with after another one (ids are in order)."""
+    return frozenset(
+        (app, name)
+        for record in read_runs()
+        if record.key == key and record.run > run
+        for app, name, backwards in record.start.get("plan", ())
+        if not backwards
+    )
+
+
 def prune_runs(now: datetime) -> int:
     """Remove journals of resolved runs past DEPLOY_OPS_JOURNAL_RETENTION_DAYS; return how many."""
     before = (now - timedelta(days=conf.journal_retention_days)).timestamp()

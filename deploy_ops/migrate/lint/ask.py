@@ -8,6 +8,7 @@ from django.db import connections
 
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
+from deploy_ops.migrate.lint.cut_off import tables_since_release
 from deploy_ops.migrate.lint.finding import Finding
 from deploy_ops.migrate.lint.judge import Judge
 from deploy_ops.migrate.run import History
@@ -31,10 +32,12 @@ def lint(question: Question) -> list[Finding]:
     executor = load_executor(connection)
     for app in question.apps:
         check_app(executor, app)
+    history = History(executor)
     judge = Judge(
         alias=question.alias,
         facts=database_for(question.alias).facts(),
         two_phase=question.two_phase or conf.two_phase,
+        unused=tables_since_release(question.alias, history),
     )
     if question.with_applied:
         plan = [
@@ -45,4 +48,4 @@ def lint(question: Question) -> list[Finding]:
         ]
         return judge.each(plan, question.apps)
     todo = [migration for migration, _ in django_plan(executor, None, None)]
-    return judge.plan(todo, History(executor).state, question.apps)
+    return judge.plan(todo, history.state, question.apps)

@@ -23,17 +23,18 @@ from deploy_ops.migrate.lint.walk import Deed, walk
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
-    """By which facts and rules migrations are judged."""
+    """By which facts and rules migrations are judged; `unused` are tables that no release uses."""
 
     alias: str
     facts: Facts
     two_phase: bool = False
+    unused: frozenset[str] = frozenset()
 
     def plan(
         self, migrations: Iterable[Migration], state: ProjectState, apps: tuple[str, ...] = ()
     ) -> list[Finding]:
         """Judge migrations that run one after the other; say only what is about these apps."""
-        state, world = state.clone(), World(self.facts)
+        state, world = state.clone(), World(self.facts, created=set(self.unused))
         return [
             finding
             for migration in migrations

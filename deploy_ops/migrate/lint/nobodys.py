@@ -26,7 +26,7 @@ def is_nobodys(operation: Operation, label: str, state: ProjectState, world: Wor
     """Whether nobody can use what the operation touches; notes the tables that it makes."""
     if type(operation).__name__ not in SIMPLE:
         return False
-    made = set(_made(operation, label, state))
+    made = set(tables_made(operation, label, state))
     model = state.models.get((label, model_name(operation).lower()))
     known = world.created | made
     own = table_of(label, model) if model else None
@@ -38,7 +38,8 @@ def is_nobodys(operation: Operation, label: str, state: ProjectState, world: Wor
     return True
 
 
-def _made(operation: Any, label: str, state: ProjectState) -> Iterator[str]:
+def tables_made(operation: Any, label: str, state: ProjectState) -> Iterator[str]:
+    """The tables that an operation makes, by names as they are in a state."""
     if isinstance(operation, CreateModel) or _is_many_to_many(operation):
         for each in effects_of(operation, label, state):
             if isinstance(each, NewTable):

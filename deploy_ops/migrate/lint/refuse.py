@@ -11,6 +11,7 @@ from deploy_ops.advice import manage
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.errors import PlanRefused
+from deploy_ops.migrate.lint.cut_off import tables_since_release
 from deploy_ops.migrate.lint.judge import Judge
 from deploy_ops.migrate.run import Request, Todo
 
@@ -47,7 +48,8 @@ def refuse_dangers(request: Request, todo: Todo) -> None:
 
 def _of_lint(request: Request, todo: Todo, forwards: list[Migration]) -> Iterator[_Danger]:
     facts = database_for(request.alias).facts()
-    judge = Judge(alias=request.alias, facts=facts, two_phase=conf.two_phase)
+    unused = tables_since_release(request.alias, todo.history)
+    judge = Judge(alias=request.alias, facts=facts, two_phase=conf.two_phase, unused=unused)
     for each in judge.plan(forwards, todo.history.state):
         if each.level >= checks.ERROR:
             yield _Danger(each.rule, f"{each.place}\n{each.msg}\n[{each.id}]")

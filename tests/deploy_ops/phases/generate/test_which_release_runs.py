@@ -29,6 +29,21 @@ def test_an_expand_phase_that_was_cut_off_goes_on(shop):
 
 
 @on_15
+def test_a_table_that_a_cut_off_run_has_made_is_still_new(shop):
+    shop.start(START)
+    line = "class Line(models.Model):\n    note = models.TextField()\n"
+    shop.change(f"{START}\n\n{line}")
+    shop.change(f"{START}\n\n{line}    count = models.IntegerField(default=1)\n")
+    [path] = shop.app.migrations_dir.glob("0003_*.py")
+    text = path.read_text().replace("deploy_ops.phases.AddFieldOnline", "migrations.AddField")
+    path.write_text(text)
+    kill = {"KILL_AT": "journal:migration_applied:after:1"}
+    shop.run("safe_migrate", "--no-backup", "--lock-retries", "1", env=kill, check=-9)
+    shop.run("lint_migrations", "--two-phase")
+    shop.run("safe_migrate", "--no-backup")
+
+
+@on_15
 def test_a_release_into_another_database_says_nothing_of_this_one(shop):
     """A project that moves from SQLite to PostgreSQL keeps its directory."""
     sqlite = f"sqlite:///{shop.project.directory}/first.sqlite3"
