@@ -67,7 +67,8 @@ class Fahrt(models.Model):
     km = models.DecimalField(
         _("kilometres"), max_digits=6, decimal_places=2, validators=[validate_distance]
     )
-    # Kept and not computed when it is shown: what was paid stays what it was under another rate.
+    # Kept and not computed when it is shown: under another rate only trips that are saved again
+    # change.
     erstattung = models.DecimalField(
         _("reimbursement (EUR)"), max_digits=8, decimal_places=2, editable=False
     )
