@@ -59,7 +59,8 @@ def forget_filling(connection: BaseDatabaseWrapper, filling: Filling) -> None:
 
 
 def _prefix(filling: Filling) -> str:
-    return f"{filling.table}.{','.join(filling.columns)}#"
+    # With "#" it would read as the place of an operation, which workers take up by its name.
+    return f"{filling.table}.{','.join(filling.columns)}@"
 
 
 def forget(connection: BaseDatabaseWrapper, name: str) -> None:

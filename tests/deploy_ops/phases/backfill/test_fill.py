@@ -143,7 +143,7 @@ def test_python_that_fails_half_way_goes_on_where_it_stopped(trips, connection):
     is_broken = True
     with pytest.raises(BackfillFailed) as caught:
         fill(connection, filling)
-    assert re.search(r"trip\.n#\d+\.3: a batch of keys after", str(caught.value))
+    assert re.search(r"trip\.n@\d+\.3: a batch of keys after", str(caught.value))
     assert "ValueError: no rate for trip 3000" in str(caught.value)
     half = counted(trips)
     assert half[1] + half[0] == 4000 and half[1] >= 500
