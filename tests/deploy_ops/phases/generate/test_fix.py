@@ -177,7 +177,7 @@ REMOVAL = 'migrations.RemoveField("order", "note")'
 LEFT = {
     "another type": (
         '    operations = [migrations.AlterField("order", "pieces", models.TextField())]',
-        "Add a field of the new type",
+        "Give it a column of its own",
     ),
     "computed operations": (
         f"    operations = [each for each in [{REMOVAL}]]",
