@@ -24,6 +24,10 @@ test: $(VENV)/.develops  ## Run all tests on SQLite and PostgreSQL (TESTS=path t
 	@scripts/dev_programs
 	"$(VENV)/bin/python" -m pytest --numprocesses auto --dist worksteal $(TESTS)
 
+.PHONY: test-matrix
+test-matrix:  ## Run the two-phase tests (or TESTS=) on every supported Python and Django that is here
+	@scripts/test_matrix $(TESTS)
+
 .PHONY: lint
 lint: $(VENV)/.develops  ## Check format, style, imports and types
 	"$(VENV)/bin/black" . --check

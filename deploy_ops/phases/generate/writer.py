@@ -12,17 +12,18 @@ from deploy_ops.errors import MigrationError
 from deploy_ops.files import sync_directory
 
 DEPENDENCIES = "    dependencies = ["
+NOT_ATOMIC = "    atomic = False\n"
 
 
 class TwoPhaseWriter(MigrationWriter):
-    """Django's own, which leaves `atomic` out."""
+    """Django's own, which leaves `atomic` out before 6.1."""
 
     def as_string(self) -> str:
         """The text of the file."""
         text: str = super().as_string()
-        if self.migration.atomic:
+        if self.migration.atomic or NOT_ATOMIC in text:
             return text
-        return text.replace(DEPENDENCIES, f"    atomic = False\n\n{DEPENDENCIES}", 1)
+        return text.replace(DEPENDENCIES, f"{NOT_ATOMIC}\n{DEPENDENCIES}", 1)
 
 
 def write_whole(texts: Mapping[Path, str], stderr: Any) -> None:
