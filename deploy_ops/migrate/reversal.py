@@ -9,6 +9,7 @@ from __future__ import annotations  # Django's Field is generic in its stubs onl
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from math import inf
 from typing import Any
 
 from django.db import models
@@ -221,11 +222,13 @@ def _changed_arguments(old: models.Field[Any, Any], new: models.Field[Any, Any])
     }
 
 
-def _width(field: models.Field[Any, Any]) -> tuple[float, int, int]:
-    """Length, digits before the point and after it; no length means without limit."""
-    length = getattr(field, "max_length", None) or float("inf")
-    decimals = getattr(field, "decimal_places", None) or 0
-    return length, (getattr(field, "max_digits", None) or 0) - decimals, decimals
+def _width(field: models.Field[Any, Any]) -> tuple[float, float, float]:
+    """Length, digits before the point and after it; what is not given is without limit."""
+    length = getattr(field, "max_length", None) or inf
+    digits, decimals = (getattr(field, each, None) for each in ("max_digits", "decimal_places"))
+    if digits is None or decimals is None:
+        return length, inf, inf
+    return length, digits - decimals, decimals
 
 
 def effects_of(operation: Operation, app_label: str, state: ProjectState) -> Iterator[Effect]:

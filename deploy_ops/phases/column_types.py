@@ -42,4 +42,4 @@ def is_free(old: str, new: str) -> bool:
     if new in INTEGERS or new.endswith("]") or not takes_all_of(new, old):
         return False
     scales = [kind.partition(",")[2] for kind in (old, new)]
-    return not old.startswith("numeric") or scales[0] == scales[1]
+    return not old.startswith("numeric") or scales[0] == scales[1] or new == "numeric"

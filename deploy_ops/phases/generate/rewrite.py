@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db.migrations import Migration
-from django.db.migrations.operations import AlterModelTable, CreateModel, RenameModel
+from django.db.migrations.operations import (
+    AlterModelTable,
+    CreateModel,
+    DeleteModel,
+    RemoveConstraint,
+    RemoveField,
+    RemoveIndex,
+    RenameModel,
+)
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
@@ -39,7 +47,7 @@ def rewrite(changes: Changes, start: ProjectState) -> Changes:
     split: dict[Key, list[Migration]] = {}
     for migration in in_order(changes):
         groups = [Group()]
-        for operation in _tables_kept_first(migration.operations):
+        for operation in _tables_kept_first(_dropped_whole(migration.operations)):
             before, state = state, state.clone()
             operation.state_forwards(migration.app_label, state)
             scene = Scene(migration.app_label, start, before, state, new_models, connection)
@@ -117,6 +125,21 @@ def needs_of_ours(operations: Iterable[Operation]) -> Iterator[Key]:
         yield "deploy_ops", "0003_backfill"
     elif any(isinstance(each, OURS) for each in operations):
         yield "deploy_ops", "0002_contract_rows"
+
+
+def _dropped_whole(operations: Sequence[Operation]) -> Sequence[Operation]:
+    """Without what goes with its table: Django 6 removes its indexes and constraints before it.
+
+    They stay where a field of the model is removed first, which one of them may name.
+    """
+    deleted = {each.name_lower for each in operations if isinstance(each, DeleteModel)}
+    deleted -= {each.model_name_lower for each in operations if isinstance(each, RemoveField)}
+    return [
+        each
+        for each in operations
+        if not isinstance(each, RemoveIndex | RemoveConstraint)
+        or each.model_name_lower not in deleted
+    ]
 
 
 def _tables_kept_first(operations: Sequence[Operation]) -> Sequence[Operation]:

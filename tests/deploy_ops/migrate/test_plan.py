@@ -32,6 +32,7 @@ def trip_state() -> ProjectState:
                 ("id", models.BigAutoField(primary_key=True)),
                 ("purpose", models.CharField(max_length=100, null=True)),
                 ("km", models.DecimalField(max_digits=8, decimal_places=2)),
+                ("litres", models.DecimalField()),  # from Django 6.1 on: any number of digits
                 ("tags", Tags(size=5)),
                 ("person", models.ForeignKey("auth.User", models.CASCADE)),
             ],
@@ -70,6 +71,7 @@ LOSSLESS = {
     "added index": migrations.AddIndex("trip", models.Index(fields=["km"], name="km")),
     "wider text": alter("purpose", models.CharField(max_length=200, null=True)),
     "wider number": alter("km", models.DecimalField(max_digits=12, decimal_places=2)),
+    "number without limit": alter("km", models.DecimalField()),
     "renamed column": migrations.RenameField("trip", "km", "kilometres"),
     "python that does nothing": migrations.RunPython(
         migrations.RunPython.noop, migrations.RunPython.noop
@@ -91,6 +93,7 @@ LOSSY = {
         "km", models.DecimalField(max_digits=8, decimal_places=3)
     ),
     "fewer decimals": alter("km", models.DecimalField(max_digits=8, decimal_places=1)),
+    "limit of a number": alter("litres", models.DecimalField(max_digits=8, decimal_places=2)),
     "other type": alter("km", models.IntegerField()),
     "null filled in": alter("purpose", models.CharField(max_length=100, default="-")),
     "other target": alter("person", models.ForeignKey("trips.Trip", models.CASCADE)),

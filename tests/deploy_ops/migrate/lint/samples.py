@@ -5,6 +5,7 @@ What the server does with each is compared with what lint says, so a label is a 
 
 import uuid
 
+import django
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.operations import AddConstraintNotValid, ValidateConstraint
@@ -375,3 +376,15 @@ sample(
 
 for name, (ids, text) in SQL.items():
     sample(f"sql_{name}", ids, m.RunSQL(text, m.RunSQL.noop))
+
+if django.VERSION >= (6, 1):
+    from django.db.models.functions import UUID4
+
+    add("db_default_uuid4", "L007", models.UUIDField(db_default=UUID4()))
+    alter("numeric_without_limit", "", "betrag", models.DecimalField())
+    alter(
+        "foreign_key_in_the_database",
+        "L011 L014",
+        "nutzer",
+        models.ForeignKey("reise.nutzer", models.DB_CASCADE),
+    )

@@ -1,6 +1,9 @@
 """Detached backfills on the workers of a project's task framework, with its queue in the database."""
 
+import django
 import pytest
+
+from deploy_ops.phases.backfill.framework import framework
 
 pytest.importorskip("django_tasks_db", reason="requirements-dev.txt is not installed")
 
@@ -8,7 +11,8 @@ APP = "fills_in_batches"
 NAME = "fills_in_batches.0004_detached#0"
 ROWS = 3000
 QUEUE = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
-IMMEDIATE = {"default": {"BACKEND": "django_tasks.backends.immediate.ImmediateBackend"}}
+FRAMEWORK = "django.tasks" if django.VERSION >= (6,) else "django_tasks"
+IMMEDIATE = {"default": {"BACKEND": f"{FRAMEWORK}.backends.immediate.ImmediateBackend"}}
 TASKS = "SELECT status, return_value FROM django_tasks_database_dbtaskresult ORDER BY enqueued_at"
 WORKER = ("db_worker", "--batch", "--no-startup-delay", "--interval", "0.1")
 
@@ -21,6 +25,10 @@ def project(filled):
     project.settings(TASKS=QUEUE, DEPLOY_OPS_BACKFILL_LIMITS=limits)
     project.run("migrate", "django_tasks_database", check=0)
     return project
+
+
+def test_it_is_djangos_own_where_django_has_one():
+    assert framework().__name__ == FRAMEWORK
 
 
 def returned(database):
