@@ -19,10 +19,10 @@ def failing_remarks(operation: Any, scene: Scene) -> Iterator[Remark]:
         yield from _add_field(operation, scene)
     elif kind == "RemoveField":
         each = scene.old(operation.model_name)._meta.get_field(operation.name)
-        yield from _dropped_views(each, scene)
+        yield from _views_in_the_way(each, scene, scene.editor.sql_delete_column)
     elif kind == "DeleteModel":
         for each in scene.old(operation.name)._meta.local_fields:
-            yield from _dropped_views(each, scene)
+            yield from _views_in_the_way(each, scene, scene.editor.sql_delete_table)
     elif kind == "AlterField":
         yield from _altered_under_view(operation, scene)
 
@@ -79,14 +79,17 @@ def _null(each: AnyField) -> AnyField:
     return copy
 
 
-def _dropped_views(each: Any, scene: Scene) -> Iterator[Remark]:
+def _views_in_the_way(each: Any, scene: Scene, statement: str) -> Iterator[Remark]:
+    """Columns are dropped without CASCADE from Django 6.0 on."""
+    takes_all = "CASCADE" in statement
+    told = "Django's DROP ... CASCADE drops it too" if takes_all else "PostgreSQL refuses to drop it"
     table = table_of(each.model)
     place = (scene.world.origin(table), getattr(each, "column", None) or "")
     for view in scene.world.facts.views.get(place, ()):
         yield Remark(
             "L211",
             checks.ERROR,
-            f"The view {view} reads {table}.{each.column}: Django's DROP ... CASCADE drops it too.",
+            f"The view {view} reads {table}.{each.column}: {told}.",
             f'migrations.RunSQL("DROP VIEW {view}", reverse_sql="CREATE VIEW {view} AS ...")',
             table,
         )

@@ -98,7 +98,7 @@ add("collated", "", models.CharField(max_length=9, null=True, db_collation="C"))
 # RemoveField
 sample("remove_column", "", m.RemoveField("fahrt", "status"))
 sample("remove_indexed", "", m.RemoveField("fahrt", "kurz"))
-sample("remove_foreign_key", "L014 L211", m.RemoveField("fahrt", "nutzer"))
+sample("remove_foreign_key", "L014", m.RemoveField("fahrt", "projekt"))
 sample("remove_foreign_key_without_constraint", "", m.RemoveField("fahrt", "lose"))
 sample("remove_many_to_many", "L014", m.RemoveField("fahrt", "tags"))
 
@@ -361,10 +361,10 @@ sample(
 )
 sample(
     "both",
-    "L014 L211",
+    "L014",
     m.SeparateDatabaseAndState(
-        database_operations=[m.RemoveField("fahrt", "nutzer")],
-        state_operations=[m.RemoveField("fahrt", "nutzer")],
+        database_operations=[m.RemoveField("fahrt", "projekt")],
+        state_operations=[m.RemoveField("fahrt", "projekt")],
     ),
 )
 sample(
