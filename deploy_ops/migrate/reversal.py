@@ -297,8 +297,8 @@ def _wider_column(
         column_of(operation.name, new),
         not_null=new.null and not old.null,
         max_length=int(before[0]) if after[0] > before[0] else None,
-        decimal_places=before[2] if after[2] > before[2] else None,
-        whole_digits=before[1] if after[1] > before[1] else None,
+        decimal_places=int(before[2]) if after[2] > before[2] else None,
+        whole_digits=int(before[1]) if after[1] > before[1] else None,
     )
     if effect != WiderColumn(table, effect.column, False, None, None, None):
         yield effect

@@ -82,7 +82,9 @@ def _null(each: AnyField) -> AnyField:
 def _views_in_the_way(each: Any, scene: Scene, statement: str) -> Iterator[Remark]:
     """Columns are dropped without CASCADE from Django 6.0 on."""
     takes_all = "CASCADE" in statement
-    told = "Django's DROP ... CASCADE drops it too" if takes_all else "PostgreSQL refuses to drop it"
+    told = (
+        "Django's DROP ... CASCADE drops it too" if takes_all else "PostgreSQL refuses to drop it"
+    )
     table = table_of(each.model)
     place = (scene.world.origin(table), getattr(each, "column", None) or "")
     for view in scene.world.facts.views.get(place, ()):

@@ -37,8 +37,9 @@ class TwoPhaseAutodetector(MigrationAutodetector):
     ) -> Changes:
         """Detect, keep what was asked for, rewrite, and name: only what is kept is judged."""
         detector: Any = self  # the stubs leave out how it works
+        start = self.from_state.clone()  # Django 6 takes indexes of deleted models out of its own
         changes: Changes = detector._detect_changes(convert_apps, graph)
         if trim_to_apps:
             changes = detector._trim_to_apps(changes, trim_to_apps)
-        changes = rewrite(changes, self.from_state)
+        changes = rewrite(changes, start)
         return self.arrange_for_graph(changes, graph, migration_name)

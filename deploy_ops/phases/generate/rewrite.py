@@ -47,7 +47,7 @@ def rewrite(changes: Changes, start: ProjectState) -> Changes:
     split: dict[Key, list[Migration]] = {}
     for migration in in_order(changes):
         groups = [Group()]
-        for operation in _tables_kept_first(_dropped_whole(migration.operations)):
+        for operation in _tables_kept_first(_dropped_whole(migration, state)):
             before, state = state, state.clone()
             operation.state_forwards(migration.app_label, state)
             scene = Scene(migration.app_label, start, before, state, new_models, connection)
@@ -127,19 +127,26 @@ def needs_of_ours(operations: Iterable[Operation]) -> Iterator[Key]:
         yield "deploy_ops", "0002_contract_rows"
 
 
-def _dropped_whole(operations: Sequence[Operation]) -> Sequence[Operation]:
+def _dropped_whole(migration: Migration, state: ProjectState) -> Sequence[Operation]:
     """Without what goes with its table: Django 6 removes its indexes and constraints before it.
 
-    They stay where a field of the model is removed first, which one of them may name.
+    They stay where they may name a field that is removed before the table.
     """
-    deleted = {each.name_lower for each in operations if isinstance(each, DeleteModel)}
-    deleted -= {each.model_name_lower for each in operations if isinstance(each, RemoveField)}
-    return [
-        each
-        for each in operations
-        if not isinstance(each, RemoveIndex | RemoveConstraint)
-        or each.model_name_lower not in deleted
-    ]
+    deleted = {each.name_lower for each in migration.operations if isinstance(each, DeleteModel)}
+    fields = [each for each in migration.operations if isinstance(each, RemoveField)]
+
+    def goes_with_its_table(operation: Operation) -> bool:
+        if not isinstance(operation, RemoveIndex | RemoveConstraint):
+            return False
+        model = operation.model_name_lower
+        if model not in deleted:
+            return False
+        options = state.models[migration.app_label, model].options
+        parts = [*options.get("indexes", ()), *options.get("constraints", ())]
+        text = "".join(repr(each.deconstruct()) for each in parts if each.name == operation.name)
+        return not any(each.name in text for each in fields if each.model_name_lower == model)
+
+    return [each for each in migration.operations if not goes_with_its_table(each)]
 
 
 def _tables_kept_first(operations: Sequence[Operation]) -> Sequence[Operation]:
