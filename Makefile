@@ -7,6 +7,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8000
+# Tests also wait, for servers, locks and clocks: one process more than there are processors.
+PROCESSES ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 UV := uv==0.13.9
 export PYTHON
 
@@ -22,7 +24,7 @@ run: $(VENV)/.runs  ## Start the application on http://127.0.0.1:8000 (PORT=, DA
 test: $(VENV)/.develops  ## Run all tests on SQLite and PostgreSQL (TESTS=path to run some)
 	@scripts/dev_postgresql
 	@scripts/dev_programs
-	"$(VENV)/bin/python" -m pytest --numprocesses auto --dist worksteal $(TESTS)
+	"$(VENV)/bin/python" -m pytest --numprocesses $(PROCESSES) --dist worksteal $(TESTS)
 
 .PHONY: test-matrix
 test-matrix:  ## Run the two-phase tests (or TESTS=) on every supported Python and Django that is here
