@@ -20,6 +20,7 @@ from deploy_ops.migrate.recorded import contract_key
 from deploy_ops.migrate.reversal import Reversal
 from deploy_ops.migrate.run import History, Recovery, Request, Result, Todo
 from deploy_ops.phases.backfill.entry import is_unfinished
+from deploy_ops.phases.operations.base import detached
 from deploy_ops.phases.rows import note_failure, waiting_rows
 from deploy_ops.phases.waiting import Waiting, all_waiting
 from deploy_ops.progress import Progress
@@ -106,10 +107,13 @@ def _why_not(request: Request, each: Waiting, stopped: dict[str | None, str]) ->
             f"release {each.row.release} wrote it, and the code that runs has no such operation "
             "among its applied migrations."
         )
-    backfill = each.row.waits_for
-    if backfill and is_unfinished(connections[request.alias], backfill):
+    connection, backfill = connections[request.alias], each.row.waits_for
+    if backfill and is_unfinished(connection, backfill):
         run = manage("backfill", "run", backfill, alias=request.alias)
         return f"the backfill {backfill}, which fills it first, is not done:\n{run}"
+    if not backfill and each.found.operation.spoils_backfills and (left := detached(connection)):
+        run = manage("backfill", "run", left[0], alias=request.alias)
+        return f"the backfill {left[0]}, which may read what it takes away, is not done:\n{run}"
     if each.row.table in stopped:
         return f"{stopped[each.row.table]}, of the same table, has failed."
     return ""

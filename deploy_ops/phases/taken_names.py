@@ -4,12 +4,14 @@ from collections.abc import Iterable
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations import AddField, RemoveField, RenameField
 from django.db.migrations.operations.base import Operation
 
 from deploy_ops.errors import PlanRefused
 from deploy_ops.phases.halves import run_together
 from deploy_ops.phases.rows import waiting_rows
+from deploy_ops.phases.waiting import state_before
 from deploy_ops.phases.where import Place, find_operation, walk
 
 Name = tuple[str, str, str]
@@ -69,8 +71,27 @@ def _names(operation: AddField | RenameField, name: str) -> tuple[str, str]:
     return operation.model_name_lower, name.lower()
 
 
-def check_name(connection: BaseDatabaseWrapper, app: str, operation: AddField) -> None:
-    """Raise PlanRefused where the removal of the very field waits."""
-    name = _added(operation, app)
-    if name and (place := removals_that_wait(connection).get(name)):
+def check_column(
+    connection: BaseDatabaseWrapper, app: str, operation: AddField, table: str, column: str
+) -> None:
+    """Raise PlanRefused where the removal of the very column waits, whatever its field was called.
+
+    A foreign key `customer` has the column `customer_id`.
+    """
+    if place := removed_columns(connection).get((table, column)):
         raise PlanRefused(text(app, operation, place))
+
+
+def removed_columns(connection: BaseDatabaseWrapper) -> dict[tuple[str, str], Place]:
+    """Columns whose removal waits, by the name that their table has now."""
+    found = {}
+    loader: MigrationLoader | None = None
+    for row in waiting_rows(connection):
+        operation = find_operation(row.place)
+        name = _removed(operation, row.place.app) if operation is not None else None
+        if name and row.table:
+            loader = loader or MigrationLoader(connection)
+            apps = state_before(loader, row.place).apps
+            field = apps.get_model(name[0], name[1])._meta.get_field(name[2])
+            found[row.table, str(getattr(field, "column", None))] = row.place
+    return found

@@ -30,7 +30,8 @@ class Trigger:
 
     `subject` is what it is for, with app and model: it makes the name, together with the purpose,
     which so stays the same when the table is renamed. `condition` is SQL on NEW and OLD; where it
-    is false the function is not even called.
+    is false the function is not even called. `arguments` stay in the catalog, for whoever asks
+    what it is for.
     """
 
     table: str
@@ -40,6 +41,7 @@ class Trigger:
     rank: int
     condition: str | None = None
     events: str = "INSERT OR UPDATE"
+    arguments: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -51,6 +53,7 @@ class Trigger:
 def create_trigger(change: Change, trigger: Trigger) -> None:
     """Create it; again is harmless."""
     table, function = change.quote(trigger.table), _function(change, trigger)
+    arguments = ", ".join(map(change.editor.quote_value, trigger.arguments))
     when = f" WHEN ({trigger.condition})" if trigger.condition else ""
     change.execute(
         f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql"
@@ -59,7 +62,7 @@ def create_trigger(change: Change, trigger: Trigger) -> None:
     )
     sql = (
         f"CREATE TRIGGER {change.quote(trigger.name)} BEFORE {trigger.events} ON {table}"
-        f" FOR EACH ROW{when} EXECUTE FUNCTION {function}()"
+        f" FOR EACH ROW{when} EXECUTE FUNCTION {function}({arguments})"
     )
     if change.editor.collect_sql:
         change.execute(sql)

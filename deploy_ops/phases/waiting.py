@@ -46,10 +46,10 @@ class Waiting:
         return self.found is not None and self.found.operation.is_idempotent
 
     @property
-    def order(self) -> tuple[bool, bool]:
-        """Sorts what frees a table before what it would block."""
+    def comes_later(self) -> bool:
+        """Whether it goes after what would block it; else the oldest first, as columns were named."""
         is_first = self.found is not None and self.found.operation.is_first
-        return not is_first, not self.frees_table
+        return not is_first or bool(self.row.waits_for)
 
     @property
     def frees_table(self) -> bool:
@@ -66,7 +66,7 @@ def all_waiting(connection: BaseDatabaseWrapper) -> list[Waiting]:
         return []
     loader = MigrationLoader(connection)
     found = [Waiting(row, _find(loader, row)) for row in rows]
-    return sorted(found, key=lambda each: each.order)
+    return sorted(found, key=lambda each: each.comes_later)
 
 
 def all_done(connection: BaseDatabaseWrapper) -> list[Waiting]:

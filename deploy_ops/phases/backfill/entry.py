@@ -13,7 +13,8 @@ TABLE = "deploy_ops_backfillprogress"
 _FIND = "SELECT id FROM deploy_ops_backfillprogress WHERE name = %s"
 _UNFINISHED = """
     SELECT name FROM deploy_ops_backfillprogress
-    WHERE relation = to_regclass(%s) AND done_at IS NULL AND cancelled_at IS NULL ORDER BY id
+    WHERE (%s::text IS NULL OR relation = to_regclass(%s))
+        AND done_at IS NULL AND cancelled_at IS NULL ORDER BY id
 """
 _NUMBERS = """
     SELECT concat_ws('.', %s::regclass::oid, string_agg(attnum::text, '.' ORDER BY attnum))
@@ -74,12 +75,12 @@ def forget(connection: BaseDatabaseWrapper, name: str) -> None:
         cursor.execute("DELETE FROM deploy_ops_backfillprogress WHERE name = %s", [name])
 
 
-def unfinished(connection: BaseDatabaseWrapper, table: str) -> list[str]:
-    """Names of the backfills of a table that are to be run, or run on."""
+def unfinished(connection: BaseDatabaseWrapper, table: str | None = None) -> list[str]:
+    """Names of the backfills of a table, or of all, that are to be run, or run on."""
     if connection.vendor != "postgresql" or not is_there(connection):
         return []
     with connection.cursor() as cursor:
-        cursor.execute(_UNFINISHED, [connection.ops.quote_name(table)])
+        cursor.execute(_UNFINISHED, [table and connection.ops.quote_name(table)] * 2)
         return [name for (name,) in cursor.fetchall()]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 # pylint: disable=protected-access  # the parts of a column have to be those of Django itself
 from django.db import transaction
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations import AddField
 from django.db.migrations.operations.base import Operation
 from django.db.models import AutoField, Model, Value
@@ -15,11 +16,12 @@ from deploy_ops.phases.operations.catalog import Catalog
 from deploy_ops.phases.operations.column_steps import AddColumn, DropColumn, DropTable
 from deploy_ops.phases.operations.columns import FK_SUFFIX
 from deploy_ops.phases.operations.online import PhasedOnline, run_steps
+from deploy_ops.phases.operations.shadow import shadows_of
 from deploy_ops.phases.operations.statements import online_steps
 from deploy_ops.phases.operations.steps import Brief, Statement, Step
 from deploy_ops.phases.operations.values import composed, python_default
 from deploy_ops.phases.rows import Entry
-from deploy_ops.phases.taken_names import check_name
+from deploy_ops.phases.taken_names import check_column, removed_columns
 
 
 class AddFieldOnline(PhasedOnline, AddField):
@@ -32,9 +34,10 @@ class AddFieldOnline(PhasedOnline, AddField):
 
     def expand(self, change: Change) -> None:
         """The column, what belongs to it, and a default for code that does not know it."""
-        if not change.editor.collect_sql:
-            check_name(change.connection, change.app, self)  # else it would take over the old one
         model, field = self._field(change)
+        if not change.editor.collect_sql:  # else it would take over the old one
+            names = model._meta.db_table, field.column
+            check_column(change.connection, change.app, self, *names)
         if _has_column(change, field):
             run_steps(self, change, self._steps(change, model, field))
         elif _makes_table(field):
@@ -60,6 +63,8 @@ class AddFieldOnline(PhasedOnline, AddField):
         if self._default(change, field) is None:
             return
         table = model._meta.db_table
+        if not change.editor.collect_sql and _is_needed(change, table, field.column):
+            return
         column = f"{change.quote(table)} ALTER COLUMN {change.quote(field.column)}"
         statement = Statement(f"ALTER TABLE {column} DROP DEFAULT")
         run_steps(self, change, [Brief(tables=(table,), statement=statement)])
@@ -112,6 +117,23 @@ class AddFieldOnline(PhasedOnline, AddField):
             tables=(table,), column=field.column, statement=Statement(sql, params or None)
         )
         return [column, *online_steps(change, model, lambda editor: _rest(editor, model, field))]
+
+
+def _is_needed(change: Change, table: str, column: str) -> bool:
+    """Whether a later migration needs a default: it set one, or code leaves the column out now."""
+    columns = {column, *shadows_of(change, table, column)}
+    if any((table, each) in removed_columns(change.connection) for each in columns):
+        return True
+    loader = MigrationLoader(change.connection)
+    applied = [key for key in loader.graph.nodes if key in loader.applied_migrations]
+    models = loader.project_state(applied).apps.get_models()
+    fields = (
+        field
+        for model in models
+        if model._meta.db_table == table
+        for field in model._meta.local_concrete_fields
+    )
+    return any(field.column in columns and field.has_db_default() for field in fields)
 
 
 def _rest(editor: Any, model: type[Model], field: Any) -> None:

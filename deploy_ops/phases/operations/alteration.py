@@ -49,6 +49,8 @@ class ConstraintRemoval(Half[RemoveConstraint]):
     would leave no way back.
     """
 
+    spoils_backfills = False
+
     def expand(self, change: Change) -> None:
         """Drop what is not unique."""
         if not self._is_unique(change):
@@ -76,6 +78,7 @@ class IndexRemoval(Half[RemoveIndex]):
     """The index stays for the queries of old code, and goes without making anybody wait."""
 
     contract_is_atomic = False
+    spoils_backfills = False
 
     def contract(self, change: Change) -> None:
         """Drop it concurrently, if it is there."""

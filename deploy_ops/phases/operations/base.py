@@ -12,9 +12,10 @@ from django.db.migrations.state import ProjectState
 from django.db.models import Model
 
 from deploy_ops.advice import manage
-from deploy_ops.phases.halves import run_together
+from deploy_ops.phases.backfill.entry import unfinished
+from deploy_ops.phases.halves import run_together, runs_alone
 from deploy_ops.phases.rows import Entry, add_row, check_table, has_table, is_waiting, remove_row
-from deploy_ops.phases.where import Place, find_place, source
+from deploy_ops.phases.where import Place, find_place, place_of, source
 from deploy_ops.progress import listener
 
 
@@ -89,6 +90,8 @@ class WaitingOperation(VocabularyOperation):
     is_first = False
     # Whether the contract is about the table of its subject, whatever that is called by then.
     follows_table = True
+    # Whether it may take away what a backfill that is not done reads.
+    spoils_backfills = False
 
     @property
     def subject(self) -> str | None:
@@ -162,7 +165,7 @@ class PhasedOperation(WaitingOperation):
         change = Change(app_label, schema_editor, from_state, to_state)
         if not self.concerns(change):
             return
-        if run_together(change.connection, app_label):
+        if run_together(change.connection, app_label) and not self._waits_for_backfill(change):
             self.plain(change)
             return
         entry = self.entry(change)
@@ -200,6 +203,12 @@ class PhasedOperation(WaitingOperation):
         if place is not None:
             remove_row(change.connection, place)
 
+    def _waits_for_backfill(self, change: Change) -> bool:
+        """Whether it would take away what a detached backfill is still to read."""
+        if not self.spoils_backfills or runs_alone(change.connection, change.app):
+            return False
+        return not change.editor.collect_sql and bool(detached(change.connection))
+
     def _tell_of_loss(self, change: Change) -> None:
         listener().say(
             f"{self.describe()}: its contract has run, so reversing it makes empty what held "
@@ -221,3 +230,8 @@ class PhasedOperation(WaitingOperation):
         if entry is not None:
             change.execute("-- waits for the contract phase:")
             self.contract(change)
+
+
+def detached(connection: BaseDatabaseWrapper) -> list[str]:
+    """Backfills of their own that are not done; those inside another operation end with it."""
+    return [name for name in unfinished(connection) if place_of(name)]

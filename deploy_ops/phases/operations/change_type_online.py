@@ -103,6 +103,11 @@ class ChangeTypeOnline(PhasedOnline, AlterField):
         """Whether it may have a trigger: of two columns the new one is named by `db_column`."""
         return self.field.db_column is not None
 
+    @property
+    def spoils_backfills(self) -> bool:  # type: ignore[override]
+        """Whether it drops a column that old code has; else the column stays, with its name."""
+        return self.field.db_column is not None
+
     def describe(self) -> str:
         """As AlterField, and what of it."""
         return f"Change the type of {self.name} on {self.model_name} (online)"

@@ -14,12 +14,9 @@ from deploy_ops.phases.backfill.entry import forget_filling
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.column_facts import Facts, column_exists, facts_of, has_type
 from deploy_ops.phases.operations.column_steps import AddColumn, AddTrigger, DropColumn
-from deploy_ops.phases.operations.dependents import Dependent, Kind
 from deploy_ops.phases.operations.second_column import SecondColumn
 from deploy_ops.phases.operations.steps import (
-    AddCheck,
     AddConstraint,
-    BuildIndex,
     DropConstraint,
     Statement,
     Step,
@@ -27,6 +24,7 @@ from deploy_ops.phases.operations.steps import (
     run_unhurried,
     run_whole,
 )
+from deploy_ops.phases.operations.twins import name_twin, twin_steps
 from deploy_ops.phases.triggers import drop_trigger
 
 _BAD_VALUE = ("22", "23")  # classes of SQLSTATE: data exception, integrity constraint violation
@@ -71,17 +69,7 @@ def _filled(second: SecondColumn) -> list[Step]:
 
 
 def _indexed(second: SecondColumn) -> Iterator[Step]:
-    tables, quote = (second.table,), second.change.quote
-    for each in second.dependents:
-        twin = second.twin(each.name)
-        if each.kind is Kind.CHECK:
-            sql = f"{each.as_check(quote(twin), quote(second.table))} NOT VALID"
-            yield AddCheck(tables=tables, name=twin, statement=Statement(sql))
-            if each.is_valid:
-                yield Validate(tables=tables, name=twin)
-        else:
-            sql = each.as_index(quote(twin), quote(second.table), "CONCURRENTLY ")
-            yield BuildIndex(tables=tables, name=twin, statement=Statement(sql))
+    return twin_steps(second.change, second.table, second.dependents, second.twin)
 
 
 def _proof(second: SecondColumn) -> Iterator[Step]:
@@ -216,17 +204,8 @@ class Swap(Step):
         if second.is_written and second.is_not_null:
             DropConstraint(tables=self.tables, name=second.proof).work(change)
         for each in second.dependents:
-            change.execute(self._named(change, each))
+            name_twin(change, self.table, each, second.twin(each.name))
         self._take_over(change, facts)
-
-    def _named(self, change: Change, each: Dependent) -> str:
-        name, twin = change.quote(each.name), change.quote(self.second.twin(each.name))
-        table = f"ALTER TABLE {change.quote(self.table)}"
-        if each.kind is Kind.INDEX:
-            return f"ALTER INDEX {twin} RENAME TO {name}"
-        if each.kind is Kind.UNIQUE:
-            return f"{table} ADD CONSTRAINT {name} UNIQUE USING INDEX {twin}{each.ending}"
-        return f"{table} RENAME CONSTRAINT {twin} TO {name}"
 
     def _take_over(self, change: Change, facts: Facts) -> None:
         """Default, comment, target of statistics, and the name of NOT NULL (PostgreSQL 18)."""

@@ -3,11 +3,13 @@
 # pylint: disable=protected-access  # of Django's schema editor, for names and SQL as it has them
 
 from collections.abc import Iterable
+from copy import copy
 from typing import Any
 
 from django.db import models
 
 from deploy_ops.phases.operations.base import Change
+from deploy_ops.phases.operations.shadow import source_of
 
 NOW = {
     "DateTimeField": "CURRENT_TIMESTAMP",
@@ -52,8 +54,9 @@ def restore_foreign_keys(change: Change, model: type[models.Model], fields: Iter
     """Make those again that `drop_foreign_keys` has dropped."""
     for field in _with_constraint(fields):
         if not _foreign_keys(change, model, field):
-            sql = change.editor._create_fk_sql(model, field, FK_SUFFIX)
-            change.editor.execute(sql)
+            source = copy(field)
+            source.column = source_of(change, model._meta.db_table, field.column)
+            change.editor.execute(change.editor._create_fk_sql(model, source, FK_SUFFIX))
 
 
 def _with_constraint(fields: Iterable[Any]) -> list[Any]:
@@ -61,7 +64,8 @@ def _with_constraint(fields: Iterable[Any]) -> list[Any]:
 
 
 def _foreign_keys(change: Change, model: type[models.Model], field: Any) -> list[str]:
-    names: list[str] = change.editor._constraint_names(model, [field.column], foreign_key=True)
+    column = source_of(change, model._meta.db_table, field.column)
+    names: list[str] = change.editor._constraint_names(model, [column], foreign_key=True)
     return names
 
 
@@ -92,20 +96,23 @@ def demand_again(change: Change, model: type[models.Model], field: Any) -> None:
 
 
 def _alter(change: Change, model: type[models.Model], field: Any) -> str:
-    table, column = change.quote(model._meta.db_table), change.quote(field.column)
-    return f"ALTER TABLE {table} ALTER COLUMN {column}"
+    table = model._meta.db_table
+    column = change.quote(source_of(change, table, field.column))
+    return f"ALTER TABLE {change.quote(table)} ALTER COLUMN {column}"
 
 
 def _fill(change: Change, model: type[models.Model], field: Any) -> None:
     """Give each row without a value one of its own: a default that is called may differ by row."""
     table = change.quote(model._meta.db_table).replace("%", "%%")
-    column = change.quote(field.column).replace("%", "%%")
+    column = source_of(change, model._meta.db_table, field.column)
+    column = change.quote(column).replace("%", "%%")
+    row = "tableoid = %s AND ctid = %s::tid"  # partitions and heirs number their rows alike
     with change.connection.cursor() as cursor:
         cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE", [])
-        cursor.execute(f"SELECT ctid::text FROM {table} WHERE {column} IS NULL", [])
-        for (row,) in cursor.fetchall():
+        cursor.execute(f"SELECT tableoid, ctid::text FROM {table} WHERE {column} IS NULL", [])
+        for place in cursor.fetchall():
             value = change.editor.effective_default(field)
-            cursor.execute(f"UPDATE {table} SET {column} = %s WHERE ctid = %s::tid", [value, row])
+            cursor.execute(f"UPDATE {table} SET {column} = %s WHERE {row}", [value, *place])
 
 
 def has_own_value(field: Any) -> bool:

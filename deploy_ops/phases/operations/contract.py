@@ -113,6 +113,11 @@ class Contract(PhasedOperation):  # pylint: disable=too-many-public-methods  # a
         return self.half.follows_table
 
     @property
+    def spoils_backfills(self) -> bool:  # type: ignore[override]
+        """Whether it may take away what a backfill that is not done reads."""
+        return self.half.spoils_backfills
+
+    @property
     def subject(self) -> str | None:
         """Name of the model that the operation changes, as it is before it."""
         name = SUBJECTS.get(type(self.operation), "model_name")

@@ -65,6 +65,10 @@ _WAITS = """
             WHERE refobjid = to_regclass(%s) AND classid = 'pg_rewrite'::regclass
             AND obj_description(ev_class, 'pg_class') = %s)
 """
+_FOREIGN_KEYS = f"""
+    SELECT quote_ident(conname) FROM {_COLUMN} JOIN pg_constraint ON conrelid = own.attrelid
+        AND contype = 'f' AND own.attnum = ANY(conkey)
+"""
 _PROBE = "deploy_ops_probe"
 
 
@@ -139,6 +143,16 @@ def check_dependents(change: Change, table: str, column: str, own_trigger: str =
         raise NotOnline(
             f"{table}.{column} is used by {', '.join(others)}, which would go with its type. "
             "Nothing was changed. Drop that before, and make it again afterwards."
+        )
+
+
+def check_no_foreign_key(change: Change, table: str, column: str) -> None:
+    """Raise NotOnline for a foreign key, which nothing here builds for another column."""
+    for (name,) in _rows(change, _FOREIGN_KEYS, table, column):
+        raise NotOnline(
+            f"{name} stands on {table}.{column}, which is a second column for the new name of a "
+            "field, and would go with it. Nothing was changed. Reverse the migration that made it, "
+            "run the contract phase, then apply it again."
         )
 
 

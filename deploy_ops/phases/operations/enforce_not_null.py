@@ -20,6 +20,7 @@ from deploy_ops.phases.operations.column_steps import (
     ValidateProof,
 )
 from deploy_ops.phases.operations.online import PhasedOnline, check_only, run_steps
+from deploy_ops.phases.operations.shadow import check_no_shadow
 from deploy_ops.phases.operations.statements import row_without
 from deploy_ops.phases.operations.steps import Brief, DropConstraint, Statement, Step
 from deploy_ops.phases.operations.values import as_expression, value_of
@@ -44,6 +45,7 @@ class EnforceNotNull(AfterBackfill, PhasedOnline, AlterField):
     """
 
     frees_table = True
+    is_first = True  # its trigger depends on the column, which another contract may drop
 
     def __init__(
         self,
@@ -102,6 +104,10 @@ class EnforceNotNull(AfterBackfill, PhasedOnline, AlterField):
     def _steps(self, change: Change) -> list[Step]:
         model, old, new = self._fields(change)
         check_only(change, old, new, MAY_CHANGE)
+        if old.has_db_default() or new.has_db_default():
+            check_no_shadow(
+                change, model._meta.db_table, new.column, "a default of it would hide values"
+            )
         tables, column = (model._meta.db_table,), new.column
         is_not_null = f"{change.quote(column)} IS NOT NULL"
         proof = _proof(tables[0], column)

@@ -21,6 +21,7 @@ class Half(Generic[AnyOperation]):
     frees_table = False
     is_first = False
     follows_table = True
+    spoils_backfills = True
 
     def __init__(self, operation: AnyOperation) -> None:
         self.operation = operation

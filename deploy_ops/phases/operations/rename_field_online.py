@@ -8,6 +8,7 @@ its place in the table) is in the end what a plain rename leaves, and no row is 
 # pylint: disable=protected-access  # of Django's schema editor, for names and SQL as it has them
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -16,15 +17,16 @@ from django.db.models import Index, Model, UniqueConstraint
 
 from deploy_ops.errors import NotOnline
 from deploy_ops.phases.backfill import Filling, Sql, fill
-from deploy_ops.phases.locks import take_briefly
 from deploy_ops.phases.operations.base import Change, PhasedOperation
-from deploy_ops.phases.operations.columns import FK_SUFFIX, column_exists
-from deploy_ops.phases.operations.online import check_no_transaction
+from deploy_ops.phases.operations.column_facts import column_exists, facts_of
+from deploy_ops.phases.operations.columns import FK_SUFFIX
+from deploy_ops.phases.operations.online import check_no_transaction, run_steps
+from deploy_ops.phases.operations.shadow import RANK, RANK_AFTER, check_free, equal
+from deploy_ops.phases.operations.shadow_end import Shadow
 from deploy_ops.phases.operations.statements import online_steps
+from deploy_ops.phases.operations.steps import run_whole
 from deploy_ops.phases.rows import Entry
-from deploy_ops.phases.triggers import Trigger, create_trigger, drop_trigger
-
-RANK = 1  # before triggers that fill what is still empty
+from deploy_ops.phases.triggers import Trigger, create_trigger, drop_trigger, trigger_exists
 
 
 class RenameFieldOnline(PhasedOperation, RenameField):
@@ -32,6 +34,8 @@ class RenameFieldOnline(PhasedOperation, RenameField):
 
     # What blocks writes when a later contract drops a column that it names goes first.
     frees_table = True
+    contract_is_atomic = False
+    spoils_backfills = True
 
     def plain(self, change: Change) -> None:
         """Rename the column."""
@@ -57,9 +61,7 @@ class RenameFieldOnline(PhasedOperation, RenameField):
         self._check(change)
         model, (old, new) = change.model_after(self.model_name), self._fields(change)
         table = model._meta.db_table
-        if change.editor.collect_sql or not column_exists(change, table, new.column):
-            self._briefly(change, table, self._add_column(change, table, new))
-        create_trigger(change, self._trigger(change))
+        self._make_shadow(change, table, new)
         self._fill(change, model, old, new)
         shadowed = [*self._indexes(change, new)]
         for step in online_steps(change, model, lambda editor: _make(editor, model, shadowed)):
@@ -68,20 +70,31 @@ class RenameFieldOnline(PhasedOperation, RenameField):
     def undo(self, change: Change) -> None:
         """Drop the shadow."""
         table, (_, new) = change.model_before(self.model_name)._meta.db_table, self._fields(change)
-        drop_trigger(change, self._trigger(change))
-        if column_exists(change, table, new.column):
-            self._briefly(change, table, _drop_column(change, table, new.column))
+
+        def work() -> None:
+            self._drop_triggers(change)
+            if column_exists(change, table, new.column):
+                change.execute(_drop_column(change, table, new.column))
+
+        run_whole(change, [table], work)
 
     def contract(self, change: Change) -> None:
         """Drop the shadow, and give its name to the column."""
         table, (old, new) = change.model_before(self.model_name)._meta.db_table, self._fields(
             change
         )
-        if not change.editor.collect_sql and not column_exists(change, table, old.column):
-            return
-        drop_trigger(change, self._trigger(change))
-        if change.editor.collect_sql or column_exists(change, table, new.column):
-            change.execute(_drop_column(change, table, new.column))
+        if change.editor.collect_sql:
+            self._drop_shadow(change)
+        elif column_exists(change, table, old.column) and column_exists(change, table, new.column):
+            shadow = Shadow(change, table, old.column, new.column)
+            run_steps(self, change, [*shadow.end_steps(lambda: self._drop_shadow(change))])
+
+    def _drop_shadow(self, change: Change) -> None:
+        table, (old, new) = change.model_before(self.model_name)._meta.db_table, self._fields(
+            change
+        )
+        self._drop_triggers(change)
+        change.execute(_drop_column(change, table, new.column))
         self._rename_foreign_key(change)
         change.execute(
             f"ALTER TABLE {change.quote(table)} RENAME COLUMN {change.quote(old.column)}"
@@ -106,13 +119,34 @@ class RenameFieldOnline(PhasedOperation, RenameField):
                 f"RenameField after an AlterField with:\n"
                 f"    db_column={old.column!r}"
             )
+        table = old.model._meta.db_table
+        has_default = facts_of(change, table, old.column).default is not None
+        if old.null and has_default and not change.editor.collect_sql:
+            raise NotOnline(
+                f"{table}.{old.column} has a default in the database until the contract phase, and "
+                "takes NULL: a NULL that new code sends could not be told from it. Nothing was "
+                "changed. Run the contract phase first, then this migration:\n"
+                + change.contract_command
+            )
         check_no_transaction(self, change)
 
-    def _briefly(self, change: Change, table: str, sql: str) -> None:
-        if change.editor.collect_sql:
-            change.execute(sql)
-        else:
-            take_briefly(change.connection, [table], lambda: change.execute(sql))
+    def _make_shadow(self, change: Change, table: str, new: Any) -> None:
+        """The column with its triggers, by which it is known as ours."""
+        triggers = self._triggers(change)
+        if not trigger_exists(change.connection, triggers[0]):
+            check_free(change, table, new.column)
+
+        def work() -> None:
+            if change.editor.collect_sql or not column_exists(change, table, new.column):
+                change.execute(self._add_column(change, table, new))
+            for each in triggers:
+                create_trigger(change, each)
+
+        run_whole(change, [table], work)
+
+    def _drop_triggers(self, change: Change) -> None:
+        for each in self._triggers(change):
+            drop_trigger(change, each)
 
     def _add_column(self, change: Change, table: str, new: Any) -> str:
         """Without a default, which a trigger could not tell from a value that was given."""
@@ -122,26 +156,35 @@ class RenameFieldOnline(PhasedOperation, RenameField):
         column = f"{change.quote(new.column)} {parameters['type']}{collate}"
         return f"ALTER TABLE {change.quote(table)} ADD COLUMN {column} NULL"
 
-    def _trigger(self, change: Change) -> Trigger:
-        old, new = (change.quote(each.column) for each in self._fields(change))
-        return Trigger(
+    def _triggers(self, change: Change) -> tuple[Trigger, Trigger]:
+        """What keeps both equal: before others fill one that is empty, and after."""
+        columns = tuple(each.column for each in self._fields(change))
+        old, new = map(change.quote, columns)
+        is_same = equal(f"NEW.{new}", f"OLD.{new}")
+        first = Trigger(
             table=change.model_before(self.model_name)._meta.db_table,
             purpose="rename",
             subject=f"{change.app}.{self.model_name_lower} {self.old_name} {self.new_name}",
             rank=RANK,
             body=(
                 f"IF TG_OP = 'INSERT' AND NEW.{new} IS NULL"
-                f" OR TG_OP = 'UPDATE' AND NEW.{new} IS NOT DISTINCT FROM OLD.{new} THEN"
+                f" OR TG_OP = 'UPDATE' AND {is_same} THEN"
                 f" NEW.{new} := NEW.{old}; ELSE NEW.{old} := NEW.{new}; END IF;"
             ),
+            arguments=columns,
         )
+        filled = (
+            f"IF NEW.{new} IS NULL THEN NEW.{new} := NEW.{old};"
+            f" ELSIF NEW.{old} IS NULL THEN NEW.{old} := NEW.{new}; END IF;"
+        )
+        return first, replace(first, rank=RANK_AFTER, body=filled)
 
     def _fill(self, change: Change, model: type[Model], old: Any, new: Any) -> None:
         source, target = (change.quote(each.column) for each in (old, new))
         if change.editor.collect_sql:
             change.execute(f"UPDATE {change.quote(model._meta.db_table)} SET {target} = {source}")
             return
-        differs = Sql(f"{target} IS DISTINCT FROM {source}".replace("%", "%%"))
+        differs = Sql(f"NOT ({equal(target, source)})".replace("%", "%%"))
         filling = Filling(
             table=model._meta.db_table,
             key_columns=tuple(str(each.column) for each in model._meta.pk_fields),

@@ -12,6 +12,7 @@ from deploy_ops.phases.backfill import Filling, Sql
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.catalog import Catalog
 from deploy_ops.phases.operations.dependents import Dependent, Kind, dependents_for
+from deploy_ops.phases.operations.shadow import equal
 from deploy_ops.phases.triggers import Trigger
 
 RANK = 3  # after triggers that fill the first column, or write it under another name
@@ -42,11 +43,11 @@ class SecondColumn:
             before = old.replace("NEW.", "OLD.", 1), new.replace("NEW.", "OLD.", 1)
             body = (
                 f"IF TG_OP = 'INSERT' AND {new} IS NULL"
-                f" OR TG_OP = 'UPDATE' AND {old} IS DISTINCT FROM {before[0]} THEN"
+                f" OR TG_OP = 'UPDATE' AND NOT ({equal(old, before[0])}) THEN"
                 f" {new} := {self.forwards('NEW.')};"
                 # What a backfill writes is made of the first column, and is not written back.
-                f" ELSIF TG_OP = 'INSERT' OR {new} IS DISTINCT FROM {before[1]}"
-                f" AND {new} IS DISTINCT FROM {self.forwards('NEW.')} THEN"
+                f" ELSIF TG_OP = 'INSERT' OR NOT ({equal(new, before[1])})"
+                f" AND NOT ({equal(new, self.forwards('NEW.'))}) THEN"
                 f" {old} := {_cast(new, self._type(self.old))}; END IF;"
             )
         subject = f"{self.subject} type"
@@ -58,10 +59,7 @@ class SecondColumn:
 
     def differs(self) -> str:
         """Whether a row has another value in the second column than it should have."""
-        wanted = self.forwards()
-        if self._collation(self.old) != self._collation(self.new):
-            wanted += ' COLLATE "C"'  # else PostgreSQL does not know by which of both to compare
-        return f"{self.change.quote(self.column)} IS DISTINCT FROM {wanted}"
+        return f"NOT ({equal(self.change.quote(self.column), self.forwards())})"
 
     @cached_property
     def dependents(self) -> Sequence[Dependent]:

@@ -87,3 +87,24 @@ def test_without_two_phases_too_but_not_for_one_that_was_cancelled(project, data
     waiting = project.json("contract", "list", check=0)["waiting"]
     assert [each["operation"] for each in waiting] == ["shop.0003_enforce#2"]
     assert database.query(IS_NULLABLE) == [("NO",)]
+
+
+@pytest.mark.parametrize("two_phase", [True, False])
+def test_what_a_backfill_reads_is_not_taken_away_before_it_is_done(
+    project, database, shop, two_phase
+):
+    """Its rows would have been filled from a column that is gone."""
+    shop.last = "0002_fill"
+    shop.migration("0003_enforce", 'Contract(migrations.RemoveField("order", "km")),')
+    project.settings(DEPLOY_OPS_TWO_PHASE=two_phase)
+    project.run("safe_migrate", "--no-backup", check=0)
+    told = project.run("contract", "run", "--force", "--no-backup", check=0).stdout
+    assert "shop.0003_enforce#0 still waits: the backfill shop.0002_fill#0" in told
+    database.execute("INSERT INTO shop_order (number) VALUES (0)")  # as new code does
+    project.run("backfill", "run", check=0)
+    assert database.query("SELECT sum(metres) FROM shop_order") == [(5_050_000,)]
+    project.run("contract", "run", "--force", "--no-backup", check=0)
+    assert project.json("contract", "list", check=0)["waiting"] == []
+    assert ("km",) not in database.query(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'shop_order'"
+    )

@@ -1,0 +1,37 @@
+"""Indexes and constraints built for another column, under other names until they get theirs."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from deploy_ops.phases.operations.base import Change
+from deploy_ops.phases.operations.dependents import Dependent, Kind
+from deploy_ops.phases.operations.steps import AddCheck, BuildIndex, Statement, Step, Validate
+
+
+def twin_steps(
+    change: Change, table: str, dependents: Iterable[Dependent], twin: Callable[[str], str]
+) -> Iterator[Step]:
+    """What builds them while others use the table."""
+    tables, quote = (table,), change.quote
+    for each in dependents:
+        name = twin(each.name)
+        if each.kind is Kind.CHECK:
+            sql = f"{each.as_check(quote(name), quote(table))} NOT VALID"
+            yield AddCheck(tables=tables, name=name, statement=Statement(sql))
+            if each.is_valid:
+                yield Validate(tables=tables, name=name)
+        else:
+            sql = each.as_index(quote(name), quote(table), "CONCURRENTLY ")
+            yield BuildIndex(tables=tables, name=name, statement=Statement(sql))
+
+
+def name_twin(change: Change, table: str, each: Dependent, twin: str) -> None:
+    """Give one the name that it is to have, which is free by now."""
+    name, quoted = change.quote(each.name), change.quote(twin)
+    alter = f"ALTER TABLE {change.quote(table)}"
+    if each.kind is Kind.INDEX:
+        change.execute(f"ALTER INDEX {quoted} RENAME TO {name}")
+    elif each.kind is Kind.UNIQUE:
+        sql = f"{alter} ADD CONSTRAINT {name} UNIQUE USING INDEX {quoted}{each.ending}"
+        change.execute(sql)
+    else:
+        change.execute(f"{alter} RENAME CONSTRAINT {quoted} TO {name}")

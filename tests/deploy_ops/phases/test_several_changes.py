@@ -1,0 +1,115 @@
+"""Several changes of one column that all wait: nothing is lost, and the schema is Django's."""
+
+import pytest
+from django.db import DatabaseError, models
+
+from deploy_ops.errors import DeployOpsError, NotOnline, RowsInTheWay
+from deploy_ops.phases import Contract, EnforceNotNull, RenameFieldOnline
+from deploy_ops.phases.operations.base import Change
+from tests.deploy_ops.phases.bench import APP, Bench, create
+from tests.sample_apps.written import WrittenApp
+
+CONTRACT = ("safe_migrate", "--phase", "contract", "--force", "--no-backup")
+INITIAL = """
+migrations.CreateModel("owner", [("id", models.BigAutoField(primary_key=True))]),
+migrations.CreateModel("order", [
+    ("id", models.BigAutoField(primary_key=True)),
+    ("owner", models.ForeignKey("shop.owner", models.CASCADE, null=True)),
+    ("note", models.CharField(max_length=50, null=True)),
+    ("pieces", models.IntegerField(default=1)),
+    ("price", models.IntegerField(default=1)),
+]),
+"""
+MANY = """
+AddFieldOnline("order", "kind", models.IntegerField(default=5)),
+migrations.AlterField("order", "kind", models.IntegerField(db_default=6)),
+AddFieldOnline("order", "extra", models.IntegerField(default=5)),
+Contract(migrations.RemoveField("order", "extra")),
+RenameFieldOnline("order", "note", "remark"),
+EnforceNotNull("order", "remark", models.CharField(max_length=50, default="none")),
+EnforceUnique("order", models.UniqueConstraint(fields=["remark", "price"], name="one")),
+EnforceCheck("order", models.CheckConstraint(condition=~models.Q(remark="bad"), name="good")),
+AddIndexOnline("order", models.Index(fields=["remark"], name="by_remark")),
+RenameFieldOnline("order", "pieces", "count"),
+Contract(migrations.RemoveField("order", "count")),
+AddFieldOnline("order", "first", models.IntegerField(default=5)),
+RenameFieldOnline("order", "first", "second"),
+"""
+
+
+@pytest.fixture
+def shop(project, database):
+    app = WrittenApp(project.directory)
+    app.migration("0001_initial", INITIAL)
+    project.with_apps(app.name).settings(DEPLOY_OPS_TWO_PHASE=True)
+    project.run("safe_migrate", "--no-backup", check=0)
+    database.execute(
+        "INSERT INTO shop_order (note, pieces, price) SELECT n, n, n FROM"
+        " generate_series(1, 50) AS n"
+    )
+    return app
+
+
+@pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
+def test_all_wait_together(project, database, shop):
+    shop.migration("0002_many", MANY, atomic=False)
+    project.run("safe_migrate", "--no-backup", check=0)
+    database.execute("INSERT INTO shop_order (pieces, price, note) VALUES (700, 700, NULL)")
+    database.execute("INSERT INTO shop_order (price, remark) VALUES (800, 'new')")
+    seen = (
+        "SELECT pieces, count, note, remark, kind, first, second FROM shop_order WHERE price = %s"
+    )
+    assert database.query(seen, [700]) == [(700, 700, "none", "none", 6, 5, 5)]
+    assert database.query(seen, [800]) == [(1, 1, "new", "new", 6, 5, 5)]
+    database.execute("CREATE VIEW of_others AS SELECT extra FROM shop_order")
+    project.run(*CONTRACT, check=4)
+    database.execute("INSERT INTO shop_order (price, remark) VALUES (900, 'x')")  # as new code
+    database.execute("DROP VIEW of_others")
+    project.run(*CONTRACT, check=0)
+    assert project.json("contract", "list", check=0)["waiting"] == []
+    assert database.query(
+        "SELECT attname, attnotnull, pg_get_expr(adbin, adrelid) FROM pg_attribute LEFT JOIN"
+        " pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE attrelid ="
+        " 'shop_order'::regclass AND attnum > 2 AND NOT attisdropped ORDER BY attname"
+    ) == [
+        ("kind", True, "6"),
+        ("price", True, None),
+        ("remark", True, None),
+        ("second", True, None),
+    ]
+    assert database.query(
+        "SELECT conname FROM pg_constraint WHERE conrelid = 'shop_order'::regclass"
+        " AND contype IN ('u', 'c') ORDER BY conname"
+    ) == [("good",), ("one",)]
+    assert database.query("SELECT to_regclass('by_remark') IS NOT NULL") == [(True,)]
+    assert database.query("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal") == [(0,)]
+
+
+@pytest.mark.parametrize("database", ["pg15"], indirect=True)
+def test_a_column_whose_removal_waits_is_not_taken_over(project, database, shop):
+    """Its contract would drop what new code writes; names of fields do not tell."""
+    shop.migration("0002_gone", 'Contract(migrations.RemoveField("order", "owner")),')
+    add = 'AddFieldOnline("order", "owner_id", models.BigIntegerField(null=True)),'
+    shop.migration("0003_new", add)
+    told = project.run("safe_migrate", "--no-backup", check=3)
+    assert "its removal (shop.0002_gone#0) waits" in told.stdout + told.stderr
+    shop.remove("0003_new")
+    shop.last = "0002_gone"
+    shop.migration("0003_new", 'RenameFieldOnline("order", "price", "owner_id"),', atomic=False)
+    told = project.run("safe_migrate", "--no-backup")
+    assert told.code in (3, 4) and "has a column owner_id already" in told.stdout + told.stderr
+    project.run(*CONTRACT, check=0)
+    project.run("safe_migrate", "--no-backup", check=0)
+
+
+class TestOneRename:
+    @pytest.fixture
+    def bench(self, postgresql_database, django_alias, settings):
+        settings.DEPLOY_OPS_TWO_PHASE = True
+        return lambda **given: Bench(django_alias, **given)
+
+
+def make(alias, field, *sql, key=None):
+    given = create("trip", ("km", field), key=key)
+    given.options["db_table"] = "shop_trip"
+    return Bench(alias, given=[given], before=sql)
