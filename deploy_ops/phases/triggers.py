@@ -15,6 +15,7 @@ from deploy_ops.phases.locks import take_briefly
 from deploy_ops.phases.operations.base import Change
 
 TAG = "$deploy_ops$"
+_SETTINGS = ("TimeZone", "DateStyle", "IntervalStyle", "extra_float_digits", "bytea_output")
 _EXISTS = """
     SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND tgname = %s)
 """
@@ -31,7 +32,8 @@ class Trigger:
     `subject` is what it is for, with app and model: it makes the name, together with the purpose,
     which so stays the same when the table is renamed. `condition` is SQL on NEW and OLD; where it
     is false the function is not even called. `arguments` stay in the catalog, for whoever asks
-    what it is for.
+    what it is for. With `is_by_settings` it computes as the session that makes it would, whatever
+    the time zone and the forms of dates of who writes.
     """
 
     table: str
@@ -42,6 +44,7 @@ class Trigger:
     condition: str | None = None
     events: str = "INSERT OR UPDATE"
     arguments: tuple[str, ...] = ()
+    is_by_settings: bool = False
 
     @property
     def name(self) -> str:
@@ -54,10 +57,11 @@ def create_trigger(change: Change, trigger: Trigger) -> None:
     """Create it; again is harmless."""
     table, function = change.quote(trigger.table), _function(change, trigger)
     arguments = ", ".join(map(change.editor.quote_value, trigger.arguments))
+    settings = "".join(f" SET {each} FROM CURRENT" for each in _SETTINGS if trigger.is_by_settings)
     when = f" WHEN ({trigger.condition})" if trigger.condition else ""
     change.execute(
         f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql"
-        f" SECURITY INVOKER SET search_path FROM CURRENT AS {TAG}\n#variable_conflict use_column\n"
+        f" SECURITY INVOKER SET search_path FROM CURRENT{settings} AS {TAG}\n#variable_conflict use_column\n"
         f"BEGIN\n    {trigger.body}\n    RETURN NEW;\nEND\n{TAG}"
     )
     sql = (

@@ -39,7 +39,7 @@ from deploy_ops.phases.backfill.ledger import Given, Ledger, Taken
 from deploy_ops.phases.backfill.pace import Pace, pause_after
 from deploy_ops.phases.backfill.pressure import Limits, look
 from deploy_ops.phases.backfill.write import write_range
-from deploy_ops.phases.locks import is_lost_race
+from deploy_ops.phases.locks import is_lost_race, without_timeouts
 from deploy_ops.progress import Progress, listener
 from deploy_ops.redact import error_text
 
@@ -54,8 +54,12 @@ def fill(
     *,
     progress: Progress | None = None,
     limits: Limits | None = None,
+    is_checked: bool = False,
 ) -> int:
     """Fill the columns, and forget how far it was; return how many rows were written.
+
+    `is_checked` looks afterwards for a row that is still to be written, which a trigger or a rule
+    of the table has kept as it was; raises BackfillFailed.
 
     What was filled before a kill counts for the same columns only: ones of the same name that were
     made anew since are filled from the beginning.
@@ -63,7 +67,26 @@ def fill(
     name = name_of(connection, filling)
     written = run(connection, name, filling, progress=progress, limits=limits)
     forget_filling(connection, filling)
+    if is_checked:
+        _check_filled(connection, filling)
     return written
+
+
+def _check_filled(connection: BaseDatabaseWrapper, filling: Filling) -> None:
+    quote = connection.ops.quote_name
+    keys = ", ".join(map(quote, filling.key_columns))
+    sql = f"SELECT {keys} FROM {quote(filling.table)} WHERE {filling.where.text} LIMIT 1"
+    with without_timeouts(connection), connection.cursor() as cursor:
+        cursor.execute(sql, filling.where.params)
+        row = cursor.fetchone()
+    if row is not None:
+        pairs = zip(filling.key_columns, row, strict=True)
+        key = " and ".join(f"{name} = {value}" for name, value in pairs)
+        raise BackfillFailed(
+            f"{filling}: the row {key} was not written: a trigger or a rule of the table keeps it "
+            "as it is. New code would read there what is not so. Rows that were written stay so. "
+            "Turn it off for this role, then run the same again."
+        )
 
 
 def run(
@@ -95,7 +118,24 @@ def _worker(
             "rows would stay locked to its end. Nothing was changed. Write into the migration:\n"
             "    atomic = False"
         )
+    _check_sees_all(connection, filling)
     return _Worker(connection, Ledger(connection, name, filling), filling, limits)
+
+
+def _check_sees_all(connection: BaseDatabaseWrapper, filling: Filling) -> None:
+    """Raise BackfillRefused where policies may hide rows, which would be left out."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT row_security_active(to_regclass(%s)), quote_ident(current_user)",
+            [connection.ops.quote_name(filling.table)],
+        )
+        is_active, role = cursor.fetchone()
+    if is_active:
+        raise BackfillRefused(
+            f"{filling.table} has row level security, which may hide rows from {role}, so that "
+            f"they would not be filled. No row was filled. Migrate as a role that sees all:\n"
+            f"    ALTER ROLE {role} BYPASSRLS"
+        )
 
 
 class _Worker:

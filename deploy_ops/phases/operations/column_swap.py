@@ -17,7 +17,6 @@ from deploy_ops.phases.operations.column_steps import AddColumn, AddTrigger, Dro
 from deploy_ops.phases.operations.second_column import SecondColumn
 from deploy_ops.phases.operations.steps import (
     AddConstraint,
-    DropConstraint,
     Statement,
     Step,
     Validate,
@@ -73,18 +72,15 @@ def _indexed(second: SecondColumn) -> Iterator[Step]:
 
 
 def _proof(second: SecondColumn) -> Iterator[Step]:
-    """NOT NULL, which then reads no row; and that no row was left out."""
+    """NOT NULL, which then reads no row; and that no row was left out. It goes with the column."""
     column = second.change.quote(second.column)
     parts = [f"{column} IS NOT NULL"] if second.is_not_null else []
-    parts += [] if second.is_written else [f"NOT ({second.differs()})"]
-    if parts:
-        tables, table = (second.table,), second.change.quote(second.table)
-        name = second.change.quote(second.proof)
-        sql = f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({' AND '.join(parts)})"
-        yield AddConstraint(
-            tables=tables, name=second.proof, statement=Statement(f"{sql} NOT VALID")
-        )
-        yield Validate(tables=tables, name=second.proof)
+    condition = " AND ".join([*parts, second.agrees()])
+    tables, table = (second.table,), second.change.quote(second.table)
+    name = second.change.quote(second.proof)
+    sql = f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({condition}) NOT VALID"
+    yield AddConstraint(tables=tables, name=second.proof, statement=Statement(sql))
+    yield Validate(tables=tables, name=second.proof)
 
 
 def _is_replaced(second: SecondColumn) -> bool:
@@ -122,7 +118,7 @@ class FillSecond(Step):
             )
             return
         try:
-            fill(change.connection, second.filling)
+            fill(change.connection, second.filling, is_checked=True)
         except BackfillFailed as error:
             state = getattr(getattr(error.__cause__, "__cause__", None), "sqlstate", None) or ""
             if not state.startswith(_BAD_VALUE):
@@ -201,8 +197,6 @@ class Swap(Step):
             change.execute(
                 f"{table} RENAME COLUMN {quote(second.column)} TO {quote(second.new.column)}"
             )
-        if second.is_written and second.is_not_null:
-            DropConstraint(tables=self.tables, name=second.proof).work(change)
         for each in second.dependents:
             name_twin(change, self.table, each, second.twin(each.name))
         self._take_over(change, facts)

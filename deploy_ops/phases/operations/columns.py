@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from copy import copy
 from typing import Any
 
-from django.db import models
+from django.db import models, transaction
 
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.shadow import source_of
@@ -86,6 +86,11 @@ def allow_omission(change: Change, model: type[models.Model], field: Any) -> Non
 
 def demand_again(change: Change, model: type[models.Model], field: Any) -> None:
     """Take back `allow_omission`; rows that were inserted meanwhile get the field's default."""
+    with transaction.atomic(change.connection.alias):
+        _demand(change, model, field)
+
+
+def _demand(change: Change, model: type[models.Model], field: Any) -> None:
     if has_own_value(field):
         return
     if not field.null and shared_default(change, model, field) is None and field.has_default():

@@ -191,7 +191,7 @@ class RenameFieldOnline(PhasedOperation, RenameField):
             assignments={new.column: Sql(source.replace("%", "%%"))},
             where=differs,
         )
-        fill(change.connection, filling)
+        fill(change.connection, filling, is_checked=True)
 
     def _indexes(self, change: Change, new: Any) -> Iterator[Any]:
         """What new code needs for its queries and for ON CONFLICT; all of it goes with the shadow.

@@ -86,5 +86,5 @@ def _fill(change: Change, model: type[Model], field: Any, values: Any) -> Trigge
         assignments={field.column: Sql(f"({value})".replace("%", "%%"))},
         where=Sql(f"{column} IS DISTINCT FROM ({value})".replace("%", "%%")),
     )
-    fill(change.connection, filling)
+    fill(change.connection, filling, is_checked=True)
     return trigger

@@ -16,6 +16,8 @@ from deploy_ops.phases.operations.shadow import equal
 from deploy_ops.phases.triggers import Trigger
 
 RANK = 3  # after triggers that fill the first column, or write it under another name
+# Their casts depend on TimeZone and the like of whoever writes.
+_BY_SETTINGS = ("date", "time", "interval", "double", "real", "bytea")
 _LENGTH = re.compile(r"^varchar\(\d+\)")
 
 
@@ -51,7 +53,15 @@ class SecondColumn:
                 f" {old} := {_cast(new, self._type(self.old))}; END IF;"
             )
         subject = f"{self.subject} type"
-        return Trigger(table=self.table, purpose="type", subject=subject, body=body, rank=RANK)
+        types = {self._type(each) for each in (self.old, self.new)}
+        return Trigger(
+            table=self.table,
+            purpose="type",
+            subject=subject,
+            body=body,
+            rank=RANK,
+            is_by_settings=any(each.startswith(_BY_SETTINGS) for each in types),
+        )
 
     def forwards(self, prefix: str = "") -> str:
         """The value of the second column, made of the first one's."""
@@ -60,6 +70,14 @@ class SecondColumn:
     def differs(self) -> str:
         """Whether a row has another value in the second column than it should have."""
         return f"NOT ({equal(self.change.quote(self.column), self.forwards())})"
+
+    def agrees(self) -> str:
+        """Whether one of both columns is made of the other, so that nothing is only in the old."""
+        same = f"NOT ({self.differs()})"
+        if not self.is_written:
+            return same
+        old, new = (self.change.quote(each) for each in (self.old.column, self.column))
+        return f"({equal(old, _cast(new, self._type(self.old)))} OR {same})"
 
     @cached_property
     def dependents(self) -> Sequence[Dependent]:
