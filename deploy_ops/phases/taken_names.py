@@ -1,15 +1,16 @@
 """Fields whose removal waits: their columns are still there, for the release before."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.operations import AddField, RemoveField, RenameField
+from django.db.migrations.operations import AddField, AlterField, RemoveField, RenameField
 from django.db.migrations.operations.base import Operation
 
 from deploy_ops.errors import PlanRefused
 from deploy_ops.phases.halves import run_together
+from deploy_ops.phases.operations.rename_field_online import RenameFieldOnline
 from deploy_ops.phases.rows import waiting_rows
 from deploy_ops.phases.waiting import state_before
 from deploy_ops.phases.where import Place, find_operation, walk
@@ -28,11 +29,19 @@ def removals_that_wait(connection: BaseDatabaseWrapper) -> dict[Name, Place]:
 
 
 def check_names(connection: BaseDatabaseWrapper, migrations: Iterable[Migration]) -> None:
-    """Raise PlanRefused where one adds a field whose removal waits, or would by then."""
+    """Raise PlanRefused where one adds a field whose removal waits, or would by then.
+
+    Also where one gives a default to a field that has a second column for its new name: what old
+    code writes to the first one would be written over by it.
+    """
     taken: dict[Name, Place] | None = None
+    shadows = set(_shadows(connection))
     for migration in migrations:
         app = migration.app_label
         for path, operation in walk(migration.operations):
+            _check_default(f"{app}.{migration.name}", app, operation, shadows)
+            if isinstance(operation, RenameFieldOnline) and not run_together(connection, app):
+                shadows.add((app, *_names(operation, operation.new_name)))
             if taken is None and (_added(operation, app) or _removed(operation, app)):
                 taken = removals_that_wait(connection)
             if taken and (place := taken.get(_added(operation, app) or ("", "", ""))):
@@ -40,6 +49,25 @@ def check_names(connection: BaseDatabaseWrapper, migrations: Iterable[Migration]
             removed = _removed(operation, app)
             if taken is not None and removed and not run_together(connection, app):
                 taken[removed] = Place(app, migration.name, path)
+
+
+def _shadows(connection: BaseDatabaseWrapper) -> Iterator[Name]:
+    for row in waiting_rows(connection):
+        operation = find_operation(row.place)
+        if isinstance(operation, RenameFieldOnline):
+            yield row.place.app, *_names(operation, operation.new_name)
+
+
+def _check_default(who: str, app: str, operation: Operation, shadows: set[Name]) -> None:
+    if not isinstance(operation, AlterField) or not operation.field.has_db_default():
+        return
+    if (app, *_names(operation, operation.name)) in shadows:
+        raise PlanRefused(
+            f"{who}: {operation.describe()}: its rename waits for the contract phase, and until "
+            "then the default would be written over what old code writes under the old name. "
+            "Nothing was changed. Apply the migrations before this one, deploy, and run the "
+            f"contract phase first; or write Contract(...) around the {type(operation).__name__}."
+        )
 
 
 def text(who: str, operation: Operation, place: Place) -> str:
@@ -67,7 +95,7 @@ def _added(operation: Operation, app: str) -> Name | None:
     return None
 
 
-def _names(operation: AddField | RenameField, name: str) -> tuple[str, str]:
+def _names(operation: AddField | AlterField | RenameField, name: str) -> tuple[str, str]:
     return operation.model_name_lower, name.lower()
 
 

@@ -57,7 +57,8 @@ def create_trigger(change: Change, trigger: Trigger) -> None:
     """Create it; again is harmless."""
     table, function = change.quote(trigger.table), _function(change, trigger)
     arguments = ", ".join(map(change.editor.quote_value, trigger.arguments))
-    settings = "".join(f" SET {each} FROM CURRENT" for each in _SETTINGS if trigger.is_by_settings)
+    pinned = _SETTINGS if trigger.is_by_settings else ()
+    settings = "".join(f" SET {each} FROM CURRENT" for each in pinned)
     when = f" WHEN ({trigger.condition})" if trigger.condition else ""
     change.execute(
         f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql"

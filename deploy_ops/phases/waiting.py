@@ -47,7 +47,7 @@ class Waiting:
 
     @property
     def comes_later(self) -> bool:
-        """Whether it goes after what would block it; else the oldest first, as columns were named."""
+        """Whether it goes after what would block it; else the oldest goes first."""
         is_first = self.found is not None and self.found.operation.is_first
         return not is_first or bool(self.row.waits_for)
 

@@ -5,7 +5,6 @@ from typing import Any
 
 # pylint: disable=protected-access  # the parts of a column have to be those of Django itself
 from django.db import transaction
-from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations import AddField
 from django.db.migrations.operations.base import Operation
 from django.db.models import AutoField, Model, Value
@@ -15,6 +14,7 @@ from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.catalog import Catalog
 from deploy_ops.phases.operations.column_steps import AddColumn, DropColumn, DropTable
 from deploy_ops.phases.operations.columns import FK_SUFFIX
+from deploy_ops.phases.operations.now import fields_now
 from deploy_ops.phases.operations.online import PhasedOnline, run_steps
 from deploy_ops.phases.operations.shadow import shadows_of
 from deploy_ops.phases.operations.statements import online_steps
@@ -124,16 +124,7 @@ def _is_needed(change: Change, table: str, column: str) -> bool:
     columns = {column, *shadows_of(change, table, column)}
     if any((table, each) in removed_columns(change.connection) for each in columns):
         return True
-    loader = MigrationLoader(change.connection)
-    applied = [key for key in loader.graph.nodes if key in loader.applied_migrations]
-    models = loader.project_state(applied).apps.get_models()
-    fields = (
-        field
-        for model in models
-        if model._meta.db_table == table
-        for field in model._meta.local_concrete_fields
-    )
-    return any(field.column in columns and field.has_db_default() for field in fields)
+    return any(each.has_db_default() for each in fields_now(change, table, columns))
 
 
 def _rest(editor: Any, model: type[Model], field: Any) -> None:

@@ -7,8 +7,11 @@ from typing import Any
 from django.db import models
 from django.db.migrations.operations import AlterField, RemoveConstraint, RemoveIndex
 
+from deploy_ops.advice import manage
+from deploy_ops.errors import NotOnline
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.half import Half
+from deploy_ops.phases.operations.now import fields_now
 from deploy_ops.phases.rows import Entry
 
 
@@ -19,6 +22,25 @@ class FieldAlteration(Half[AlterField]):
         """Loosen the column."""
         if self._is_looser(change):
             super().contract(change)
+
+    def contract(self, change: Change) -> None:
+        """Alter it, unless a later migration has changed its type again."""
+        if not change.editor.collect_sql:
+            self._check_latest(change)
+        super().contract(change)
+
+    def _check_latest(self, change: Change) -> None:
+        """Raise NotOnline where this would take a later change of the type back."""
+        new = self._field(change.after, change)
+        table, wanted = new.model._meta.db_table, new.db_type(change.connection)
+        for now in fields_now(change, table, [new.column]):
+            if (found := now.db_type(change.connection)) != wanted:
+                raise NotOnline(
+                    f"{self.operation.describe()}: a later migration has made {table}.{new.column} "
+                    f"{found}, and this would make it {wanted}. Nothing was changed. If nothing "
+                    "else of it is wanted, leave it out, by `contract skip` and its name:\n"
+                    + manage("contract", "list", alias=change.connection.alias)
+                )
 
     def entry(self, change: Change) -> Entry | None:
         """Nothing waits where the column only became looser."""

@@ -95,3 +95,29 @@ def test_a_column_whose_removal_waits_is_not_taken_over(project, database, shop)
     assert told.code in (3, 4) and "has a column owner_id already" in told.stdout + told.stderr
     project.run(*CONTRACT, check=0)
     project.run("safe_migrate", "--no-backup", check=0)
+
+
+@pytest.mark.parametrize("database", ["pg15"], indirect=True)
+def test_a_default_that_would_be_written_over_old_code(project, shop):
+    shop.migration("0002_rename", 'RenameFieldOnline("order", "note", "remark"),', atomic=False)
+    default = (
+        'migrations.AlterField("order", "remark", models.CharField(max_length=50, db_default=""))'
+    )
+    shop.migration("0003_default", f"{default},")
+    told = project.run("safe_migrate", "--no-backup", "--allow", "L106", check=1)
+    assert "written over what old code writes" in told.stdout + told.stderr
+
+
+@pytest.mark.parametrize("database", ["pg15"], indirect=True)
+def test_an_older_type_that_waits_is_not_put_over_a_newer_one(project, database, shop):
+    narrow, wide = "CharField(max_length=40, null=True)", "TextField(null=True)"
+    alter = 'migrations.AlterField("order", "note", models.{})'
+    shop.migration("0002_narrow", f"Contract({alter.format(narrow)}),")
+    shop.migration("0003_wide", f"{alter.format(wide)},")
+    project.run("safe_migrate", "--no-backup", check=0)
+    told = project.run(*CONTRACT, check=3)
+    assert "a later migration has made shop_order.note text" in told.stdout + told.stderr
+    assert database.query(
+        "SELECT data_type FROM information_schema.columns"
+        " WHERE table_name = 'shop_order' AND column_name = 'note'"
+    ) == [("text",)]
