@@ -62,7 +62,8 @@ def create_trigger(change: Change, trigger: Trigger) -> None:
     when = f" WHEN ({trigger.condition})" if trigger.condition else ""
     change.execute(
         f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql"
-        f" SECURITY INVOKER SET search_path FROM CURRENT{settings} AS {TAG}\n#variable_conflict use_column\n"
+        f" SECURITY INVOKER SET search_path FROM CURRENT{settings} AS {TAG}\n"
+        "#variable_conflict use_column\n"
         f"BEGIN\n    {trigger.body}\n    RETURN NEW;\nEND\n{TAG}"
     )
     sql = (
