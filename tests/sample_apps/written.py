@@ -71,3 +71,12 @@ class WrittenApp:
     def remove(self, name: str) -> None:
         """Take a migration away again, as an older release has it not."""
         (self._migrations / f"{name}.py").unlink()
+
+
+def deploy_first(project, initial: str, *command: str) -> WrittenApp:
+    """The app with its first migration applied, in a project that works in two phases."""
+    app = WrittenApp(project.directory)
+    app.migration("0001_initial", initial)
+    project.with_apps(app.name).settings(DEPLOY_OPS_TWO_PHASE=True)
+    project.run(*(command or ("safe_migrate", "--no-backup")), check=0)
+    return app

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.sample_apps.written import WrittenApp
+from tests.sample_apps.written import deploy_first
 
 INITIAL = """
 migrations.CreateModel("trip", [
@@ -30,10 +30,7 @@ migrations.RunSQL("DO 'BEGIN END'"),
 
 @pytest.fixture
 def shop(postgresql_project):
-    app = WrittenApp(postgresql_project.directory)
-    app.migration("0001_initial", INITIAL)
-    postgresql_project.with_apps(app.name).settings(DEPLOY_OPS_TWO_PHASE=True)
-    postgresql_project.run("migrate", check=0)
+    app = deploy_first(postgresql_project, INITIAL, "migrate")
     postgresql_project.database.execute(
         "INSERT INTO shop_trip (km, note) SELECT n, 'x' FROM generate_series(1, 20000) AS n"
     )

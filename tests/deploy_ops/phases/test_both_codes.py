@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.sample_apps.written import WrittenApp
+from tests.sample_apps.written import deploy_first
 
 INITIAL = """
 migrations.CreateModel("customer", [
@@ -150,11 +150,7 @@ CASES = {
 
 @pytest.fixture
 def shop(postgresql_project):
-    app = WrittenApp(postgresql_project.directory)
-    app.migration("0001_initial", INITIAL)
-    postgresql_project.with_apps(app.name).settings(DEPLOY_OPS_TWO_PHASE=True)
-    postgresql_project.run("migrate", check=0)
-    return app
+    return deploy_first(postgresql_project, INITIAL, "migrate")
 
 
 def ask(project, code):

@@ -4,7 +4,7 @@ import pytest
 from django.db import migrations
 
 from deploy_ops.phases import Contract
-from tests.sample_apps.written import WrittenApp
+from tests.sample_apps.written import WrittenApp, deploy_first
 
 BOTH = pytest.mark.parametrize("postgresql_database", ["pg15", "pg18"], indirect=True)
 INITIAL = """
@@ -25,12 +25,7 @@ migrations.CreateModel("order", [
 
 @pytest.fixture
 def shop(postgresql_project):
-    """The app with its first migration applied, by a project that works in two phases."""
-    app = WrittenApp(postgresql_project.directory)
-    app.migration("0001_initial", INITIAL)
-    postgresql_project.with_apps(app.name).settings(DEPLOY_OPS_TWO_PHASE=True)
-    postgresql_project.run("safe_migrate", "--no-backup", check=0)
-    return app
+    return deploy_first(postgresql_project, INITIAL)
 
 
 def columns(database, table="shop_order"):

@@ -3,7 +3,7 @@
 import pytest
 
 from deploy_ops.databases import database_for
-from tests.sample_apps.written import WrittenApp
+from tests.sample_apps.written import deploy_first
 
 PG15 = pytest.mark.parametrize("database", ["pg15"], indirect=True)
 BOTH = pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
@@ -33,10 +33,7 @@ CONTRACT = ("safe_migrate", "--phase", "contract", "--force", "--no-backup")
 
 @pytest.fixture
 def shop(project, database):
-    app = WrittenApp(project.directory)
-    app.migration("0001_initial", INITIAL)
-    project.with_apps(app.name).settings(DEPLOY_OPS_TWO_PHASE=True)
-    project.run("safe_migrate", "--no-backup", check=0)
+    app = deploy_first(project, INITIAL)
     database.execute("INSERT INTO shop_customer (name) VALUES ('Anna'), ('Bert')")
     database.execute(
         'INSERT INTO shop_order (customer_id, note, "Code 1", pieces, price) '

@@ -11,17 +11,16 @@ from contextlib import contextmanager
 from decimal import Decimal
 
 import pytest
-from hypothesis import HealthCheck, Phase, assume, given, note, seed, settings
+from hypothesis import assume, note
 
 from tests.conftest import scratch_alias, scratch_database, scratch_project
 from tests.deploy_ops.phases.generate.stories import CONTRACT, Shop
+from tests.drills.drawing import chunks, drawn
 from tests.drills.random_changes.changes import changes
 from tests.sample_apps.modelled import ModelledApp
 
 RUNS = int(os.environ.get("RANDOM_CHANGES", "6"))
-SEED = int(os.environ.get("RANDOM_SEED", "0"))
 A_CHUNK = 3
-CHUNKS = range(SEED, SEED + -(-RUNS // A_CHUNK))
 MOST_KILLS = 3
 EXPAND = ("safe_migrate", "--no-backup")
 NARROWER = ("T010", "T011")  # a constraint that comes at once, which is only said
@@ -122,7 +121,7 @@ def make_rows_fit(shop, last):
         work(shop, last, tries=False)
 
 
-def tell(shop, change):
+def try_out(shop, change):
     shop.start(change.old.source)
     plain = plain_schema(shop, change.new.source)
     start = shop.schema()
@@ -150,20 +149,11 @@ def tell(shop, change):
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("chunk", [f"seed{number}" for number in CHUNKS])
+@pytest.mark.parametrize("chunk", chunks(RUNS, A_CHUNK))
 def test_both_codes_work_and_no_value_is_lost(
     chunk, pg15_cluster, tmp_path_factory, django_db_blocker
 ):
-    @seed(int(chunk.removeprefix("seed")))
-    @settings(
-        max_examples=A_CHUNK,
-        database=None,
-        deadline=None,
-        print_blob=True,
-        phases=[Phase.generate, *([Phase.shrink] if os.environ.get("RANDOM_SHRINK") else [])],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(change=changes())
+    @drawn(chunk, A_CHUNK, change=changes())
     def run(change):
         note(change.old.source)
         note(change.new.source)
@@ -175,6 +165,6 @@ def test_both_codes_work_and_no_value_is_lost(
             app = ModelledApp(project.directory)
             project.with_apps(app.name, "tests.drills.random_changes")
             project.settings(DEPLOY_OPS_TWO_PHASE=True)
-            tell(Shop(project, app, alias), change)
+            try_out(Shop(project, app, alias), change)
 
     run()

@@ -8,8 +8,9 @@ import os
 import signal
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, note, seed, settings
+from hypothesis import note
 
+from tests.drills.drawing import chunks, drawn
 from tests.drills.random_plans import oracle
 from tests.project.commands import CommandServer
 from tests.drills.random_plans.places import Postgres, Sqlite, prepare
@@ -18,10 +19,9 @@ from tests.drills.random_plans.world import World, environment
 from tests.drills.random_plans.writing import write_app
 
 RUNS = int(os.environ.get("RANDOM_RUNS", "300"))
-SEED = int(os.environ.get("RANDOM_SEED", "0"))
 KINDS = ["sqlite", "pg15", "pg18"]
 A_CHUNK = 25
-CHUNKS = range(SEED, SEED + -(-RUNS // (A_CHUNK * len(KINDS))))
+CHUNKS = chunks(RUNS, A_CHUNK * len(KINDS))
 MOST_KILLS = 4
 
 
@@ -50,18 +50,9 @@ def places(request, commands, tmp_path_factory):
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("chunk", [f"seed{number}" for number in CHUNKS])
+@pytest.mark.parametrize("chunk", CHUNKS)
 def test_nothing_acknowledged_is_lost_and_nothing_said_is_false(chunk, places, commands, tmp_path):
-    @seed(int(chunk.removeprefix("seed")))
-    @settings(
-        max_examples=A_CHUNK,
-        database=None,
-        deadline=None,
-        print_blob=True,
-        phases=[Phase.generate, *([Phase.shrink] if os.environ.get("RANDOM_SHRINK") else [])],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(plan=plans(places.vendor))
+    @drawn(chunk, A_CHUNK, plan=plans(places.vendor))
     def run(plan):
         with World(plan, places, commands, tmp_path / "project") as world:
             _run(world)
