@@ -11,21 +11,11 @@ from django.db.migrations.operations.base import Operation
 from deploy_ops.errors import PlanRefused
 from deploy_ops.phases.halves import run_together
 from deploy_ops.phases.operations.rename_field_online import RenameFieldOnline
-from deploy_ops.phases.rows import waiting_rows
-from deploy_ops.phases.waiting import state_before
-from deploy_ops.phases.where import Place, find_operation, walk
+from deploy_ops.phases.rows import Row
+from deploy_ops.phases.waiting import Found, all_waiting, state_before
+from deploy_ops.phases.where import Place, walk
 
 Name = tuple[str, str, str]
-
-
-def removals_that_wait(connection: BaseDatabaseWrapper) -> dict[Name, Place]:
-    """Fields by app, model and name."""
-    found = {}
-    for row in waiting_rows(connection):
-        operation = find_operation(row.place)
-        if operation is not None and (name := _removed(operation, row.place.app)):
-            found[name] = row.place
-    return found
 
 
 def check_names(connection: BaseDatabaseWrapper, migrations: Iterable[Migration]) -> None:
@@ -34,28 +24,29 @@ def check_names(connection: BaseDatabaseWrapper, migrations: Iterable[Migration]
     Also where one gives a default to a field that has a second column for its new name: what old
     code writes to the first one would be written over by it.
     """
-    taken: dict[Name, Place] | None = None
-    shadows = set(_shadows(connection))
+    taken: dict[Name, Place] = {}
+    shadows: set[Name] = set()
+    for row, found in _known(connection):
+        if removed := _removed(found.operation, row.place.app):
+            taken[removed] = row.place
+        if renamed := _renamed(found.operation, row.place.app):
+            shadows.add(renamed)
     for migration in migrations:
         app = migration.app_label
-        for path, operation in walk(migration.operations):
-            _check_default(f"{app}.{migration.name}", app, operation, shadows)
-            if isinstance(operation, RenameFieldOnline) and not run_together(connection, app):
-                shadows.add((app, *_names(operation, operation.new_name)))
-            if taken is None and (_added(operation, app) or _removed(operation, app)):
-                taken = removals_that_wait(connection)
-            if taken and (place := taken.get(_added(operation, app) or ("", "", ""))):
-                raise PlanRefused(text(f"{app}.{migration.name}", operation, place))
-            removed = _removed(operation, app)
-            if taken is not None and removed and not run_together(connection, app):
+        for path, each in walk(migration.operations):
+            _check_default(f"{app}.{migration.name}", app, each, shadows)
+            if place := taken.get(_added(each, app) or ("", "", "")):
+                raise PlanRefused(text(f"{app}.{migration.name}", each, place))
+            removed, renamed = _removed(each, app), _renamed(each, app)
+            if removed and not run_together(connection, app):
                 taken[removed] = Place(app, migration.name, path)
+            if renamed and not run_together(connection, app):
+                shadows.add(renamed)
 
 
-def _shadows(connection: BaseDatabaseWrapper) -> Iterator[Name]:
-    for row in waiting_rows(connection):
-        operation = find_operation(row.place)
-        if isinstance(operation, RenameFieldOnline):
-            yield row.place.app, *_names(operation, operation.new_name)
+def _known(connection: BaseDatabaseWrapper) -> Iterator[tuple[Row, Found]]:
+    """What waits, with its operation, which may stand in a squashed migration by now."""
+    return ((each.row, each.found) for each in all_waiting(connection) if each.found is not None)
 
 
 def _check_default(who: str, app: str, operation: Operation, shadows: set[Name]) -> None:
@@ -87,6 +78,12 @@ def _removed(operation: Operation, app: str) -> Name | None:
     )
 
 
+def _renamed(operation: Operation, app: str) -> Name | None:
+    if not isinstance(operation, RenameFieldOnline):
+        return None
+    return app, *_names(operation, operation.new_name)
+
+
 def _added(operation: Operation, app: str) -> Name | None:
     if isinstance(operation, AddField):
         return None if operation.field.db_column else (app, *_names(operation, operation.name))
@@ -112,14 +109,12 @@ def check_column(
 
 def removed_columns(connection: BaseDatabaseWrapper) -> dict[tuple[str, str], Place]:
     """Columns whose removal waits, by the name that their table has now."""
-    found = {}
+    columns = {}
     loader: MigrationLoader | None = None
-    for row in waiting_rows(connection):
-        operation = find_operation(row.place)
-        name = _removed(operation, row.place.app) if operation is not None else None
-        if name and row.table:
+    for row, found in _known(connection):
+        if row.table and (name := _removed(found.operation, row.place.app)):
             loader = loader or MigrationLoader(connection)
-            apps = state_before(loader, row.place).apps
-            field = apps.get_model(name[0], name[1])._meta.get_field(name[2])
-            found[row.table, str(getattr(field, "column", None))] = row.place
-    return found
+            model = state_before(loader, found.place).apps.get_model(*name[:2])
+            field = model._meta.get_field(name[2])
+            columns[row.table, str(getattr(field, "column", None))] = row.place
+    return columns

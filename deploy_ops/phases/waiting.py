@@ -69,26 +69,27 @@ def all_waiting(connection: BaseDatabaseWrapper) -> list[Waiting]:
     return sorted(found, key=lambda each: each.comes_later)
 
 
-def all_done(connection: BaseDatabaseWrapper) -> list[Waiting]:
+def all_done(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> list[Waiting]:
     """What has run, oldest first."""
-    rows = done_rows(connection)
-    loader = MigrationLoader(connection) if rows else None
-    return [Waiting(row, _find(loader, row)) for row in rows if loader]
+    return [Waiting(row, _find(loader, row)) for row in done_rows(connection)]
 
 
-def has_way_back(connection: BaseDatabaseWrapper, done: Waiting) -> bool | None:
-    """Whether reversing what has run brings the values back; None if the code does not know it."""
+def has_way_back(
+    connection: BaseDatabaseWrapper, loader: MigrationLoader, done: Waiting
+) -> bool | None:
+    """Whether reversing what has run brings the values back; None where nothing can tell."""
     if done.found is None:
         return None
     editor = connection.schema_editor(collect_sql=True, atomic=False)
-    return not done.found.operation.loses(change_of(editor, done))
+    loses = done.found.operation.loses(change_of(loader, editor, done))
+    return None if loses is None else not loses
 
 
 def run_contract(connection: BaseDatabaseWrapper, waiting: Waiting) -> None:
     """Run the contract of a row, and note that it has run."""
     assert waiting.found is not None
     with connection.schema_editor(atomic=waiting.is_atomic) as editor:
-        do_contract(waiting, change_of(editor, waiting))
+        do_contract(waiting, change_of(MigrationLoader(connection), editor, waiting))
     mark_done(connection, waiting.row.place)
 
 
@@ -100,11 +101,13 @@ def do_contract(waiting: Waiting, change: Change) -> None:
     work(change)
 
 
-def change_of(editor: BaseDatabaseSchemaEditor, waiting: Waiting) -> Change:
+def change_of(
+    loader: MigrationLoader, editor: BaseDatabaseSchemaEditor, waiting: Waiting
+) -> Change:
     """The operation of a row at work, on the table that the row is about."""
     assert waiting.found is not None
     operation, place = waiting.found.operation, waiting.found.place
-    before = state_before(MigrationLoader(editor.connection), place)
+    before = state_before(loader, place)
     if operation.follows_table:
         _rename_table(before, place.app, operation.subject, waiting.row.table)
     after = before.clone()

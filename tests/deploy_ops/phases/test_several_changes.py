@@ -1,7 +1,7 @@
 """Several changes of one column that all wait: nothing is lost, and the schema is Django's."""
 
 import pytest
-from tests.sample_apps.written import WrittenApp
+from tests.sample_apps.written import deploy_first
 
 CONTRACT = ("safe_migrate", "--phase", "contract", "--force", "--no-backup")
 INITIAL = """
@@ -33,10 +33,7 @@ RenameFieldOnline("order", "first", "second"),
 
 @pytest.fixture
 def shop(project, database):
-    app = WrittenApp(project.directory)
-    app.migration("0001_initial", INITIAL)
-    project.with_apps(app.name).settings(DEPLOY_OPS_TWO_PHASE=True)
-    project.run("safe_migrate", "--no-backup", check=0)
+    app = deploy_first(project, INITIAL)
     database.execute(
         "INSERT INTO shop_order (note, pieces, price) SELECT n, n, n FROM"
         " generate_series(1, 50) AS n"
@@ -121,3 +118,21 @@ def test_an_older_type_that_waits_is_not_put_over_a_newer_one(project, database,
         "SELECT data_type FROM information_schema.columns"
         " WHERE table_name = 'shop_order' AND column_name = 'note'"
     ) == [("text",)]
+
+
+@pytest.mark.parametrize("database", ["pg15"], indirect=True)
+@pytest.mark.parametrize("field", ["owner", "owner_id"])
+def test_a_removal_that_a_squashed_migration_took_over_still_waits(project, shop, field):
+    """Neither the name of the field nor that of its column is free yet."""
+    removal = 'Contract(migrations.RemoveField("order", "owner")),'
+    shop.migration("0002_gone", removal)
+    project.run("safe_migrate", "--no-backup", check=0)
+    shop.squash("0001_squashed", ["0001_initial", "0002_gone"], f"{INITIAL}\n{removal}")
+    project.run("migrate", check=0)  # notes that the squashed one is applied
+    shop.remove("0002_gone")
+    shop.remove("0001_initial")
+    shop.last = "0001_squashed"
+    shop.migration("0003_new", f'AddFieldOnline("order", "{field}", models.TextField(null=True)),')
+    told = project.run("safe_migrate", "--no-backup")
+    assert told.code in (1, 3), told
+    assert "its removal (shop.0002_gone#0) waits" in told.stdout + told.stderr
