@@ -21,6 +21,7 @@ from deploy_ops.migrate.resume import Ask, always_wait, resolve_run
 from deploy_ops.migrate.run import History, Phase, Request, Result, Todo
 from deploy_ops.migrate.targets import django_plan, ensure_connection, load_executor
 from deploy_ops.migrate.way_back import check_way_back
+from deploy_ops.phases.halves import note_applied
 from deploy_ops.phases.operations.base import PhasedOperation
 from deploy_ops.phases.taken_names import check_names
 from deploy_ops.progress import Progress, Silent
@@ -130,6 +131,7 @@ def plan_of(request: Request) -> Todo:
     connection = connections[request.alias]
     ensure_connection(connection)
     history = History(load_executor(connection))
+    note_applied(connection, history.executor.loader.applied_migrations)
     if Phase.EXPAND not in request.phases:
         if request.migration is not None:
             raise UsageError(

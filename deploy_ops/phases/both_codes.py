@@ -22,7 +22,7 @@ from deploy_ops.databases import database_for
 from deploy_ops.history import last_schema
 from deploy_ops.phases.between import Step, schema_between
 from deploy_ops.phases.compat import Code, compat_findings
-from deploy_ops.phases.halves import note_start, run_together
+from deploy_ops.phases.halves import run_together
 from deploy_ops.phases.operations.base import Change, PhasedOperation
 from deploy_ops.phases.snapshot import Snapshot, take_snapshot
 from deploy_ops.phases.waiting import all_waiting
@@ -60,7 +60,6 @@ def plan_findings(
     new_models: Apps = apps,
 ) -> list[CheckMessage]:
     """Say what of either release fails after the migrations, which follow upon `state`."""
-    note_start(connection.alias)  # an earlier run of this process may have left another answer
     now = Moment.of(connection, state)
     new = Code(code_version(), take_snapshot(new_models, connection), is_old=False)
     start, steps = _steps_until(now)

@@ -4,6 +4,7 @@ They run at once where no old code can be at work: on SQLite, where the project 
 (DEPLOY_OPS_TWO_PHASE), and in an app none of whose migrations was applied before this run.
 """
 
+from collections.abc import Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,7 +19,13 @@ _applied_before: "WeakKeyDictionary[BaseDatabaseWrapper, frozenset[str]]" = Weak
 
 def note_start(using: str, **_: Any) -> None:
     """Receive pre_migrate: remember which apps had migrations before the run."""
-    _applied_before[connections[using]] = _apps_with_migrations(connections[using])
+    connection = connections[using]
+    note_applied(connection, MigrationRecorder(connection).applied_migrations())
+
+
+def note_applied(connection: BaseDatabaseWrapper, applied: Iterable[tuple[str, str]]) -> None:
+    """Remember them for a run that begins; an earlier one of this process may have found others."""
+    _applied_before[connection] = frozenset(app for app, _ in applied)
 
 
 def run_together(connection: BaseDatabaseWrapper, app: str) -> bool:
@@ -31,8 +38,6 @@ def runs_alone(connection: BaseDatabaseWrapper, app: str) -> bool:
     if connection.vendor != "postgresql":
         return True
     before = _applied_before.get(connection)
-    return app not in (_apps_with_migrations(connection) if before is None else before)
-
-
-def _apps_with_migrations(connection: BaseDatabaseWrapper) -> frozenset[str]:
-    return frozenset(app for app, _ in MigrationRecorder(connection).applied_migrations())
+    if before is None:
+        before = frozenset(each for each, _ in MigrationRecorder(connection).applied_migrations())
+    return app not in before
