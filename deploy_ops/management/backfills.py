@@ -53,7 +53,7 @@ def run(command: OpsCommand, options: Options) -> Outcome:
 def _enqueue(command: OpsCommand, alias: str, names: list[str]) -> Outcome:
     for name in names:
         start(alias, name)
-        command.tell(f"{name}: enqueued; the workers of the task framework do it")
+        command.tell(f"{name}: enqueued for the workers of the task framework")
     if not names:
         command.tell("No backfill has anything left to do.")
     return 0, {"status": "enqueued" if names else "nothing_to_do", "backfills": names}
@@ -66,7 +66,7 @@ def pause(command: OpsCommand, options: Options) -> Outcome:
 
 def resume(command: OpsCommand, options: Options) -> Outcome:
     """go on with a backfill that was paused or cancelled"""
-    outcome = _told(command, options, control.resume, "resumed; workers go on within 1 s")
+    outcome = _told(command, options, control.resume, "resumed; workers that wait go on within 1 s")
     if has_workers():
         start(options["database"], options["name"])
     return outcome

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from deploy_ops.databases import database_for
 from deploy_ops.management.base import Json
 from deploy_ops.migrate.contract import step_of, waiting_for
-from deploy_ops.migrate.journal import LastRehearsal, last_rehearsal
+from deploy_ops.migrate.journal import LastRehearsal, last_rehearsals
 from deploy_ops.migrate.plan import Key, Plan, Step
 from deploy_ops.migrate.procedure import plan_of
 from deploy_ops.migrate.run import Phase, Request
@@ -73,13 +73,12 @@ def _look(request: Request) -> Shown | None:
         return None
     from deploy_ops.migrate.outlook import outlooks  # slow to load, as it is with the lint
 
-    key = database.identify().key
-    rehearsed = {step.key: last_rehearsal(key, str(step)) for step in plan.steps}
+    rehearsed = last_rehearsals(database.identify().key)
     return Shown(
         plan=plan,
         sizes=database.table_sizes(plan.tables),
         outlooks=outlooks(request, todo, plan),
-        rehearsed={step: found for step, found in rehearsed.items() if found},
+        rehearsed={step.key: rehearsed[str(step)] for step in plan.steps if str(step) in rehearsed},
         gone=gone(request.alias, plan),
     )
 

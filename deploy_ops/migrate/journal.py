@@ -191,23 +191,32 @@ class LastRehearsal:
     measured: Json
 
 
-def last_rehearsal(key: str, step: str) -> LastRehearsal | None:
-    """The last rehearsal of a step on this database."""
-    for record in reversed(read_runs()):
+def last_rehearsals(key: str) -> dict[str, LastRehearsal]:
+    """The last rehearsal of each step on this database."""
+    found = {}
+    for record in read_runs():
         rehearsed = record.last("rehearsed") if record.key == key else None
-        if rehearsed is not None and step in rehearsed.get("steps", {}):
-            text = f"{rehearsed['steps'][step]} ({rehearsed['at']})"
-            return LastRehearsal(text, rehearsed.get("measured", {}).get(step, {}))
-    return None
+        if rehearsed is None:
+            continue
+        for step, text in rehearsed.get("steps", {}).items():
+            measured = rehearsed.get("measured", {}).get(step, {})
+            found[step] = LastRehearsal(f"{text} ({rehearsed['at']})", measured)
+    return found
 
 
-def backup_before(key: str, step: tuple[str, str]) -> str | None:
-    """The backup that was taken before a step last ran on this database."""
-    for record in reversed(read_runs()):
-        if record.key == key and [*step, False] in record.start.get("plan", ()):
-            backed_up = record.last("backed_up")
-            return None if backed_up is None else str(backed_up["backup"])
-    return None
+def backups_before(key: str) -> dict[tuple[str, str], str]:
+    """The backup that was taken before each step last ran on this database, if there was one."""
+    found: dict[tuple[str, str], str] = {}
+    for record in read_runs():
+        if record.key != key:
+            continue
+        backed_up = record.last("backed_up")
+        for app, name, backwards in record.start.get("plan", ()):
+            if not backwards and backed_up is not None:
+                found[app, name] = str(backed_up["backup"])
+            elif not backwards:
+                found.pop((app, name), None)
+    return found
 
 
 def planned_since(key: str, run: str) -> frozenset[tuple[str, str]]:

@@ -7,10 +7,12 @@ from __future__ import annotations  # Django's Field is generic in its stubs onl
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.db import connections
 from django.db.migrations import Migration, RunPython, RunSQL
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
@@ -112,6 +114,10 @@ class _Looker:
         self._world = World(database_for(request.alias).facts())
         self._filled: list[_Filled] = []
 
+    @cached_property
+    def _loader(self) -> MigrationLoader:
+        return MigrationLoader(self._connection)
+
     def migration(self, migration: Migration, state: ProjectState) -> Iterator[Outlook]:
         """Its operations, those that hide behind a separate state included."""
         source = source_of(migration)
@@ -132,7 +138,7 @@ class _Looker:
         if waiting.found is None:
             return Outlook(text, timing)
         editor = self._connection.schema_editor(collect_sql=True, atomic=False)
-        change = change_of(editor, waiting)
+        change = change_of(self._loader, editor, waiting)
         inner = getattr(waiting.found.operation, "operation", None)
         if isinstance(inner, RunPython):  # would run
             scene = Scene(

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db import connections
+from django.db.migrations.loader import MigrationLoader
 
 from deploy_ops.advice import manage
 from deploy_ops.backup.catalog import find_entry
 from deploy_ops.databases import database_for
 from deploy_ops.errors import BackupError, PlanRefused, UsageError
-from deploy_ops.migrate.journal import backup_before
+from deploy_ops.migrate.journal import backups_before
 from deploy_ops.migrate.plan import Key, Plan
 from deploy_ops.migrate.recorded import contract_key
 from deploy_ops.migrate.run import Request
@@ -26,31 +27,42 @@ from deploy_ops.progress import Progress
 class Done:
     """An operation whose contract has run.
 
-    `is_lossless` says whether reversing it brings the values back, None if the running code does
-    not know the operation. `backup` is the one taken before the contract, if it is still there.
+    `is_known` says whether the running code has the operation, `is_lossless` whether reversing it
+    brings the values back, None if that cannot be told. `backup` is the one taken before the
+    contract, if it is still there.
     """
 
     row: Row
+    is_known: bool
     is_lossless: bool | None
     backup: str | None
 
     def __str__(self) -> str:
         if self.is_lossless:
             return "reversing it brings the values back"
-        if self.is_lossless is None:
+        if not self.is_known:
             return "not known to the code that runs, which cannot reverse it"
+        if self.is_lossless is None:
+            return "whether reversing it brings back what was there is not known"
         if self.backup is None:
             return "its values are gone, and no backup from before its contract is known here"
-        return f"its values are gone; only backup {self.backup} has them"
+        return f"its values are gone; backup {self.backup}, taken before its contract, has them"
 
 
 def done(alias: str, among: Iterable[Key] | None = None) -> list[Done]:
     """All whose contract has run, or those of some migrations, oldest first."""
-    connection, key = connections[alias], database_for(alias).identify().key
     keys = None if among is None else set(among)
+    connection = connections[alias]
+    loader = MigrationLoader(connection)
+    backups = backups_before(database_for(alias).identify().key)
     return [
-        Done(each.row, has_way_back(connection, each), _backup(key, each.row))
-        for each in all_done(connection)
+        Done(
+            each.row,
+            each.found is not None,
+            has_way_back(connection, loader, each),
+            _if_there(backups.get(contract_key(each.row.place))),
+        )
+        for each in all_done(connection, loader)
         if keys is None or (each.row.place.app, each.row.place.migration) in keys
     ]
 
@@ -81,8 +93,7 @@ def check_way_back(request: Request, plan: Plan, progress: Progress) -> None:
     )
 
 
-def _backup(key: str, row: Row) -> str | None:
-    backup = backup_before(key, contract_key(row.place))
+def _if_there(backup: str | None) -> str | None:
     try:
         return find_entry(backup).id if backup else None
     except (BackupError, UsageError):

@@ -10,7 +10,7 @@ from django.db.models import Field, Model, Q, QuerySet
 from django.db.models.sql import UpdateQuery
 
 from deploy_ops.errors import BackfillRefused
-from deploy_ops.phases.backfill.filling import ALL_ROWS, Computed, Filling, Sql
+from deploy_ops.phases.backfill.filling import ALL_ROWS, Computed, Filling, Sql, key_columns
 
 Function = Callable[[list[Any]], Iterable[Any]]
 
@@ -54,10 +54,9 @@ def compile_filling(subject: Subject, values: Any) -> Filling | None:
         where = _where(subject)
     except EmptyResultSet:
         return None
-    options = subject.model._meta
     return Filling(
-        table=options.db_table,
-        key_columns=tuple(map(_column, options.pk_fields)),
+        table=subject.model._meta.db_table,
+        key_columns=key_columns(subject.model),
         assignments=_assignments(subject, values),
         where=where,
     )

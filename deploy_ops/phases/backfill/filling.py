@@ -13,6 +13,11 @@ class Sql:
     params: tuple[Any, ...] = ()
 
     @classmethod
+    def plain(cls, text: str) -> "Sql":
+        """SQL without parameters, in which `%` stands for itself."""
+        return cls(text.replace("%", "%%"))
+
+    @classmethod
     def join(cls, separator: str, parts: Iterable["Sql"]) -> "Sql":
         """Several parts as one."""
         given = tuple(parts)
@@ -50,6 +55,16 @@ class Filling:
     assignments: Mapping[str, Sql] | Computed
     where: Sql = ALL_ROWS
 
+    @classmethod
+    def of_column(cls, model: Any, column: str, value: str, where: str) -> "Filling":
+        """One column of a model's table, by SQL without parameters."""
+        return cls(
+            table=str(model._meta.db_table),
+            key_columns=key_columns(model),
+            assignments={column: Sql.plain(value)},
+            where=Sql.plain(where),
+        )
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that are written."""
@@ -59,3 +74,8 @@ class Filling:
 
     def __str__(self) -> str:
         return f"{self.table} ({', '.join(self.columns)})"
+
+
+def key_columns(model: Any) -> tuple[str, ...]:
+    """The columns of a model's primary key."""
+    return tuple(str(field.column) for field in model._meta.pk_fields)

@@ -84,8 +84,9 @@ def _check_filled(connection: BaseDatabaseWrapper, filling: Filling) -> None:
         key = " and ".join(f"{name} = {value}" for name, value in pairs)
         raise BackfillFailed(
             f"{filling}: the row {key} was not written: a trigger or a rule of the table keeps it "
-            "as it is. New code would read there what is not so. Rows that were written stay so. "
-            "Turn it off for this role, then run the same again."
+            "as it is, or somebody has written it since with triggers off. New code would read "
+            "there what is not so. Rows that were written stay so. Turn that off, then run the "
+            "same again."
         )
 
 
@@ -133,7 +134,7 @@ def _check_sees_all(connection: BaseDatabaseWrapper, filling: Filling) -> None:
     if is_active:
         raise BackfillRefused(
             f"{filling.table} has row level security, which may hide rows from {role}, so that "
-            f"they would not be filled. No row was filled. Migrate as a role that sees all:\n"
+            f"they would not be filled. Nothing was changed now. Migrate as a role that sees all:\n"
             f"    ALTER ROLE {role} BYPASSRLS"
         )
 

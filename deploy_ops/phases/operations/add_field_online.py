@@ -122,7 +122,7 @@ class AddFieldOnline(PhasedOnline, AddField):
 def _is_needed(change: Change, table: str, column: str) -> bool:
     """Whether a later migration needs a default: it set one, or code leaves the column out now."""
     columns = {column, *shadows_of(change, table, column)}
-    if any((table, each) in removed_columns(change.connection) for each in columns):
+    if removed_columns(change.connection).keys() & {(table, each) for each in columns}:
         return True
     return any(each.has_db_default() for each in fields_now(change, table, columns))
 

@@ -3,8 +3,6 @@
 from abc import abstractmethod
 from typing import Any
 
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.migrations.state import ProjectState
 from django.db.models import Model
 
 from deploy_ops.advice import manage
@@ -30,41 +28,28 @@ class AfterBackfill(WaitingOperation):  # pylint: disable=abstract-method  # a b
     def enforced(self) -> set[str] | None:
         """The fields that have to be right for it; None if that may be any."""
 
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
+    def forwards(self, change: Change) -> None:
         """Do it, or put it off."""
-        change = Change(app_label, schema_editor, from_state, to_state)
-        backfill = None if schema_editor.collect_sql else self.unfinished_backfill(change)
+        backfill = None if change.editor.collect_sql else self.unfinished_backfill(change)
         if backfill is None:
-            super().database_forwards(app_label, schema_editor, from_state, to_state)
+            super().forwards(change)
             return
         table = change.model_before(self.model_name)._meta.db_table
-        entry, place = Entry(table, self.describe()), find_place(self, app_label)
+        entry, place = Entry(table, self.describe()), find_place(self, change.app)
         put_off(change.connection, place, entry, source(self), backfill)
         listener().say(
             f"{self.describe()} waits until the backfill {backfill} is done, then for the contract "
             f"phase:\n{manage('backfill', 'run', backfill, alias=change.connection.alias)}"
         )
 
-    def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
+    def backwards(self, change: Change) -> None:
         """Take it back, and the row."""
-        super().database_backwards(app_label, schema_editor, from_state, to_state)
-        connection = schema_editor.connection
-        if schema_editor.collect_sql:
+        super().backwards(change)
+        if change.editor.collect_sql:
             return
-        if any(row.waits_for and row.place.app == app_label for row in waiting_rows(connection)):
-            remove_row(connection, find_place(self, app_label))
+        rows = waiting_rows(change.connection)
+        if any(row.waits_for and row.place.app == change.app for row in rows):
+            remove_row(change.connection, find_place(self, change.app))
 
     def unfinished_backfill(self, change: Change) -> str | None:
         """The backfill to wait for; None if there is none."""

@@ -4,7 +4,6 @@ from typing import Any
 
 from django.db import router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import OperationCategory
 from django.db.migrations.state import ProjectState
 from django.db.models import Q
@@ -19,7 +18,7 @@ from deploy_ops.phases.backfill.entry import forget, is_there, register
 from deploy_ops.phases.backfill.filling import Filling
 from deploy_ops.phases.backfill.run import run
 from deploy_ops.phases.halves import runs_alone
-from deploy_ops.phases.operations.base import VocabularyOperation
+from deploy_ops.phases.operations.base import Change, VocabularyOperation
 from deploy_ops.phases.where import find_place
 
 PLAIN_BATCH_ROWS = 1000
@@ -72,40 +71,27 @@ class Backfill(VocabularyOperation):
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
         """Rows are no part of the state."""
 
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
+    def forwards(self, change: Change) -> None:
         """Fill now, or leave it to workers."""
-        subject = self._subject(app_label, schema_editor.connection, to_state)
+        subject = self._subject(change.app, change.connection, change.after)
         if not _concerns(subject):
             return
-        if schema_editor.collect_sql:
+        if change.editor.collect_sql:
             update = compile_update(subject.rows, self.field_name, self.values)
-            schema_editor.execute(update.text, update.params)
-        elif runs_alone(subject.connection, app_label):
+            change.execute(update.text, update.params)
+        elif runs_alone(subject.connection, change.app):
             _fill_at_once(subject, self.values)
         elif filling := compile_filling(subject, self.values):
-            name = str(find_place(self, app_label))
+            name = str(find_place(self, change.app))
             if self.detached:
                 register(subject.connection, name, filling)
             else:
                 run(subject.connection, name, filling)
 
-    def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
+    def backwards(self, change: Change) -> None:
         """Leave the values; forget that they were filled, so that it can be done again."""
-        connection = schema_editor.connection
-        if not schema_editor.collect_sql and is_there(connection):
-            forget(connection, str(find_place(self, app_label)))
+        if not change.editor.collect_sql and is_there(change.connection):
+            forget(change.connection, str(find_place(self, change.app)))
 
     def filling(
         self, app_label: str, connection: BaseDatabaseWrapper, state: ProjectState

@@ -78,6 +78,44 @@ class VocabularyOperation(Operation):  # pylint: disable=abstract-method  # a ba
         super().__init_subclass__(**kwargs)
         cls.__module__ = "deploy_ops.phases"  # whence migration files import it, for ever
 
+    def forwards(self, change: Change) -> None:
+        """Apply it."""
+        self.as_django(change)
+
+    def backwards(self, change: Change) -> None:
+        """Reverse it; `change` is the forward one."""
+        self.as_django_backwards(change)
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        """As Django calls it."""
+        self.forwards(Change(app_label, schema_editor, from_state, to_state))
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        """As Django calls it, with the later state first."""
+        self.backwards(Change(app_label, schema_editor, to_state, from_state))
+
+    def as_django(self, change: Change) -> None:
+        """Apply the operation of Django's that it is made of."""
+        states = change.before, change.after
+        super().database_forwards(change.app, change.editor, *states)
+
+    def as_django_backwards(self, change: Change) -> None:
+        """Reverse the operation of Django's that it is made of."""
+        states = change.after, change.before
+        super().database_backwards(change.app, change.editor, *states)
+
 
 class WaitingOperation(VocabularyOperation):
     """An operation that may wait for the contract phase, as a row: a half of it, or all."""
@@ -106,8 +144,9 @@ class WaitingOperation(VocabularyOperation):
     def catch_up(self, change: Change) -> None:
         """Do all of it, where all of it was put off."""
 
-    def loses(self, change: Change) -> bool:
-        """Whether the contract takes values away that reversing the operation does not bring."""
+    def loses(self, change: Change) -> bool | None:
+        """Whether the contract takes values away that reversing the operation does not bring; None
+        where nothing can tell."""
         del change
         return False
 
@@ -154,22 +193,15 @@ class PhasedOperation(WaitingOperation):
     def concerns(self, change: Change) -> bool:
         """Whether routers and the kind of model let the operation touch this database."""
 
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
+    def forwards(self, change: Change) -> None:
         """Do all of it, or the first half."""
-        change = Change(app_label, schema_editor, from_state, to_state)
         if not self.concerns(change):
             return
-        if run_together(change.connection, app_label) and not self._waits_for_backfill(change):
+        if run_together(change.connection, change.app) and not self._waits_for_backfill(change):
             self.plain(change)
             return
         entry = self.entry(change)
-        if schema_editor.collect_sql:
+        if change.editor.collect_sql:
             self._collect(change, entry)
             return
         if entry is None:
@@ -177,19 +209,12 @@ class PhasedOperation(WaitingOperation):
             return
         check_table(change.connection)
         # Found out beforehand: what `expand` locks stays locked to the end of the transaction.
-        place, text = find_place(self, app_label), source(self)
+        place, text = find_place(self, change.app), source(self)
         self.expand(change)
         add_row(change.connection, place, entry, text)
 
-    def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
+    def backwards(self, change: Change) -> None:
         """Take the whole back, or the first half if the second one has not run."""
-        change = Change(app_label, schema_editor, to_state, from_state)  # the forward one
         if not self.concerns(change):
             return
         place = self._place_of_row(change)

@@ -78,14 +78,18 @@ class Catalog:
         row = self._row(_COLUMN, column)
         return None if row is None else bool(row[0])
 
+    def kind(self) -> str | None:
+        """The kind of relation as the catalog has it: r, p, v; None if there is none."""
+        row = self._row(_RELATION)
+        return None if row is None else str(row[0])
+
     def exists(self) -> bool:
         """Whether there is such a table."""
-        return self._row(_RELATION) is not None
+        return self.kind() is not None
 
     def is_partitioned(self) -> bool:
         """Whether the rows are kept in partitions."""
-        row = self._row(_RELATION)
-        return row is not None and row[0] == "p"
+        return self.kind() == "p"
 
     def automatic_name(self, column: str, label: str) -> str:
         """The name that PostgreSQL gives to what is written into the definition of a column.

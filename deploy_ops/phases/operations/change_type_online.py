@@ -108,6 +108,10 @@ class ChangeTypeOnline(PhasedOnline, AlterField):
         """Whether it drops a column that old code has; else the column stays, with its name."""
         return self.field.db_column is not None
 
+    def loses(self, change: Change) -> None:
+        """A type may have rounded what was in the column."""
+        del change
+
     def describe(self) -> str:
         """As AlterField, and what of it."""
         return f"Change the type of {self.name} on {self.model_name} (online)"

@@ -6,6 +6,7 @@ from typing import Any
 from django.db import transaction
 
 from deploy_ops.phases.operations.base import Change
+from deploy_ops.phases.operations.catalog import Catalog
 
 _FACTS = """
     SELECT pg_get_expr(adbin, adrelid), col_description(attrelid, attnum),
@@ -20,10 +21,6 @@ _TYPES = """
     FROM pg_attribute
     WHERE (attrelid, attname) IN (
         (to_regclass(%s), %s::name), ('deploy_ops_probe'::regclass, 'probe'))
-"""
-_EXISTS = """
-    SELECT FROM pg_attribute
-    WHERE attrelid = to_regclass(%s) AND attname = %s::name AND NOT attisdropped
 """
 
 
@@ -47,21 +44,22 @@ def facts_of(change: Change, table: str, column: str) -> Facts:
 
 def column_exists(change: Change, table: str, column: str) -> bool:
     """Whether the table has the column."""
-    with change.connection.cursor() as cursor:
-        cursor.execute(_EXISTS, [change.quote(table), column])
-        return cursor.fetchone() is not None
+    return Catalog(change.connection, table).is_not_null(column) is not None
+
+
+def type_of(change: Change, field: Any) -> str:
+    """The type of a field's column with its collation, as a definition has it."""
+    parameters = field.db_parameters(connection=change.connection)
+    collation = parameters.get("collation")
+    collate = f" COLLATE {change.quote(collation)}" if collation else ""
+    return f"{parameters['type']}{collate}"
 
 
 def has_type(change: Change, table: str, field: Any) -> bool:
     """Whether the column of a field has the field's type and collation."""
-    parameters = field.db_parameters(connection=change.connection)
-    collation = parameters.get("collation")
-    collate = f" COLLATE {change.quote(collation)}" if collation else ""
     alias = change.connection.alias
     with transaction.atomic(alias), change.connection.cursor() as cursor:
-        cursor.execute(
-            f"CREATE TEMPORARY TABLE deploy_ops_probe (probe {parameters['type']}{collate})"
-        )
+        cursor.execute(f"CREATE TEMPORARY TABLE deploy_ops_probe (probe {type_of(change, field)})")
         cursor.execute(_TYPES, [change.quote(table), field.column])
         (is_same,) = cursor.fetchone()
         transaction.set_rollback(True, alias)

@@ -150,7 +150,7 @@ class FillNulls(Step):
         filling = Filling(
             table=self.table,
             key_columns=self.key,
-            assignments={self.column: Sql(f"({self.value})".replace("%", "%%"))},
-            where=Sql(where.replace("%", "%%")),
+            assignments={self.column: Sql.plain(f"({self.value})")},
+            where=Sql.plain(where),
         )
         fill(change.connection, filling)

@@ -15,15 +15,8 @@ from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.column_facts import Facts, column_exists, facts_of, has_type
 from deploy_ops.phases.operations.column_steps import AddColumn, AddTrigger, DropColumn
 from deploy_ops.phases.operations.second_column import SecondColumn
-from deploy_ops.phases.operations.steps import (
-    AddConstraint,
-    Statement,
-    Step,
-    Validate,
-    run_unhurried,
-    run_whole,
-)
-from deploy_ops.phases.operations.twins import name_twin, twin_steps
+from deploy_ops.phases.operations.steps import Statement, Step, run_unhurried, run_whole
+from deploy_ops.phases.operations.twins import name_twin, proof_steps, twin_steps
 from deploy_ops.phases.triggers import drop_trigger
 
 _BAD_VALUE = ("22", "23")  # classes of SQLSTATE: data exception, integrity constraint violation
@@ -76,11 +69,7 @@ def _proof(second: SecondColumn) -> Iterator[Step]:
     column = second.change.quote(second.column)
     parts = [f"{column} IS NOT NULL"] if second.is_not_null else []
     condition = " AND ".join([*parts, second.agrees()])
-    tables, table = (second.table,), second.change.quote(second.table)
-    name = second.change.quote(second.proof)
-    sql = f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({condition}) NOT VALID"
-    yield AddConstraint(tables=tables, name=second.proof, statement=Statement(sql))
-    yield Validate(tables=tables, name=second.proof)
+    return proof_steps(second.change, second.table, second.proof, condition)
 
 
 def _is_replaced(second: SecondColumn) -> bool:

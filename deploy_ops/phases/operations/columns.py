@@ -19,16 +19,6 @@ NOW = {
 FK_SUFFIX = "_fk_%(to_table)s_%(to_column)s"  # as BaseDatabaseSchemaEditor.add_field names them
 
 
-def column_exists(change: Change, table: str, column: str) -> bool:
-    """Whether the table has the column."""
-    connection = change.connection
-    with connection.cursor() as cursor:
-        if table not in connection.introspection.table_names(cursor):
-            return False
-        columns = connection.introspection.get_table_description(cursor, table)
-    return column in {each.name for each in columns}
-
-
 def table_exists(change: Change, table: str) -> bool:
     """Whether there is a table of that name."""
     return table in change.connection.introspection.table_names()
@@ -57,6 +47,23 @@ def restore_foreign_keys(change: Change, model: type[models.Model], fields: Iter
             source = copy(field)
             source.column = source_of(change, model._meta.db_table, field.column)
             change.editor.execute(change.editor._create_fk_sql(model, source, FK_SUFFIX))
+
+
+def name_foreign_key(
+    change: Change, model: type[models.Model], column: str, later: type[models.Model], field: Any
+) -> None:
+    """Give the foreign key of a column the name that Django gives to that of a later field.
+
+    Django itself would make it anew, and read all rows for it.
+    """
+    editor, table = change.editor, change.quote(model._meta.db_table)
+    name = str(editor._fk_constraint_name(later, field, FK_SUFFIX))
+    if editor.collect_sql:
+        change.execute(f"-- renames the foreign key of {table} to {name}")
+        return
+    for each in editor._constraint_names(model, [column], foreign_key=True):
+        if change.quote(each) != name:
+            change.execute(f"ALTER TABLE {table} RENAME CONSTRAINT {change.quote(each)} TO {name}")
 
 
 def _with_constraint(fields: Iterable[Any]) -> list[Any]:

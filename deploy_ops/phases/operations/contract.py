@@ -152,9 +152,9 @@ class Contract(PhasedOperation):  # pylint: disable=too-many-public-methods  # a
         """Do what was put off."""
         self.half.contract(change)
 
-    def loses(self, change: Change) -> bool:
+    def loses(self, change: Change) -> bool | None:
         """Whether values are gone with the contract, and nothing else holds them."""
-        return self.reverse_values is None and self.half.loses(change)
+        return False if self.reverse_values is not None else self.half.loses(change)
 
     def entry(self, change: Change) -> Entry | None:
         """The row for what is put off."""

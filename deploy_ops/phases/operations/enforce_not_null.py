@@ -8,6 +8,7 @@ from typing import Any
 from django.db.migrations.operations import AlterField
 from django.db.models import Field, Model, QuerySet
 
+from deploy_ops.phases.backfill.filling import key_columns
 from deploy_ops.phases.halves import runs_alone
 from deploy_ops.phases.operations.after_backfill import AfterBackfill
 from deploy_ops.phases.operations.base import Change
@@ -137,7 +138,7 @@ class EnforceNotNull(AfterBackfill, PhasedOnline, AlterField):
         if value is None:
             return []
         tables, column = (model._meta.db_table,), new.column
-        key = tuple(str(field.column) for field in model._meta.pk_fields)
+        key = key_columns(model)
         trigger = _trigger(change, model, column, value)
         return [
             AddTrigger(tables=tables, trigger=trigger),

@@ -44,10 +44,11 @@ class Half(Generic[AnyOperation]):
         """Do the rest."""
         self.plain(change)
 
-    def loses(self, change: Change) -> bool:
-        """Whether the contract takes values away that reversing the operation does not bring."""
+    def loses(self, change: Change) -> bool | None:
+        """Whether the contract takes values away that reversing the operation does not bring; None
+        where nothing can tell, as of code."""
         del change
-        return False
+        return None if self.spoils_backfills else False
 
     def entry(self, change: Change) -> Entry | None:
         """The row for what is put off; None if nothing is."""

@@ -17,7 +17,7 @@ from deploy_ops.errors import NotOnline
 from deploy_ops.phases.halves import runs_alone
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.column_facts import column_exists
-from deploy_ops.phases.operations.columns import FK_SUFFIX
+from deploy_ops.phases.operations.columns import name_foreign_key
 from deploy_ops.phases.operations.content_types import merge_content_types, rename_content_type
 from deploy_ops.phases.operations.half import Half
 from deploy_ops.phases.operations.steps import run_whole
@@ -223,15 +223,7 @@ def _name_foreign_keys(change: Change, old: type[Model], new: type[Model]) -> No
             continue
         if not editor._field_should_be_altered(before, after, ignore={"db_comment"}):
             continue
-        table = change.quote(model._meta.db_table)
-        name = str(editor._fk_constraint_name(model, after, FK_SUFFIX))
-        if editor.collect_sql:
-            change.execute(f"-- renames the foreign key of {table} to {name}")
-            continue
-        for each in editor._constraint_names(model, [after.column], foreign_key=True):
-            if change.quote(each) != name:
-                names = f"{change.quote(each)} TO {name}"
-                change.execute(f"ALTER TABLE {table} RENAME CONSTRAINT {names}")
+        name_foreign_key(change, model, after.column, model, after)
 
 
 def _locked(change: Change, old: type[Model], new: type[Model]) -> list[str]:

@@ -1,12 +1,11 @@
 """What operations share that do all of their work at once, while others use the table."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.state import ProjectState
+from django.db.models import Model
 
 from deploy_ops.errors import NeedsNoTransaction, NotOnline
 from deploy_ops.phases.halves import runs_alone
@@ -37,45 +36,28 @@ class OnlineOperation(WaitingOperation):
 
     catch_up = contract
 
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
+    def forwards(self, change: Change) -> None:
         """Do it, so that nobody waits."""
-        change = Change(app_label, schema_editor, from_state, to_state)
-        self._run(change, super().database_forwards, self.steps)
+        if self._is_here(change.model_after(self.model_name), change):
+            if runs_alone(change.connection, change.app):
+                self.as_django(change)
+            else:
+                run_steps(self, change, self.steps(change))
 
-    def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
+    def backwards(self, change: Change) -> None:
         """Take it back, so that nobody waits."""
-        change = Change(app_label, schema_editor, from_state, to_state)
-        self._run(change, super().database_backwards, self.steps_back)
+        if self._is_here(change.model_before(self.model_name), change):
+            if runs_alone(change.connection, change.app):
+                self.as_django_backwards(change)
+            else:
+                run_steps(self, change, self.steps_back(change.reversed()))
 
     def describe(self) -> str:
         """As Django's own, and how."""
         return f"{super().describe()} (online)"
 
-    def _run(
-        self,
-        change: Change,
-        plainly: Callable[..., None],
-        steps: Callable[[Change], Sequence[Step]],
-    ) -> None:
-        model = change.model_after(self.model_name)
-        if not self.allow_migrate_model(change.connection.alias, model):
-            return
-        if runs_alone(change.connection, change.app):
-            plainly(change.app, change.editor, change.before, change.after)
-        else:
-            run_steps(self, change, steps(change))
+    def _is_here(self, model: type[Model], change: Change) -> bool:
+        return self.allow_migrate_model(change.connection.alias, model)
 
 
 class PhasedOnline(PhasedOperation):  # pylint: disable=abstract-method  # a base class, too
@@ -90,8 +72,7 @@ class PhasedOnline(PhasedOperation):  # pylint: disable=abstract-method  # a bas
     def plain(self, change: Change) -> None:
         """Do all of it at once."""
         if runs_alone(change.connection, change.app):
-            states = change.before, change.after
-            super(PhasedOperation, self).database_forwards(change.app, change.editor, *states)
+            self.as_django(change)
         else:
             self.expand(change)
             self.contract(change)
@@ -99,9 +80,7 @@ class PhasedOnline(PhasedOperation):  # pylint: disable=abstract-method  # a bas
     def plain_backwards(self, change: Change) -> None:
         """Take all of it back."""
         if runs_alone(change.connection, change.app):
-            way_back = change.reversed()
-            states = way_back.before, way_back.after
-            super(PhasedOperation, self).database_backwards(change.app, change.editor, *states)
+            self.as_django_backwards(change)
         else:
             self.undo(change)
 

@@ -7,9 +7,9 @@ from django.db.migrations.operations import DeleteModel, RemoveField
 from django.db.models import Model
 
 from deploy_ops.phases.operations.base import Change
+from deploy_ops.phases.operations.column_facts import column_exists
 from deploy_ops.phases.operations.columns import (
     allow_omission,
-    column_exists,
     demand_again,
     drop_foreign_keys,
     restore_foreign_keys,

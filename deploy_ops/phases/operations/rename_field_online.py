@@ -9,22 +9,22 @@ its place in the table) is in the end what a plain rename leaves, and no row is 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from hashlib import sha256
 from typing import Any
 
 from django.db.migrations.operations import RenameField
 from django.db.models import Index, Model, UniqueConstraint
 
 from deploy_ops.errors import NotOnline
-from deploy_ops.phases.backfill import Filling, Sql, fill
+from deploy_ops.phases.backfill import Filling, fill
 from deploy_ops.phases.operations.base import Change, PhasedOperation
-from deploy_ops.phases.operations.column_facts import column_exists, facts_of
-from deploy_ops.phases.operations.columns import FK_SUFFIX
+from deploy_ops.phases.operations.column_facts import column_exists, facts_of, type_of
+from deploy_ops.phases.operations.columns import name_foreign_key
 from deploy_ops.phases.operations.online import check_no_transaction, run_steps
 from deploy_ops.phases.operations.shadow import RANK, RANK_AFTER, check_free, equal
 from deploy_ops.phases.operations.shadow_end import Shadow
 from deploy_ops.phases.operations.statements import online_steps
 from deploy_ops.phases.operations.steps import run_whole
+from deploy_ops.phases.operations.twins import own_name
 from deploy_ops.phases.rows import Entry
 from deploy_ops.phases.triggers import Trigger, create_trigger, drop_trigger, trigger_exists
 
@@ -39,11 +39,11 @@ class RenameFieldOnline(PhasedOperation, RenameField):
 
     def plain(self, change: Change) -> None:
         """Rename the column."""
-        RenameField.database_forwards(self, change.app, change.editor, change.before, change.after)
+        self.as_django(change)
 
     def plain_backwards(self, change: Change) -> None:
         """Rename the column back."""
-        RenameField.database_backwards(self, change.app, change.editor, change.after, change.before)
+        self.as_django_backwards(change)
 
     def concerns(self, change: Change) -> bool:
         """Whether the model's table is in this database, and the column gets another name."""
@@ -54,7 +54,7 @@ class RenameFieldOnline(PhasedOperation, RenameField):
 
     def entry(self, change: Change) -> Entry:
         """The table, and the names."""
-        return Entry(change.model_before(self.model_name)._meta.db_table, self.describe())
+        return Entry(self._table(change), self.describe())
 
     def expand(self, change: Change) -> None:
         """Add the shadow, keep both equal, fill it, and index it as the column."""
@@ -69,7 +69,7 @@ class RenameFieldOnline(PhasedOperation, RenameField):
 
     def undo(self, change: Change) -> None:
         """Drop the shadow."""
-        table, (_, new) = change.model_before(self.model_name)._meta.db_table, self._fields(change)
+        table, (_, new) = self._table(change), self._fields(change)
 
         def work() -> None:
             self._drop_triggers(change)
@@ -80,9 +80,7 @@ class RenameFieldOnline(PhasedOperation, RenameField):
 
     def contract(self, change: Change) -> None:
         """Drop the shadow, and give its name to the column."""
-        table, (old, new) = change.model_before(self.model_name)._meta.db_table, self._fields(
-            change
-        )
+        table, (old, new) = self._table(change), self._fields(change)
         if change.editor.collect_sql:
             self._drop_shadow(change)
         elif column_exists(change, table, old.column) and column_exists(change, table, new.column):
@@ -90,9 +88,7 @@ class RenameFieldOnline(PhasedOperation, RenameField):
             run_steps(self, change, [*shadow.end_steps(lambda: self._drop_shadow(change))])
 
     def _drop_shadow(self, change: Change) -> None:
-        table, (old, new) = change.model_before(self.model_name)._meta.db_table, self._fields(
-            change
-        )
+        table, (old, new) = self._table(change), self._fields(change)
         self._drop_triggers(change)
         change.execute(_drop_column(change, table, new.column))
         self._rename_foreign_key(change)
@@ -104,6 +100,9 @@ class RenameFieldOnline(PhasedOperation, RenameField):
     def describe(self) -> str:
         """As Django's own, and how."""
         return f"{super().describe()} (both names until the old release is gone)"
+
+    def _table(self, change: Change) -> str:
+        return str(change.model_before(self.model_name)._meta.db_table)
 
     def _fields(self, change: Change) -> tuple[Any, Any]:
         before = change.model_before(self.model_name)
@@ -150,11 +149,8 @@ class RenameFieldOnline(PhasedOperation, RenameField):
 
     def _add_column(self, change: Change, table: str, new: Any) -> str:
         """Without a default, which a trigger could not tell from a value that was given."""
-        parameters = new.db_parameters(connection=change.connection)
-        collation = parameters.get("collation")
-        collate = f" COLLATE {change.quote(collation)}" if collation else ""
-        column = f"{change.quote(new.column)} {parameters['type']}{collate}"
-        return f"ALTER TABLE {change.quote(table)} ADD COLUMN {column} NULL"
+        column = f"{change.quote(new.column)} {type_of(change, new)} NULL"
+        return f"ALTER TABLE {change.quote(table)} ADD COLUMN {column}"
 
     def _triggers(self, change: Change) -> tuple[Trigger, Trigger]:
         """What keeps both equal: before others fill one that is empty, and after."""
@@ -162,7 +158,7 @@ class RenameFieldOnline(PhasedOperation, RenameField):
         old, new = map(change.quote, columns)
         is_same = equal(f"NEW.{new}", f"OLD.{new}")
         first = Trigger(
-            table=change.model_before(self.model_name)._meta.db_table,
+            table=self._table(change),
             purpose="rename",
             subject=f"{change.app}.{self.model_name_lower} {self.old_name} {self.new_name}",
             rank=RANK,
@@ -184,13 +180,8 @@ class RenameFieldOnline(PhasedOperation, RenameField):
         if change.editor.collect_sql:
             change.execute(f"UPDATE {change.quote(model._meta.db_table)} SET {target} = {source}")
             return
-        differs = Sql(f"NOT ({equal(target, source)})".replace("%", "%%"))
-        filling = Filling(
-            table=model._meta.db_table,
-            key_columns=tuple(str(each.column) for each in model._meta.pk_fields),
-            assignments={new.column: Sql(source.replace("%", "%%"))},
-            where=differs,
-        )
+        differs = f"NOT ({equal(target, source)})"
+        filling = Filling.of_column(model, new.column, source, differs)
         fill(change.connection, filling, is_checked=True)
 
     def _indexes(self, change: Change, new: Any) -> Iterator[Any]:
@@ -221,24 +212,14 @@ class RenameFieldOnline(PhasedOperation, RenameField):
         return f"{sign}{self.new_name}" if is_old else name
 
     def _shadow_name(self, change: Change, kind: str) -> str:
-        told = f"{change.app}.{self.model_name_lower} {self.new_name} {kind}"
-        return f"deploy_ops_{sha256(told.encode()).hexdigest()[:16]}"  # 30 characters at most
+        return own_name(f"{change.app}.{self.model_name_lower} {self.new_name} {kind}")
 
     def _rename_foreign_key(self, change: Change) -> None:
         """A plain rename makes it anew, since its name has the column's."""
-        model, (old, new) = change.model_before(self.model_name), self._fields(change)
-        table, editor = change.quote(model._meta.db_table), change.editor
-        if not old.remote_field or not old.db_constraint:
-            return
-        name = str(editor._fk_constraint_name(change.model_after(self.model_name), new, FK_SUFFIX))
-        if editor.collect_sql:
-            change.execute(f"-- renames the foreign key of {table} to {name}")
-            return
-        for each in editor._constraint_names(model, [old.column], foreign_key=True):
-            if change.quote(each) != name:
-                change.execute(
-                    f"ALTER TABLE {table} RENAME CONSTRAINT {change.quote(each)} TO {name}"
-                )
+        old, new = self._fields(change)
+        if old.remote_field and old.db_constraint:
+            after = change.model_after(self.model_name)
+            name_foreign_key(change, change.model_before(self.model_name), old.column, after, new)
 
 
 def _why_not(field: Any) -> str:

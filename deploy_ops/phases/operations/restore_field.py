@@ -6,7 +6,7 @@ from typing import Any
 from django.db.migrations.operations import AddField, AlterField
 from django.db.models import NOT_PROVIDED, Model, QuerySet
 
-from deploy_ops.phases.backfill import Filling, Sql, fill
+from deploy_ops.phases.backfill import Filling, fill
 from deploy_ops.phases.halves import runs_alone
 from deploy_ops.phases.operations.add_field_online import AddFieldOnline
 from deploy_ops.phases.operations.base import Change
@@ -80,11 +80,7 @@ def _fill(change: Change, model: type[Model], field: Any, values: Any) -> Trigge
     if change.editor.collect_sql:
         change.execute(f"UPDATE {change.quote(table)} SET {column} = ({value})")
         return trigger
-    filling = Filling(
-        table=table,
-        key_columns=tuple(str(each.column) for each in model._meta.pk_fields),
-        assignments={field.column: Sql(f"({value})".replace("%", "%%"))},
-        where=Sql(f"{column} IS DISTINCT FROM ({value})".replace("%", "%%")),
-    )
+    differs = f"{column} IS DISTINCT FROM ({value})"
+    filling = Filling.of_column(model, field.column, f"({value})", differs)
     fill(change.connection, filling, is_checked=True)
     return trigger

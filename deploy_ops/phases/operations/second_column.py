@@ -5,14 +5,15 @@
 import re
 from collections.abc import Sequence
 from functools import cached_property
-from hashlib import sha256
 from typing import Any
 
-from deploy_ops.phases.backfill import Filling, Sql
+from deploy_ops.phases.backfill import Filling
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.catalog import Catalog
+from deploy_ops.phases.operations.column_facts import type_of
 from deploy_ops.phases.operations.dependents import Dependent, Kind, dependents_for
 from deploy_ops.phases.operations.shadow import equal
+from deploy_ops.phases.operations.twins import own_name
 from deploy_ops.phases.triggers import Trigger
 
 RANK = 3  # after triggers that fill the first column, or write it under another name
@@ -109,12 +110,7 @@ class SecondColumn:
     @property
     def filling(self) -> Filling:
         """What is to be written."""
-        return Filling(
-            table=self.table,
-            key_columns=tuple(str(each.column) for each in self.old.model._meta.pk_fields),
-            assignments={self.column: Sql(self.forwards().replace("%", "%%"))},
-            where=Sql(self.differs().replace("%", "%%")),
-        )
+        return Filling.of_column(self.old.model, self.column, self.forwards(), self.differs())
 
     @cached_property
     def is_not_null(self) -> bool:
@@ -132,19 +128,13 @@ class SecondColumn:
     @property
     def definition(self) -> str:
         """The column with its type, as ADD COLUMN takes it."""
-        quote, collation = self.change.quote, self._collation(self.new)
-        collate = f" COLLATE {quote(collation)}" if collation else ""
-        return f"{quote(self.column)} {self._type(self.new)}{collate} NULL"
+        return f"{self.change.quote(self.column)} {type_of(self.change, self.new)} NULL"
 
     def _own_name(self, what: str) -> str:
-        digest = sha256(f"{self.subject} {what}".encode()).hexdigest()[:16]
-        return f"deploy_ops_{digest}"  # 27 characters
+        return own_name(f"{self.subject} {what}")
 
     def _type(self, field: Any) -> str:
         return str(field.db_parameters(connection=self.change.connection)["type"])
-
-    def _collation(self, field: Any) -> str:
-        return str(field.db_parameters(connection=self.change.connection).get("collation") or "")
 
 
 def _cast(value: str, type_: str) -> str:

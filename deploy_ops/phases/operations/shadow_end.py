@@ -7,7 +7,6 @@ are built on the column itself beside it, and take over their names when the sha
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.catalog import Catalog
@@ -17,14 +16,8 @@ from deploy_ops.phases.operations.dependents import (
     dependents_for,
 )
 from deploy_ops.phases.operations.shadow import equal
-from deploy_ops.phases.operations.steps import (
-    AddConstraint,
-    Statement,
-    Step,
-    Validate,
-    run_whole,
-)
-from deploy_ops.phases.operations.twins import name_twin, twin_steps
+from deploy_ops.phases.operations.steps import Step, run_whole
+from deploy_ops.phases.operations.twins import name_twin, own_name, proof_steps, twin_steps
 
 
 @dataclass(frozen=True)
@@ -56,21 +49,16 @@ class Shadow:
 
     def twin(self, name: str) -> str:
         """What an index or a constraint is called until it gets its name."""
-        digest = sha256(f"{self.table} {self.column} {name}".encode()).hexdigest()[:16]
-        return f"deploy_ops_{digest}"
+        return own_name(f"{self.table} {self.column} {name}")
 
     def end_steps(self, drop: Callable[[], None]) -> Iterator[Step]:
         """All of it; `drop` drops the shadow and renames the column."""
         yield from twin_steps(self.change, self.table, self.dependents, self.twin)
-        quote, tables = self.change.quote, (self.table,)
-        source, column = quote(self.source), quote(self.column)
+        source, column = map(self.change.quote, (self.source, self.column))
         condition = equal(source, column)
         condition += f" AND {source} IS NOT NULL" if self.demands_value else ""
-        sql = f"ALTER TABLE {quote(self.table)} ADD CONSTRAINT {quote(self.proof)}"
-        statement = Statement(f"{sql} CHECK ({condition}) NOT VALID")
-        yield AddConstraint(tables=tables, name=self.proof, statement=statement)
-        yield Validate(tables=tables, name=self.proof)
-        yield EndShadow(tables=tables, shadow=self, drop=drop)
+        yield from proof_steps(self.change, self.table, self.proof, condition)
+        yield EndShadow(tables=(self.table,), shadow=self, drop=drop)
 
 
 @dataclass(frozen=True, kw_only=True)

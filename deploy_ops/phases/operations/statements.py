@@ -13,6 +13,7 @@ from django.db.backends.ddl_references import Statement as Template
 from django.db.models import Model
 
 from deploy_ops.errors import NotOnline
+from deploy_ops.phases.backfill.filling import key_columns
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.column_steps import CreateTable
 from deploy_ops.phases.operations.steps import (
@@ -156,7 +157,7 @@ def _name(sql: Template) -> str:
 
 def row_without(model: type[Model], condition: str) -> Callable[[Change], str | None]:
     """A look for one row that a condition is false for, which says its primary key."""
-    columns = [str(field.column) for field in model._meta.pk_fields]
+    columns = key_columns(model)
 
     def look(change: Change) -> str | None:
         listed = ", ".join(change.quote(column) for column in columns)

@@ -1,10 +1,23 @@
 """Indexes and constraints built for another column, under other names until they get theirs."""
 
 from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
 
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.dependents import Dependent, Kind
-from deploy_ops.phases.operations.steps import AddCheck, BuildIndex, Statement, Step, Validate
+from deploy_ops.phases.operations.steps import (
+    AddCheck,
+    AddConstraint,
+    BuildIndex,
+    Statement,
+    Step,
+    Validate,
+)
+
+
+def own_name(subject: str) -> str:
+    """A name that only deploy_ops gives, and always the same: 27 characters."""
+    return f"deploy_ops_{sha256(subject.encode()).hexdigest()[:16]}"
 
 
 def twin_steps(
@@ -35,3 +48,11 @@ def name_twin(change: Change, table: str, each: Dependent, twin: str) -> None:
         change.execute(sql)
     else:
         change.execute(f"{alter} RENAME CONSTRAINT {quoted} TO {name}")
+
+
+def proof_steps(change: Change, table: str, name: str, condition: str) -> Iterator[Step]:
+    """What shows that a condition holds for every row, and goes on doing so; others write."""
+    alter = f"ALTER TABLE {change.quote(table)} ADD CONSTRAINT {change.quote(name)}"
+    statement = Statement(f"{alter} CHECK ({condition}) NOT VALID")
+    yield AddConstraint(tables=(table,), name=name, statement=statement)
+    yield Validate(tables=(table,), name=name)

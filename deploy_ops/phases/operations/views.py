@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from deploy_ops.phases.operations.base import Change
+from deploy_ops.phases.operations.catalog import Catalog
 
 COMMENT = "Old name of a table, for code of the release before (deploy_ops)"
 _COLUMNS = """
@@ -18,7 +19,6 @@ _GRANTS = """
     WHERE oid = to_regclass(%s) AND grantee <> relowner
         AND privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
 """
-_KIND = "SELECT relkind FROM pg_class WHERE oid = to_regclass(%s)"
 _OWNER = """
     SELECT quote_ident(pg_get_userbyid(relowner)) FROM pg_class
     WHERE oid = to_regclass(%s) AND relowner <> current_user::regrole
@@ -26,11 +26,8 @@ _OWNER = """
 
 
 def kind_of(change: Change, name: str) -> str | None:
-    """The kind of relation as the catalog has it: r, p, v; None if there is none."""
-    with change.connection.cursor() as cursor:
-        cursor.execute(_KIND, [change.quote(name)])
-        row = cursor.fetchone()
-    return row and str(row[0])
+    """The kind of a relation (`Catalog.kind`)."""
+    return Catalog(change.connection, name).kind()
 
 
 def create_view(change: Change, view: str, table: str, columns: Mapping[str, str]) -> None:

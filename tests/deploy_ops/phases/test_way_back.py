@@ -10,7 +10,7 @@ from django.db.models.functions import Concat
 from deploy_ops.errors import NeedsNoTransaction, RowsInTheWay
 from deploy_ops.phases import Contract
 from tests.deploy_ops.phases.bench import APP, PACKAGE, Bench, create
-from tests.sample_apps.written import WrittenApp
+from tests.sample_apps.written import deploy_first
 
 PG15 = pytest.mark.parametrize("database", ["pg15"], indirect=True)
 ROWS = (
@@ -170,10 +170,7 @@ CONTRACT = ("safe_migrate", "--phase", "contract", "--force")
 
 @pytest.fixture
 def shop(project, database):
-    app = WrittenApp(project.directory)
-    app.migration("0001_initial", INITIAL)
-    project.with_apps(app.name).settings(DEPLOY_OPS_TWO_PHASE=True)
-    project.run("safe_migrate", "--no-backup", check=0)
+    app = deploy_first(project, INITIAL)
     database.execute("INSERT INTO shop_order (note, remark, pieces) VALUES ('a', 'a', 7)")
     return app
 
@@ -214,7 +211,7 @@ def test_what_nothing_holds_any_more_is_never_lost_silently(project, database, s
     shop.migration("0003_change", operations)
     project.run("safe_migrate", "--no-backup", "--allow", "T005", check=0)
     done = project.json(*CONTRACT, check=0)
-    said = f"shop.0003_change#0 (Remove field pieces from order): its values are gone; only backup {done['backup']} has them"
+    said = f"shop.0003_change#0 (Remove field pieces from order): its values are gone; backup {done['backup']}, taken before its contract, has them"
 
     before = database.schema()
     refused = project.run("safe_migrate", "shop", "0001", "--no-backup", check=1)
@@ -222,9 +219,24 @@ def test_what_nothing_holds_any_more_is_never_lost_silently(project, database, s
     assert database.schema() == before
     assert said in project.run("safe_migrate", "shop", "0001", "--plan", check=0).stdout
     listed = project.run("contract", "list", "--all", check=0).stdout
-    assert f"only backup {done['backup']} has them" in listed
+    assert f"backup {done['backup']}, taken before its contract, has them" in listed
     assert "reversing it brings the values back" in listed  # the index
 
     told = project.run("safe_migrate", "shop", "0001", "--no-backup", "--accept-data-loss", check=0)
     assert f"Ignored (--accept-data-loss): {said}" in told.stdout
     assert database.query("SELECT pieces FROM shop_order") == [(1,)]
+
+
+@PG15
+def test_of_code_and_types_it_is_not_said_that_values_come_back(project, shop):
+    operations = """
+    Contract(migrations.RunSQL("UPDATE shop_order SET note = ''", migrations.RunSQL.noop)),
+    Contract(migrations.AlterField("order", "note", models.CharField(max_length=20))),
+    """
+    shop.migration("0002_change", operations)
+    project.run("safe_migrate", "--no-backup", check=0)
+    project.run(*CONTRACT, "--no-backup", check=0)
+    listed = project.run("contract", "list", "--all", check=0).stdout
+    assert listed.count("whether reversing it brings back what was there is not known") == 2
+    done = project.json("contract", "list", "--all", check=0)["done"]
+    assert [row["is_lossless"] for row in done] == [None, None]

@@ -14,7 +14,7 @@ def unneeded(
     elsewhere: Sequence[Sequence[ast.expr]],
 ) -> Iterator[Statement]:
     """Definitions that other files need for their operations, and this one does not."""
-    rest = [each for each in migration.body if not _is_operations(each)]
+    rest = [each for each in migration.body if assigned_name(each) != "operations"]
     here = _reached(tree, migration, [*rest, *kept])
     there = {at for each in elsewhere for at in _reached(tree, migration, each)}
     for at, statement in enumerate(tree.body):
@@ -52,5 +52,9 @@ def _names(node: ast.AST, context: type[ast.expr_context]) -> set[str]:
     }
 
 
-def _is_operations(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Assign) and "operations" in _names(statement, ast.Store)
+def assigned_name(statement: ast.stmt) -> str:
+    """The one name that a statement assigns to; "" for all others."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else ()
+    if isinstance(statement, ast.AnnAssign):
+        targets = [statement.target]
+    return targets[0].id if len(targets) == 1 and isinstance(targets[0], ast.Name) else ""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
-from deploy_ops.phases.generate.fix.names import unneeded
+from deploy_ops.phases.generate.fix.names import assigned_name, unneeded
 
 Key = tuple[str, str]
 
@@ -162,7 +162,9 @@ class Source:
         yield at, at, f"\n{lines}".encode() if above else f"{lines}\n\n".encode()
 
     def _insert_above_operations(self, text: str) -> tuple[int, int, bytes]:
-        assignment = next(each for each in self.migration.body if _name(each) == "operations")
+        assignment = next(
+            each for each in self.migration.body if assigned_name(each) == "operations"
+        )
         at = self._at(assignment.lineno, assignment.col_offset)
         return at, at, text.encode()
 
@@ -199,15 +201,8 @@ def _list(migration: ast.ClassDef, name: str) -> ast.List:
 
 
 def _assigned(migration: ast.ClassDef, name: str) -> ast.expr | None:
-    found = [each for each in migration.body if _name(each) == name]
+    found = [each for each in migration.body if assigned_name(each) == name]
     return found[-1].value if found else None  # type: ignore[attr-defined]
-
-
-def _name(statement: ast.stmt) -> str:
-    targets = statement.targets if isinstance(statement, ast.Assign) else ()
-    if isinstance(statement, ast.AnnAssign):
-        targets = [statement.target]
-    return targets[0].id if len(targets) == 1 and isinstance(targets[0], ast.Name) else ""
 
 
 def _is_imported(tree: ast.Module, line: str) -> bool:
