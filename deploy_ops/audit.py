@@ -1,0 +1,84 @@
+"""Who did what to the application: one line of JSON for each event, only added to.
+
+Like the history of releases it lies outside the database, which a restore rewinds:
+`DEPLOY_OPS_STATE_DIR/audit.jsonl`.
+"""
+
+import getpass
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from deploy_ops.files import add_line, read_lines
+
+AUDIT = "audit.jsonl"
+
+
+class Kind(StrEnum):
+    """What was done."""
+
+    DEPLOYMENT = "deployment"
+    ROLLBACK = "rollback"
+    CANARY = "canary"
+    CONTRACT = "contract"
+    RESTORE = "restore"
+    FLAG = "flag"
+
+
+class Outcome(StrEnum):
+    """How it ended; STARTED where it has not yet, or was killed."""
+
+    STARTED = "started"
+    DONE = "done"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+def operator() -> str:
+    """Who runs this: DEPLOY_BY (set by a pipeline), the user behind sudo, or the user."""
+    if given := os.environ.get("DEPLOY_BY", "").strip() or os.environ.get("SUDO_USER"):
+        return given
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return str(os.getuid())
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One of them; `at` is UTC in ISO 8601, `details` has what only its kind has."""
+
+    kind: Kind
+    outcome: Outcome
+    version: str
+    by: str = field(default_factory=operator)
+    at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    seconds: float | None = None
+    message: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def record_event(directory: Path, event: Event) -> None:
+    """Append the event to the audit of a state directory; durable when this returns."""
+    add_line(directory / AUDIT, asdict(event))
+
+
+def read_events(directory: Path) -> Sequence[Event]:
+    """Every event that can be read, oldest first."""
+    try:
+        entries = read_lines(directory / AUDIT).entries
+    except FileNotFoundError:
+        return []
+    return [event for entry in entries if (event := _event(entry)) is not None]
+
+
+def _event(entry: dict[str, Any]) -> Event | None:
+    try:
+        kind, outcome = Kind(entry.pop("kind")), Outcome(entry.pop("outcome"))
+        return Event(kind, outcome, **entry)
+    except (KeyError, TypeError, ValueError):  # of a newer deploy_ops, or damaged
+        return None
