@@ -51,6 +51,10 @@ DeployOpsError                      exit code 1: refused, nothing changed
 │   ├── InvalidRules                rules for a flag that make no sense
 │   ├── FlagConflict                somebody else changed the flag meanwhile
 │   └── HistoryImmutable            a row of the history was to be changed or deleted
+├── ReleaseError
+│   ├── ReleaseRefused              the release cannot be deployed, and nothing has begun
+│   ├── ReleaseFailed               exit code 3: it failed, and what served before it serves
+│   └── ReleaseUnfinished           exit code 4: it failed, and a person is needed
 ├── HealthCheckFailed               a health check did not pass
 └── Interrupted                     the operator stopped the command
 """
@@ -296,6 +300,26 @@ class FlagConflict(FlagError):
 
 class HistoryImmutable(FlagError):
     """The history of flags is only added to. Nothing was changed."""
+
+
+class ReleaseError(DeployOpsError):
+    """The release was not deployed."""
+
+
+class ReleaseRefused(ReleaseError):
+    """The release cannot be deployed. Nothing was changed."""
+
+
+class ReleaseFailed(ReleaseError):
+    """The release failed. What served before it serves."""
+
+    exit_code = 3
+
+
+class ReleaseUnfinished(ReleaseError):
+    """The release failed, and it is not known what serves."""
+
+    exit_code = 4
 
 
 class HealthCheckFailed(DeployOpsError):

@@ -50,6 +50,7 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: str | None = None,
     on_line: Callable[[str], None] | None = None,
+    umask: int = 0o077,
 ) -> Completed:
     """Run a program to its end; raises ProgramError with its last words if it fails.
 
@@ -58,7 +59,7 @@ def run(
     """
     with tempfile.TemporaryFile("w+", errors="replace") as stdout:
         with tempfile.TemporaryFile("w+", errors="replace") as stderr:
-            child = _start(argv, env, cwd, stdout, subprocess.PIPE if on_line else stderr)
+            child = _start(argv, env, cwd, stdout, subprocess.PIPE if on_line else stderr, umask)
             with child:
                 try:
                     tail = _follow(child, on_line) if on_line else ""
@@ -73,12 +74,38 @@ def run(
         return Completed(_read(stdout), last_words)
 
 
-def _start(
+def call(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    umask: int = 0o077,
+) -> None:
+    """Run a program that speaks to the operator itself; raises ProgramError if it fails.
+
+    Whatever ends the wait early asks the program to end, and waits until it has: it may have
+    something to put in order.
+    """
+    with _start(argv, env, cwd, None, None, umask) as child:
+        try:
+            child.wait()
+        except BaseException:
+            child.terminate()
+            child.wait()
+            raise
+    if child.returncode:
+        raise ProgramError(
+            f"{redact(shlex.join(argv))} {_ended(child.returncode)}.", child.returncode
+        )
+
+
+def _start(  # pylint: disable=too-many-arguments,too-many-positional-arguments
     argv: Sequence[str],
     env: Mapping[str, str] | None,
     cwd: str | None,
-    stdout: IO[str],
-    stderr: IO[str] | int,
+    stdout: IO[str] | None,
+    stderr: IO[str] | int | None,
+    umask: int,
 ) -> subprocess.Popen[str]:
     clean = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return subprocess.Popen(  # pylint: disable=consider-using-with
@@ -91,7 +118,7 @@ def _start(
         text=True,
         errors="replace",
         start_new_session=True,
-        umask=0o077,
+        umask=umask,
     )
 
 
@@ -131,6 +158,9 @@ def _read(file: IO[str]) -> str:
 
 
 def _failure(argv: Sequence[str], code: int, stderr: str) -> str:
-    ended = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
     last_words = server_text(stderr.strip())[-2000:] or "(no error output)"
-    return f"{redact(shlex.join(argv))}\n{ended}:\n{last_words}"
+    return f"{redact(shlex.join(argv))}\n{_ended(code)}:\n{last_words}"
+
+
+def _ended(code: int) -> str:
+    return f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"

@@ -1,0 +1,92 @@
+"""What deploy.sh starts: reads the command line, calls, and says what came of it."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from deploy_ops.errors import DeployOpsError, Interrupted, UsageError
+from deploy_ops.interrupts import interruptible
+from deploy_ops.release.host import canary
+from deploy_ops.release.host.commands import manage
+from deploy_ops.release.host.config import Host, read_host
+from deploy_ops.release.host.deploy import deploy
+from deploy_ops.release.host.killed import put_in_order
+from deploy_ops.release.host.rollback import roll_back
+from deploy_ops.release.host.status import status
+from deploy_ops.release.host.story import locked, serving_tag
+from deploy_ops.release.host.tags import Tag, parse
+
+
+def main() -> int:
+    """Return the exit code."""
+    options = _parser().parse_args()
+    try:
+        host = read_host(Path.cwd())
+        if options.status:
+            print(status(host))
+            return 0
+        with interruptible(), locked(host, _purpose(), options.wait):
+            put_in_order(host, _tell)
+            _carry_out(host, options)
+    except DeployOpsError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("Stopped by the operator.", file=sys.stderr)
+        return Interrupted.exit_code
+    return 0
+
+
+def _carry_out(host: Host, options: argparse.Namespace) -> None:
+    if options.rollback:
+        roll_back(host, parse(options.to) if options.to else None, _tell)
+    elif options.share is not None:
+        canary.change_share(host, options.share, _tell)
+    elif options.promote:
+        canary.promote(host, _tell)
+    elif options.abort:
+        canary.abort(host, _tell)
+    elif options.contract:
+        manage(host, serving_tag(host), "safe_migrate", "--phase", "contract", "--noinput")
+    elif options.canary is not None:
+        canary.begin(host, _tag(options), options.canary, _tell)
+    else:
+        deploy(host, _tag(options), _tell)
+
+
+def _tag(options: argparse.Namespace) -> Tag:
+    if options.tag is None:
+        raise UsageError("Name the tag of a release:\n    ./deploy.sh v1.2.3")
+    return parse(options.tag)
+
+
+def _purpose() -> str:
+    return " ".join(["deploy.sh", *sys.argv[1:]])
+
+
+def _tell(text: str) -> None:
+    print(text, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="deploy.sh", description="Deploy a release, or go back to one.", allow_abbrev=False
+    )
+    parser.add_argument("tag", nargs="?", help="vMAJOR.MINOR.PATCH")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--rollback", action="store_true", help="give the requests to the one before")
+    what.add_argument(
+        "--canary", type=int, choices=canary.SHARES, help="begin with so many per cent"
+    )
+    what.add_argument("--share", type=int, choices=canary.SHARES, help="of the canary that runs")
+    what.add_argument("--promote", action="store_true", help="everybody to the canary")
+    what.add_argument("--abort", action="store_true", help="nobody to the canary")
+    what.add_argument("--contract", action="store_true", help="remove what only old code needs")
+    what.add_argument("--status", action="store_true", help="what serves and what there is")
+    parser.add_argument("--to", metavar="TAG", help="with --rollback: not the one before, this one")
+    parser.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="for the lock")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

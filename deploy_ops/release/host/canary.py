@@ -1,0 +1,140 @@
+"""A canary: the idle colour gets a share of the visitors, and always the same ones.
+
+nginx puts each visitor on one of seven levels by a cookie; a level is a link to a socket, so the
+share changes without a reload. Levels are nested: who got the canary at 5 % gets it at 10 % too.
+"""
+
+from deploy_ops.audit import Kind
+from deploy_ops.errors import ReleaseRefused
+from deploy_ops.release.host import units
+from deploy_ops.release.host.answers import is_ready
+from deploy_ops.release.host.colours import CANARY, CURRENT, Colour, link, serving, switch
+from deploy_ops.release.host.config import Host
+from deploy_ops.release.host.deploy import expand, finish, hook, prepare, smoke
+from deploy_ops.release.host.figures import Figures
+from deploy_ops.release.host.story import Story, on_its_way, start, tag_of
+from deploy_ops.release.host.tags import Tag
+from deploy_ops.release.host.watch import Tell, read_figures, watch
+
+SHARES = (1, 2, 5, 10, 25, 50)
+
+
+def share_of(host: Host) -> int | None:
+    """The share in per cent that the canary gets; None where there is none."""
+    colour = canary_colour(host)
+    if colour is None:
+        return None
+    on = [share for share in SHARES if _points_to(host, f"canary-{share}.sock", colour)]
+    return max(on, default=0)
+
+
+def canary_colour(host: Host) -> Colour | None:
+    """The colour of the canary."""
+    old = serving(host)
+    is_on = old is not None and _points_to(host, CANARY, old.other)
+    return old.other if old and is_on else None
+
+
+def set_share(host: Host, colour: Colour, share: int) -> None:
+    """Give the canary so many visitors, and those who asked for it."""
+    link(host.sockets / CANARY, f"{colour}.sock")
+    for each in SHARES:
+        target = f"{colour}.sock" if each <= share else CURRENT
+        link(host.sockets / f"canary-{each}.sock", target)
+
+
+def end_share(host: Host) -> None:
+    """Everybody to what serves."""
+    for each in SHARES:
+        link(host.sockets / f"canary-{each}.sock", CURRENT)
+    link(host.sockets / CANARY, CURRENT)
+
+
+def begin(host: Host, tag: Tag, share: int, tell: Tell) -> None:
+    """Start the release beside the one that serves and give it a share; raises as `deploy` does.
+
+    It is watched; afterwards it goes on until it is promoted or aborted.
+    """
+    if canary_colour(host):
+        raise ReleaseRefused(
+            "There is a canary already. Nothing was changed. Give it another share, or end it:\n"
+            "    ./deploy.sh --share 10\n    ./deploy.sh --promote\n    ./deploy.sh --abort"
+        )
+    story = prepare(host, Kind.CANARY, tag, tell)
+    if story.old is None:
+        raise ReleaseRefused("Nothing serves here yet, so there is nothing to try it beside.")
+    with on_its_way(story, "expand") as step:
+        expand(story)
+        step("start")
+        start(story)
+        hook(story, "pre-switch")
+        step("share")
+        set_share(host, story.colour, share)
+        tell(f"{tag.name} gets {share} % of the visitors ({story.colour}).")
+        observe(story)
+    tell("End it:\n    ./deploy.sh --promote\n    ./deploy.sh --abort")
+
+
+def change_share(host: Host, share: int, tell: Tell) -> None:
+    """Give the canary another share and watch it; it is aborted where it serves worse."""
+    story = _running(host, tell)
+    with on_its_way(story, "share"):
+        set_share(host, story.colour, share)
+        tell(f"{story.tag.name} gets {share} % of the visitors.")
+        observe(story)
+
+
+def observe(story: Story) -> None:
+    """Compare it with the release that serves, in the same time. Raises ReleaseFailed."""
+    host, old = story.host, story.old
+    assert old is not None
+    start_of_old = read_figures(host, old)
+
+    def beside() -> Figures | None:
+        now = read_figures(host, old)
+        return now.since(start_of_old) if now and start_of_old else None
+
+    said = watch(host, story.colour, story.tag, beside, host.watch_seconds)
+    story.tell(f"Watched for {host.watch_seconds:g} s: {said}.")
+
+
+def promote(host: Host, tell: Tell) -> None:
+    """Everybody to the canary."""
+    story = _running(host, tell)
+    with on_its_way(story, "switch") as step:
+        switch(host, story.colour)
+        end_share(host)
+        tell(f"{story.tag.name} gets all requests.")
+        step("watch")
+        smoke(story)
+        hook(story, "post-switch")
+    finish(story)
+
+
+def abort(host: Host, tell: Tell) -> None:
+    """Everybody to what served before; the canary stops."""
+    story = _running(host, tell)
+    end_share(host)
+    units.stop(host, story.colour)
+    tell(f"{story.tag.name} gets no visitors any more and has stopped. {story.serves}.")
+
+
+def _running(host: Host, tell: Tell) -> Story:
+    colour, old = canary_colour(host), serving(host)
+    tag = tag_of(host, colour)
+    if colour is None or tag is None or old is None:
+        raise ReleaseRefused(
+            "There is no canary. Nothing was changed. Begin one:\n    ./deploy.sh --canary 5 v1.2.3"
+        )
+    if not is_ready(host, colour, tag):
+        end_share(host)
+        raise ReleaseRefused(
+            f"The canary {tag.name} is not ready. All visitors were given to {old}. See why:\n"
+            f"    ./deploy.sh --status"
+        )
+    return Story(host, Kind.CANARY, tag, colour, old, tag_of(host, old), tell)
+
+
+def _points_to(host: Host, name: str, colour: Colour) -> bool:
+    path = host.sockets / name
+    return path.is_symlink() and path.readlink().name == f"{colour}.sock"

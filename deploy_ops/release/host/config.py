@@ -1,0 +1,112 @@
+"""What deploy.sh knows of its host: `deploy/host.toml`, or the file that DEPLOY_HOST names."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from deploy_ops.errors import ConfigurationError
+
+FILE = Path("deploy") / "host.toml"
+COLOUR = "{colour}"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:  # pylint: disable=too-many-instance-attributes  # as many as the file has keys
+    """One host. Paths are absolute, times are seconds; what has a default need not be in the file.
+
+    `sockets` holds the socket of each colour and the links to them, `state` the lock and the record
+    of what is on its way. `environment` are systemd's EnvironmentFiles, which the commands of a
+    release get too. `audit` is where the application keeps its state (DEPLOY_OPS_STATE_DIR), the audit among it.
+    `units` are started and stopped with a colour, the one that serves first.
+    """
+
+    root: Path
+    url: str
+    sockets: Path
+    state: Path
+    audit: Path
+    environment: tuple[Path, ...]
+    units: tuple[str, ...]
+    user: str = ""
+    main: str = "refs/remotes/origin/main"
+    verify_tags: bool = False
+    python: str = "python3"
+    keep: int = 5
+    free_bytes: int = 1_000_000_000
+    gate_seconds: float = 60.0
+    watch_seconds: float = 60.0
+    metrics_token_file: Path | None = None
+
+    @property
+    def releases(self) -> Path:
+        """Where each release has its directory."""
+        return self.root / "releases"
+
+    @property
+    def colours(self) -> Path:
+        """Where each colour has the link to its release."""
+        return self.root / "colours"
+
+
+def read_host(root: Path) -> Host:
+    """Read the file; raises ConfigurationError for what is missing, unknown or of a wrong type."""
+    path = Path(os.environ.get("DEPLOY_HOST") or root / FILE)
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be read: {error.strerror}. It says where this host has its releases. "
+            "Nothing was changed. docs/howto/release-on-a-host.md has one to begin with."
+        ) from error
+    except ValueError as error:
+        raise _invalid(path, str(error)) from error
+    known = {field.name: field for field in fields(Host) if field.name != "root"}
+    if unknown := sorted(set(given) - set(known)):
+        raise _invalid(path, f"unknown: {', '.join(unknown)}. Known are {', '.join(known)}")
+    needed = [name for name, field in known.items() if field.default is MISSING]
+    if missing := [name for name in needed if name not in given]:
+        raise _invalid(path, f"missing: {', '.join(missing)}")
+    values = {name: _value(path, name, known[name].type, each) for name, each in given.items()}
+    host = Host(root=root, **values)
+    _check(path, host)
+    return host
+
+
+def _value(path: Path, name: str, kind: Any, given: Any) -> Any:
+    readers: Mapping[Any, tuple[type, Any]] = {
+        Path: (str, _path),
+        Path | None: (str, _path),
+        tuple[Path, ...]: (list, lambda each: tuple(map(_path, each))),
+        tuple[str, ...]: (list, tuple),
+        float: (int | float, float),  # type: ignore[dict-item]  # a union is a type to isinstance
+    }
+    wanted, read = readers.get(kind, (kind, kind))
+    is_wrong = not isinstance(given, wanted) or (wanted is not bool and isinstance(given, bool))
+    if is_wrong or (wanted is list and not all(isinstance(each, str) for each in given)):
+        raise _invalid(path, f"{name} is {given!r}")
+    try:
+        return read(given)
+    except ValueError as error:
+        raise _invalid(path, f"{name}: {error}") from error
+
+
+def _path(text: str) -> Path:
+    if not os.path.isabs(text):
+        raise ValueError(f"{text!r} is not an absolute path")
+    return Path(text)
+
+
+def _check(path: Path, host: Host) -> None:
+    if not host.units or not all(COLOUR in unit for unit in host.units):
+        raise _invalid(path, f"units: each is started for a colour, so it has {COLOUR} in its name")
+    if host.keep < 2:
+        raise _invalid(path, "keep: without the release before there is no way back; at least 2")
+    if not host.url.startswith(("http://", "https://")):
+        raise _invalid(path, "url: it is asked over http or https, through the proxy")
+
+
+def _invalid(path: Path, what: str) -> ConfigurationError:
+    return ConfigurationError(f"{path} is invalid: {what}. Nothing was changed.")

@@ -1,0 +1,127 @@
+"""A deployment: built beside, expanded, started, asked, switched, watched; contract comes later."""
+
+import time
+
+from deploy_ops.audit import Kind
+from deploy_ops.errors import ProgramError, ReleaseFailed, ReleaseRefused, ReleaseUnfinished
+from deploy_ops.release.host import units
+from deploy_ops.release.host.colours import Colour, serving, switch
+from deploy_ops.release.host.commands import manage, run_hook
+from deploy_ops.release.host.config import Host
+from deploy_ops.release.host.figures import Figures
+from deploy_ops.release.host.releases import build, prune
+from deploy_ops.release.host.story import Story, on_its_way, start, tag_of
+from deploy_ops.release.host.tags import Tag, commit_of
+from deploy_ops.release.host.watch import Tell, read_figures, watch
+
+CONTRACT_LATER = (
+    "What old code needed goes when none of it runs any more:\n    ./deploy.sh --contract"
+)
+
+
+def deploy(host: Host, tag: Tag, tell: Tell) -> None:
+    """Bring a release from its tag to the requests.
+
+    Raises ReleaseRefused where nothing has begun, ReleaseFailed where what served before serves,
+    ReleaseUnfinished where a person is needed.
+    """
+    old = serving(host)
+    before = tag_of(host, old)
+    if before == tag:
+        commit_of(host, tag)
+        tell(f"{tag.name} serves already ({old}).")
+        return
+    story = prepare(host, Kind.DEPLOYMENT, tag, tell)
+    with on_its_way(story, "expand") as step:
+        expand(story)
+        step("start")
+        start(story)
+        step("switch")
+        hook(story, "pre-switch")
+        counted = Counted(host, story.old)
+        switch(host, story.colour)
+        tell(f"{tag.name} gets the requests ({story.colour}).")
+        step("watch")
+        smoke(story)
+        hook(story, "post-switch")
+        tell(f"Watching it for {host.watch_seconds:g} s.")
+        said = watch(host, story.colour, tag, counted.before, host.watch_seconds)
+        tell(f"Watched for {host.watch_seconds:g} s: {said}.")
+    finish(story)
+
+
+class Counted:
+    """What the old release counted before the switch: all of it, since it started."""
+
+    def __init__(self, host: Host, colour: Colour | None) -> None:
+        self._figures = read_figures(host, colour) if colour else None
+
+    def before(self) -> Figures | None:
+        """To compare with."""
+        return self._figures
+
+
+def prepare(host: Host, kind: Kind, tag: Tag, tell: Tell) -> Story:
+    """Check and build the release; nothing that serves is touched. Raises ReleaseRefused."""
+    old = serving(host)
+    before = tag_of(host, old)
+    commit = commit_of(host, tag)
+    if before is not None and tag < before:
+        raise ReleaseRefused(
+            f"{before.name} serves, and {tag.name} is older. Nothing was changed. Going back is "
+            f"another thing:\n    ./deploy.sh --rollback --to {tag.name}"
+        )
+    story = Story(host, kind, tag, old.other if old else Colour.BLUE, old, before, tell)
+    tell(f"Building {tag.name} from commit {commit[:12]}.")
+    build(host, tag, commit)
+    try:
+        manage(host, tag, "collectstatic", "--noinput", "-v0")
+        manage(host, tag, "predeploy", "--noinput")
+        hook(story, "pre-migrate")
+    except (ProgramError, ReleaseFailed) as error:
+        raise ReleaseRefused(f"{tag.name} is not deployed: {error}\n{story.serves}.") from error
+    return story
+
+
+def expand(story: Story) -> None:
+    """Run the expand phase of its migrations, with the release's own code. Raises ProgramError."""
+    manage(story.host, story.tag, "safe_migrate", "--phase", "expand", "--noinput")
+
+
+def hook(story: Story, name: str) -> None:
+    """Run a hook of the release and say so; raises ReleaseFailed."""
+    if run_hook(story.host, name, story.tag, story.before):
+        story.tell(f"Hook {name} has run.")
+
+
+def smoke(story: Story) -> None:
+    """Ask it as users do, through the proxy; raises ProgramError."""
+    manage(story.host, story.tag, "smoke_test", "--url", story.host.url)
+
+
+def finish(story: Story) -> None:
+    """Let the old colour end, look once more, and remove old releases."""
+    drain(story)
+    for tag in prune(story.host):
+        story.tell(f"Removed release {tag}.")
+    try:
+        manage(story.host, story.tag, "postdeploy", "--url", story.host.url)
+    except ProgramError as error:
+        raise ReleaseUnfinished(
+            f"{story.tag.name} serves, and not everything is as it should be: {error}\n"
+            f"The way back:\n    ./deploy.sh --rollback"
+        ) from error
+    seconds = time.monotonic() - story.began
+    story.tell(f"{story.tag.name} is deployed, in {seconds:.0f} s. {CONTRACT_LATER}")
+
+
+def drain(story: Story) -> None:
+    """Stop the colour that served before, once what it had in flight has ended."""
+    if story.old is None or story.before is None:
+        return
+    try:
+        units.stop(story.host, story.old)
+    except ProgramError as error:
+        story.tell(f"{story.old} ({story.before.name}) gets no requests and does not stop: {error}")
+    else:
+        story.tell(f"{story.old} ({story.before.name}) has stopped; it stays for the way back.")

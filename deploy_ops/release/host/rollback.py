@@ -1,0 +1,71 @@
+"""The way back: to the colour that still runs in one rename, else by the same gate as forward."""
+
+from deploy_ops.audit import Kind
+from deploy_ops.errors import ProgramError, ReleaseRefused
+from deploy_ops.release.host.answers import is_ready
+from deploy_ops.release.host.colours import serving, switch
+from deploy_ops.release.host.commands import ask_manage
+from deploy_ops.release.host.config import Host
+from deploy_ops.release.host.deploy import drain, hook
+from deploy_ops.release.host.releases import find_release
+from deploy_ops.release.host.story import Story, on_its_way, start, tag_of
+from deploy_ops.release.host.tags import Tag
+from deploy_ops.release.host.watch import Tell
+
+CODE_ONLY = "code_only"
+
+
+def roll_back(host: Host, to: Tag | None, tell: Tell) -> None:
+    """Give the requests to the release before, or to `to`.
+
+    Only code changes. Raises ReleaseRefused where the schema does not carry it, or where it is not
+    there; ReleaseFailed where it does not get ready.
+    """
+    now = serving(host)
+    current = tag_of(host, now)
+    if now is None or current is None:
+        raise ReleaseRefused("Nothing serves here yet, so there is nothing to go back from.")
+    there = tag_of(host, now.other)
+    target = to or there
+    if target is None:
+        raise ReleaseRefused(
+            f"{current.name} serves, and there was no release before it here. Nothing was changed."
+        )
+    if target == current:
+        raise ReleaseRefused(f"{target.name} serves already. Nothing was changed.")
+    if find_release(host, target) is None:
+        raise ReleaseRefused(
+            f"The release {target.name} is not on this host. Nothing was changed. What is:\n"
+            "    ./deploy.sh --status"
+        )
+    story = Story(host, Kind.ROLLBACK, target, now.other, now, current, tell)
+    is_running = target == there and is_ready(host, now.other, target)
+    if not is_running:  # what runs and is ready has the schema that it needs
+        _check_schema(story, current)
+    with on_its_way(story, "start") as step:
+        if not is_running:
+            start(story)
+        step("switch")
+        switch(host, story.colour)
+        tell(f"{target.name} gets the requests ({story.colour}).")
+        step("watch")
+        hook(story, "post-rollback")
+    drain(story)
+
+
+def _check_schema(story: Story, current: Tag) -> None:
+    """Ask the newer release, which has the migrations of both."""
+    try:
+        answer = ask_manage(story.host, current, "rollback", "--to", story.tag.version, "--plan")
+    except ProgramError as error:
+        raise ReleaseRefused(
+            f"Whether {story.tag.name} works on the schema could not be asked. {current.name} "
+            f"serves on.\n{error}"
+        ) from error
+    if answer.get("decision") != CODE_ONLY:
+        raise ReleaseRefused(
+            f"{story.tag.name} does not work on the schema as it is: {answer.get('decision')}. "
+            f"{current.name} serves on. See why, and what brings the schema back:\n"
+            f"    cd {story.host.root / 'current'} && .venv/bin/python manage.py rollback "
+            f"--to {story.tag.version} --plan"
+        )

@@ -1,0 +1,160 @@
+"""What deployment, rollback and canary have in common: from an idle colour to its requests."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from deploy_ops.audit import Event, Kind, Outcome, operator
+from deploy_ops.errors import (
+    DeployOpsError,
+    Interrupted,
+    LockHeld,
+    ProgramError,
+    ReleaseFailed,
+    ReleaseRefused,
+    ReleaseUnfinished,
+)
+from deploy_ops.files import private_directory
+from deploy_ops.lock_file import LockFile
+from deploy_ops.release.host import units
+from deploy_ops.release.host.answers import is_ready, wait_until_ready
+from deploy_ops.release.host.colours import Colour, place, serving, switch
+from deploy_ops.release.host.config import Host
+from deploy_ops.release.host.record import OnItsWay, Record
+from deploy_ops.release.host.tags import Tag, parse
+from deploy_ops.release.host.trail import note
+from deploy_ops.release.host.watch import Tell
+
+LOCK = "lock"
+LOCK_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Story:
+    """One release on its way into a colour. `old` serves until the switch; None the first time."""
+
+    host: Host
+    kind: Kind
+    tag: Tag
+    colour: Colour
+    old: Colour | None
+    before: Tag | None
+    tell: Tell
+    began: float = field(default_factory=time.monotonic)
+
+    def event(self, outcome: Outcome, message: str = "") -> None:
+        """Add how it stands to the audit."""
+        seconds = None if outcome is Outcome.STARTED else round(time.monotonic() - self.began, 1)
+        details = {"from": self.before.name if self.before else None, "colour": str(self.colour)}
+        event = Event(
+            self.kind, outcome, self.tag.version, seconds=seconds, message=message, details=details
+        )
+        note(self.host, self.tell, event)
+
+    @property
+    def serves(self) -> str:
+        """What serves while the story has not got to its switch, for messages."""
+        return f"{self.before.name} serves" if self.before else "Nothing serves yet"
+
+
+@contextmanager
+def locked(host: Host, purpose: str, wait_seconds: float) -> Iterator[None]:
+    """One at a time on this host; raises LockHeld, which says who holds it since when."""
+    private_directory(host.state)
+    lock, end = LockFile(host.state / LOCK, purpose), time.monotonic() + wait_seconds
+    while holder := lock.try_acquire():
+        if time.monotonic() >= end:
+            raise LockHeld(
+                f"Another deployment is at work on this host: {holder}. Nothing was changed. Wait "
+                f"for it:\n    ./deploy.sh --wait 600 ..."
+            )
+        time.sleep(LOCK_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def tag_of(host: Host, colour: Colour | None) -> Tag | None:
+    """The tag of what a colour has."""
+    name = colour.release(host) if colour else None
+    return parse(name) if name else None
+
+
+def serving_tag(host: Host) -> Tag:
+    """The tag of what serves; raises ReleaseRefused before the first deployment."""
+    tag = tag_of(host, serving(host))
+    if tag is None:
+        raise ReleaseRefused("Nothing serves here yet. Nothing was changed.")
+    return tag
+
+
+@contextmanager
+def on_its_way(story: Story, step: str) -> Iterator[Callable[[str], None]]:
+    """Note each step; whatever ends the block early gives the requests back and stops the colour.
+
+    Raises what the block raised, a refusal of a command as ReleaseFailed; ReleaseUnfinished if the
+    way back failed.
+    """
+    host, had = story.host, story.colour.release(story.host)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    before = story.before.name if story.before else None
+    record = Record(story.kind, story.tag.name, before, story.colour, had, step, operator(), now)
+    way = OnItsWay(host, record)
+    story.event(Outcome.STARTED)
+    try:
+        yield way.step
+    except (DeployOpsError, KeyboardInterrupt, OSError) as error:
+        failure = _as_failure(story, error)
+        try:
+            go_back(story, had)
+        except (DeployOpsError, OSError) as second:
+            story.event(Outcome.FAILED, str(second))
+            raise ReleaseUnfinished(f"{failure}\nOn the way back: {second}") from error
+        way.end()
+        story.event(Outcome.FAILED, str(failure))
+        raise failure from error
+    way.end()
+    story.event(Outcome.DONE)
+
+
+def start(story: Story) -> None:
+    """Put the release into its colour, start it, wait until it is ready; raises ReleaseFailed."""
+    host, colour = story.host, story.colour
+    units.stop(host, colour)
+    place(host, colour, story.tag.name)
+    units.start(host, colour)
+    waited = wait_until_ready(host, colour, story.tag)
+    story.tell(f"{colour} ({story.tag.name}) is ready after {waited:.1f} s.")
+
+
+def go_back(story: Story, had: str | None) -> None:
+    """The requests to what had them, the colour stopped and given what it had before."""
+    host, colour = story.host, story.colour
+    if serving(host) is colour:
+        if story.old is None or story.before is None:
+            raise ReleaseUnfinished(
+                f"{story.tag.name} gets the requests, and there is no release before it to give "
+                "them back to."
+            )
+        if not is_ready(host, story.old, story.before):
+            raise ReleaseUnfinished(
+                f"{story.tag.name} still gets the requests: {story.old} ({story.before.name}) is "
+                "not ready. See both:\n    ./deploy.sh --status"
+            )
+        switch(host, story.old)
+        story.tell(f"{story.before.name} gets the requests again.")
+    units.stop(host, colour)
+    place(host, colour, had)
+
+
+def _as_failure(story: Story, error: BaseException) -> DeployOpsError:
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted(f"Stopped by the operator. {story.serves}.")
+    if isinstance(error, ProgramError) and error.returncode == ReleaseUnfinished.exit_code:
+        return ReleaseUnfinished(f"{error}\n{story.serves}.")
+    if isinstance(error, DeployOpsError) and not isinstance(error, ProgramError):
+        return error
+    return ReleaseFailed(f"{error}\n{story.serves}.")

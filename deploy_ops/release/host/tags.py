@@ -1,0 +1,92 @@
+"""Which tags may be deployed: annotated ones of a released version, on the main branch."""
+
+import re
+from dataclasses import dataclass, field
+
+from deploy_ops.errors import ProgramError, ReleaseRefused
+from deploy_ops.process import run
+from deploy_ops.release.host.config import Host
+
+FORM = re.compile(r"v(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Tag:
+    """A version as it is tagged; they are ordered as their versions are."""
+
+    number: tuple[int, int, int]
+    name: str = field(compare=False)
+
+    @property
+    def version(self) -> str:
+        """What the application says of itself: the tag without its v."""
+        return self.name.removeprefix("v")
+
+
+def parse(name: str) -> Tag:
+    """Read vMAJOR.MINOR.PATCH; raises ReleaseRefused for anything else."""
+    found = FORM.fullmatch(name)
+    if found is None:
+        raise ReleaseRefused(
+            f"{name!r} is not a version such as v1.2.3. Nothing was changed. "
+            "These are there:\n    git tag --list 'v*' --sort=-version:refname"
+        )
+    major, minor, patch = map(int, found.groups())
+    return Tag((major, minor, patch), name)
+
+
+def commit_of(host: Host, tag: Tag) -> str:
+    """The commit of the tag; raises ReleaseRefused unless all that is asked of it holds.
+
+    It is fetched first: one that was moved since is refused by git itself.
+    """
+    _fetch(host)
+    ref = f"refs/tags/{tag.name}"
+    kind = _ask(host, "cat-file", "-t", ref)
+    if kind is None:
+        raise ReleaseRefused(
+            f"There is no tag {tag.name}. Nothing was changed. Make and push it:\n"
+            f"    git tag -a {tag.name} -m 'Release {tag.version}' && git push origin {tag.name}"
+        )
+    if kind != "tag":
+        raise ReleaseRefused(
+            f"{tag.name} is a lightweight tag: it does not say who made it, and when. Nothing was "
+            f"changed. Make an annotated one of the next version:\n    git tag -a"
+        )
+    if _ask(host, "for-each-ref", "--format=%(tag)", ref) != tag.name:
+        raise ReleaseRefused(
+            f"{ref} holds a tag that was made under another name. Nothing was changed."
+        )
+    commit = _ask(host, "rev-parse", "--verify", f"{ref}^{{commit}}")
+    if commit is None:
+        raise ReleaseRefused(f"{tag.name} is not a tag of a commit. Nothing was changed.")
+    if _ask(host, "merge-base", "--is-ancestor", commit, host.main) is None:
+        raise ReleaseRefused(
+            f"{tag.name} (commit {commit[:12]}) is not on {host.main}, so nothing says that it was "
+            "reviewed and tested. Nothing was changed. Merge it first."
+        )
+    if host.verify_tags and _ask(host, "verify-tag", tag.name) is None:
+        raise ReleaseRefused(
+            f"The signature of {tag.name} is not one that git accepts. Nothing was changed. See "
+            f"why:\n    git -C {host.root} verify-tag {tag.name}"
+        )
+    return commit
+
+
+def _fetch(host: Host) -> None:
+    if not run(["git", "remote"], cwd=str(host.root)).stdout.split():
+        return
+    try:
+        run(["git", "fetch", "--quiet", "--tags", "origin"], cwd=str(host.root))
+    except ProgramError as error:
+        raise ReleaseRefused(
+            f"The tags could not be fetched. Nothing was changed. If git says that a tag would be "
+            f"clobbered, somebody has moved it.\n{error}"
+        ) from error
+
+
+def _ask(host: Host, *arguments: str) -> str | None:
+    try:
+        return run(["git", *arguments], cwd=str(host.root)).stdout.strip()
+    except ProgramError:
+        return None

@@ -1,0 +1,62 @@
+"""A release that has just got its requests is watched: one that serves worse gives them back."""
+
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from deploy_ops.errors import ReleaseFailed
+from deploy_ops.release.host.answers import ask, is_ready
+from deploy_ops.release.host.colours import Colour
+from deploy_ops.release.host.config import Host
+from deploy_ops.release.host.figures import Figures, parse, worse
+from deploy_ops.release.host.tags import Tag
+
+POLL_SECONDS = 0.5
+FAILED_POLLS = 3
+Tell = Callable[[str], None]
+
+
+def read_figures(host: Host, colour: Colour) -> Figures | None:
+    """What a colour has counted since it started; None where it does not tell us."""
+    if host.metrics_token_file is None:
+        return None
+    try:
+        token = host.metrics_token_file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    headers = {
+        "Host": urlsplit(host.url).netloc,
+        "X-Forwarded-Proto": urlsplit(host.url).scheme,
+        "Authorization": f"Bearer {token}",
+    }
+    answer = ask(colour.socket(host), "/metrics", headers)
+    try:
+        return parse(answer.text) if answer.status == 200 else None
+    except (ValueError, KeyError):
+        return None
+
+
+def watch(
+    host: Host, colour: Colour, tag: Tag, old: Callable[[], Figures | None], seconds: float
+) -> str:
+    """Watch a colour for so long; return what was compared. Raises ReleaseFailed.
+
+    `old` gives the figures to compare with: those of the release before, of the last minutes or
+    of the same time.
+    """
+    start, failed = read_figures(host, colour), 0
+    end = time.monotonic() + seconds
+    said = "it was ready all the time; its errors and times were not compared"
+    while time.monotonic() < end:
+        failed = 0 if is_ready(host, colour, tag) else failed + 1
+        if failed == FAILED_POLLS:
+            last = ask(colour.socket(host))
+            raise ReleaseFailed(f"{tag.name} is not ready any more. It answered last: {last}")
+        now, before = read_figures(host, colour), old()
+        if start is not None and now is not None and before is not None:
+            new = now.since(start)
+            if reason := worse(new, before):
+                raise ReleaseFailed(f"{tag.name} serves worse than the release before: {reason}.")
+            said = f"{new.requests:.0f} requests, {new.error_share:.1%} of them errors"
+        time.sleep(min(POLL_SECONDS, max(0.0, end - time.monotonic())))
+    return said
