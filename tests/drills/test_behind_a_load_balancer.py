@@ -4,11 +4,9 @@ import http.client
 import re
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -18,10 +16,10 @@ from tests.conftest import scratch_database
 from tests.kvb.production import HEADERS, Production
 from tests.programs import find_program
 from tests.project.runner import REPOSITORY
+from tests.visitors import Visitors
 
 PAGE = (REPOSITORY / "docs" / "howto" / "health-checks.md").read_text(encoding="utf-8")
 NOTICE_SECONDS = 10
-VISITORS = 4
 
 HAPROXY = """
 defaults
@@ -93,47 +91,13 @@ def running(directory: Path, *argv: str) -> Iterator[None]:
         process.wait(10)
 
 
-@dataclass
-class Visitors:
-    """People with kept connections, who send GET and POST all the time; what they got."""
-
-    port: int
-    answers: list[tuple[str, object]] = field(default_factory=list)
-    stop: threading.Event = field(default_factory=threading.Event)
-
-    def __enter__(self) -> "Visitors":
-        self.threads = [threading.Thread(target=self._visit) for _ in range(VISITORS)]
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.stop.set()
-        for thread in self.threads:
-            thread.join()
-
-    def _visit(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        while not self.stop.wait(0.005):
-            for method in ("GET", "POST"):
-                try:
-                    connection.request(method, "/query/", headers=HEADERS)
-                    response = connection.getresponse()
-                    response.read()
-                    self.answers.append((method, response.status))
-                except (OSError, http.client.HTTPException) as error:
-                    self.answers.append((method, repr(error)))
-                    connection.close()
-        connection.close()
-
-
 def test_haproxy_stops_sending_before_the_instance_stops(instances, tmp_path):
     haproxy, port = find_program("haproxy"), free_port()
     config = tmp_path / "haproxy.cfg"
     config.write_text(HAPROXY.format(port=port) + snippet("haproxy", instances))
     leaving, staying = instances
     with running(tmp_path, haproxy, "-db", "-f", str(config)):
-        with Visitors(port) as visitors:
+        with Visitors(port, "/query/", HEADERS) as visitors:
             time.sleep(2)
             leaving.process.send_signal(signal.SIGTERM)
             assert leaving.process.wait(NOTICE_SECONDS) == 0

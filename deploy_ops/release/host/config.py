@@ -14,13 +14,13 @@ COLOUR = "{colour}"
 
 
 @dataclass(frozen=True, slots=True)
-class Host:  # pylint: disable=too-many-instance-attributes  # as many as the file has keys
+class Host:  # pylint: disable=too-many-instance-attributes
     """One host. Paths are absolute, times are seconds; what has a default need not be in the file.
 
     `sockets` holds the socket of each colour and the links to them, `state` the lock and the record
-    of what is on its way. `environment` are systemd's EnvironmentFiles, which the commands of a
-    release get too. `audit` is where the application keeps its state (DEPLOY_OPS_STATE_DIR), the audit among it.
-    `units` are started and stopped with a colour, the one that serves first.
+    of what is on its way, `audit` is the application's DEPLOY_OPS_STATE_DIR. `environment` are
+    systemd's EnvironmentFiles, which the commands of a release get too. `units` are started and
+    stopped with a colour, the one that serves first.
     """
 
     root: Path

@@ -1,4 +1,4 @@
-"""The units of a colour, by systemctl: enabled while they run, so that a boot starts the same ones."""
+"""The units of a colour, by systemctl: enabled while they run, so that a boot starts the same."""
 
 from deploy_ops.errors import ProgramError, ReleaseFailed
 from deploy_ops.process import run
