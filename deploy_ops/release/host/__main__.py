@@ -11,10 +11,14 @@ from deploy_ops.release.host.commands import manage
 from deploy_ops.release.host.config import Host, read_host
 from deploy_ops.release.host.deploy import deploy
 from deploy_ops.release.host.killed import put_in_order
-from deploy_ops.release.host.rollback import roll_back
+from deploy_ops.release.host.rollback import ask_back_if_watched, roll_back
 from deploy_ops.release.host.status import status
 from deploy_ops.release.host.story import locked, serving_tag
 from deploy_ops.release.host.tags import Tag, parse
+from deploy_ops.release.host.watch import was_asked_back
+
+# A deployment that is asked back switches at once, and then stops what it had started.
+GO_BACK_SECONDS = 120.0
 
 
 def main() -> int:
@@ -25,9 +29,14 @@ def main() -> int:
         if options.status:
             print(status(host))
             return 0
-        with interruptible(), locked(host, _purpose(), options.wait):
+        asked = options.rollback and ask_back_if_watched(host)
+        wait = max(options.wait, GO_BACK_SECONDS) if asked else options.wait
+        with interruptible(), locked(host, _purpose(), wait):
             put_in_order(host, _tell)
-            _carry_out(host, options)
+            if asked and not was_asked_back(host):
+                _tell(f"{serving_tag(host).name} gets the requests again.")
+            else:
+                _carry_out(host, options)
     except DeployOpsError as error:
         print(error, file=sys.stderr)
         return error.exit_code

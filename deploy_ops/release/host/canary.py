@@ -10,9 +10,9 @@ from deploy_ops.release.host import units
 from deploy_ops.release.host.answers import is_ready
 from deploy_ops.release.host.colours import CANARY, CURRENT, Colour, link, serving, switch
 from deploy_ops.release.host.config import Host
-from deploy_ops.release.host.deploy import expand, finish, hook, prepare, smoke
+from deploy_ops.release.host.deploy import expand, finish, hook, prepare, smoke, try_out
 from deploy_ops.release.host.figures import Figures
-from deploy_ops.release.host.story import Story, on_its_way, start, tag_of
+from deploy_ops.release.host.story import EXPAND, Story, on_its_way, start, tag_of
 from deploy_ops.release.host.tags import Tag
 from deploy_ops.release.host.watch import Tell, read_figures, watch
 
@@ -63,10 +63,11 @@ def begin(host: Host, tag: Tag, share: int, tell: Tell) -> None:
     story = prepare(host, Kind.CANARY, tag, tell)
     if story.old is None:
         raise ReleaseRefused("Nothing serves here yet, so there is nothing to try it beside.")
-    with on_its_way(story, "expand") as step:
+    with on_its_way(story, EXPAND) as step:
         expand(story)
         step("start")
         start(story)
+        try_out(story)
         hook(story, "pre-switch")
         step("share")
         set_share(host, story.colour, share)
@@ -105,7 +106,7 @@ def promote(host: Host, tell: Tell) -> None:
         switch(host, story.colour)
         end_share(host)
         tell(f"{story.tag.name} gets all requests.")
-        step("watch")
+        step("smoke")
         smoke(story)
         hook(story, "post-switch")
     finish(story)

@@ -33,8 +33,10 @@ def ask_manage(host: Host, tag: Tag, *arguments: str) -> dict[str, Any]:
 def run_hook(host: Host, name: str, tag: Tag, before: Tag | None) -> bool:
     """Run `deploy/hooks/<name>` of the release, if it has one; raises ReleaseFailed if it fails."""
     path = directory_of(host, tag) / HOOKS / name
-    if not os.access(path, os.X_OK):
+    if not path.exists():
         return False
+    if not os.access(path, os.X_OK):
+        raise ReleaseFailed(f"The hook {HOOKS / name} of {tag.name} is not executable.")
     told = {"DEPLOY_TAG": tag.name, "DEPLOY_FROM": before.name if before else ""}
     try:
         call(

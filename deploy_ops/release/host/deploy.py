@@ -1,6 +1,7 @@
 """A deployment: built beside, expanded, started, asked, switched, watched; contract comes later."""
 
 import time
+from urllib.parse import quote
 
 from deploy_ops.audit import Kind
 from deploy_ops.errors import ProgramError, ReleaseFailed, ReleaseRefused, ReleaseUnfinished
@@ -10,9 +11,9 @@ from deploy_ops.release.host.commands import manage, run_hook
 from deploy_ops.release.host.config import Host
 from deploy_ops.release.host.figures import Figures
 from deploy_ops.release.host.releases import build, prune
-from deploy_ops.release.host.story import Story, on_its_way, start, tag_of
+from deploy_ops.release.host.story import EXPAND, Story, on_its_way, start, tag_of
 from deploy_ops.release.host.tags import Tag, commit_of
-from deploy_ops.release.host.watch import Tell, read_figures, watch
+from deploy_ops.release.host.watch import WATCH, Tell, read_figures, watch
 
 CONTRACT_LATER = (
     "What old code needed goes when none of it runs any more:\n    ./deploy.sh --contract"
@@ -32,18 +33,20 @@ def deploy(host: Host, tag: Tag, tell: Tell) -> None:
         tell(f"{tag.name} serves already ({old}).")
         return
     story = prepare(host, Kind.DEPLOYMENT, tag, tell)
-    with on_its_way(story, "expand") as step:
+    with on_its_way(story, EXPAND) as step:
         expand(story)
         step("start")
         start(story)
+        try_out(story)
         step("switch")
         hook(story, "pre-switch")
         counted = Counted(host, story.old)
         switch(host, story.colour)
         tell(f"{tag.name} gets the requests ({story.colour}).")
-        step("watch")
+        step("smoke")
         smoke(story)
         hook(story, "post-switch")
+        step(WATCH)
         tell(f"Watching it for {host.watch_seconds:g} s.")
         said = watch(host, story.colour, tag, counted.before, host.watch_seconds)
         tell(f"Watched for {host.watch_seconds:g} s: {said}.")
@@ -94,8 +97,17 @@ def hook(story: Story, name: str) -> None:
         story.tell(f"Hook {name} has run.")
 
 
+def try_out(story: Story) -> None:
+    """Use it on its own socket before anybody else does; raises ProgramError.
+
+    Being ready says nothing of the pages: the polls are answered before the URLs are imported.
+    """
+    socket = quote(str(story.colour.socket(story.host)), safe="")
+    manage(story.host, story.tag, "smoke_test", "--url", f"http+unix://{socket}")
+
+
 def smoke(story: Story) -> None:
-    """Ask it as users do, through the proxy; raises ProgramError."""
+    """Use it as everybody does, through the proxy; raises ProgramError."""
     manage(story.host, story.tag, "smoke_test", "--url", story.host.url)
 
 

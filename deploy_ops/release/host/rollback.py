@@ -2,15 +2,17 @@
 
 from deploy_ops.audit import Kind
 from deploy_ops.errors import ProgramError, ReleaseRefused
+from deploy_ops.lock_file import holder_of
 from deploy_ops.release.host.answers import is_ready
 from deploy_ops.release.host.colours import serving, switch
 from deploy_ops.release.host.commands import ask_manage
 from deploy_ops.release.host.config import Host
 from deploy_ops.release.host.deploy import drain, hook
 from deploy_ops.release.host.releases import find_release
-from deploy_ops.release.host.story import Story, on_its_way, start, tag_of
+from deploy_ops.release.host.record import cut_off
+from deploy_ops.release.host.story import LOCK, Story, on_its_way, start, tag_of
 from deploy_ops.release.host.tags import Tag
-from deploy_ops.release.host.watch import Tell
+from deploy_ops.release.host.watch import WATCH, Tell, ask_back
 
 CODE_ONLY = "code_only"
 
@@ -48,9 +50,21 @@ def roll_back(host: Host, to: Tag | None, tell: Tell) -> None:
         step("switch")
         switch(host, story.colour)
         tell(f"{target.name} gets the requests ({story.colour}).")
-        step("watch")
+        step("hooks")
         hook(story, "post-rollback")
     drain(story)
+
+
+def ask_back_if_watched(host: Host) -> bool:
+    """Ask a deployment that watches its release to go back, which holds the lock; whether one does.
+
+    It takes less than a second: the colour before still runs.
+    """
+    record = cut_off(host)
+    if record is None or record.step != WATCH or holder_of(host.state / LOCK) is None:
+        return False
+    ask_back(host)
+    return True
 
 
 def _check_schema(story: Story, current: Tag) -> None:

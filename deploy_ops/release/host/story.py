@@ -28,6 +28,7 @@ from deploy_ops.release.host.trail import note
 from deploy_ops.release.host.watch import Tell
 
 LOCK = "lock"
+EXPAND = "expand"  # the step of its name
 LOCK_POLL_SECONDS = 0.5
 
 
@@ -95,8 +96,8 @@ def serving_tag(host: Host) -> Tag:
 def on_its_way(story: Story, step: str) -> Iterator[Callable[[str], None]]:
     """Note each step; whatever ends the block early gives the requests back and stops the colour.
 
-    Raises what the block raised, a refusal of a command as ReleaseFailed; ReleaseUnfinished if the
-    way back failed.
+    Raises ReleaseFailed, or Interrupted; ReleaseUnfinished if the way back failed too, or if a
+    command of the release says that a person is needed.
     """
     host, had = story.host, story.colour.release(story.host)
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -107,7 +108,7 @@ def on_its_way(story: Story, step: str) -> Iterator[Callable[[str], None]]:
     try:
         yield way.step
     except (DeployOpsError, KeyboardInterrupt, OSError) as error:
-        failure = _as_failure(story, error)
+        failure = _as_failure(story, way.record.step, error)
         try:
             go_back(story, had)
         except (DeployOpsError, OSError) as second:
@@ -150,11 +151,14 @@ def go_back(story: Story, had: str | None) -> None:
     place(host, colour, had)
 
 
-def _as_failure(story: Story, error: BaseException) -> DeployOpsError:
+def _as_failure(story: Story, step: str, error: BaseException) -> DeployOpsError:
+    """What is raised, once the way back is gone: with what serves, and what has changed."""
+    schema = ""
+    if step not in (EXPAND, ""):
+        schema = f" What the expand phase of {story.tag.name} has changed in the schema stays."
+    now = f"{story.serves}.{schema}"
     if isinstance(error, KeyboardInterrupt):
-        return Interrupted(f"Stopped by the operator. {story.serves}.")
+        return Interrupted(f"Stopped by the operator. {now}")
     if isinstance(error, ProgramError) and error.returncode == ReleaseUnfinished.exit_code:
-        return ReleaseUnfinished(f"{error}\n{story.serves}.")
-    if isinstance(error, DeployOpsError) and not isinstance(error, ProgramError):
-        return error
-    return ReleaseFailed(f"{error}\n{story.serves}.")
+        return ReleaseUnfinished(f"{error}\n{now}")
+    return ReleaseFailed(f"{error}\n{now}")

@@ -67,8 +67,13 @@ def start(name):
     bind = next(each for each in argv if each.startswith("unix:")).removeprefix("unix:")
     with (HERE / f"{name}.log").open("a") as log:
         process = subprocess.Popen(
-            argv, cwd=facts["WorkingDirectory"], env=variables(unit), stdin=subprocess.DEVNULL,
-            stdout=log, stderr=log, start_new_session=True,
+            argv,
+            cwd=facts["WorkingDirectory"],
+            env=variables(unit),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     (HERE / f"{name}.pid").write_text(str(process.pid))
     end = time.monotonic() + START_SECONDS
