@@ -12,6 +12,7 @@ from deploy_ops.release.host.config import Host, read_host
 from deploy_ops.release.host.deploy import deploy
 from deploy_ops.release.host.killed import put_in_order
 from deploy_ops.release.host.rollback import ask_back_if_watched, roll_back
+from deploy_ops.release.host.shares import SHARES
 from deploy_ops.release.host.status import status
 from deploy_ops.release.host.story import locked, serving_tag
 from deploy_ops.release.host.tags import Tag, parse
@@ -84,10 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("tag", nargs="?", help="vMAJOR.MINOR.PATCH")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--rollback", action="store_true", help="give the requests to the one before")
-    what.add_argument(
-        "--canary", type=int, choices=canary.SHARES, help="begin with so many per cent"
-    )
-    what.add_argument("--share", type=int, choices=canary.SHARES, help="of the canary that runs")
+    what.add_argument("--canary", type=int, choices=SHARES, help="begin with so many per cent")
+    what.add_argument("--share", type=int, choices=SHARES, help="of the canary that runs")
     what.add_argument("--promote", action="store_true", help="everybody to the canary")
     what.add_argument("--abort", action="store_true", help="nobody to the canary")
     what.add_argument("--contract", action="store_true", help="remove what only old code needs")

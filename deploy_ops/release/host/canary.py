@@ -1,53 +1,18 @@
-"""A canary: the idle colour gets a share of the visitors, and always the same ones.
-
-nginx puts each visitor on one of seven levels by a cookie; a level is a link to a socket, so the
-share changes without a reload. Levels are nested: who got the canary at 5 % gets it at 10 % too.
-"""
+"""A canary: a release gets a share of the visitors beside the one that serves, and is compared."""
 
 from deploy_ops.audit import Kind
 from deploy_ops.errors import ReleaseRefused
 from deploy_ops.release.host import units
 from deploy_ops.release.host.answers import is_ready
-from deploy_ops.release.host.colours import CANARY, CURRENT, Colour, link, serving, switch
+from deploy_ops.release.host.colours import place, serving, switch
 from deploy_ops.release.host.config import Host
-from deploy_ops.release.host.deploy import expand, finish, hook, prepare, smoke, try_out
+from deploy_ops.release.host.deploy import bring_up, finish, hook, prepare, smoke
 from deploy_ops.release.host.figures import Figures
-from deploy_ops.release.host.story import EXPAND, Story, on_its_way, start, tag_of
+from deploy_ops.release.host.record import forget
+from deploy_ops.release.host.shares import canary_colour, end_share, set_share
+from deploy_ops.release.host.story import EXPAND, Story, on_its_way, tag_of
 from deploy_ops.release.host.tags import Tag
 from deploy_ops.release.host.watch import Tell, read_figures, watch
-
-SHARES = (1, 2, 5, 10, 25, 50)
-
-
-def share_of(host: Host) -> int | None:
-    """The share in per cent that the canary gets; None where there is none."""
-    colour = canary_colour(host)
-    if colour is None:
-        return None
-    on = [share for share in SHARES if _points_to(host, f"canary-{share}.sock", colour)]
-    return max(on, default=0)
-
-
-def canary_colour(host: Host) -> Colour | None:
-    """The colour of the canary."""
-    old = serving(host)
-    is_on = old is not None and _points_to(host, CANARY, old.other)
-    return old.other if old and is_on else None
-
-
-def set_share(host: Host, colour: Colour, share: int) -> None:
-    """Give the canary so many visitors, and those who asked for it."""
-    link(host.sockets / CANARY, f"{colour}.sock")
-    for each in SHARES:
-        target = f"{colour}.sock" if each <= share else CURRENT
-        link(host.sockets / f"canary-{each}.sock", target)
-
-
-def end_share(host: Host) -> None:
-    """Everybody to what serves."""
-    for each in SHARES:
-        link(host.sockets / f"canary-{each}.sock", CURRENT)
-    link(host.sockets / CANARY, CURRENT)
 
 
 def begin(host: Host, tag: Tag, share: int, tell: Tell) -> None:
@@ -55,24 +20,17 @@ def begin(host: Host, tag: Tag, share: int, tell: Tell) -> None:
 
     It is watched; afterwards it goes on until it is promoted or aborted.
     """
-    if canary_colour(host):
-        raise ReleaseRefused(
-            "There is a canary already. Nothing was changed. Give it another share, or end it:\n"
-            "    ./deploy.sh --share 10\n    ./deploy.sh --promote\n    ./deploy.sh --abort"
-        )
     story = prepare(host, Kind.CANARY, tag, tell)
     if story.old is None:
         raise ReleaseRefused("Nothing serves here yet, so there is nothing to try it beside.")
     with on_its_way(story, EXPAND) as step:
-        expand(story)
-        step("start")
-        start(story)
-        try_out(story)
+        bring_up(story, step)
         hook(story, "pre-switch")
         step("share")
         set_share(host, story.colour, share)
         tell(f"{tag.name} gets {share} % of the visitors ({story.colour}).")
         observe(story)
+    forget(host)
     tell("End it:\n    ./deploy.sh --promote\n    ./deploy.sh --abort")
 
 
@@ -83,6 +41,7 @@ def change_share(host: Host, share: int, tell: Tell) -> None:
         set_share(host, story.colour, share)
         tell(f"{story.tag.name} gets {share} % of the visitors.")
         observe(story)
+    forget(host)
 
 
 def observe(story: Story) -> None:
@@ -117,6 +76,7 @@ def abort(host: Host, tell: Tell) -> None:
     story = _running(host, tell)
     end_share(host)
     units.stop(host, story.colour)
+    place(host, story.colour, None)
     tell(f"{story.tag.name} gets no visitors any more and has stopped. {story.serves}.")
 
 
@@ -134,8 +94,3 @@ def _running(host: Host, tell: Tell) -> Story:
             f"    ./deploy.sh --status"
         )
     return Story(host, Kind.CANARY, tag, colour, old, tag_of(host, old), tell)
-
-
-def _points_to(host: Host, name: str, colour: Colour) -> bool:
-    path = host.sockets / name
-    return path.is_symlink() and path.readlink().name == f"{colour}.sock"

@@ -14,7 +14,6 @@ from deploy_ops.files import sync_directory, write_atomically
 from deploy_ops.release.host.config import Host
 
 CURRENT = "current.sock"
-CANARY = "canary.sock"
 ACTIVE = "active"
 
 

@@ -1,6 +1,7 @@
 """A deployment: built beside, expanded, started, asked, switched, watched; contract comes later."""
 
 import time
+from collections.abc import Callable
 from urllib.parse import quote
 
 from deploy_ops.audit import Kind
@@ -10,7 +11,9 @@ from deploy_ops.release.host.colours import Colour, serving, switch
 from deploy_ops.release.host.commands import manage, run_hook
 from deploy_ops.release.host.config import Host
 from deploy_ops.release.host.figures import Figures
+from deploy_ops.release.host.record import forget
 from deploy_ops.release.host.releases import build, prune
+from deploy_ops.release.host.shares import refuse_beside_canary
 from deploy_ops.release.host.story import EXPAND, Story, on_its_way, start, tag_of
 from deploy_ops.release.host.tags import Tag, commit_of
 from deploy_ops.release.host.watch import WATCH, Tell, read_figures, watch
@@ -34,10 +37,7 @@ def deploy(host: Host, tag: Tag, tell: Tell) -> None:
         return
     story = prepare(host, Kind.DEPLOYMENT, tag, tell)
     with on_its_way(story, EXPAND) as step:
-        expand(story)
-        step("start")
-        start(story)
-        try_out(story)
+        bring_up(story, step)
         step("switch")
         hook(story, "pre-switch")
         counted = Counted(host, story.old)
@@ -66,6 +66,7 @@ class Counted:
 
 def prepare(host: Host, kind: Kind, tag: Tag, tell: Tell) -> Story:
     """Check and build the release; nothing that serves is touched. Raises ReleaseRefused."""
+    refuse_beside_canary(host)
     old = serving(host)
     before = tag_of(host, old)
     commit = commit_of(host, tag)
@@ -86,24 +87,23 @@ def prepare(host: Host, kind: Kind, tag: Tag, tell: Tell) -> Story:
     return story
 
 
-def expand(story: Story) -> None:
-    """Run the expand phase of its migrations, with the release's own code. Raises ProgramError."""
+def bring_up(story: Story, step: Callable[[str], None]) -> None:
+    """Expand the schema, start the release in its colour, and use it before anybody else does.
+
+    Being ready says nothing of the pages: the polls are answered before the URLs are imported.
+    Raises ProgramError, ReleaseFailed.
+    """
     manage(story.host, story.tag, "safe_migrate", "--phase", "expand", "--noinput")
+    step("start")
+    start(story)
+    socket = quote(str(story.colour.socket(story.host)), safe="")
+    manage(story.host, story.tag, "smoke_test", "--url", f"http+unix://{socket}")
 
 
 def hook(story: Story, name: str) -> None:
     """Run a hook of the release and say so; raises ReleaseFailed."""
     if run_hook(story.host, name, story.tag, story.before):
         story.tell(f"Hook {name} has run.")
-
-
-def try_out(story: Story) -> None:
-    """Use it on its own socket before anybody else does; raises ProgramError.
-
-    Being ready says nothing of the pages: the polls are answered before the URLs are imported.
-    """
-    socket = quote(str(story.colour.socket(story.host)), safe="")
-    manage(story.host, story.tag, "smoke_test", "--url", f"http+unix://{socket}")
 
 
 def smoke(story: Story) -> None:
@@ -130,6 +130,7 @@ def finish(story: Story) -> None:
 def drain(story: Story) -> None:
     """Stop the colour that served before, once what it had in flight has ended."""
     if story.old is None or story.before is None:
+        forget(story.host)
         return
     try:
         units.stop(story.host, story.old)
@@ -137,3 +138,4 @@ def drain(story: Story) -> None:
         story.tell(f"{story.old} ({story.before.name}) gets no requests and does not stop: {error}")
     else:
         story.tell(f"{story.old} ({story.before.name}) has stopped; it stays for the way back.")
+    forget(story.host)

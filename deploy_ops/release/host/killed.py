@@ -2,10 +2,11 @@
 
 from deploy_ops.audit import Event, Kind, Outcome
 from deploy_ops.release.host import units
-from deploy_ops.release.host.canary import canary_colour, end_share
 from deploy_ops.release.host.colours import Colour, note as note_active, place, serving
 from deploy_ops.release.host.config import Host
 from deploy_ops.release.host.record import Record, cut_off, forget
+from deploy_ops.release.host.shares import canary_colour, end_share
+from deploy_ops.release.host.story import DRAIN
 from deploy_ops.release.host.trail import note
 from deploy_ops.release.host.watch import Tell
 
@@ -21,12 +22,15 @@ def put_in_order(host: Host, tell: Tell) -> None:
         return
     colour, active = Colour(record.colour), serving(host)
     what = f"A {record.kind} of {record.tag} by {record.by} was cut off at {record.step!r}"
-    if active is colour:
+    if active is colour and record.step == DRAIN:
+        units.stop(host, colour.other)
+        tell(f"{what}, when everything else was done: {colour.other} was stopped.")
+    elif active is colour:
         note_active(host, colour)
         end_share(host)
         tell(f"{what}, after it had got the requests: it serves, and nobody has watched it since.")
         _note(host, tell, record, Outcome.FAILED, "cut off after the switch")
-    else:
+    elif record.step != DRAIN:  # a canary that was begun runs on
         if canary_colour(host):
             end_share(host)
         units.stop(host, colour)

@@ -10,6 +10,7 @@ from deploy_ops.release.host.config import Host
 from deploy_ops.release.host.deploy import drain, hook
 from deploy_ops.release.host.releases import find_release
 from deploy_ops.release.host.record import cut_off
+from deploy_ops.release.host.shares import refuse_beside_canary
 from deploy_ops.release.host.story import LOCK, Story, on_its_way, start, tag_of
 from deploy_ops.release.host.tags import Tag
 from deploy_ops.release.host.watch import WATCH, Tell, ask_back
@@ -27,11 +28,14 @@ def roll_back(host: Host, to: Tag | None, tell: Tell) -> None:
     current = tag_of(host, now)
     if now is None or current is None:
         raise ReleaseRefused("Nothing serves here yet, so there is nothing to go back from.")
+    refuse_beside_canary(host)
     there = tag_of(host, now.other)
     target = to or there
-    if target is None:
+    if target is None or (to is None and target > current):
         raise ReleaseRefused(
-            f"{current.name} serves, and there was no release before it here. Nothing was changed."
+            f"{current.name} serves, and which release it replaced is not known. Nothing was "
+            "changed. Name one that is here:\n    ./deploy.sh --status\n"
+            "    ./deploy.sh --rollback --to v1.2.2"
         )
     if target == current:
         raise ReleaseRefused(f"{target.name} serves already. Nothing was changed.")

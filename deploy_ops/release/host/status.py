@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from deploy_ops.lock_file import holder_of
 from deploy_ops.release.host.answers import ask
-from deploy_ops.release.host.canary import canary_colour, share_of
 from deploy_ops.release.host.colours import Colour, serving
 from deploy_ops.release.host.config import Host
 from deploy_ops.release.host.record import cut_off
 from deploy_ops.release.host.releases import find_release, releases
+from deploy_ops.release.host.shares import canary_colour, share_of
 from deploy_ops.release.host.story import LOCK
 
 

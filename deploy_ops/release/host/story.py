@@ -23,12 +23,13 @@ from deploy_ops.release.host.answers import is_ready, wait_until_ready
 from deploy_ops.release.host.colours import Colour, place, serving, switch
 from deploy_ops.release.host.config import Host
 from deploy_ops.release.host.record import OnItsWay, Record
+from deploy_ops.release.host.shares import canary_colour, end_share
 from deploy_ops.release.host.tags import Tag, parse
 from deploy_ops.release.host.trail import note
 from deploy_ops.release.host.watch import Tell
 
 LOCK = "lock"
-EXPAND = "expand"  # the step of its name
+EXPAND, DRAIN = "expand", "drain"  # the steps of these names
 LOCK_POLL_SECONDS = 0.5
 
 
@@ -96,6 +97,7 @@ def serving_tag(host: Host) -> Tag:
 def on_its_way(story: Story, step: str) -> Iterator[Callable[[str], None]]:
     """Note each step; whatever ends the block early gives the requests back and stops the colour.
 
+    What then is left to do, stopping the old colour, is noted until `forget`.
     Raises ReleaseFailed, or Interrupted; ReleaseUnfinished if the way back failed too, or if a
     command of the release says that a person is needed.
     """
@@ -117,8 +119,8 @@ def on_its_way(story: Story, step: str) -> Iterator[Callable[[str], None]]:
         way.end()
         story.event(Outcome.FAILED, str(failure))
         raise failure from error
-    way.end()
     story.event(Outcome.DONE)
+    way.step(DRAIN)
 
 
 def start(story: Story) -> None:
@@ -134,6 +136,8 @@ def start(story: Story) -> None:
 def go_back(story: Story, had: str | None) -> None:
     """The requests to what had them, the colour stopped and given what it had before."""
     host, colour = story.host, story.colour
+    if canary_colour(host):
+        end_share(host)
     if serving(host) is colour:
         if story.old is None or story.before is None:
             raise ReleaseUnfinished(
@@ -161,4 +165,6 @@ def _as_failure(story: Story, step: str, error: BaseException) -> DeployOpsError
         return Interrupted(f"Stopped by the operator. {now}")
     if isinstance(error, ProgramError) and error.returncode == ReleaseUnfinished.exit_code:
         return ReleaseUnfinished(f"{error}\n{now}")
+    if step == EXPAND and isinstance(error, ProgramError) and error.returncode == 1:
+        return ReleaseRefused(f"{error}\n{now}")
     return ReleaseFailed(f"{error}\n{now}")

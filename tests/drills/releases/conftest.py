@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.conftest import scratch_database
 from tests.drills.releases.host import release_host
 
 
@@ -12,8 +13,17 @@ def host(pg15, tmp_path):
         yield made
 
 
+@pytest.fixture(scope="module")
+def shared_host(pg15_cluster, tmp_path_factory):
+    """One on which a release is deployed, for tests that go on from whatever serves."""
+    for database in scratch_database(pg15_cluster):
+        with release_host(tmp_path_factory.mktemp("host"), database.url) as made:
+            made.deploy("v1.0.0")
+            yield made
+
+
 @pytest.fixture
-def deployed(host):
-    """The same, with the first release deployed."""
-    host.deploy("v1.0.0")
-    return host
+def deployed(shared_host):
+    """The shared one, with its first settings."""
+    shared_host.configure()
+    return shared_host

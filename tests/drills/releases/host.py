@@ -72,7 +72,6 @@ class ReleaseHost:
         git("init", "--quiet", "--initial-branch=main")
         git("config", "user.name", "Anna")
         git("config", "user.email", "anna@example.org")
-        write(self.root, FILES)
         self.host: Host = read_host_of(self)
 
     def _write_environment(self, database_url: str) -> None:
@@ -127,11 +126,25 @@ class ReleaseHost:
         return done.stdout.strip()
 
     def release(self, tag: str, files: dict[str, str] | None = None) -> None:
-        """Commit files and tag them as a developer does."""
-        write(self.root, files or {})
+        """Commit the site with these files besides, and tag it as a developer does."""
+        if self.git("ls-files"):
+            self.git("rm", "-r", "--quiet", "--force", ".")
+        write(self.root, FILES | (files or {}))
+        for name in files or {}:
+            if name.startswith("deploy/hooks/"):
+                (self.root / name).chmod(0o755)
         self.git("add", "--all", ":!secrets.env")
         self.git("commit", "--quiet", "--allow-empty", "-m", tag)
         self.git("tag", "-a", tag, "-m", f"Release {tag}")
+
+    def next_release(self, files: dict[str, str] | None = None) -> str:
+        """Tag a release that is newer than all others; return the tag."""
+        newest = max(
+            map(int, self.git("tag", "--list").replace("v1.", "").replace(".0", "").split())
+        )
+        tag = f"v1.{newest + 1}.0"
+        self.release(tag, files)
+        return tag
 
     @property
     def env(self) -> dict[str, str]:
@@ -160,6 +173,22 @@ class ReleaseHost:
         if check is not None:
             assert done.returncode == check, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """The same, not waited for, in a group of its own."""
+        with (self.directory / "deploy.log").open("a") as log:
+            return subprocess.Popen(
+                [*self.argv, *arguments],
+                cwd=self.root,
+                env=self.env,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def step(self) -> str | None:
+        """What the deployment that is on its way does now."""
+        return (self.record() or {}).get("step")
 
     def get(self, path: str = "/", cookie: str = "") -> tuple[int, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -231,6 +260,13 @@ def read_host_of(host: ReleaseHost) -> Host:
         return read_host(host.root)
     finally:
         del os.environ["DEPLOY_HOST"]
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.003)
 
 
 @contextmanager
