@@ -20,6 +20,10 @@ help:  ## List these targets
 run: $(VENV)/.runs  ## Start the application on http://127.0.0.1:8000 (PORT=, DATABASE_URL=)
 	@scripts/dev_run "$(VENV)" "$(PORT)"
 
+.PHONY: restart-dev
+restart-dev: $(VENV)/.runs  ## Migrate, and let the server of make run load changed code (PORT=)
+	@scripts/dev_restart "$(VENV)" "$(PORT)"
+
 .PHONY: test
 test: $(VENV)/.develops  ## Run all tests on SQLite and PostgreSQL (TESTS=path to run some)
 	@scripts/dev_postgresql
