@@ -164,6 +164,12 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         return checks
 
     @property
+    def smoke_tests(self) -> Sequence[str]:
+        """DEPLOY_OPS_SMOKE_TESTS: what `smoke_test` does besides asking who answers; nothing."""
+        tests: Sequence[str] = _read("SMOKE_TESTS", list | tuple, [])
+        return tests
+
+    @property
     def drain_file(self) -> Path:
         """DEPLOY_OPS_DRAIN_FILE: while it is there, the instance says that it is not ready."""
         return Path(_read("DRAIN_FILE", str | Path, self.state_dir / "drain")).absolute()

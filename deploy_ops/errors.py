@@ -54,7 +54,8 @@ DeployOpsError                      exit code 1: refused, nothing changed
 ├── ReleaseError
 │   ├── ReleaseRefused              the release cannot be deployed, and nothing has begun
 │   ├── ReleaseFailed               exit code 3: it failed, and what served before it serves
-│   └── ReleaseUnfinished           exit code 4: it failed, and a person is needed
+│   ├── ReleaseUnfinished           exit code 4: it failed, and a person is needed
+│   └── SmokeTestFailed             an instance does not do what it is for
 ├── HealthCheckFailed               a health check did not pass
 └── Interrupted                     the operator stopped the command
 """
@@ -320,6 +321,10 @@ class ReleaseUnfinished(ReleaseError):
     """The release failed, and it is not known what serves."""
 
     exit_code = 4
+
+
+class SmokeTestFailed(ReleaseError):
+    """The instance does not do what it is for."""
 
 
 class HealthCheckFailed(DeployOpsError):

@@ -80,6 +80,7 @@ STATIC_URL = "/static/"
 # There is no MEDIA_URL: receipts are private and leave only through a view that checks who asks.
 
 DEPLOY_OPS_FLAGS = FLAGS
+DEPLOY_OPS_SMOKE_TESTS = ["kvb.app.smoke.reisekosten"]
 
 # Demo people have a published password; only an environment made for trying allows them.
 DEMO_DATA_ALLOWED = False

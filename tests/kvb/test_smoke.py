@@ -1,0 +1,123 @@
+"""The smoke test of kvb-admin, on gunicorn as production runs it."""
+
+import json
+import subprocess
+import sys
+from urllib.parse import quote
+
+import pytest
+
+from tests.conftest import scratch_database
+from tests.kvb.production import Production
+from tests.project.runner import REPOSITORY
+
+COUNTS = (
+    "SELECT (SELECT count(*) FROM auth_user), (SELECT count(*) FROM reisekosten_fahrt),"
+    " (SELECT count(*) FROM django_session)"
+)
+LEFT = """
+WITH made AS (
+    INSERT INTO auth_user (username, password, is_superuser, first_name, last_name, email,
+        is_staff, is_active, date_joined)
+    VALUES (%s, '!', false, '', '', '', false, true, now() - %s::interval)
+    RETURNING id)
+INSERT INTO reisekosten_fahrt (person_id, datum, von, nach, km, erstattung, zweck, beleg)
+SELECT id, now(), 'a', 'b', 1, 1, 'left by a killed one', '' FROM made
+"""
+STEPS = [
+    "the version answers",
+    "it is ready",
+    "log in",
+    "write a trip and see it",
+    "read it as JSON",
+    "CSV export, which is off",
+    "delete it",
+    "log out",
+]
+
+
+@pytest.fixture(scope="module")
+def database(pg15_cluster):
+    yield from scratch_database(pg15_cluster)
+
+
+@pytest.fixture(scope="module")
+def server(database, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("kvb")
+    made = Production(directory, database.url, "--bind", f"unix:{directory}/blue.sock")
+    made.manage("migrate", "-v0")
+    with made:
+        yield made
+
+
+def smoke(server, url=None, **env):
+    socket = quote(f"{server.directory}/blue.sock", safe="")
+    argv = [sys.executable, "manage.py", "smoke_test", "--format", "json"]
+    done = subprocess.run(
+        [*argv, "--url", url or f"http+unix://{socket}"],
+        cwd=REPOSITORY,
+        env=server.env | env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout), done.stderr
+
+
+def test_every_step_passes_and_nothing_is_left(server, database):
+    code, result, told = smoke(server)
+    assert code == 0, told
+    assert [step["name"] for step in result["steps"]] == STEPS
+    assert all(step["error"] == "" for step in result["steps"])
+    assert database.query(COUNTS) == [(0, 0, 0)]
+
+
+def test_an_instance_of_another_version_fails(server, database):
+    code, result, told = smoke(server, APP_VERSION="1.2.4")
+    assert code == 1
+    assert result["steps"][0]["error"] == "version 1.2.3 answers, not 1.2.4"
+    assert "FAILED: version 1.2.3 answers, not 1.2.4" in told
+    assert database.query(COUNTS) == [(0, 0, 0)]
+
+
+def test_a_step_that_fails_leaves_nothing(server, database):
+    database.execute("ALTER TABLE reisekosten_fahrt ADD CONSTRAINT no_bonn CHECK (nach <> 'Bonn')")
+    try:
+        code, result, told = smoke(server)
+    finally:
+        database.execute("ALTER TABLE reisekosten_fahrt DROP CONSTRAINT no_bonn")
+    assert code == 1
+    failed = result["steps"][-1]
+    assert failed["name"] == "after 'log in'"
+    assert failed["error"] == "POST /reisekosten/fahrt/neu/: 500 instead of 302"
+    assert "1 of 4 steps failed" in told
+    assert database.query(COUNTS)[0][:2] == (0, 0)
+
+
+def test_what_a_killed_one_has_left_is_removed_by_the_next(server, database):
+    database.execute(LEFT, ["deploy-ops-smoke-0123456789abcdef", "1 hour"])
+    database.execute(LEFT, ["deploy-ops-smoke-of-another-one", "1 minute"])  # may be at work
+    try:
+        assert smoke(server)[0] == 0
+        assert database.query("SELECT username FROM auth_user") == [
+            ("deploy-ops-smoke-of-another-one",)
+        ]
+    finally:
+        database.execute("DELETE FROM reisekosten_fahrt")
+        database.execute("DELETE FROM auth_user")
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "said"),
+    [
+        ("kvb.example.org", 2, "is not the URL of a server"),
+        ("ftp://kvb.example.org", 2, "is not the URL of a server"),
+        ("http://127.0.0.1:9", 1, "no answer"),
+        ("http+unix://%2Fnowhere%2Fblue.sock", 1, "/nowhere/blue.sock does not answer"),
+    ],
+)
+def test_nobody_there(server, url, code, said):
+    ended, _, told = smoke(server, url)
+    assert ended == code
+    assert said in told
