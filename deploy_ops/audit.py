@@ -27,6 +27,7 @@ class Kind(StrEnum):
     CONTRACT = "contract"
     RESTORE = "restore"
     FLAG = "flag"
+    CHECK = "check"
 
 
 class Outcome(StrEnum):

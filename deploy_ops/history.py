@@ -66,6 +66,34 @@ def last_schema(database: str) -> tuple[str, dict[str, Any]] | None:
     return None
 
 
+def schema_of(database: str, version: str) -> dict[str, Any] | None:
+    """What a version needs of the schema, as it was last released into a database."""
+    for entry in reversed(_entries()):
+        if entry.get("database") == database and entry.get("version") == version:
+            return _read_schema(str(entry.get("schema")))
+    return None
+
+
+def releases_after(database: str, version: str) -> Sequence[Release]:
+    """Releases into a database since a version was last released into it, oldest first."""
+    found: list[Release] = []
+    for entry in _entries():
+        if entry.get("database") != database:
+            continue
+        if entry.get("version") == version:
+            found = []
+        elif (release := _release(entry)) is not None:
+            found.append(release)
+    return found
+
+
+def _release(entry: dict[str, Any]) -> Release | None:
+    try:
+        return Release(**entry)
+    except TypeError:  # damaged, or of another version of deploy_ops
+        return None
+
+
 def last_run(database: str) -> str | None:
     """The run that released last into a database; None where there was none."""
     return next(

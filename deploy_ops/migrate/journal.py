@@ -33,6 +33,11 @@ Json = dict[str, Any]
 ENDED = frozenset({"finished", "resolved"})
 
 
+def new_run_id() -> str:
+    """An id that sorts behind all earlier ones."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
 class Journal:
     """The journal of the run that is going on; the only writer of its file."""
 
@@ -44,7 +49,7 @@ class Journal:
     @classmethod
     def start(cls, *, alias: str = DEFAULT_DB_ALIAS, **facts: Any) -> "Journal":
         """Open the journal of a new run of an alias and record its start."""
-        run = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        run = new_run_id()
         directory = private_directory(conf.state_dir / "runs")
         path = directory / f"{run}.jsonl"
         journal = cls(path, _open(path), alias)

@@ -21,7 +21,7 @@ from django.db.migrations.state import ProjectState
 from deploy_ops.databases import database_for
 from deploy_ops.history import last_schema
 from deploy_ops.phases.between import Step, schema_between
-from deploy_ops.phases.compat import Code, compat_findings
+from deploy_ops.phases.compat import Code, code_findings, compat_findings
 from deploy_ops.phases.halves import run_together
 from deploy_ops.phases.operations.base import Change, PhasedOperation
 from deploy_ops.phases.snapshot import Snapshot, take_snapshot
@@ -65,6 +65,14 @@ def plan_findings(
     start, steps = _steps_until(now)
     between = schema_between(start, [*steps, *_steps(now, migrations, _will_wait)])
     return compat_findings(_running(connection.alias, now.tables), new, between)
+
+
+def findings_now(
+    connection: BaseDatabaseWrapper, state: ProjectState, code: Code
+) -> list[CheckMessage]:
+    """Say what of a code fails on the schema as it is; `state` is that of the applied migrations."""
+    start, steps = _steps_until(Moment.of(connection, state))
+    return list(code_findings(code, schema_between(start, steps)))
 
 
 def _steps_until(now: Moment) -> tuple[Snapshot, list[Step]]:

@@ -60,10 +60,11 @@ class _Place:
 
 def compat_findings(old: Code, new: Code, between: Snapshot) -> list[CheckMessage]:
     """Compare both codes with the schema in between."""
-    return [*_of_code(old, between), *_of_code(new, between)]
+    return [*code_findings(old, between), *code_findings(new, between)]
 
 
-def _of_code(code: Code, between: Snapshot) -> Iterator[CheckMessage]:
+def code_findings(code: Code, between: Snapshot) -> Iterator[CheckMessage]:
+    """Compare one code with a schema."""
     for name, needed in code.needs.tables.items():
         if name in between.tables:
             yield from _of_table(code, name, needed, between.tables[name])

@@ -33,7 +33,7 @@ def temporary_account(forget: Callable[[Any], object]) -> Iterator[Account]:
     `forget(user)` deletes what belongs to it first. Users that a killed test has left are removed
     the same way, before.
     """
-    users = get_user_model()._default_manager
+    users = get_user_model().objects
     left = users.filter(username__startswith=PREFIX, date_joined__lt=timezone.now() - LEFT_AFTER)
     for user in left:
         _remove(user, forget)

@@ -1,12 +1,10 @@
 """Commands and hooks of a release, with the variables that its units have, as its user."""
 
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 from deploy_ops.errors import ProgramError, ReleaseFailed
-from deploy_ops.process import call, run
+from deploy_ops.process import call
 from deploy_ops.release.host.config import Host
 from deploy_ops.release.host.environment import read_environment
 from deploy_ops.release.host.releases import ENVIRONMENT, directory_of
@@ -20,14 +18,6 @@ PASSED_ON = ("DEPLOY_BY", "SUDO_USER")
 def manage(host: Host, tag: Tag, *arguments: str) -> None:
     """Run a management command of a release, which speaks for itself; raises ProgramError."""
     call(_argv(host, tag, arguments), cwd=str(directory_of(host, tag)), env=_environment(host, tag))
-
-
-def ask_manage(host: Host, tag: Tag, *arguments: str) -> dict[str, Any]:
-    """The JSON object of a command of a release; raises ProgramError."""
-    argv = _argv(host, tag, [*arguments, "--format", "json"])
-    done = run(argv, cwd=str(directory_of(host, tag)), env=_environment(host, tag))
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
 
 
 def run_hook(host: Host, name: str, tag: Tag, before: Tag | None) -> bool:

@@ -5,7 +5,7 @@ from deploy_ops.errors import ProgramError, ReleaseRefused
 from deploy_ops.lock_file import holder_of
 from deploy_ops.release.host.answers import is_ready
 from deploy_ops.release.host.colours import serving, switch
-from deploy_ops.release.host.commands import ask_manage
+from deploy_ops.release.host.commands import manage
 from deploy_ops.release.host.config import Host
 from deploy_ops.release.host.deploy import drain, hook
 from deploy_ops.release.host.releases import find_release
@@ -14,8 +14,6 @@ from deploy_ops.release.host.shares import refuse_beside_canary
 from deploy_ops.release.host.story import LOCK, Story, on_its_way, start, tag_of
 from deploy_ops.release.host.tags import Tag
 from deploy_ops.release.host.watch import WATCH, Tell, ask_back
-
-CODE_ONLY = "code_only"
 
 
 def roll_back(host: Host, to: Tag | None, tell: Tell) -> None:
@@ -72,18 +70,10 @@ def ask_back_if_watched(host: Host) -> bool:
 
 
 def _check_schema(story: Story, current: Tag) -> None:
-    """Ask the newer release, which has the migrations of both."""
+    """Ask the newer release, which has the migrations of both; it says why not."""
     try:
-        answer = ask_manage(story.host, current, "rollback", "--to", story.tag.version, "--plan")
+        manage(story.host, current, "rollback", "--to", story.tag.version)
     except ProgramError as error:
         raise ReleaseRefused(
-            f"Whether {story.tag.name} works on the schema could not be asked. {current.name} "
-            f"serves on.\n{error}"
+            f"{story.tag.name} is not started: {error}\n{current.name} serves on."
         ) from error
-    if answer.get("decision") != CODE_ONLY:
-        raise ReleaseRefused(
-            f"{story.tag.name} does not work on the schema as it is: {answer.get('decision')}. "
-            f"{current.name} serves on. See why, and what brings the schema back:\n"
-            f"    cd {story.host.root / 'current'} && .venv/bin/python manage.py rollback "
-            f"--to {story.tag.version} --plan"
-        )

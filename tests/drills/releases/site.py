@@ -43,7 +43,7 @@ DEPLOY_OPS_CONTRACT_AFTER = 120
 DEPLOY_OPS_STATE_DIR = os.environ["DEPLOY_OPS_STATE_DIR"]
 DEPLOY_OPS_METRICS_TOKEN_FILE = os.environ["DEPLOY_OPS_METRICS_TOKEN_FILE"]
 DEPLOY_OPS_READINESS_CHECKS = ["database", "migrations"]
-DEPLOY_OPS_SMOKE_TESTS = ["shop.smoke.the_page_is_there"]
+DEPLOY_OPS_SMOKE_TESTS = ["shop.smoke.the_page"]
 """
 URLS = """
 from django.urls import include, path
@@ -87,6 +87,11 @@ application = get_wsgi_application()
 """,
     "requirements.txt": "",
     "shop/__init__.py": "",
+    "shop/smoke.py": """
+def the_page(client):
+    client.get("/")
+    yield "the page"
+""",
     "shop/models.py": MODELS,
     "shop/views.py": VIEWS,
     "shop/migrations/__init__.py": "",
@@ -101,36 +106,3 @@ def write(root: Path, files: dict[str, str]) -> None:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content.lstrip("\n"), encoding="utf-8")
-
-
-STAND_IN = """
-from django.core.management.base import BaseCommand
-
-class Command(BaseCommand):
-    requires_system_checks = []
-
-    def add_arguments(self, parser):
-        parser.add_argument("--url")
-        parser.add_argument("--noinput", action="store_true")
-        parser.add_argument("--to")
-        parser.add_argument("--plan", action="store_true")
-        parser.add_argument("--format")
-
-    def handle(self, *args, **options):
-        if options["format"] == "json":
-            print('{"decision": "code_only"}')
-        if __name__.endswith("smoke_test"):
-            import http.client, socket, urllib.parse
-            c = http.client.HTTPConnection("localhost", timeout=5)
-            if options["url"].startswith("http+unix"):
-                c.sock = socket.socket(socket.AF_UNIX)
-                c.sock.connect(urllib.parse.unquote(options["url"][len("http+unix://"):]))
-            else:
-                c = http.client.HTTPConnection(options["url"][7:], timeout=5)
-            c.request("GET", "/")
-            if c.getresponse().status != 200:
-                raise SystemExit(1)
-"""
-for name in ("predeploy", "smoke_test", "postdeploy", "rollback"):
-    FILES[f"shop/management/commands/{name}.py"] = STAND_IN
-FILES["shop/management/__init__.py"] = FILES["shop/management/commands/__init__.py"] = ""

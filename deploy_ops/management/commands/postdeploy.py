@@ -1,0 +1,26 @@
+"""`manage.py postdeploy --url URL`: what should hold after a release, which is then remembered."""
+
+from django.core.management.base import CommandParser
+
+from deploy_ops.management.base import Json, OpsCommand
+from deploy_ops.management.findings import show_checks
+
+
+class Command(OpsCommand):
+    """Parses the words, looks, prints the findings, notes the release."""
+
+    help = "Say what is not as it should be after a release; exit 1 if there are errors."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add the option."""
+        parser.add_argument("--url", required=True, help="where users reach it")
+
+    def operate(self, options: Json) -> tuple[int, Json]:
+        """Look, print, and add the release to the history."""
+        # Slow to load: it takes the models.
+        from deploy_ops.release.postdeploy import look_after, note_release
+
+        code, result = show_checks(look_after(options["database"], options["url"]), self.tell)
+        if not code:
+            note_release(options["database"])
+        return code, result

@@ -1,0 +1,212 @@
+"""The checklist before a release, as findings R001 to R010; nothing is changed by looking."""
+
+import shutil
+import socket
+import ssl
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Info
+from django.core.checks import Warning as Caution
+from django.db import DatabaseError, connections
+
+from deploy_ops.advice import manage
+from deploy_ops.backup.catalog import complete_backups
+from deploy_ops.backup.disk_space import expected_bytes
+from deploy_ops.conf import conf
+from deploy_ops.databases import database_for
+from deploy_ops.errors import DeployOpsError, PlanRefused
+from deploy_ops.flags import flag_overviews
+from deploy_ops.migrate.procedure import plan_of
+from deploy_ops.migrate.run import Request
+from deploy_ops.release.requirements import pinned
+
+BACKUP_AGE = timedelta(hours=26)
+CERTIFICATE_LEFT = timedelta(days=14)
+CONNECT_SECONDS = 5.0
+# What no program can see: a person says it, and the audit keeps who did.
+CONFIRMABLE = ("tests", "review", "stakeholders")
+FREE_CONNECTIONS = """
+    SELECT current_setting('max_connections')::int
+           - current_setting('superuser_reserved_connections')::int
+           - count(*) FILTER (WHERE backend_type = 'client backend'),
+           count(*) FILTER (WHERE datname = current_database()
+                            AND backend_type = 'client backend' AND pid <> pg_backend_pid())
+    FROM pg_stat_activity
+"""
+
+
+def look_before(
+    alias: str, url: str | None = None, confirmed: Collection[str] = ()
+) -> Iterator[CheckMessage]:
+    """Say what speaks against a release of this code, now, into this database."""
+    yield from _migrations(alias)
+    yield from _backup(alias)
+    yield from _disk(alias)
+    yield from _connections(alias)
+    yield from _settings()
+    yield from _requirements()
+    yield from _flags()
+    yield from _certificate(url)
+    yield from _confirmations(confirmed)
+
+
+def _migrations(alias: str) -> Iterator[CheckMessage]:
+    # Slow to load, as in safe_migrate.
+    from deploy_ops.migrate.lint.refuse import refuse_dangers
+
+    request = Request(alias=alias)
+    try:
+        todo = plan_of(request)
+        refuse_dangers(request, todo)
+    except PlanRefused as error:
+        yield Error(
+            str(error),
+            hint=f"See what to write instead:\n{manage('lint_migrations', alias=alias)}",
+            id="deploy_ops.R001",
+        )
+        return
+    names = ", ".join(f"{each.app_label}.{each.name}" for each, _ in todo.migrations)
+    plan = manage("safe_migrate", "--plan", alias=alias)
+    yield Info(
+        f"To be applied: {names or 'nothing'}.", hint=f"In full:\n{plan}", id="deploy_ops.R001"
+    )
+
+
+def _backup(alias: str) -> Iterator[CheckMessage]:
+    identity = database_for(alias).identify()
+    ours = [each for each in complete_backups() if each.belongs_to(identity)]
+    age = datetime.now(UTC) - ours[-1].created_at if ours else None
+    if age is None or age > BACKUP_AGE:
+        newest = f"{ours[-1].id} is the newest backup" if ours else "There is no backup"
+        yield Caution(
+            f"{newest} of this database, and it should be younger than "
+            f"{BACKUP_AGE // timedelta(hours=1)} h. safe_migrate takes one where it changes "
+            "something; code that damages data needs one too.",
+            hint=f"Take one:\n{manage('backup', alias=alias)}",
+            id="deploy_ops.R002",
+        )
+
+
+def _disk(alias: str) -> Iterator[CheckMessage]:
+    directory = conf.backup_dir
+    while not directory.exists():
+        directory = directory.parent
+    needed = expected_bytes(database_for(alias).identify())
+    free = shutil.disk_usage(directory).free
+    if free < needed:
+        yield Error(
+            f"{free / 1e6:.0f} MB are free where backups are written ({directory}), and the next "
+            f"one takes about {needed / 1e6:.0f} MB: safe_migrate would not begin.",
+            hint=f"Make room:\n{manage('backups', 'prune', alias=alias)}",
+            id="deploy_ops.R003",
+        )
+
+
+def _connections(alias: str) -> Iterator[CheckMessage]:
+    """While two colours run, each has its connections."""
+    connection = connections[alias]
+    if connection.vendor != "postgresql":
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(FREE_CONNECTIONS)
+        free, used = cursor.fetchone()
+    if free < used:
+        yield Error(
+            f"The server has {free} connections left, and this application uses {used}: while two "
+            "releases run it needs them twice.",
+            hint="Raise max_connections, or put a pooler in between.",
+            id="deploy_ops.R004",
+        )
+
+
+def _settings() -> Iterator[CheckMessage]:
+    if settings.DEBUG:
+        yield Error(
+            "DEBUG is on: errors show settings and code to everybody.",
+            hint="DEBUG = False in the settings of production.",
+            id="deploy_ops.R005",
+        )
+    try:
+        found = checks.run_checks(include_deployment_checks=True)
+    except Exception as error:  # pylint: disable=broad-exception-caught  # any code of the project
+        yield Error(
+            f"The checks of Django cannot be run: {type(error).__name__}: {error}. Something that "
+            "every request needs cannot be imported, most often the URLs.",
+            hint="See where:\n    python manage.py check --deploy",
+            id="deploy_ops.R010",
+        )
+        return
+    yield from (each for each in found if each.level >= checks.WARNING and not each.is_silenced())
+
+
+def _requirements() -> Iterator[CheckMessage]:
+    for name, wanted in pinned(Path(settings.BASE_DIR) / "requirements.txt"):
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            found = "not installed"
+        if found != wanted:
+            yield Error(
+                f"requirements.txt pins {name} {wanted}; here it is {found}. What was tested is "
+                "not what runs.",
+                hint="Install it:\n    pip install --require-hashes -r requirements.txt",
+                id="deploy_ops.R006",
+            )
+
+
+def _flags() -> Iterator[CheckMessage]:
+    try:
+        stale = [each.name for each in flag_overviews() if each.is_stale]
+    except (DatabaseError, DeployOpsError):
+        return  # before the first migration there is no table: R001 names what is to be applied
+    if stale:
+        yield Caution(
+            f"Flags that nobody has removed: {', '.join(stale)}.",
+            hint="Remove them from the code and DEPLOY_OPS_FLAGS, or set a later remove_by.",
+            id="deploy_ops.R007",
+        )
+
+
+def _certificate(url: str | None) -> Iterator[CheckMessage]:
+    parts = urlsplit(url or "")
+    if parts.scheme != "https" or not parts.hostname:
+        return
+    try:
+        left = _time_left(parts.hostname, parts.port or 443)
+    except (OSError, ValueError) as error:
+        yield Error(
+            f"{parts.netloc} has no valid certificate: {error}.",
+            hint="See what nginx serves, and renew it:\n    sudo certbot renew",
+            id="deploy_ops.R008",
+        )
+        return
+    if left < CERTIFICATE_LEFT:
+        yield Caution(
+            f"The certificate of {parts.netloc} expires in {left.days} days.",
+            hint="Renew it:\n    sudo certbot renew",
+            id="deploy_ops.R008",
+        )
+
+
+def _time_left(host: str, port: int) -> timedelta:
+    with socket.create_connection((host, port), CONNECT_SECONDS) as plain:
+        with ssl.create_default_context().wrap_socket(plain, server_hostname=host) as secure:
+            certificate = secure.getpeercert() or {}
+    ends = ssl.cert_time_to_seconds(str(certificate.get("notAfter")))
+    return datetime.fromtimestamp(ends, UTC) - datetime.now(UTC)
+
+
+def _confirmations(confirmed: Collection[str]) -> Iterator[CheckMessage]:
+    missing = [each for each in CONFIRMABLE if each not in confirmed]
+    if missing:
+        yield Info(
+            f"Nobody has confirmed here: {', '.join(missing)}.",
+            hint=f"predeploy --confirm {','.join(missing)} keeps it in the audit, with your name.",
+            id="deploy_ops.R009",
+        )
