@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -111,8 +112,14 @@ def _install(host: Host, directory: Path) -> None:
         + ["--disable-pip-version-check", "--require-hashes", f"--requirement={requirements}"],
         umask=0o022,
     )
-    # Whoever serves may not write here, and would compile at each start.
-    run([str(python), "-m", "compileall", "-q", "."], cwd=str(directory), umask=0o022)
+    # Whoever serves may not write here, and would compile at each start. What cannot be compiled
+    # is told by whoever imports it.
+    with suppress(ProgramError):
+        run(
+            [str(python), "-m", "compileall", "-q", "-x", r"/\.venv/", "."],
+            cwd=str(directory),
+            umask=0o022,
+        )
 
 
 def _write_environment(host: Host, directory: Path, tag: Tag) -> None:

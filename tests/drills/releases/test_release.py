@@ -108,7 +108,7 @@ BROKEN = {
     "does not start": ({"site_wsgi.py": "import nothing_of_that_name\n"}, 3, "has ended before"),
     "its pages cannot be imported": ({"shop/views.py": "1 / 0\n"}, 1, "predeploy"),
     "its pages fail": (
-        {"shop/views.py": VIEWS.replace("    return", "    1 / 0")},
+        {"shop/views.py": VIEWS.replace("    return", "    1 / 0\n    return")},
         3,
         "smoke_test",
     ),
