@@ -1,0 +1,130 @@
+"""Units, rotation and scripts, read by the tools that they are for."""
+
+import configparser
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.management import load_command_class
+
+from tests.programs import find_program
+from tests.project.runner import REPOSITORY
+
+DEPLOY = REPOSITORY / "deploy"
+UNITS = sorted((DEPLOY / "systemd").iterdir())
+SERVICES = [path for path in UNITS if path.suffix == ".service"]
+SCRIPTS = ["deploy.sh", "deploy/nginx/reload-after-renewal", ".ci/run"] + [
+    f"scripts/{path.name}" for path in sorted((REPOSITORY / "scripts").iterdir())
+]
+MOST_EXPOSED = 30  # tenths
+
+
+def read(path: Path) -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser(strict=False)
+    parser.optionxform = str
+    parser.read(path)
+    return parser
+
+
+@pytest.fixture
+def analyze():
+    found = shutil.which("systemd-analyze")
+    if found is None:
+        pytest.skip("NOT VERIFIED BY SYSTEMD: systemd-analyze is not here")
+    return found
+
+
+def test_systemd_has_nothing_to_say_about_the_units(analyze, tmp_path):
+    for path in UNITS:
+        text = path.read_text(encoding="utf-8")
+        text = re.sub(r"/srv/kvb-admin/\S+/bin/python", sys.executable, text)
+        (tmp_path / path.name).write_text(text)
+    done = subprocess.run(
+        [analyze, "verify", "--man=no", *sorted(tmp_path.iterdir())],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # It ends with 0 whatever it finds, and speaks of the machine's own units too.
+    assert [line for line in done.stderr.splitlines() if "kvb-admin" in line] == []
+
+
+@pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.stem)
+def test_services_may_do_no_more_than_they_need(analyze, path):
+    done = subprocess.run(
+        [analyze, "security", "--offline=true", f"--threshold={MOST_EXPOSED}", path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-300:]
+
+
+@pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.stem)
+def test_commands_of_units_are_there(path):
+    argv = read(path)["Service"]["ExecStart"].split()
+    if "manage.py" not in argv:
+        assert path.stem in ("kvb-admin@", "kvb-admin-link")
+        return
+    command, *options = argv[argv.index("manage.py") + 1 :]
+    parser = load_command_class("deploy_ops", command).create_parser("manage.py", command)
+    parser.parse_args(options)  # raises CommandError for what it does not know
+
+
+def test_every_job_has_its_timer_and_every_timer_its_job():
+    timers = {path.stem for path in UNITS if path.suffix == ".timer"}
+    jobs = {path.stem for path in SERVICES} - {"kvb-admin@", "kvb-admin-link"}
+    assert timers == jobs
+    for path in UNITS:
+        if path.suffix == ".timer":
+            assert read(path)["Timer"]["Persistent"] == "true"
+
+
+def test_units_and_the_deployer_speak_of_the_same_places():
+    unit = read(DEPLOY / "systemd" / "kvb-admin@.service")["Service"]
+    host = (DEPLOY / "host.toml").read_text(encoding="utf-8")
+    assert "unix:/run/kvb-admin/%i.sock" in unit["ExecStart"]
+    assert 'sockets = "/run/kvb-admin"' in host
+    assert 'units = ["kvb-admin@{colour}"]' in host
+    assert f'user = "{unit["User"]}"' in host
+    link = (DEPLOY / "systemd" / "kvb-admin-link.service").read_text(encoding="utf-8")
+    assert "/var/lib/kvb-admin-deploy/active" in link
+    assert 'state = "/var/lib/kvb-admin-deploy"' in host
+
+
+def test_gixy_finds_nothing(tmp_path):
+    # The targets of proxy_pass are upstreams, whose addresses are sockets.
+    argv = [Path(sys.executable).with_name("gixy"), "--skips", "missing_resolver"]
+    config = tmp_path / "nginx.conf"
+    config.write_text(f"http {{\nserver_tokens off;\ninclude {DEPLOY}/nginx/kvb-admin.conf;\n}}\n")
+    done = subprocess.run([*argv, config], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "No issues found" in done.stdout
+
+
+def test_logs_are_rotated_as_logrotate_reads_it(tmp_path):
+    text = (DEPLOY / "logrotate" / "kvb-admin").read_text(encoding="utf-8")
+    logs = tmp_path / "log"
+    logs.mkdir(mode=0o755)
+    for name in ("app.log", "error.log"):
+        (logs / name).write_text("a line\n")
+    own = text.replace("/var/log/kvb-admin", str(logs)).replace("su kvb kvb", "su root root")
+    config = tmp_path / "logrotate.conf"
+    config.write_text(own.replace("create 0640 kvb kvb", "create 0640"))
+    config.chmod(0o644)
+    argv = [find_program("logrotate"), "--force", "--state", tmp_path / "state", config]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path.name for path in logs.iterdir()} == {
+        "app.log", "app.log.1", "error.log", "error.log.1"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_shellcheck_finds_nothing(name):
+    argv = [Path(sys.executable).with_name("shellcheck"), REPOSITORY / name]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

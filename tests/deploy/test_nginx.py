@@ -1,0 +1,287 @@
+"""deploy/nginx/kvb-admin.conf in a real nginx, before two applications that tell what they were sent."""
+
+import http.client
+import json
+import os
+import re
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingUnixStreamServer
+
+import pytest
+
+from deploy_ops.release.host.shares import SHARES
+from tests.clusters import free_port
+from tests.programs import find_program
+from tests.project.runner import REPOSITORY
+
+CONF = REPOSITORY / "deploy" / "nginx" / "kvb-admin.conf"
+NAME = "kvb.example.org"
+# The long form is what the share of a canary is promised with: 6000 clients, 5 % +- 0.85.
+CLIENTS = int(os.environ.get("CANARY_CLIENTS", "1500"))
+HEAD = """
+user root;
+daemon off;
+pid {directory}/nginx.pid;
+error_log {directory}/error.log;
+events {{}}
+http {{
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+{site}
+}}
+"""
+
+
+class Application(BaseHTTPRequestHandler):
+    """Answers with what it was asked, and who it is."""
+
+    def do_GET(self):  # pylint: disable=invalid-name
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        body = json.dumps({"colour": self.server.colour, "headers": headers}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Site:
+    """nginx with the shipped file, whose paths and ports are a test's."""
+
+    def __init__(self, directory):
+        self.directory, self.sockets = directory, directory / "run"
+        self.kept = http.client.HTTPConnection(NAME, timeout=10)
+        self.sockets.mkdir()
+        self.http, self.https, self.local = free_port(), free_port(), free_port()
+        self._make_certificate()
+        (directory / "static").mkdir()
+        (directory / "static" / "style.abc.css").write_text("a {}")
+        (directory / "wartung.html").write_text((CONF.parent / "wartung.html").read_text())
+        self.apps = {}
+        for colour in ("blue", "green"):
+            app = ThreadingUnixStreamServer(str(self.sockets / f"{colour}.sock"), Application)
+            app.colour, app.daemon_threads = colour, True
+            threading.Thread(target=app.serve_forever, daemon=True).start()
+            self.apps[colour] = app
+        self.point("current", "blue.sock")
+        for name in ("canary", *(f"canary-{share}" for share in SHARES)):
+            self.point(name, "current.sock")
+
+    def _make_certificate(self):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-days", "2", "-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}",
+             "-keyout", self.directory / "privkey.pem", "-out", self.directory / "fullchain.pem"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+
+    def point(self, name, target):
+        path = self.sockets / f"{name}.sock"
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
+
+    def write(self):
+        text = CONF.read_text(encoding="utf-8")
+        for there, here in {
+            f"/etc/letsencrypt/live/{NAME}": str(self.directory),
+            "/run/kvb-admin": str(self.sockets),
+            "/srv/kvb-admin/static": f"{self.directory}/static",
+            "/etc/nginx/kvb-admin": str(self.directory),
+            "/var/log/nginx": str(self.directory),
+            "/var/www/letsencrypt": f"{self.directory}/acme",
+            "listen 80": f"listen 127.0.0.1:{self.http}",
+            "listen 443": f"listen 127.0.0.1:{self.https}",
+            "127.0.0.1:8000": f"127.0.0.1:{self.local}",
+        }.items():
+            assert there in text
+            text = text.replace(there, here)
+        config = self.directory / "nginx.conf"
+        config.write_text(HEAD.format(directory=self.directory, site=text))
+        return config
+
+    def protocol(self, **limits):
+        with self.tls(**limits) as connection:
+            return connection.version()
+
+    def tls(self, name=NAME, **limits):
+        context = ssl.create_default_context(cafile=self.directory / "fullchain.pem")
+        for limit, value in limits.items():
+            setattr(context, limit, value)
+        plain = socket.create_connection(("127.0.0.1", self.https), 10)
+        try:
+            return context.wrap_socket(plain, server_hostname=name)
+        except OSError:
+            plain.close()
+            raise
+
+    def get(self, path="/", **headers):
+        connection = http.client.HTTPConnection(NAME, timeout=10)
+        connection.sock = self.tls()
+        connection.request(
+            "GET", path, headers={name.replace("_", "-"): v for name, v in headers.items()}
+        )
+        response = connection.getresponse()
+        answer = response.status, response.headers, response.read().decode()
+        connection.close()
+        return answer
+
+    def plain(self, port, path="/", host=NAME):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        try:
+            connection.request("GET", path, headers={"Host": host})
+            response = connection.getresponse()
+            return response.status, response.headers, response.read().decode()
+        finally:
+            connection.close()
+
+    def colour(self, cookie=""):
+        """Who answers, on a connection that is kept: a handshake takes longer than an answer."""
+        if self.kept.sock is None:  # at first, and after as many requests as nginx lets one send
+            self.kept.sock = self.tls()
+        self.kept.request("GET", "/", headers={"Cookie": cookie})
+        return json.loads(self.kept.getresponse().read())["colour"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    made = Site(tmp_path_factory.mktemp("nginx"))
+    program, config = find_program("nginx"), made.write()
+    subprocess.run([program, "-t", "-c", config, "-p", made.directory], check=True)
+    process = subprocess.Popen([program, "-c", config, "-p", made.directory])
+    try:
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                made.get()
+                break
+            except OSError:
+                assert time.monotonic() < deadline and process.poll() is None
+                time.sleep(0.02)
+        yield made
+    finally:
+        made.kept.close()
+        process.terminate()
+        process.wait(10)
+        for app in made.apps.values():
+            app.shutdown()
+            app.server_close()
+
+
+def test_headers_that_the_application_believes_are_overwritten(site):
+    status, headers, text = site.get(
+        X_Forwarded_For="1.2.3.4", X_Forwarded_Proto="http", X_Forwarded_Host="evil.example",
+        Forwarded="for=1.2.3.4", X_Request_ID="forged",
+    )  # fmt: skip
+    sent = json.loads(text)["headers"]
+    assert status == 200
+    assert sent["x-forwarded-for"] == "127.0.0.1"
+    assert sent["x-forwarded-proto"] == "https"
+    assert sent["host"] == NAME
+    assert re.fullmatch("[0-9a-f]{32}", sent["x-request-id"])
+    assert "forwarded" not in sent and "x-forwarded-host" not in sent
+    assert "nginx/" not in headers["Server"]
+
+
+def test_tls_of_this_decade_alone(site):
+    assert site.protocol() == "TLSv1.3"
+    assert site.protocol(maximum_version=ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
+    old = {"minimum_version": ssl.TLSVersion.TLSv1, "maximum_version": ssl.TLSVersion.TLSv1_1}
+    with pytest.warns(DeprecationWarning), pytest.raises(ssl.SSLError):
+        site.protocol(**old)
+
+
+def test_another_name_learns_nothing(site):
+    with pytest.raises(ssl.SSLError, match="(?i)unrecognized.name"):
+        site.tls("other.example.org")
+    with pytest.raises(http.client.RemoteDisconnected):
+        site.plain(site.http, host="other.example.org")
+
+
+def test_plain_http_is_redirected_and_renewals_are_answered(site):
+    status, headers, _ = site.plain(site.http, "/reisekosten/?a=1")
+    assert status == 301
+    assert headers["Location"] == f"https://{NAME}/reisekosten/?a=1"
+    (site.directory / "acme/.well-known/acme-challenge").mkdir(parents=True)
+    (site.directory / "acme/.well-known/acme-challenge/x").write_text("token")
+    assert site.plain(site.http, "/.well-known/acme-challenge/x")[2] == "token"
+
+
+def test_static_files_are_served_and_nothing_beside_them(site):
+    status, headers, text = site.get("/static/style.abc.css")
+    assert (status, text) == (200, "a {}")
+    assert "immutable" in headers["Cache-Control"]
+    assert headers["Strict-Transport-Security"] == "max-age=31536000"
+    assert site.get("/static../privkey.pem")[2].startswith("{")  # the application's
+    assert site.get("/static/%2e%2e/privkey.pem")[0] in (400, 404) or "PRIVATE" not in (
+        site.get("/static/%2e%2e/privkey.pem")[2]
+    )
+
+
+def test_metrics_are_for_nobody_outside(site):
+    assert {site.get(path)[0] for path in ("/metrics", "/metrics/", "/metrics?a=1")} == {404}
+
+
+def test_the_address_of_the_guide_answers_on_the_host(site):
+    assert site.plain(site.local, "/health/", "localhost")[0] == 200
+    assert site.plain(site.local, "/reisekosten/", "localhost")[0] == 404
+
+
+def test_the_switch_and_the_page_while_nobody_answers(site):
+    assert site.colour() == "blue"
+    site.point("current", "green.sock")
+    assert site.colour() == "green"
+    site.point("current", "nowhere.sock")
+    status, headers, text = site.get()
+    assert status == 502 and "Gleich wieder da" in text and headers["Retry-After"] == "30"
+    site.point("current", "blue.sock")
+    (site.sockets / "maintenance").touch()
+    assert site.get()[0] == 503
+    (site.sockets / "maintenance").unlink()
+    assert site.get()[0] == 200
+    assert site.get("/wartung.html")[0] == 404  # not a page of its own
+
+
+def test_a_canary_gets_its_share_and_always_the_same_visitors(site):
+    for share in SHARES:
+        if share <= 5:
+            site.point(f"canary-{share}", "green.sock")
+    site.point("canary", "green.sock")
+    try:
+        visitors = [os.urandom(16).hex() for _ in range(CLIENTS)]
+        got = {each: site.colour(f"canary_id={each}") for each in visitors}
+        found = Counter(got.values())["green"] / CLIENTS
+        assert abs(found - 0.05) < 3 * (0.05 * 0.95 / CLIENTS) ** 0.5
+        assert all(site.colour(f"canary_id={each}") == got[each] for each in visitors[:200])
+        assert {site.colour("canary=always") for _ in range(20)} == {"green"}
+        assert {site.colour("canary=never") for _ in range(20)} == {"blue"}
+        new = site.get()[1]["Set-Cookie"]
+        assert re.fullmatch(r"canary_id=[0-9a-f]{32}; .*HttpOnly; Secure; SameSite=Lax", new)
+        assert site.get(Cookie=new.partition(";")[0])[1]["Set-Cookie"] is None
+        assert site.get(Cookie="canary_id=$(reboot)")[1]["Set-Cookie"] is not None
+    finally:
+        for name in ("canary", *(f"canary-{share}" for share in SHARES)):
+            site.point(name, "current.sock")
+
+
+def test_every_share_of_the_deployer_has_its_level():
+    text = CONF.read_text(encoding="utf-8")
+    levels = re.findall(r"^ +(\d+)%  +(\d+);$", text, re.M)
+    assert [int(level) for _, level in levels] == list(SHARES)
+    assert all(
+        sum(int(each) for each, level in levels if int(level) <= share) == share for share in SHARES
+    )
+    tmpfiles = (REPOSITORY / "deploy/tmpfiles.d/kvb-admin.conf").read_text(encoding="utf-8")
+    for share in SHARES:
+        assert f"kvb_canary_{share} " in text or f"kvb_canary_{share}  " in text
+        assert f"/run/kvb-admin/canary-{share}.sock" in tmpfiles
