@@ -146,7 +146,8 @@ def _settings() -> Iterator[CheckMessage]:
 
 
 def _requirements() -> Iterator[CheckMessage]:
-    for name, wanted in pinned(Path(settings.BASE_DIR) / "requirements.txt"):
+    base = getattr(settings, "BASE_DIR", None)
+    for name, wanted in pinned(Path(base) / "requirements.txt") if base else ():
         try:
             found = version(name)
         except PackageNotFoundError:

@@ -29,8 +29,12 @@ COMMANDS = (
     "health",
     "lint_migrations",
     "make_two_phase",
+    "postdeploy",
+    "predeploy",
     "restore",
+    "rollback",
     "safe_migrate",
+    "smoke_test",
 )
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 MODULE_ROW = re.compile(r"^\| `([\w.]+)` \| (.*) \|$", re.M)
