@@ -50,7 +50,9 @@ def test_code_only_until_the_contract_and_the_schema_first_after_it(project, dat
 def test_a_column_that_old_code_leaves_out(project, shop):
     shop.models(WITH_MUST)
     project.run("makemigrations", "shop", "--noinput", check=0)
-    project.run("safe_migrate", "--no-backup", "--allow", "T007", "--allow", "L105", check=0, env=NEW)
+    project.run(
+        "safe_migrate", "--no-backup", "--allow", "T007", "--allow", "L105", check=0, env=NEW
+    )
     assert [each["id"] for each in ask(project, code=1)["why"]] == ["deploy_ops.T007"]
 
 
