@@ -70,7 +70,7 @@ def plan_findings(
 def findings_now(
     connection: BaseDatabaseWrapper, state: ProjectState, code: Code
 ) -> list[CheckMessage]:
-    """Say what of a code fails on the schema as it is; `state` is that of the applied migrations."""
+    """Say what of a code fails on the schema of now; `state` is that of the applied migrations."""
     start, steps = _steps_until(Moment.of(connection, state))
     return list(code_findings(code, schema_between(start, steps)))
 
