@@ -11,12 +11,11 @@ from deploy_ops.release.host.commands import manage
 from deploy_ops.release.host.config import Host, read_host
 from deploy_ops.release.host.deploy import deploy
 from deploy_ops.release.host.killed import put_in_order
-from deploy_ops.release.host.rollback import ask_back_if_watched, roll_back
+from deploy_ops.release.host.rollback import ask_back, roll_back
 from deploy_ops.release.host.shares import SHARES
 from deploy_ops.release.host.status import status
 from deploy_ops.release.host.story import locked, serving_tag
 from deploy_ops.release.host.tags import Tag, parse
-from deploy_ops.release.host.watch import was_asked_back
 
 # A deployment that is asked back switches at once, and then stops what it had started.
 GO_BACK_SECONDS = 120.0
@@ -30,12 +29,12 @@ def main() -> int:
         if options.status:
             print(status(host))
             return 0
-        asked = options.rollback and ask_back_if_watched(host)
-        wait = max(options.wait, GO_BACK_SECONDS) if asked else options.wait
+        expected = ask_back(host) if options.rollback and not options.to else None
+        wait = max(options.wait, GO_BACK_SECONDS) if expected else options.wait
         with interruptible(), locked(host, _purpose(), wait):
             put_in_order(host, _tell)
-            if asked and not was_asked_back(host):
-                _tell(f"{serving_tag(host).name} gets the requests again.")
+            if expected and serving_tag(host) == expected:
+                _tell(f"{expected.name} gets the requests again.")
             else:
                 _carry_out(host, options)
     except DeployOpsError as error:

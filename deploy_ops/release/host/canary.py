@@ -1,6 +1,6 @@
 """A canary: a release gets a share of the visitors beside the one that serves, and is compared."""
 
-from deploy_ops.audit import Kind
+from deploy_ops.audit import Kind, Outcome
 from deploy_ops.errors import ReleaseRefused
 from deploy_ops.release.host import units
 from deploy_ops.release.host.answers import is_ready
@@ -36,7 +36,7 @@ def begin(host: Host, tag: Tag, share: int, tell: Tell) -> None:
 
 def change_share(host: Host, share: int, tell: Tell) -> None:
     """Give the canary another share and watch it; it is aborted where it serves worse."""
-    story = _running(host, tell)
+    story = _ready(host, tell)
     with on_its_way(story, "share"):
         set_share(host, story.colour, share)
         tell(f"{story.tag.name} gets {share} % of the visitors.")
@@ -60,7 +60,7 @@ def observe(story: Story) -> None:
 
 def promote(host: Host, tell: Tell) -> None:
     """Everybody to the canary."""
-    story = _running(host, tell)
+    story = _ready(host, tell)
     with on_its_way(story, "switch") as step:
         switch(host, story.colour)
         end_share(host)
@@ -77,7 +77,18 @@ def abort(host: Host, tell: Tell) -> None:
     end_share(host)
     units.stop(host, story.colour)
     place(host, story.colour, None)
+    story.event(Outcome.FAILED, "aborted by the operator")
     tell(f"{story.tag.name} gets no visitors any more and has stopped. {story.serves}.")
+
+
+def _ready(host: Host, tell: Tell) -> Story:
+    story = _running(host, tell)
+    if not is_ready(host, story.colour, story.tag):
+        raise ReleaseRefused(
+            f"The canary {story.tag.name} is not ready, and its visitors still get it. Nothing was "
+            "changed. End it:\n    ./deploy.sh --abort"
+        )
+    return story
 
 
 def _running(host: Host, tell: Tell) -> Story:
@@ -86,11 +97,5 @@ def _running(host: Host, tell: Tell) -> Story:
     if colour is None or tag is None or old is None:
         raise ReleaseRefused(
             "There is no canary. Nothing was changed. Begin one:\n    ./deploy.sh --canary 5 v1.2.3"
-        )
-    if not is_ready(host, colour, tag):
-        end_share(host)
-        raise ReleaseRefused(
-            f"The canary {tag.name} is not ready. All visitors were given to {old}. See why:\n"
-            f"    ./deploy.sh --status"
         )
     return Story(host, Kind.CANARY, tag, colour, old, tag_of(host, old), tell)

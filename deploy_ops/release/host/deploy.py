@@ -10,10 +10,9 @@ from deploy_ops.release.host import units
 from deploy_ops.release.host.colours import Colour, serving, switch
 from deploy_ops.release.host.commands import manage, run_hook
 from deploy_ops.release.host.config import Host
-from deploy_ops.release.host.figures import Figures
 from deploy_ops.release.host.record import forget
 from deploy_ops.release.host.releases import build, prune
-from deploy_ops.release.host.shares import refuse_beside_canary
+from deploy_ops.release.host.shares import canary_colour, refuse_beside_canary
 from deploy_ops.release.host.story import EXPAND, Story, on_its_way, start, tag_of
 from deploy_ops.release.host.tags import Tag, commit_of
 from deploy_ops.release.host.watch import WATCH, Tell, read_figures, watch
@@ -32,15 +31,15 @@ def deploy(host: Host, tag: Tag, tell: Tell) -> None:
     old = serving(host)
     before = tag_of(host, old)
     if before == tag:
-        commit_of(host, tag)
         tell(f"{tag.name} serves already ({old}).")
+        _finish_what_was_cut_off(host, old, tell)
         return
     story = prepare(host, Kind.DEPLOYMENT, tag, tell)
     with on_its_way(story, EXPAND) as step:
         bring_up(story, step)
         step("switch")
         hook(story, "pre-switch")
-        counted = Counted(host, story.old)
+        counted = read_figures(host, story.old) if story.old else None
         switch(host, story.colour)
         tell(f"{tag.name} gets the requests ({story.colour}).")
         step("smoke")
@@ -48,20 +47,16 @@ def deploy(host: Host, tag: Tag, tell: Tell) -> None:
         hook(story, "post-switch")
         step(WATCH)
         tell(f"Watching it for {host.watch_seconds:g} s.")
-        said = watch(host, story.colour, tag, counted.before, host.watch_seconds)
+        said = watch(host, story.colour, tag, lambda: counted, host.watch_seconds)
         tell(f"Watched for {host.watch_seconds:g} s: {said}.")
     finish(story)
 
 
-class Counted:
-    """What the old release counted before the switch: all of it, since it started."""
-
-    def __init__(self, host: Host, colour: Colour | None) -> None:
-        self._figures = read_figures(host, colour) if colour else None
-
-    def before(self) -> Figures | None:
-        """To compare with."""
-        return self._figures
+def _finish_what_was_cut_off(host: Host, active: Colour | None, tell: Tell) -> None:
+    """Stop the colour before, which a call that was killed after its switch has left running."""
+    if active and canary_colour(host) is None and units.is_running(host, active.other):
+        units.stop(host, active.other)
+        tell(f"{active.other} still ran and was stopped.")
 
 
 def prepare(host: Host, kind: Kind, tag: Tag, tell: Tell) -> Story:
@@ -116,6 +111,13 @@ def finish(story: Story) -> None:
     drain(story)
     for tag in prune(story.host):
         story.tell(f"Removed release {tag}.")
+    look_after(story)
+    seconds = time.monotonic() - story.began
+    story.tell(f"{story.tag.name} is deployed, in {seconds:.0f} s. {CONTRACT_LATER}")
+
+
+def look_after(story: Story) -> None:
+    """Whether everything is as it should be, and the release in its history; ReleaseUnfinished."""
     try:
         manage(story.host, story.tag, "postdeploy", "--url", story.host.url)
     except ProgramError as error:
@@ -123,8 +125,6 @@ def finish(story: Story) -> None:
             f"{story.tag.name} serves, and not everything is as it should be: {error}\n"
             f"The way back:\n    ./deploy.sh --rollback"
         ) from error
-    seconds = time.monotonic() - story.began
-    story.tell(f"{story.tag.name} is deployed, in {seconds:.0f} s. {CONTRACT_LATER}")
 
 
 def drain(story: Story) -> None:

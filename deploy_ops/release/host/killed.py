@@ -8,7 +8,7 @@ from deploy_ops.release.host.record import Record, cut_off, forget
 from deploy_ops.release.host.shares import canary_colour, end_share
 from deploy_ops.release.host.story import DRAIN
 from deploy_ops.release.host.trail import note
-from deploy_ops.release.host.watch import Tell
+from deploy_ops.release.host.watch import ASKED_BACK, Tell
 
 
 def put_in_order(host: Host, tell: Tell) -> None:
@@ -17,6 +17,7 @@ def put_in_order(host: Host, tell: Tell) -> None:
     Before the switch nobody but the killed call knew the new release: its colour is stopped. After
     it users do: it goes on serving.
     """
+    (host.state / ASKED_BACK).unlink(missing_ok=True)
     record = cut_off(host)
     if record is None:
         return

@@ -50,7 +50,7 @@ def cut_off(host: Host) -> Record | None:
         content = read_object((host.state / RECORD).read_bytes()) or {}
         record = Record(**content)
         Colour(record.colour)
-    except (FileNotFoundError, TypeError, ValueError):  # written whole or not at all
+    except (FileNotFoundError, PermissionError, TypeError, ValueError):
         return None
     return record
 

@@ -7,13 +7,13 @@ from deploy_ops.release.host.answers import is_ready
 from deploy_ops.release.host.colours import serving, switch
 from deploy_ops.release.host.commands import manage
 from deploy_ops.release.host.config import Host
-from deploy_ops.release.host.deploy import drain, hook
+from deploy_ops.release.host.deploy import drain, hook, look_after
 from deploy_ops.release.host.releases import find_release
 from deploy_ops.release.host.record import cut_off
 from deploy_ops.release.host.shares import refuse_beside_canary
 from deploy_ops.release.host.story import LOCK, Story, on_its_way, start, tag_of
-from deploy_ops.release.host.tags import Tag
-from deploy_ops.release.host.watch import WATCH, Tell, ask_back
+from deploy_ops.release.host.tags import Tag, parse
+from deploy_ops.release.host.watch import ASKED_BACK, WATCH, Tell
 
 
 def roll_back(host: Host, to: Tag | None, tell: Tell) -> None:
@@ -55,18 +55,20 @@ def roll_back(host: Host, to: Tag | None, tell: Tell) -> None:
         step("hooks")
         hook(story, "post-rollback")
     drain(story)
+    look_after(story)  # also notes what code is at work now, for the next plan
 
 
-def ask_back_if_watched(host: Host) -> bool:
-    """Ask a deployment that watches its release to go back, which holds the lock; whether one does.
+def ask_back(host: Host) -> Tag | None:
+    """Ask a deployment that watches its release to go back; return what serves then.
 
-    It takes less than a second: the colour before still runs.
+    It holds the lock, and takes less than a second: the colour before still runs. None where
+    nobody watches.
     """
     record = cut_off(host)
     if record is None or record.step != WATCH or holder_of(host.state / LOCK) is None:
-        return False
-    ask_back(host)
-    return True
+        return None
+    (host.state / ASKED_BACK).touch(mode=0o600)
+    return parse(record.came_from) if record.came_from else None
 
 
 def _check_schema(story: Story, current: Tag) -> None:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from deploy_ops.audit import Event, Kind, Outcome, operator
 from deploy_ops.errors import (
     DeployOpsError,
-    Interrupted,
     LockHeld,
     ProgramError,
     ReleaseFailed,
@@ -98,8 +97,8 @@ def on_its_way(story: Story, step: str) -> Iterator[Callable[[str], None]]:
     """Note each step; whatever ends the block early gives the requests back and stops the colour.
 
     What then is left to do, stopping the old colour, is noted until `forget`.
-    Raises ReleaseFailed, or Interrupted; ReleaseUnfinished if the way back failed too, or if a
-    command of the release says that a person is needed.
+    Raises ReleaseFailed, or ReleaseRefused where the expand phase was; ReleaseUnfinished if the way
+    back failed too, or if a command of the release says that a person is needed.
     """
     host, had = story.host, story.colour.release(story.host)
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -110,13 +109,18 @@ def on_its_way(story: Story, step: str) -> Iterator[Callable[[str], None]]:
     try:
         yield way.step
     except (DeployOpsError, KeyboardInterrupt, OSError) as error:
-        failure = _as_failure(story, way.record.step, error)
+        what = str(error) or "Stopped by the operator."
         try:
             go_back(story, had)
         except (DeployOpsError, OSError) as second:
             story.event(Outcome.FAILED, str(second))
-            raise ReleaseUnfinished(f"{failure}\nOn the way back: {second}") from error
+            gets = tag_of(host, serving(host))
+            raise ReleaseUnfinished(
+                f"{what}\nOn the way back: {second}\n"
+                f"{gets.name if gets else 'Nothing'} gets the requests now."
+            ) from error
         way.end()
+        failure = _as_failure(story, way.record.step, what, error)
         story.event(Outcome.FAILED, str(failure))
         raise failure from error
     story.event(Outcome.DONE)
@@ -155,16 +159,15 @@ def go_back(story: Story, had: str | None) -> None:
     place(host, colour, had)
 
 
-def _as_failure(story: Story, step: str, error: BaseException) -> DeployOpsError:
+def _as_failure(story: Story, step: str, what: str, error: BaseException) -> DeployOpsError:
     """What is raised, once the way back is gone: with what serves, and what has changed."""
     schema = ""
-    if step not in (EXPAND, ""):
+    if step != EXPAND and story.kind is not Kind.ROLLBACK:
         schema = f" What the expand phase of {story.tag.name} has changed in the schema stays."
-    now = f"{story.serves}.{schema}"
-    if isinstance(error, KeyboardInterrupt):
-        return Interrupted(f"Stopped by the operator. {now}")
-    if isinstance(error, ProgramError) and error.returncode == ReleaseUnfinished.exit_code:
-        return ReleaseUnfinished(f"{error}\n{now}")
-    if step == EXPAND and isinstance(error, ProgramError) and error.returncode == 1:
-        return ReleaseRefused(f"{error}\n{now}")
-    return ReleaseFailed(f"{error}\n{now}")
+    text = f"{what}\n{story.serves}.{schema}"
+    code = error.returncode if isinstance(error, ProgramError) else None
+    if code == ReleaseUnfinished.exit_code:
+        return ReleaseUnfinished(text)
+    if code == ReleaseRefused.exit_code and step == EXPAND:
+        return ReleaseRefused(text)
+    return ReleaseFailed(text)

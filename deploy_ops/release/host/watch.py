@@ -12,7 +12,7 @@ from deploy_ops.release.host.figures import Figures, parse, worse
 from deploy_ops.release.host.tags import Tag
 
 POLL_SECONDS = 0.25
-ASKED_BACK = "asked-back"
+ASKED_BACK = "asked-back"  # a file by which another call asks for the way back
 WATCH = "watch"  # the step of its name
 FAILED_POLLS = 3
 Tell = Callable[[str], None]
@@ -38,20 +38,6 @@ def read_figures(host: Host, colour: Colour) -> Figures | None:
         return None
 
 
-def ask_back(host: Host) -> None:
-    """Ask a deployment that watches its release to go back now: it holds the lock."""
-    (host.state / ASKED_BACK).touch(mode=0o600)
-
-
-def was_asked_back(host: Host) -> bool:
-    """Whether somebody did; the question is answered by that."""
-    try:
-        (host.state / ASKED_BACK).unlink()
-    except FileNotFoundError:
-        return False
-    return True
-
-
 def watch(
     host: Host, colour: Colour, tag: Tag, old: Callable[[], Figures | None], seconds: float
 ) -> str:
@@ -64,7 +50,7 @@ def watch(
     end = time.monotonic() + seconds
     said = "it was ready all the time; its errors and times were not compared"
     while time.monotonic() < end:
-        if was_asked_back(host):
+        if (host.state / ASKED_BACK).exists():
             raise ReleaseFailed(f"Somebody asked for the way back while {tag.name} was watched.")
         failed = 0 if is_ready(host, colour, tag) else failed + 1
         if failed == FAILED_POLLS:

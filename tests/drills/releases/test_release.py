@@ -1,6 +1,7 @@
 """From a tag to the requests, under load, on real gunicorn, nginx and PostgreSQL."""
 
 import os
+import signal
 import time
 from contextlib import contextmanager
 
@@ -227,3 +228,40 @@ def on_path(host):
         yield
     finally:
         os.environ["PATH"] = before
+
+
+def test_a_deployment_that_is_stopped_by_hand_goes_back(deployed):
+    before, running = deployed.version(), deployed.running()
+    deployed.configure(watch_seconds="60")
+    tag = deployed.next_release()
+    with visitors(deployed) as people:
+        process = deployed.start(tag)
+        wait_for(lambda: deployed.step() == "watch")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 3
+    assert deployed.version() == before
+    assert deployed.running() == running
+    assert set(people.answers) == GOOD
+    assert deployed.events()[-1] == ("deployment", "failed", tag.removeprefix("v"))
+
+
+def test_a_way_back_that_fails_is_told_with_what_serves(deployed):
+    """The old colour has gone while the new one was watched: the new one goes on."""
+    before = deployed.version()
+    deployed.configure(watch_seconds="20")
+    tag = deployed.next_release()
+    process = deployed.start(tag)
+    wait_for(lambda: deployed.step() == "watch")
+    with on_path(deployed):
+        units.stop(deployed.host, serving(deployed.host).other)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 4
+    said = (deployed.directory / "deploy.log").read_text()
+    assert f"(v{before}) is not ready" in said
+    assert f"{tag} gets the requests now." in said
+    assert deployed.version() == tag.removeprefix("v")
+
+    told = deployed.deploy(tag).stdout  # puts in order, and has nothing else to do
+    assert "after it had got the requests" in told
+    assert f"{tag} serves already" in told
+    assert deployed.record() is None
