@@ -14,8 +14,7 @@ from tests.docs.console import ROOT
 PAGES = sorted(path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^ *```(?:sh|console|text|dockerfile)?\n(.*?)^ *```$", re.M | re.S)
 COMMAND = re.compile(
-    r"^ *(?:\$ )?(?:[A-Z_]+=\S+ )*(?:sudo )?"
-    r"(\./deploy\.sh|(?:\S*/)?python3? manage\.py) (.*)$",
+    r"^ *(?:\$ )?(?:[A-Z_]+=\S+ )*(?:sudo )?" r"(\./deploy\.sh|(?:\S*/)?python3? manage\.py) (.*)$",
     re.M,
 )
 # What stands for something that the reader has.

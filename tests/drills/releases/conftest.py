@@ -26,4 +26,5 @@ def shared_host(pg15_cluster, tmp_path_factory):
 def deployed(shared_host):
     """The shared one, with its first settings."""
     shared_host.configure()
-    return shared_host
+    yield shared_host
+    shared_host.end_started()

@@ -61,6 +61,7 @@ class ReleaseHost:
 
     def __init__(self, directory: Path, database_url: str) -> None:
         self.directory, self.port = directory, free_port()
+        self.started: list[subprocess.Popen[bytes]] = []
         self.root, self.sockets = directory / "srv", directory / "run"
         self.audit, self.programs = directory / "state", directory / "bin"
         for path in (self.root, self.sockets, self.programs):
@@ -177,7 +178,7 @@ class ReleaseHost:
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """The same, not waited for, in a group of its own."""
         with (self.directory / "deploy.log").open("a") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*self.argv, *arguments],
                 cwd=self.root,
                 env=self.env,
@@ -185,6 +186,16 @@ class ReleaseHost:
                 stderr=log,
                 start_new_session=True,
             )
+        self.started.append(process)
+        return process
+
+    def end_started(self) -> None:
+        """Nothing that a failed test has started holds the lock of the next one."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        self.started.clear()
 
     def step(self) -> str | None:
         """What the deployment that is on its way does now."""
@@ -262,7 +273,7 @@ def read_host_of(host: ReleaseHost) -> Host:
         del os.environ["DEPLOY_HOST"]
 
 
-def wait_for(condition, seconds: float = 60) -> None:
+def wait_for(condition, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
