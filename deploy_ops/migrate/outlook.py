@@ -171,7 +171,8 @@ class _Looker:
             return self._outlook(text, timing, [], table)
         if isinstance(operation, Backfill):
             return self._outlook(text, timing, _of_backfill(table), table)
-        if not isinstance(operation, WaitingOperation):
+        is_plain = self._connection.vendor != "postgresql"  # each is Django's own there
+        if is_plain or not isinstance(operation, WaitingOperation):
             return self._outlook(text, timing, _known_impacts(deed), table)
         return self._outlook(text, timing, self._of_phased(operation, change, scene, timing), table)
 

@@ -108,3 +108,29 @@ def test_a_plan_without_anything_to_do_does_not_load_the_lint(sqlite_project):
     )
     told = project.run("shell", "--no-imports", "-c", code, check=0)
     assert json.loads(told.stdout)["plan"] == []
+
+
+EVERY_KIND = """
+AddFieldOnline("trip", "a", models.IntegerField(default=5)),
+Backfill("trip", "a", models.F("km")),
+EnforceNotNull("trip", "metres", models.IntegerField(default=0)),
+EnforceCheck("trip", models.CheckConstraint(condition=models.Q(km__gte=0), name="long")),
+EnforceUnique("trip", models.UniqueConstraint(fields=["a"], name="one")),
+AddIndexOnline("trip", models.Index(fields=["km"], name="by_km")),
+RenameFieldOnline("trip", "note", "remark"),
+ChangeTypeOnline("trip", "km", models.BigIntegerField(null=True)),
+Contract(migrations.RemoveField("trip", "a")),
+Contract(migrations.RunPython(migrations.RunPython.noop)),
+"""
+
+
+@pytest.mark.parametrize("database", ["sqlite", "pg15"], indirect=True)
+def test_every_operation_is_shown_on_every_database(project, database):
+    app = deploy_first(project, INITIAL, "migrate")
+    app.migration("0002_every_kind", EVERY_KIND, atomic=False)
+    before = database.schema() if database.vendor == "postgresql" else None
+    [step] = project.json("safe_migrate", "--plan", check=0)["plan"]
+    assert len(step["outlook"]) == 10
+    assert all(each["operation"] and each["phase"] for each in step["outlook"])
+    if before:
+        assert database.schema() == before
