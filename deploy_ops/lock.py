@@ -21,7 +21,7 @@ from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Guard
 from deploy_ops.errors import LockHeld
 from deploy_ops.files import private_directory
-from deploy_ops.lock_file import LockFile
+from deploy_ops.lock_file import Holder, LockFile, watch_holder
 
 POLL_SECONDS = 0.2
 
@@ -64,6 +64,15 @@ def deploy_lock(
         yield DeployLock(alias, shared, tuple(guards))
 
 
+def lock_holders(alias: str) -> list[Holder]:
+    """Who holds the deploy lock of an alias, told without touching it: nobody is refused by it."""
+    holders = database_for(alias).deploy_lock_holders()
+    if holders is not None:
+        return holders
+    holder = watch_holder(_lock_path(alias))
+    return [holder] if holder else []
+
+
 def _guards(alias: str, purpose: str, shared: bool) -> list[Guard]:
     of_host = LockFile(_lock_file(alias), purpose, shared)
     of_server = database_for(alias).guard(purpose, shared)
@@ -85,5 +94,10 @@ def _acquire(guard: Guard, deadline: float, notify: Callable[[str], None]) -> No
 
 
 def _lock_file(alias: str) -> Path:
+    private_directory(private_directory(conf.state_dir) / "locks")
+    return _lock_path(alias)
+
+
+def _lock_path(alias: str) -> Path:
     name = hashlib.sha256("\0".join(database_for(alias).local_place()).encode()).hexdigest()[:16]
-    return private_directory(private_directory(conf.state_dir) / "locks") / f"{name}.lock"
+    return conf.state_dir / "locks" / f"{name}.lock"

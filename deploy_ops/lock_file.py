@@ -9,18 +9,40 @@ import errno
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy_ops.errors import ConfigurationError
-from deploy_ops.files import is_no_file, open_private, private_directory, read_object, set_aside
+from deploy_ops.files import (
+    is_no_file,
+    open_private,
+    private_directory,
+    read_object,
+    read_private,
+    set_aside,
+)
 
 OWNER = "owner"
+# proc_locks(5): `1: FLOCK  ADVISORY  WRITE 4711 fe:01:131075 0 EOF`
+LOCKS = Path("/proc/locks")
+_FLOCK = re.compile(r"^\d+: FLOCK +\S+ +\S+ +(\d+) +([0-9a-f]+:[0-9a-f]+):(\d+) ", re.M)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lock; `pid` is 0 and the other fields empty where that is not known."""
+
+    purpose: str
+    pid: int
+    host: str
+    since: datetime | None
 
 
 class LockFile:
@@ -108,6 +130,39 @@ def holder_of(path: Path) -> str | None:
         return _describe(os.pread(descriptor, 1000, 0))
     finally:
         os.close(descriptor)
+
+
+def watch_holder(path: Path) -> Holder | None:
+    """Say who holds the lock on a file without trying to take it, which may refuse somebody.
+
+    None if nobody does, and where the system does not tell: Linux does.
+    """
+    try:
+        status, content = path.lstat(), read_private(path)
+        locks = LOCKS.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return None
+    facts = read_object(content) or {}
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
+    for pid, on, inode in _FLOCK.findall(locks):
+        # Some file systems show another device there; then the process has to be the same.
+        if int(inode) == status.st_ino and (on == device or pid == str(facts.get("pid"))):
+            return _holder(facts)
+    return None
+
+
+def _holder(facts: Mapping[str, object]) -> Holder:
+    pid = facts.get("pid")
+    try:
+        since = datetime.fromisoformat(str(facts.get("since")))
+    except ValueError:
+        since = None
+    return Holder(
+        str(facts.get("purpose", "")),
+        pid if isinstance(pid, int) else 0,
+        str(facts.get("host", "")),
+        since,
+    )
 
 
 def own_directory(path: Path, purpose: str) -> LockFile:

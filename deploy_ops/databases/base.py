@@ -25,6 +25,7 @@ from deploy_ops.databases.values import (
     database_key,
 )
 from deploy_ops.errors import NotExclusive
+from deploy_ops.lock_file import Holder
 
 __all__ = [
     "Database",
@@ -88,6 +89,10 @@ class Database(MigratingConnection):  # pylint: disable=too-many-public-methods
 
     def guard(self, purpose: str, shared: bool) -> Guard | None:  # pylint: disable=unused-argument
         """Make the part of the deploy lock that every host sees, where the server has one."""
+        return None
+
+    def deploy_lock_holders(self) -> list[Holder] | None:
+        """Who holds that part of the deploy lock; None where the server has none."""
         return None
 
     @abstractmethod

@@ -2,13 +2,16 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from deploy_ops import lock_file
 from deploy_ops.errors import ConfigurationError
-from deploy_ops.lock_file import LockFile, holder_of, scratch_directory
+from deploy_ops.lock_file import Holder, LockFile, holder_of, scratch_directory, watch_holder
 
 HOLD = """
 import sys, time
@@ -31,6 +34,39 @@ def test_who_holds_it_is_told(tmp_path):
     lock.release()
     lock.release()
     assert LockFile(path, "restore").try_acquire() is None
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_who_holds_it_can_be_told_without_touching_the_lock(tmp_path, monkeypatch, shared):
+    path = tmp_path / "x.lock"
+    assert watch_holder(path) is None
+    lock = LockFile(path, "backup", shared)
+    lock.try_acquire()
+    monkeypatch.setattr(lock_file.fcntl, "flock", None)
+    found = watch_holder(path)
+    assert (found.purpose, found.pid, found.host) == ("backup", os.getpid(), socket.gethostname())
+    assert abs(datetime.now(UTC) - found.since) < timedelta(minutes=1)
+    lock.release()
+    assert watch_holder(path) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\xff", b"[1]", b'{"pid": "1", "since": 3}'])
+def test_holder_that_says_nothing_of_itself_is_there_all_the_same(tmp_path, content):
+    path = tmp_path / "x.lock"
+    lock = LockFile(path, "backup")
+    lock.try_acquire()
+    path.write_bytes(content)
+    assert watch_holder(path) == Holder("", 0, "", None)
+    lock.release()
+
+
+def test_where_the_system_does_not_tell_nobody_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "x.lock"
+    lock = LockFile(path, "backup")
+    lock.try_acquire()
+    monkeypatch.setattr(lock_file, "LOCKS", tmp_path / "absent")
+    assert watch_holder(path) is None
+    lock.release()
 
 
 def test_several_share_it(tmp_path):

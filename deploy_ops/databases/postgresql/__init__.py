@@ -31,7 +31,7 @@ from deploy_ops.databases.postgresql import (
     swap,
     writes,
 )
-from deploy_ops.databases.postgresql.advisory_lock import AdvisoryGuard
+from deploy_ops.databases.postgresql.advisory_lock import AdvisoryGuard, lock_holders
 from deploy_ops.databases.postgresql.migrating import PostgresqlConnection
 from deploy_ops.databases.postgresql.write_position import WritePosition, take_write_position
 from deploy_ops.databases.postgresql.tables import count_rows
@@ -47,6 +47,7 @@ from deploy_ops.databases.postgresql.server import (
 )
 from deploy_ops.errors import DatabaseUnavailable, RestoreRefused
 from deploy_ops.interrupts import no_more_interrupts
+from deploy_ops.lock_file import Holder
 from deploy_ops.redact import error_text
 
 # Also "", libpq's default, and every socket directory.
@@ -95,6 +96,10 @@ class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too
     def guard(self, purpose: str, shared: bool) -> Guard:
         """Make the advisory lock; raises PoolerRefused, DatabaseUnavailable."""
         return AdvisoryGuard(self.alias, purpose, shared)
+
+    def deploy_lock_holders(self) -> list[Holder]:
+        """Ask the server, which every host takes the lock at."""
+        return lock_holders(self.alias)
 
     def identify(self) -> Identity:
         """Say which database this is; raises DatabaseUnavailable."""

@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+from datetime import datetime
 
 import psycopg
 
@@ -15,10 +16,11 @@ from deploy_ops.databases.postgresql.server import (
     server_of,
 )
 from deploy_ops.errors import DatabaseUnavailable, LockLost
+from deploy_ops.lock_file import Holder
 
+PREFIX = "deploy_ops/"
 HOLDERS = """
-    SELECT activity.application_name, activity.pid,
-           coalesce(to_char(activity.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ'), 'an unknown time')
+    SELECT activity.application_name, activity.pid, activity.backend_start
     FROM pg_locks AS lock JOIN pg_stat_activity AS activity USING (pid)
     WHERE lock.locktype = 'advisory' AND lock.granted AND lock.objsubid = 1
       AND (lock.classid::bigint << 32) | lock.objid::bigint = %s
@@ -47,7 +49,7 @@ class AdvisoryGuard:
     def __init__(self, alias: str, purpose: str, shared: bool) -> None:
         server = server_of(alias)
         _refuse_pooler(server)
-        name = f"deploy_ops/{purpose}/{os.getpid()}@{socket.gethostname()}"
+        name = f"{PREFIX}{purpose}/{os.getpid()}@{socket.gethostname()}"
         self._connection: Connection = server.maintenance(application_name=name)
         # An idle session is what this is; the server must not end it for that. But it shall
         # notice within a minute when our host is gone, and free the lock.
@@ -66,7 +68,8 @@ class AdvisoryGuard:
         if holder is None:
             return "a session that has just ended"
         name, pid, since = holder
-        return f"{name} (server process {pid}) since {since}"
+        spoken = f"{since:%Y-%m-%d %H:%M:%S %Z}" if since else "an unknown time"
+        return f"{name} (server process {pid}) since {spoken}"
 
     def check(self) -> None:
         """Raise LockLost if the connection is gone, and the lock with it.
@@ -88,6 +91,21 @@ class AdvisoryGuard:
     def release(self) -> None:
         """Give the lock back by closing its connection."""
         self._connection.close()
+
+
+def lock_holders(alias: str) -> list[Holder]:
+    """Who holds the lock of an alias, read from the server: nobody has to wait for that."""
+    server = server_of(alias)
+    with server.maintenance(application_name=f"{PREFIX}look") as connection:
+        rows = connection.execute(HOLDERS, [lock_key("deploy_ops", server.live_name)]).fetchall()
+    return [_holder(name, since) for name, _, since in rows]
+
+
+def _holder(name: str, since: datetime | None) -> Holder:
+    """Read `deploy_ops/<purpose>/<pid>@<host>` again; the host may have been cut off."""
+    purpose, _, process = name.removeprefix(PREFIX).partition("/")
+    pid, _, host = process.partition("@")
+    return Holder(purpose, int(pid) if pid.isdecimal() else 0, host, since)
 
 
 def _has_news(connection: Connection) -> bool:
