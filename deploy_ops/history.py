@@ -54,6 +54,15 @@ def released_versions() -> Sequence[str]:
     return list(dict.fromkeys(str(entry["version"]) for entry in _entries() if "version" in entry))
 
 
+def release_of_runs() -> Mapping[str, str]:
+    """Which version each run that ended well has released, by the id of the run."""
+    return {
+        str(entry["run"]): str(entry["version"])
+        for entry in _entries()
+        if "run" in entry and "version" in entry
+    }
+
+
 def last_schema(database: str) -> tuple[str, dict[str, Any]] | None:
     """The version last released into a database (`Identity.key`), and what its models need of it.
 

@@ -248,3 +248,16 @@ class Instance(models.Model):
 
     def __str__(self) -> str:
         return f"{self.program} on {self.host}: {self.release}"
+
+
+class Operations(ContractRow):
+    """No table: what gives the operations page its place in the administration and its permission.
+
+    A proxy, since dumpdata passes proxies over; it would ask for the table of an unmanaged model.
+    """
+
+    class Meta:
+        proxy = True
+        default_permissions = ("view",)
+        verbose_name = _("operations")
+        verbose_name_plural = _("operations")

@@ -7,6 +7,7 @@ Of the swap on PostgreSQL the server itself knows too, for hosts that do not hav
 
 import json
 import secrets
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -96,6 +97,15 @@ def begin_marker(restoring: Restoring) -> RestoreMarker:
 def has_interrupted() -> bool:
     """Whether a restore that was begun on this host was killed before its end."""
     return any(_markers())
+
+
+def unfinished_restores() -> list[Restoring]:
+    """The restores of this host that go on or were killed; what cannot be read is passed over."""
+    found = []
+    for path in _markers():
+        with suppress(OSError):  # it may just have ended
+            found.append(Restoring.from_bytes(read_private(path)))
+    return [each for each in found if each is not None]
 
 
 def resume_interrupted(alias: str) -> str:

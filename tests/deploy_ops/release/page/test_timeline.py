@@ -1,0 +1,73 @@
+"""Beginnings and ends, put together."""
+
+from dataclasses import replace
+
+import pytest
+
+from deploy_ops.audit import Kind, Outcome
+from deploy_ops.release.page import timeline
+from tests.deploy_ops.release.page import scene
+from tests.deploy_ops.release.page.scene import NEW, NOW, OLD, RUN, before, record
+
+
+def test_end_belongs_to_its_beginning():
+    found = timeline.timeline(scene.EVENTS, [], {}).entries
+    assert [(each.kind, each.version, each.outcome, each.seconds) for each in found] == [
+        ("canary", NEW, "started", None),
+        ("deployment", "1.4.3", "failed", 31.0),
+        ("deployment", OLD, "done", 68.4),
+        ("deployment", "1.4.1", "done", 71.2),
+    ]
+    assert found[2].before == "1.4.1"
+
+
+def test_time_taken_is_counted_where_nobody_noted_it():
+    events = [
+        scene.event(Kind.CONTRACT, Outcome.STARTED, NEW, before(minutes=3)),
+        scene.event(Kind.CONTRACT, Outcome.DONE, NEW, before(minutes=1)),
+    ]
+    (found,) = timeline.timeline(events, [], {}).entries
+    assert found.seconds == 120
+
+
+def test_second_beginning_leaves_the_first_without_an_end():
+    begun = scene.event(Kind.DEPLOYMENT, Outcome.STARTED, NEW, before(hours=2))
+    again = [replace(each, at=NOW.isoformat()) for each in scene.deployed(NEW, "blue", NOW, 9)]
+    found = timeline.timeline([begun, *again], [], {}).entries
+    assert [each.outcome for each in found] == ["done", "started"]
+
+
+@pytest.mark.parametrize(
+    ("last", "outcome", "version"),
+    [
+        ([{"step": "finished", "status": "ok"}], "done", NEW),
+        ([{"step": "finished", "status": "recovered"}], "recovered", NEW),
+        ([{"step": "finished", "status": "error"}], "failed", NEW),
+        ([{"step": "resolved", "outcome": ""}], "resolved", NEW),
+        ([], "started", NEW),
+    ],
+)
+def test_runs_end_as_their_journals_say(state, last, outcome, version):
+    run = record(state, scene.started(), *last)
+    (found,) = timeline.timeline([], [run], {RUN: version}).entries
+    assert (found.outcome, found.version, found.steps) == (outcome, version, 4)
+
+
+@pytest.mark.parametrize("at", ["yesterday", 3, None, "", "0001-01-01T00:00:00+23:59"])
+def test_event_without_a_time_is_left_out(at):
+    event = replace(scene.EVENTS[0], at=at)
+    assert timeline.timeline([event], [], {}).entries == ()
+
+
+def test_fields_may_be_anything_and_passwords_are_hidden():
+    event = replace(
+        scene.EVENTS[0], by=3, version=None, seconds="long", message="password=geheim x"
+    )
+    (found,) = timeline.timeline([event], [], {}).entries
+    assert found.seconds is None and "geheim" not in found.message
+
+
+def test_only_the_newest_are_shown():
+    events = [scene.event(Kind.FLAG, Outcome.DONE, NEW, before(hours=n)) for n in range(99)]
+    found = timeline.timeline(reversed(events), [], {}).entries
+    assert len(found) == timeline.SHOWN and found[0].at > found[-1].at
