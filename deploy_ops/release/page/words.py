@@ -32,6 +32,7 @@ WORDS: Mapping[str, Mapping[str, Any]] = {
         "contract": _("Contract phase"),
         "restore": _("Restore"),
         "flag": _("Flag"),
+        "check": _("Confirmation"),
         "migration": _("Migration"),
     },
     "outcome": {
