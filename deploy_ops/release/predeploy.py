@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Info
 from django.core.checks import Warning as Caution
-from django.db import DatabaseError, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 
 from deploy_ops.advice import manage
 from deploy_ops.backup.catalog import complete_backups
@@ -138,7 +138,7 @@ def _settings() -> Iterator[CheckMessage]:
         yield Error(
             f"The checks of Django cannot be run: {type(error).__name__}: {error}. Something that "
             "every request needs cannot be imported, most often the URLs.",
-            hint="See where:\n    python manage.py check --deploy",
+            hint=f"See where:\n{manage('check', '--deploy', alias=DEFAULT_DB_ALIAS)}",
             id="deploy_ops.R010",
         )
         return
