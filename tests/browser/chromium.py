@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from django.conf import settings
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 
 CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
@@ -23,6 +23,7 @@ ARGUMENTS = (
     " --disable-default-apps --force-prefers-reduced-motion --lang=de"
 ).split()
 SECONDS_FOR_A_PAGE = 30
+NEXT_PAGE_IS_THERE = "return !window.wasThereBefore && document.readyState === 'complete'"
 SCREENSHOTS = Path(settings.BASE_DIR) / "var" / "screenshots"
 # CSS pixels: a laptop, and the width of a common phone.
 DESKTOP, PHONE = (1280, 900), (390, 844)
@@ -85,11 +86,17 @@ class Browser:
     @contextmanager
     def next_page(self) -> Iterator[None]:
         """Wait until what is done inside has brought another page."""
-        page = self.driver.find_element(By.TAG_NAME, "html")
+        self.driver.execute_script("window.wasThereBefore = true")
         yield
-        wait = WebDriverWait(self.driver, SECONDS_FOR_A_PAGE, poll_frequency=0.05)
-        wait.until(staleness_of(page))
-        wait.until(lambda driver: driver.execute_script("return document.readyState") == "complete")
+        # Whoever asks while the window changes its page can be told off by the driver
+        # ("Node with given id does not belong to the document"): it is asked again.
+        wait = WebDriverWait(
+            self.driver,
+            SECONDS_FOR_A_PAGE,
+            poll_frequency=0.05,
+            ignored_exceptions=[WebDriverException],
+        )
+        wait.until(lambda driver: driver.execute_script(NEXT_PAGE_IS_THERE))
 
     @property
     def text(self) -> str:
