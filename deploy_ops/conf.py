@@ -12,6 +12,7 @@ from deploy_ops.errors import ConfigurationError
 from deploy_ops.redact import Secret
 
 PREFIX = "DEPLOY_OPS_"
+WEB = ("http://", "https://")
 
 
 class Conf:  # pylint: disable=too-many-public-methods  # as many as there are settings
@@ -137,6 +138,28 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
     def metrics_token_file(self) -> Path | None:
         """DEPLOY_OPS_METRICS_TOKEN_FILE: the bearer token that may read /metrics; default none."""
         path = _read("METRICS_TOKEN_FILE", str | Path | None, None)
+        return Path(path) if path else None
+
+    @property
+    def notify(self) -> tuple[str, ...]:
+        """DEPLOY_OPS_NOTIFY: addresses of webhooks that are told of each event; default none."""
+        urls = _read("NOTIFY", list | tuple, ())
+        if not all(isinstance(url, str) and url.startswith(WEB) for url in urls):
+            raise ConfigurationError(
+                "DEPLOY_OPS_NOTIFY wants addresses such as https://hooks.example.org/deploy. "
+                "Nothing was changed."
+            )
+        if urls and self.notify_secret_file is None:
+            raise ConfigurationError(
+                "DEPLOY_OPS_NOTIFY wants DEPLOY_OPS_NOTIFY_SECRET_FILE too: what is told is "
+                "signed. Nothing was changed."
+            )
+        return tuple(urls)
+
+    @property
+    def notify_secret_file(self) -> Path | None:
+        """DEPLOY_OPS_NOTIFY_SECRET_FILE: the secret that signs what they are told; default none."""
+        path = _read("NOTIFY_SECRET_FILE", str | Path | None, None)
         return Path(path) if path else None
 
     @property

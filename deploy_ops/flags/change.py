@@ -1,6 +1,7 @@
 """The only way to change a flag: the row, the version and the history in one transaction."""
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -9,11 +10,14 @@ from django.db.models import F
 from django.utils import timezone
 
 from deploy_ops.advice import manage
+from deploy_ops.audit import Event, Kind, Outcome
 from deploy_ops.errors import FlagConflict, UnknownFlag
 from deploy_ops.flags.declaration import declared_flags
 from deploy_ops.flags.rules import Rules
 from deploy_ops.flags.store import flags_alias, rules_of, store
 from deploy_ops.models import FlagChange, FlagState, FlagVersion
+from deploy_ops.trail import note
+from deploy_ops.version import code_version
 
 NO_ROW = 0  # the revision of a flag whose declaration decides
 
@@ -70,7 +74,14 @@ def change_flag(  # pylint: disable=too-many-arguments  # all but two are named,
         )
         entry.save(using=alias)
         transaction.on_commit(store.expire, using=alias)
+        transaction.on_commit(partial(note, _event(entry)), using=alias)
     return entry
+
+
+def _event(entry: FlagChange) -> Event:
+    """For the audit outside the database, which a restore does not rewind."""
+    details = {name: getattr(entry, name) for name in ("flag", "source", "reason", "old", "new")}
+    return Event(Kind.FLAG, Outcome.DONE, code_version(), by=entry.by, details=details)
 
 
 def _next_version(alias: str) -> int:

@@ -4,12 +4,14 @@ Each is whole in itself, so what is done stays when a later one fails; others of
 wait on, those of other tables run.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from django.core.checks import ERROR
 from django.db import DatabaseError, connections
 
 from deploy_ops.advice import manage
+from deploy_ops.audit import Kind, Outcome
 from deploy_ops.backup.entry import Backup
 from deploy_ops.errors import ContractRefused, DeployOpsError
 from deploy_ops.lock import DeployLock
@@ -25,6 +27,7 @@ from deploy_ops.phases.rows import note_failure, waiting_rows
 from deploy_ops.phases.waiting import Waiting, all_waiting
 from deploy_ops.progress import Progress
 from deploy_ops.redact import error_text
+from deploy_ops.trail import noted
 
 
 def waiting_for(request: Request) -> list[Waiting]:
@@ -58,28 +61,43 @@ def contract(
     request: Request, result: Result, progress: Progress, lock: DeployLock, history: History
 ) -> None:
     """Run what waits, oldest first; `result` says how it went."""
+    waiting = waiting_for(request)
     backup: Backup | None = None
     stopped: dict[str | None, str] = {}
-    for each in waiting_for(request):
-        if why := _why_not(request, each, stopped):
-            progress.say(f"{each.row.place} still waits: {why}")
-            continue
-        one = Result(database=request.alias)
-        todo = Todo(history, [], Plan((step_of(each),)))
-        try:
-            backup = carry_out(request, one, todo, progress=progress, lock=lock, backup=backup)
-        except DeployOpsError as error:
-            if error.exit_code != 1 or not result.applied:
-                raise
-            _not_begun(result, each, error)
-            return
-        _add(result, one)
-        if one.status != "ok":
-            stopped[each.row.table] = str(each.row.place)
-            _note(request, each, one, progress)
-            if one.status == "failed":
-                break
-    _close(result)
+    with _noted(request, result, waiting):
+        for each in waiting:
+            if why := _why_not(request, each, stopped):
+                progress.say(f"{each.row.place} still waits: {why}")
+                continue
+            one = Result(database=request.alias)
+            todo = Todo(history, [], Plan((step_of(each),)))
+            try:
+                backup = carry_out(request, one, todo, progress=progress, lock=lock, backup=backup)
+            except DeployOpsError as error:
+                if error.exit_code != 1 or not result.applied:
+                    raise
+                _not_begun(result, each, error)
+                return
+            _add(result, one)
+            if one.status != "ok":
+                stopped[each.row.table] = str(each.row.place)
+                _keep_reason(request, each, one, progress)
+                if one.status == "failed":
+                    break
+        _close(result)
+
+
+@contextmanager
+def _noted(request: Request, result: Result, waiting: Iterable[Waiting]) -> Iterator[None]:
+    """Note beginning and end in the audit, where there is something to run."""
+    ready = [str(each.row.place) for each in waiting if not _why_not(request, each, {})]
+    if not ready:
+        yield
+        return
+    with noted(Kind.CONTRACT, database=request.alias, operations=ready) as ending:
+        yield
+        if result.status != "ok":
+            ending.outcome, ending.message = Outcome.FAILED, result.error
 
 
 def step_of(waiting: Waiting) -> Step:
@@ -133,7 +151,7 @@ def _add(result: Result, one: Result) -> None:
     result.recovery = one.recovery
 
 
-def _note(request: Request, each: Waiting, one: Result, progress: Progress) -> None:
+def _keep_reason(request: Request, each: Waiting, one: Result, progress: Progress) -> None:
     """Keep for `contract list` why it failed; how the run ended does not depend on that."""
     if not one.recovery or one.recovery.rung is not Rung.ROLLED_BACK:
         return

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy_ops.advice import manage
+from deploy_ops.audit import Kind
 from deploy_ops.backup.opening import opened
 from deploy_ops.backup.create import take_backup
 from deploy_ops.backup.entry import Backup
@@ -27,6 +28,7 @@ from deploy_ops.restore.job import RestoreJob
 from deploy_ops.restore.since import AGAIN, require_nobody_wrote
 from deploy_ops.restore.swap import COUNTED
 from deploy_ops.restore.values import Loss, Restored, Since
+from deploy_ops.trail import noted
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,10 @@ class PreparedReplacement:
         Nothing is replaced if others wrote since; None agrees to whatever is lost. Raises
         RestoreFailed, BackupFailed.
         """
+        with noted(Kind.RESTORE, **self.job.names):
+            return self._replace_contents(unless_written_since)
+
+    def _replace_contents(self, unless_written_since: Since | None) -> Restored:
         job, since = self.job, unless_written_since
         label = f"before restoring {job.backup.id} in place"
         safety = take_backup(

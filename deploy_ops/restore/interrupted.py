@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from deploy_ops.advice import manage
+from deploy_ops.audit import Event, Kind, Outcome
 from deploy_ops.conf import conf
 from deploy_ops.databases import Database, database_for
 from deploy_ops.errors import RestoreFailed
@@ -24,6 +25,8 @@ from deploy_ops.files import (
     write_atomically,
 )
 from deploy_ops.restore.media import MediaPaths, discard, media_beside, swap
+from deploy_ops.trail import note
+from deploy_ops.version import code_version
 
 RESTORING = "restoring"
 SWAPPING = "swapping"
@@ -122,6 +125,7 @@ def resume_interrupted(alias: str) -> str:
             report.append(_unknown(path, alias))
         elif restoring.key == key:
             report.append(_resume(database, restoring))
+            _note_end(database, restoring, report[-1])
             RestoreMarker(path, restoring).remove()
     return "\n".join(filter(None, [*report, database.repair_marked()]))
 
@@ -170,10 +174,22 @@ def _resume(database: Database, restoring: Restoring) -> str:
     return report
 
 
+def _note_end(database: Database, restoring: Restoring, report: str) -> None:
+    """The audit has the beginning of a swap; of what came before it, nothing."""
+    if restoring.stage == SWAPPING:
+        outcome = Outcome.DONE if _is_swapped(database, restoring) else Outcome.FAILED
+        details = {"backup": restoring.backup, "kept": restoring.previous}
+        note(Event(Kind.RESTORE, outcome, code_version(), message=report, details=details))
+
+
+def _is_swapped(database: Database, restoring: Restoring) -> bool:
+    there = database.databases_beside()
+    return restoring.previous in there and restoring.beside not in there
+
+
 def _resume_media(database: Database, restoring: Restoring, media: MediaPaths) -> None:
     """The uploads follow the database, which goes first."""
-    there = database.databases_beside()
-    if restoring.previous in there and restoring.beside not in there:
+    if _is_swapped(database, restoring):
         swap(media)
     else:
         discard(media)

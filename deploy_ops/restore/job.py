@@ -30,6 +30,11 @@ class RestoreJob:
         return database_for(self.alias)
 
     @property
+    def names(self) -> dict[str, str]:
+        """What is restored where, for the audit."""
+        return {"backup": self.backup.id, "database": self.database.identify().name}
+
+    @property
     def method(self) -> Method:
         """How a backup of it is put back."""
         return method_for(self.alias)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from deploy_ops.audit import Kind
 from deploy_ops.backup.opening import opened
 from deploy_ops.backup.entry import Backup
 from deploy_ops.databases import Database
@@ -23,6 +24,7 @@ from deploy_ops.restore.job import RestoreJob
 from deploy_ops.restore.media import check_media, copy_beside, media_paths
 from deploy_ops.restore.swap import COUNTED, PreparedRestore, discard
 from deploy_ops.restore.values import Restored, Since
+from deploy_ops.trail import noted
 
 
 @contextmanager
@@ -109,10 +111,11 @@ def restore_into(  # pylint: disable=too-many-arguments  # each a different call
     job = RestoreJob(backup, alias, lock, jobs, progress)
     job.verify()
     job.refuse(job.method.check_restore(job.manifest, into=name))
-    with opened(backup) as plain:
-        _restore_database(job, plain, name)
-    require_same_rows(job, name, UNTOUCHED)
-    return Restored(name, None, view_differences=view_differences(job, name))
+    with noted(Kind.RESTORE, backup=backup.id, into=name):
+        with opened(backup) as plain:
+            _restore_database(job, plain, name)
+        require_same_rows(job, name, UNTOUCHED)
+        return Restored(name, None, view_differences=view_differences(job, name))
 
 
 def _restore_database(job: RestoreJob, plain: Path, name: str) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from deploy_ops.advice import manage
+from deploy_ops.audit import Kind
 from deploy_ops.databases.base import Answer, Json, Writes
 from deploy_ops.errors import DatabaseUnavailable, RestoreUnfinished, SwapUnfinished
 from deploy_ops.redact import error_text
@@ -12,6 +13,7 @@ from deploy_ops.restore.interrupted import SWAPPING, RestoreMarker
 from deploy_ops.restore.job import RestoreJob
 from deploy_ops.restore.since import require_nobody_wrote
 from deploy_ops.restore.values import Loss, Restored, Since
+from deploy_ops.trail import noted
 
 COUNTED = "what would be lost was counted"
 NOT_SWAPPED = "The live database was not swapped, and is open again."
@@ -49,7 +51,10 @@ class PreparedRestore:
         Raises RestoreFailed with the live database untouched and open again, RestoreUnfinished
         with it swapped, SwapUnfinished if a person must look.
         """
-        door = _Door(self, unless_written_since)
+        with noted(Kind.RESTORE, **self.job.names, kept=self.previous_database):
+            return self._swap(_Door(self, unless_written_since))
+
+    def _swap(self, door: "_Door") -> Restored:
         self.job.lock.check()
         self.marker.write(SWAPPING)
         self.has_begun = True

@@ -8,7 +8,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from deploy_ops.release.page.times import aware
+from deploy_ops.release.times import aware
 from deploy_ops.release.page.words import WORDS
 
 register = template.Library()

@@ -31,6 +31,7 @@ COMMANDS = (
     "make_two_phase",
     "postdeploy",
     "predeploy",
+    "releases",
     "restore",
     "rollback",
     "safe_migrate",

@@ -4,6 +4,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,14 @@ from deploy_ops.errors import ConfigurationError
 
 FILE = Path("deploy") / "host.toml"
 COLOUR = "{colour}"
+WEB = ("http://", "https://")
+
+
+class Target(StrEnum):
+    """What a host is for: production takes tags only, staging the head of the main branch too."""
+
+    STAGING = "staging"
+    PRODUCTION = "production"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +29,8 @@ class Host:  # pylint: disable=too-many-instance-attributes
     `sockets` holds the socket of each colour and the links to them, `state` the lock and the record
     of what is on its way, `audit` is the application's DEPLOY_OPS_STATE_DIR. `environment` are
     systemd's EnvironmentFiles, which the commands of a release get too. `units` are started and
-    stopped with a colour, the one that serves first.
+    stopped with a colour, the one that serves first. `notify` are webhooks that are told of each
+    event.
     """
 
     root: Path
@@ -31,6 +41,7 @@ class Host:  # pylint: disable=too-many-instance-attributes
     environment: tuple[Path, ...]
     units: tuple[str, ...]
     user: str = ""
+    target: Target = Target.PRODUCTION
     main: str = "refs/remotes/origin/main"
     verify_tags: bool = False
     python: str = "python3"
@@ -39,6 +50,8 @@ class Host:  # pylint: disable=too-many-instance-attributes
     gate_seconds: float = 60.0
     watch_seconds: float = 60.0
     metrics_token_file: Path | None = None
+    notify: tuple[str, ...] = ()
+    notify_secret_file: Path | None = None
 
     @property
     def releases(self) -> Path:
@@ -81,6 +94,7 @@ def _value(path: Path, name: str, kind: Any, given: Any) -> Any:
         Path | None: (str, _path),
         tuple[Path, ...]: (list, lambda each: tuple(map(_path, each))),
         tuple[str, ...]: (list, tuple),
+        Target: (str, Target),
         float: (int | float, float),  # type: ignore[dict-item]  # a union is a type to isinstance
     }
     wanted, read = readers.get(kind, (kind, kind))
@@ -104,8 +118,12 @@ def _check(path: Path, host: Host) -> None:
         raise _invalid(path, f"units: each is started for a colour, so it has {COLOUR} in its name")
     if host.keep < 2:
         raise _invalid(path, "keep: without the release before there is no way back; at least 2")
-    if not host.url.startswith(("http://", "https://")):
+    if not host.url.startswith(WEB):
         raise _invalid(path, "url: it is asked over http or https, through the proxy")
+    if not all(url.startswith(WEB) for url in host.notify):
+        raise _invalid(path, "notify: who is told of events is told over http or https")
+    if host.notify and host.notify_secret_file is None:
+        raise _invalid(path, "notify: what is told is signed, so it wants notify_secret_file too")
 
 
 def _invalid(path: Path, what: str) -> ConfigurationError:

@@ -17,8 +17,7 @@ _DOUBLE = re.compile(r'\\(["\\`$])')
 def read_environment(paths: Iterable[Path]) -> dict[str, str]:
     """The variables of all files, a later one's before an earlier one's.
 
-    A name with `-` before it may be missing, as in a unit. Raises ConfigurationError, which names
-    the line and never its content: it may be a secret.
+    Raises ConfigurationError, which names the line and never its content: it may be a secret.
     """
     found: dict[str, str] = {}
     for path in paths:

@@ -30,21 +30,21 @@ def put_in_order(host: Host, tell: Tell) -> None:
         note_active(host, colour)
         end_share(host)
         tell(f"{what}, after it had got the requests: it serves, and nobody has watched it since.")
-        _note(host, tell, record, Outcome.FAILED, "cut off after the switch")
+        _note(host, tell, record, "cut off after the switch")
     elif record.step != DRAIN:  # a canary that was begun runs on
         if canary_colour(host):
             end_share(host)
         units.stop(host, colour)
         place(host, colour, record.had)
         tell(f"{what}, before it got the requests: {colour} was stopped. What served, serves.")
-        _note(host, tell, record, Outcome.FAILED, "cut off before the switch")
+        _note(host, tell, record, "cut off before the switch")
     forget(host)
 
 
-def _note(host: Host, tell: Tell, record: Record, outcome: Outcome, message: str) -> None:
+def _note(host: Host, tell: Tell, record: Record, message: str) -> None:
     version = record.tag.removeprefix("v")
     details = {"from": record.came_from, "colour": record.colour, "step": record.step}
     event = Event(
-        Kind(record.kind), outcome, version, by=record.by, message=message, details=details
+        Kind(record.kind), Outcome.FAILED, version, by=record.by, message=message, details=details
     )
     note(host, tell, event)

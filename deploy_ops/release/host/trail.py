@@ -1,4 +1,4 @@
-"""Events of the host in the application's audit, which belongs to the application's user."""
+"""Events of the host: in the application's audit, which belongs to its user, and by webhook."""
 
 import os
 import shutil
@@ -6,12 +6,13 @@ from contextlib import suppress
 
 from deploy_ops.audit import AUDIT, Event, record_event
 from deploy_ops.errors import DeployOpsError
+from deploy_ops.notify import notify
 from deploy_ops.release.host.config import Host
 from deploy_ops.release.host.watch import Tell
 
 
 def note(host: Host, tell: Tell, event: Event) -> None:
-    """Add the event. What cannot be written is told: a deployment does not fail for it."""
+    """Add the event and tell the receivers. A deployment does not fail for it: that is told."""
     try:
         if not host.audit.exists():
             host.audit.mkdir(mode=0o700, parents=True)
@@ -21,6 +22,12 @@ def note(host: Host, tell: Tell, event: Event) -> None:
     except (OSError, DeployOpsError) as error:
         with suppress(OSError):
             tell(f"The audit in {host.audit} lacks this {event.kind}: {error}")
+    try:
+        if host.notify and host.notify_secret_file:
+            notify(event, host.notify, host.notify_secret_file)
+    except DeployOpsError as error:
+        with suppress(OSError):
+            tell(str(error))
 
 
 def _give(host: Host, path: "os.PathLike[str]") -> None:

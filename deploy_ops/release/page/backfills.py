@@ -10,7 +10,7 @@ from deploy_ops.models import BackfillProgress
 from deploy_ops.phases.backfill.control import State, state_of
 from deploy_ops.phases.backfill.entry import is_there
 from deploy_ops.redact import redact
-from deploy_ops.release.page.times import aware
+from deploy_ops.release.times import aware
 from deploy_ops.release.page.tone import Tone
 
 SHOWN_AFTER = timedelta(days=1)

@@ -13,7 +13,7 @@ from deploy_ops.health.readiness import pending_migrations
 from deploy_ops.phases import instances
 from deploy_ops.phases.rows import Row, waiting_rows
 from deploy_ops.redact import redact
-from deploy_ops.release.page.times import aware
+from deploy_ops.release.times import aware
 from deploy_ops.release.page.tone import Tone
 
 MOST_NAMED = 10

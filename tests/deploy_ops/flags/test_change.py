@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.db import IntegrityError, connection, transaction
 
+from deploy_ops.audit import Kind, Outcome, read_events
 from deploy_ops.errors import FlagConflict, HistoryImmutable, UnknownFlag
 from deploy_ops.flags.change import Source, change_flag, stored_rules
 from deploy_ops.flags.checks import check_overdue_flags
@@ -54,6 +55,25 @@ def test_every_change_is_in_the_history(db):
     assert (newest.old, newest.new) == (EVERY_RULE.as_json(), None)
     assert [each.version for each in (first, middle, newest)] == [1, 2, 3]
     assert stored_rules("dark_mode") == (None, 0)
+
+
+def test_every_change_is_in_the_audit_once_it_is_committed(
+    db, settings, tmp_path, django_capture_on_commit_callbacks
+):
+    settings.DEPLOY_OPS_STATE_DIR = tmp_path / "state"
+    with django_capture_on_commit_callbacks(execute=True):
+        change(ON, reason="The index is built.")
+        change(ON)
+        assert read_events(tmp_path / "state") == []
+    (event,) = read_events(tmp_path / "state")
+    assert (event.kind, event.outcome, event.by) == (Kind.FLAG, Outcome.DONE, "anna")
+    assert event.details == {
+        "flag": "dark_mode",
+        "source": "code",
+        "reason": "The index is built.",
+        "old": None,
+        "new": {"everyone": True},
+    }
 
 
 def test_same_rules_again_change_nothing(db):

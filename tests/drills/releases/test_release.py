@@ -1,5 +1,7 @@
 """From a tag to the requests, under load, on real gunicorn, nginx and PostgreSQL."""
 
+import base64
+import json
 import os
 import signal
 import time
@@ -12,6 +14,7 @@ from deploy_ops.release.host.answers import ask
 from deploy_ops.release.host.colours import serving, switch
 from tests.drills.releases.host import wait_for
 from tests.drills.releases.site import MODELS, SETTINGS, VIEWS
+from tests.receiver import receiving
 from tests.visitors import Visitors
 
 SWITCHES = int(os.environ.get("SWITCHES", "40"))
@@ -73,6 +76,7 @@ def test_two_releases_with_a_change_in_two_phases(host, pg15):
     pg15.execute("UPDATE django_migrations SET applied = now() - interval '1 day'")
     host.deploy("--contract")
     assert columns(pg15) == ["id"]
+    assert host.events()[4:] == [("contract", "started", "1.1.0"), ("contract", "done", "1.1.0")]
 
     older = host.deploy("v1.0.0", check=1)
     assert "--rollback --to v1.0.0" in older.stderr
@@ -123,6 +127,43 @@ BROKEN = {
     ),
     "its migration fails": ({"shop/migrations/0002_fails.py": FAILING}, 3, "safe_migrate"),
 }
+
+
+def test_staging_serves_the_head_of_main(deployed):
+    """Without a tag, and production says that it is not staging."""
+    wrong = deployed.deploy("--target", "staging", check=1)
+    assert "This host is production" in wrong.stderr
+    assert "Name the tag" in deployed.deploy(check=2).stderr
+    deployed.configure(target='"staging"')
+    deployed.git("commit", "--quiet", "--allow-empty", "-m", "merged")
+    with visitors(deployed) as people:
+        deployed.deploy("--target", "staging")
+    assert set(people.answers) == GOOD
+    described = deployed.git("describe", "--abbrev=12")
+    assert "-1-g" in described and f"v{deployed.version()}" == described
+    assert "serves already" in deployed.deploy().stdout
+
+
+def test_development_is_a_target_of_make(deployed):
+    (deployed.programs / "make").write_text("#!/bin/sh\necho make $*\n")
+    (deployed.programs / "make").chmod(0o755)
+    assert deployed.deploy("--target", "dev").stdout == "make restart-dev\n"
+
+
+def test_receivers_are_told_of_what_deploy_does(deployed, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text(base64.b64encode(os.urandom(32)).decode())
+    with receiving() as receiver:
+        # Nobody answers at the second one.
+        deployed.configure(
+            notify=f'["{receiver.url}", "http://127.0.0.1:1/"]', notify_secret_file=f'"{secret}"'
+        )
+        told = deployed.deploy(deployed.next_release())
+    assert [json.loads(body)["type"] for _, _, body in receiver.told] == [
+        "deploy_ops.deployment.started",
+        "deploy_ops.deployment.done",
+    ]
+    assert "127.0.0.1 was not told of an event" in told.stderr
 
 
 @pytest.mark.parametrize("kind", BROKEN)

@@ -53,6 +53,9 @@ def test_the_one_that_is_shipped():
         ("verify_tags = 1", "verify_tags is 1"),
         ('metrics_token_file = "token"', "not an absolute path"),
         ("user = ", "Invalid value"),
+        ('target = "dev"', "target: 'dev' is not a valid Target"),
+        ('notify = ["hooks.example.org"]', "told over http or https"),
+        ('notify = ["https://hooks.example.org"]', "wants notify_secret_file"),
     ],
 )
 def test_what_is_refused(read, line, said):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deploy_ops.release.page.times import moment
+from deploy_ops.release.times import moment
 from deploy_ops.templatetags.operations import ago, duration, grouped, word
 
 

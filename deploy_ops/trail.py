@@ -1,0 +1,57 @@
+"""What is done to the application, into its audit and to those who are told of it."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from deploy_ops.audit import Event, Kind, Outcome, record_event
+from deploy_ops.conf import conf
+from deploy_ops.errors import DeployOpsError
+from deploy_ops.files import private_directory
+from deploy_ops.notify import notify
+from deploy_ops.redact import error_text
+from deploy_ops.version import code_version
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Ending:
+    """How what is done inside `noted` ended, for whoever does not raise."""
+
+    outcome: Outcome = Outcome.DONE
+    message: str = ""
+
+
+def note(event: Event) -> None:
+    """Add the event and tell the receivers. What was done does not fail for it: that is logged."""
+    try:
+        record_event(private_directory(conf.state_dir), event)
+    except (OSError, DeployOpsError) as error:
+        logger.warning("The audit in %s lacks a %s: %s", conf.state_dir, event.kind, error)
+    try:
+        if conf.notify and conf.notify_secret_file:
+            notify(event, conf.notify, conf.notify_secret_file)
+    except DeployOpsError as error:
+        logger.warning("%s", error)
+
+
+@contextmanager
+def noted(kind: Kind, **details: Any) -> Iterator[Ending]:
+    """Note that something begins, and how it ended: refused is what has changed nothing."""
+    began, version, ending = time.monotonic(), code_version(), Ending()
+    note(Event(kind, Outcome.STARTED, version, details=details))
+    try:
+        yield ending
+    except BaseException as error:
+        is_refused = isinstance(error, DeployOpsError) and error.exit_code == 1
+        ending.outcome = Outcome.REFUSED if is_refused else Outcome.FAILED
+        ending.message = error_text(error) or "Stopped by the operator."
+        raise
+    finally:
+        seconds = round(time.monotonic() - began, 1)
+        end = Event(kind, ending.outcome, version, seconds=seconds, message=ending.message)
+        note(replace(end, details=details))
