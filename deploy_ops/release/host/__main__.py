@@ -1,31 +1,36 @@
 """What deploy.sh starts: reads the command line, calls, and says what came of it."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
-from deploy_ops.errors import DeployOpsError, Interrupted, UsageError
+from deploy_ops.errors import DeployOpsError, Interrupted, ReleaseRefused, UsageError
 from deploy_ops.interrupts import interruptible
 from deploy_ops.release.host import canary
 from deploy_ops.release.host.commands import manage
-from deploy_ops.release.host.config import Host, read_host
+from deploy_ops.release.host.config import Host, Target, read_host
 from deploy_ops.release.host.deploy import deploy
 from deploy_ops.release.host.killed import put_in_order
 from deploy_ops.release.host.rollback import ask_back, roll_back
 from deploy_ops.release.host.shares import SHARES
 from deploy_ops.release.host.status import status
 from deploy_ops.release.host.story import locked, serving_tag
-from deploy_ops.release.host.tags import Tag, parse
+from deploy_ops.release.host.tags import Tag, head_of_main, parse
 
 # A deployment that is asked back switches at once, and then stops what it had started.
 GO_BACK_SECONDS = 120.0
+DEV = "dev"
 
 
 def main() -> int:
     """Return the exit code."""
     options = _parser().parse_args()
+    if options.target == DEV:
+        os.execvp("make", ["make", "restart-dev"])
     try:
         host = read_host(Path.cwd())
+        _check_target(host, options.target)
         if options.status:
             print(status(host))
             return 0
@@ -58,15 +63,25 @@ def _carry_out(host: Host, options: argparse.Namespace) -> None:
     elif options.contract:
         manage(host, serving_tag(host), "safe_migrate", "--phase", "contract", "--noinput")
     elif options.canary is not None:
-        canary.begin(host, _tag(options), options.canary, _tell)
+        canary.begin(host, _tag(host, options), options.canary, _tell)
     else:
-        deploy(host, _tag(options), _tell)
+        deploy(host, _tag(host, options), _tell)
 
 
-def _tag(options: argparse.Namespace) -> Tag:
-    if options.tag is None:
-        raise UsageError("Name the tag of a release:\n    ./deploy.sh v1.2.3")
-    return parse(options.tag)
+def _check_target(host: Host, target: str | None) -> None:
+    if target not in (None, host.target):
+        raise ReleaseRefused(
+            f"This host is {host.target}, as its host.toml says, and not {target}. Nothing was "
+            "changed."
+        )
+
+
+def _tag(host: Host, options: argparse.Namespace) -> Tag:
+    if options.tag is not None:
+        return parse(options.tag)
+    if host.target is Target.STAGING:
+        return head_of_main(host)
+    raise UsageError("Name the tag of a release:\n    ./deploy.sh v1.2.3")
 
 
 def _purpose() -> str:
@@ -81,7 +96,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deploy.sh", description="Deploy a release, or go back to one.", allow_abbrev=False
     )
-    parser.add_argument("tag", nargs="?", help="vMAJOR.MINOR.PATCH")
+    parser.add_argument(
+        "tag", nargs="?", help="vMAJOR.MINOR.PATCH; on staging by default the head of main"
+    )
+    parser.add_argument(
+        "--target",
+        choices=[DEV, *Target],
+        help="what this host has to be (host.toml); dev is make restart-dev, on any machine",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--rollback", action="store_true", help="give the requests to the one before")
     what.add_argument("--canary", type=int, choices=SHARES, help="begin with so many per cent")
