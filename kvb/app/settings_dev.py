@@ -15,6 +15,7 @@ DATABASES = databases_from_url(
     os.environ.get("DATABASE_URL") or f"sqlite:///{VAR_DIR / 'kvb.sqlite3'}"
 )
 MEDIA_ROOT = VAR_DIR / "media"
+STATIC_ROOT = VAR_DIR / "static"
 DEPLOY_OPS_STATE_DIR = VAR_DIR / "deploy_ops"
 DEPLOY_OPS_BACKUP_DIR = DEPLOY_OPS_STATE_DIR / "backups"
 

@@ -9,12 +9,14 @@ Printed lines are compared where the page shows any: `...` stands for anything, 
 amounts for others of their kind. A command must end with 0, or the page shows `$ echo $?` next.
 """
 
+import http.client
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -164,3 +166,23 @@ def _plain(text: str) -> str:
     for form, word in VARYING.items():
         text = re.sub(form, word, text, flags=re.M)
     return text
+
+
+def status(port: int, path: str) -> int | None:
+    """Of the answer to a GET; None where nobody answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except OSError:
+        return None
+    finally:
+        connection.close()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Until it holds, a minute at most."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -1,20 +1,15 @@
 """Scripts as the deployment guide has them typed, and those of `make run`."""
 
-import http.client
 import json
 import os
-import signal
 import sqlite3
 import subprocess
-import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.clusters import free_port
-from tests.docs.console import environment
+from tests.docs.console import environment, status, wait_for
 
 
 @pytest.fixture
@@ -91,45 +86,6 @@ def test_missing_python_is_told(run_script, tmp_path, script):
     result = run_script(f"{script}.sh", PATH=str(tmp_path / "bin"))
     assert result.returncode == 1
     assert "There is no Python here" in result.stderr
-
-
-@pytest.fixture
-def served(clone):
-    """Starts the server of `make run`; returns its port."""
-    python, port = clone / ".venv" / "bin" / "python", free_port()
-    python.parent.mkdir(parents=True)
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    python.chmod(0o755)
-    with (clone.parent / "run.log").open("w") as log:
-        server = subprocess.Popen(
-            [clone / "scripts/dev_run", clone / ".venv", str(port)],
-            cwd=clone,
-            env=environment(clone),
-            stdout=log,
-            stderr=log,
-        )
-    wait_for(lambda: status(port, "/health/") == 200)
-    yield port
-    server.send_signal(signal.SIGINT)
-    assert server.wait(30) == 0
-
-
-def status(port: int, path: str) -> int | None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status
-    except OSError:
-        return None
-    finally:
-        connection.close()
-
-
-def wait_for(condition) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 NEW_PAGE = """
