@@ -9,10 +9,10 @@ FROM ${PYTHON} AS build
 # Without pip in it: it never has anything else than what requirements.txt pins. Wheels alone, so
 # that nothing is compiled and no code of a package runs here.
 RUN python -m venv --without-pip /opt/venv
-COPY requirements.txt /
+COPY requirements.txt /app/
 RUN python -m pip --python /opt/venv/bin/python install --no-cache-dir \
         --disable-pip-version-check --only-binary :all: --require-hashes \
-        --requirement /requirements.txt
+        --requirement /app/requirements.txt
 COPY manage.py /app/
 COPY kvb /app/kvb
 COPY deploy_ops /app/deploy_ops
