@@ -20,6 +20,8 @@ SCRIPTS = [
     "deploy.sh",
     "deploy/nginx/reload-after-renewal",
     "deploy/compose/release",
+    "deploy/ci/check-tag",
+    "deploy/ci/release",
     ".ci/run",
 ] + [f"scripts/{path.name}" for path in sorted((REPOSITORY / "scripts").iterdir())]
 MOST_EXPOSED = 30  # tenths
