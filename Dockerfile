@@ -59,7 +59,8 @@ ENV PATH=/opt/venv/bin:${PATH} \
     APP_VERSION=${VERSION} \
     KVB_DATA_DIR=/var/lib/kvb-admin \
     STATIC_ROOT=/srv/kvb-admin/static \
-    DEPLOY_OPS_BACKUP_DIR=/var/backups/kvb-admin/deploy_ops
+    DEPLOY_OPS_BACKUP_DIR=/var/backups/kvb-admin/deploy_ops \
+    DEPLOY_OPS_DRAIN_FILE=/tmp/drain
 WORKDIR /app
 USER 10001:10001
 EXPOSE 8000

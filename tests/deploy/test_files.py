@@ -22,6 +22,7 @@ SCRIPTS = [
     "deploy/compose/release",
     "deploy/ci/check-tag",
     "deploy/ci/release",
+    "deploy/kubernetes/release",
     ".ci/run",
 ] + [f"scripts/{path.name}" for path in sorted((REPOSITORY / "scripts").iterdir())]
 MOST_EXPOSED = 30  # tenths
