@@ -35,6 +35,10 @@ DEPLOY_OPS_STATE_DIR = Path(os.environ.get("DEPLOY_OPS_STATE_DIR") or DATA_DIR /
 DEPLOY_OPS_BACKUP_DIR = Path(
     os.environ.get("DEPLOY_OPS_BACKUP_DIR") or DEPLOY_OPS_STATE_DIR / "backups"
 )
+# Where several instances share the state, as pods do, each needs a drain file of its own.
+DEPLOY_OPS_DRAIN_FILE = Path(
+    os.environ.get("DEPLOY_OPS_DRAIN_FILE") or DEPLOY_OPS_STATE_DIR / "drain"
+)
 # Receipts are private; nginx never serves them, so nobody but this user needs to read them.
 FILE_UPLOAD_PERMISSIONS = 0o600
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700

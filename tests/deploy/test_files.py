@@ -8,17 +8,23 @@ import sys
 from pathlib import Path
 
 import pytest
-from django.core.management import load_command_class
 
+from tests.deploy.commands import parse_command
 from tests.programs import find_program
 from tests.project.runner import REPOSITORY
 
 DEPLOY = REPOSITORY / "deploy"
 UNITS = sorted((DEPLOY / "systemd").iterdir())
 SERVICES = [path for path in UNITS if path.suffix == ".service"]
-SCRIPTS = ["deploy.sh", "deploy/nginx/reload-after-renewal", ".ci/run"] + [
-    f"scripts/{path.name}" for path in sorted((REPOSITORY / "scripts").iterdir())
-]
+SCRIPTS = [
+    "deploy.sh",
+    "deploy/nginx/reload-after-renewal",
+    "deploy/compose/release",
+    "deploy/ci/check-tag",
+    "deploy/ci/release",
+    "deploy/kubernetes/release",
+    ".ci/run",
+] + [f"scripts/{path.name}" for path in sorted((REPOSITORY / "scripts").iterdir())]
 MOST_EXPOSED = 30  # tenths
 
 
@@ -69,9 +75,7 @@ def test_commands_of_units_are_there(path):
     if "manage.py" not in argv:
         assert path.stem in ("kvb-admin@", "kvb-admin-link")
         return
-    command, *options = argv[argv.index("manage.py") + 1 :]
-    parser = load_command_class("deploy_ops", command).create_parser("manage.py", command)
-    parser.parse_args(options)  # raises CommandError for what it does not know
+    parse_command(argv)
 
 
 def test_every_job_has_its_timer_and_every_timer_its_job():

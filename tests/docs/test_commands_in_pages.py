@@ -13,8 +13,11 @@ from tests.docs.console import ROOT
 
 PAGES = sorted(path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^ *```(?:sh|console|text|dockerfile)?\n(.*?)^ *```$", re.M | re.S)
+# Inside a container the command is what follows the service, or a lone `--`.
+ELSEWHERE = r"docker compose .*? |kubectl .*? -- "
 COMMAND = re.compile(
-    r"^ *(?:\$ )?(?:[A-Z_]+=\S+ )*(?:sudo )?" r"(\./deploy\.sh|(?:\S*/)?python3? manage\.py) (.*)$",
+    rf"^ *(?:\$ )?(?:[A-Z_]+=\S+ )*(?:sudo )?(?:{ELSEWHERE})?"
+    r"(\./deploy\.sh|(?:\S*/)?python3? manage\.py) (.*)$",
     re.M,
 )
 # What stands for something that the reader has.

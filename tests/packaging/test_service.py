@@ -17,6 +17,7 @@ from tests.project.runner import REPOSITORY
 
 UNIT = REPOSITORY / "deploy" / "systemd" / "kvb-admin@.service"
 PAGE = REPOSITORY / "docs" / "howto" / "serve-with-gunicorn.md"
+COMMAND = re.compile(r"CMD (\[.*\])$", re.M)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,8 @@ def test_unit_leaves_time_to_drain_and_to_finish(service, monkeypatch):
 
 
 def test_container_starts_the_same(service, tmp_path):
-    commands = re.findall(r"CMD (\[.*\])$", PAGE.read_text(encoding="utf-8"), re.M)
+    commands = COMMAND.findall((REPOSITORY / "Dockerfile").read_text(encoding="utf-8"))
+    assert commands == COMMAND.findall(PAGE.read_text(encoding="utf-8"))
     health, serve = map(json.loads, commands)
     with Started(tmp_path, serve, "0.0.0.0:8000") as server:
         url = health[-1].replace(":8000", f":{server.port}")
