@@ -89,6 +89,20 @@ def test_backfill_beside_one_update():
     ]
 
 
+def test_switch_of_releases_beside_four_other_ways():
+    text = report("benchmarks.release", "--rounds=1", "--switches=1")
+
+    rows = [row.split(" | ") for row in text.splitlines() if row.startswith("| ")]
+    assert [row[0].removeprefix("| ") for row in rows[2:]] == [
+        "stop and start",
+        "HUP",
+        "USR2, WINCH, QUIT",
+        "nginx reload",
+        "deploy.sh: link",
+    ]
+    assert rows[-1][5] == "0", "no request fails"
+
+
 def test_a_rename_under_load_beside_plain_django():
     text = report(
         "benchmarks.zero_downtime",
