@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from urllib.parse import quote
 
 import pytest
@@ -15,6 +16,7 @@ COUNTS = (
     "SELECT (SELECT count(*) FROM auth_user), (SELECT count(*) FROM reisekosten_fahrt),"
     " (SELECT count(*) FROM django_session)"
 )
+RULES = "SELECT users, staff FROM deploy_ops_flagstate"
 LEFT = """
 WITH made AS (
     INSERT INTO auth_user (username, password, is_superuser, first_name, last_name, email,
@@ -24,6 +26,7 @@ WITH made AS (
 INSERT INTO reisekosten_fahrt (person_id, datum, von, nach, km, erstattung, zweck, beleg)
 SELECT id, now(), 'a', 'b', 1, 1, 'left by a killed one', '' FROM made
 """
+QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 STEPS = [
     "the version answers",
     "it is ready",
@@ -31,6 +34,8 @@ STEPS = [
     "write a trip and see it",
     "read it as JSON",
     "CSV export, which is off",
+    "CSV export, switched on",
+    "CSV export, off again",
     "delete it",
     "log out",
 ]
@@ -50,11 +55,15 @@ def server(database, tmp_path_factory):
         yield made
 
 
-def smoke(server, url=None, **env):
+def argv_of(server, url=None):
     socket = quote(f"{server.directory}/blue.sock", safe="")
     argv = [sys.executable, "manage.py", "smoke_test", "--format", "json"]
+    return [*argv, "--url", url or f"http+unix://{socket}"]
+
+
+def smoke(server, url=None, **env):
     done = subprocess.run(
-        [*argv, "--url", url or f"http+unix://{socket}"],
+        argv_of(server, url),
         cwd=REPOSITORY,
         env=server.env | env,
         capture_output=True,
@@ -92,12 +101,37 @@ def test_a_step_that_fails_leaves_nothing(server, database):
     assert failed["name"] == "after 'log in'"
     assert failed["error"] == "POST /reisekosten/fahrt/neu/: 500 instead of 302"
     assert "1 of 4 steps failed" in told
-    assert database.query(COUNTS)[0][:2] == (0, 0)
+    assert database.query(COUNTS) == [(0, 0, 0)]
 
 
-def test_what_a_killed_one_has_left_is_removed_by_the_next(server, database):
+def test_what_a_killed_one_has_left_is_removed_by_the_next_at_once(server, database):
+    """Its flag ends as it was, and nobody but its account ever saw another."""
+    server.manage("flags", "set", "csv_export", "--staff")
+    killed = subprocess.Popen(argv_of(server), cwd=REPOSITORY, env=server.env, **QUIET)
+    try:
+        deadline = time.monotonic() + 60
+        while database.query(RULES) == [([], True)]:
+            assert time.monotonic() < deadline and killed.poll() is None
+            time.sleep(0.02)
+    finally:
+        killed.kill()
+        killed.wait()
+    [([account], is_for_staff)] = database.query(RULES)
+    assert database.query("SELECT id::text FROM auth_user") == [(account,)]
+    assert is_for_staff
+    assert database.query(COUNTS) == [(1, 1, 1)]
+
+    code, result, told = smoke(server)
+    assert code == 0, told
+    assert [step["name"] for step in result["steps"]] == STEPS
+    assert database.query(COUNTS) == [(0, 0, 0)]
+    assert database.query(RULES) == [([], True)]
+    server.manage("flags", "clear", "csv_export")
+
+
+def test_one_that_may_be_at_work_on_another_host_is_left(server, database):
     database.execute(LEFT, ["deploy-ops-smoke-0123456789abcdef", "1 hour"])
-    database.execute(LEFT, ["deploy-ops-smoke-of-another-one", "1 minute"])  # may be at work
+    database.execute(LEFT, ["deploy-ops-smoke-of-another-one", "1 minute"])
     try:
         assert smoke(server)[0] == 0
         assert database.query("SELECT username FROM auth_user") == [
