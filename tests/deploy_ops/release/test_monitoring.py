@@ -217,4 +217,3 @@ def test_beside_the_release_before(server, figures, level, said):
     alone = compare(page, None)
     assert alone.level == INFO
     assert "nothing from before to compare with" in alone.msg
-
