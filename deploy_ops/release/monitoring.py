@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from django.core.checks import CheckMessage, Info
+from django.core.checks import INFO, WARNING, CheckMessage, Info
 from django.core.checks import Warning as Caution
 
 from deploy_ops.conf import conf
@@ -138,17 +138,17 @@ def compare(page: Page, before: Before | None) -> CheckMessage:
     """Say how a release serves beside the one before (R019)."""
     now = page.figures
     if before is None:
-        return _compared(Info, f"{_spoken(now)}. There is nothing from before to compare with.")
+        return _compared(INFO, f"{_spoken(now)}. There is nothing from before to compare with.")
     since = f"{before.version} had until {before.at}: {_spoken(before.figures)}"
     if reason := worse(now, before.figures):
-        return _compared(Caution, f"It serves worse than before: {reason}. {since}.")
+        return _compared(WARNING, f"It serves worse than before: {reason}. {since}.")
     too_few = "" if now.requests >= LEAST_REQUESTS else ", too few to compare"
-    return _compared(Info, f"{_spoken(now)}{too_few}. {since}.")
+    return _compared(INFO, f"{_spoken(now)}{too_few}. {since}.")
 
 
-def _compared(level: type[CheckMessage], message: str) -> CheckMessage:
-    hint = "Decide whether to go back:\n    ./deploy.sh --rollback" if level is Caution else None
-    return level(message, hint=hint, id="deploy_ops.R019")
+def _compared(level: int, message: str) -> CheckMessage:
+    hint = "Decide whether to go back:\n    ./deploy.sh --rollback" if level == WARNING else None
+    return CheckMessage(level, message, hint=hint, id="deploy_ops.R019")
 
 
 def _spoken(figures: Figures) -> str:

@@ -1,4 +1,4 @@
-"""After the switch: what should hold now (R011, R012, R017 to R020), and the release in the history."""
+"""After the switch: what should hold now (R011, R012, R017 to R020), and the release is noted."""
 
 from collections.abc import Iterator
 

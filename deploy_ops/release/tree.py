@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Info
-from django.core.checks import Warning as Caution
+from django.core.checks import ERROR, INFO, WARNING, CheckMessage
 
 from deploy_ops.errors import ProgramError
 from deploy_ops.process import run
@@ -51,7 +50,7 @@ def tree_findings(tree: Tree | None) -> Iterator[CheckMessage]:
     """Say where the code is not that of the tag which is to be released (R015)."""
     if tree is None:
         yield _finding(
-            Info,
+            INFO,
             "Which commit this code is of is not known: BASE_DIR is neither a release that "
             "deploy.sh has built nor a checkout.",
             "Deploy from a tag, or compare by hand what was built with what was tested.",
@@ -64,13 +63,13 @@ def tree_findings(tree: Tree | None) -> Iterator[CheckMessage]:
 def _tag(tree: Tree) -> Iterator[CheckMessage]:
     if tree.tag is None:
         yield _finding(
-            Caution,
-            f"Commit {tree.commit[:12]} has no annotated tag, so nobody has said that it is a release.",
+            WARNING,
+            f"Commit {tree.commit[:12]} has no annotated tag: nobody has called it a release.",
             "Tag it:\n    git tag -a v1.2.3",
         )
     elif tree.tag.removeprefix("v") != code_version().removeprefix("v"):
         yield _finding(
-            Error,
+            ERROR,
             f"The tag of this code is {tree.tag}, and it calls itself {code_version()}.",
             "Set APP_VERSION to the version of the tag.",
         )
@@ -80,7 +79,7 @@ def _files(tree: Tree) -> Iterator[CheckMessage]:
     commit = tree.commit[:12]
     if tree.changed is None:
         yield _finding(
-            Info,
+            INFO,
             f"Whether the files here are those of commit {commit} is not known: its repository "
             "cannot be read from here.",
             "Let the user that runs this read the clone with its .git directory.",
@@ -88,15 +87,15 @@ def _files(tree: Tree) -> Iterator[CheckMessage]:
     elif tree.changed:
         more = f" and {len(tree.changed) - SHOWN} more" if len(tree.changed) > SHOWN else ""
         yield _finding(
-            Error,
+            ERROR,
             f"Files differ from those of commit {commit}: {', '.join(tree.changed[:SHOWN])}{more}. "
             "What was tested is not what runs.",
             "Commit and tag the change, or undo it:\n    git status",
         )
 
 
-def _finding(level: type[CheckMessage], message: str, hint: str) -> CheckMessage:
-    return level(message, hint=hint, id="deploy_ops.R015")
+def _finding(level: int, message: str, hint: str) -> CheckMessage:
+    return CheckMessage(level, message, hint=hint, id="deploy_ops.R015")
 
 
 def _changed(base: Path, repository: Path, commit: str) -> Sequence[str] | None:

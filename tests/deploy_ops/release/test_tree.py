@@ -4,6 +4,7 @@ import json
 import subprocess
 
 import pytest
+from django.core.checks import ERROR, INFO, WARNING
 
 from deploy_ops.release import tree
 from deploy_ops.release.tree import look_at_tree, tree_findings
@@ -47,7 +48,7 @@ def release(clone, settings):
 
 
 def told():
-    return [(type(each).__name__, each.msg) for each in tree_findings(look_at_tree())]
+    return [(each.level, each.msg) for each in tree_findings(look_at_tree())]
 
 
 def test_a_checkout_of_the_tag(clone):
@@ -60,7 +61,7 @@ def test_a_checkout_with_a_change(clone):
     (clone / "code.py").write_text("print(2)\n")
     (clone / "sub" / "more.py").unlink()
     [(level, message)] = told()
-    assert level == "Error"
+    assert level == ERROR
     assert "code.py, sub/more.py. What was tested is not what runs" in message
 
 
@@ -68,27 +69,27 @@ def test_a_checkout_of_no_tag(clone):
     git(clone, "commit", "--quiet", "--allow-empty", "-m", "Two")
     git(clone, "tag", "v1.2.4")  # a lightweight one, which nobody has signed with a name
     [(level, message)] = told()
-    assert level == "Warning"
+    assert level == WARNING
     assert "has no annotated tag" in message
 
 
 def test_code_that_calls_itself_otherwise(clone, monkeypatch):
     monkeypatch.setattr(tree, "code_version", lambda: "v1.2.4")
-    assert told() == [("Error", "The tag of this code is v1.2.3, and it calls itself v1.2.4.")]
+    assert told() == [(ERROR, "The tag of this code is v1.2.3, and it calls itself v1.2.4.")]
 
 
 def test_a_release(release):
     assert told() == []
     (release / "sub" / "more.py").write_bytes(b"\xff\x01")
     [(level, message)] = told()
-    assert level == "Error"
+    assert level == ERROR
     assert "sub/more.py" in message
 
 
 def test_a_release_whose_clone_cannot_be_read(clone, release):
     (clone / ".git").rename(clone / "moved")
     [(level, message)] = told()
-    assert level == "Info"
+    assert level == INFO
     assert "cannot be read from here" in message
 
 
@@ -96,5 +97,5 @@ def test_a_release_whose_clone_cannot_be_read(clone, release):
 def test_what_is_neither(tmp_path, settings, where):
     settings.BASE_DIR = None if where == "no setting" else tmp_path
     [(level, message)] = told()
-    assert level == "Info"
+    assert level == INFO
     assert "Which commit this code is of is not known" in message
