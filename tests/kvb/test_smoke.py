@@ -49,21 +49,32 @@ def database(pg15_cluster):
 @pytest.fixture(scope="module")
 def server(database, tmp_path_factory):
     directory = tmp_path_factory.mktemp("kvb")
-    made = Production(directory, database.url, "--bind", f"unix:{directory}/blue.sock")
+    token = directory / "token"
+    token.write_text("t" * 40)
+    token.chmod(0o600)
+    env = {"DEPLOY_OPS_METRICS_TOKEN_FILE": str(token)}
+    made = Production(directory, database.url, "--bind", f"unix:{directory}/blue.sock", **env)
     made.manage("migrate", "-v0")
     with made:
         yield made
 
 
-def argv_of(server, url=None):
-    socket = quote(f"{server.directory}/blue.sock", safe="")
-    argv = [sys.executable, "manage.py", "smoke_test", "--format", "json"]
-    return [*argv, "--url", url or f"http+unix://{socket}"]
+def argv_of(server, url=None, command="smoke_test"):
+    argv = [sys.executable, "manage.py", command, "--format", "json"]
+    return [*argv, "--url", url or url_of(server)]
+
+
+def url_of(server):
+    return f"http+unix://{quote(f'{server.directory}/blue.sock', safe='')}"
 
 
 def smoke(server, url=None, **env):
+    return run(server, argv_of(server, url), **env)
+
+
+def run(server, argv, **env):
     done = subprocess.run(
-        argv_of(server, url),
+        argv,
         cwd=REPOSITORY,
         env=server.env | env,
         capture_output=True,
@@ -155,3 +166,18 @@ def test_nobody_there(server, url, code, said):
     ended, _, told = smoke(server, url)
     assert ended == code
     assert said in told
+
+
+def test_what_is_looked_at_before_and_after_on_two_workers(server, database):
+    """The metrics of both are added up; what they had before is compared with now."""
+    metrics = ["--metrics", f"{url_of(server)}/metrics"]
+    _, before, told = run(server, [*argv_of(server, command="predeploy"), *metrics])
+    ids = {each["id"] for each in before["findings"]}
+    assert "deploy_ops.R001" in ids, told
+    assert not {"deploy_ops.R014", "deploy_ops.R017"} & ids
+    code, after, told = run(server, [*argv_of(server, command="postdeploy"), *metrics])
+    assert code == 0, told
+    found = {each["id"].removeprefix("deploy_ops."): each["message"] for each in after["findings"]}
+    assert set(found) == {"R018", "R019"}
+    assert found["R018"].startswith("Connected or seen lately of 1.2.3: ")
+    assert "1.2.3 had until" in found["R019"]
