@@ -89,6 +89,12 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         return Path(path) if path else None
 
     @property
+    def ci_status_file(self) -> Path | None:
+        """DEPLOY_OPS_CI_STATUS_FILE: what CI says of the commit that is released; default none."""
+        path = _read("CI_STATUS_FILE", str | Path | None, None)
+        return Path(path) if path else None
+
+    @property
     def contract_after(self) -> timedelta:
         """DEPLOY_OPS_CONTRACT_AFTER: for how long nobody may have seen an older release; 2 h."""
         given = _read("CONTRACT_AFTER", timedelta | float | int, timedelta(hours=2))

@@ -75,6 +75,12 @@ def last_schema(database: str) -> tuple[str, dict[str, Any]] | None:
     return None
 
 
+def version_before(database: str, version: str) -> str | None:
+    """The version last released into a database (`Identity.key`) besides one; None if none was."""
+    versions = [str(e.get("version")) for e in _entries() if e.get("database") == database]
+    return next((each for each in reversed(versions) if each != version), None)
+
+
 def schema_of(database: str, version: str) -> dict[str, Any] | None:
     """What a version needs of the schema, as it was last released into a database."""
     for entry in reversed(_entries()):

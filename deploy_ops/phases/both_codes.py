@@ -67,12 +67,20 @@ def plan_findings(
     return compat_findings(_running(connection.alias, now.tables), new, between)
 
 
-def findings_now(
-    connection: BaseDatabaseWrapper, state: ProjectState, code: Code
+def findings_of(
+    connection: BaseDatabaseWrapper,
+    state: ProjectState,
+    code: Code,
+    migrations: Iterable[Migration] = (),
 ) -> list[CheckMessage]:
-    """Say what of a code fails on the schema of now; `state` is that of the applied migrations."""
-    start, steps = _steps_until(Moment.of(connection, state))
-    return list(code_findings(code, schema_between(start, steps)))
+    """Say what of a code fails on the schema of now, or once these migrations have run.
+
+    `state` is that of the applied migrations.
+    """
+    now = Moment.of(connection, state)
+    start, steps = _steps_until(now)
+    planned = _steps(now, migrations, _will_wait)
+    return list(code_findings(code, schema_between(start, [*steps, *planned])))
 
 
 def _steps_until(now: Moment) -> tuple[Snapshot, list[Step]]:

@@ -50,6 +50,7 @@ class Process:
 
     release: str | None
     what: str
+    is_connected: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +202,8 @@ def _seen(database: Database, within: timedelta) -> Iterator[Process]:
         )
         for release, host, program, pid, seen_at in cursor.fetchall():
             tag = None if release == UNKNOWN else release_tag(release)
-            yield Process(tag, f"{program} on {host}, last seen {_time(seen_at)} (process {pid})")
+            what = f"{program} on {host}, last seen {_time(seen_at)} (process {pid})"
+            yield Process(tag, what, is_connected=False)
 
 
 def _waiting(database: Database) -> frozenset[str]:

@@ -13,10 +13,16 @@ from deploy_ops.exports import import_when_asked
 
 if TYPE_CHECKING:
     from deploy_ops.release.account import Account, temporary_account
+    from deploy_ops.release.account_flag import flag_on_for
     from deploy_ops.release.client import Client
 else:
     __getattr__ = import_when_asked(
-        __name__, {"account": ["Account", "temporary_account"], "client": ["Client"]}
+        __name__,
+        {
+            "account": ["Account", "temporary_account"],
+            "account_flag": ["flag_on_for"],
+            "client": ["Client"],
+        },
     )
 
-__all__ = ["Account", "Client", "temporary_account"]
+__all__ = ["Account", "Client", "flag_on_for", "temporary_account"]

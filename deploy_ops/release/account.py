@@ -1,20 +1,36 @@
-"""An account for one smoke test, so that no password of a standing one has to be kept anywhere."""
+"""An account for one smoke test, so that no password of a standing one has to be kept anywhere.
+
+It is this process's while it holds the lock on the file of its name in `smoke/` of the state
+directory, so that the next smoke test knows at once which accounts a killed one has left.
+"""
 
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-from django.contrib.auth import get_user_model
+from django.apps import apps
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY, get_user_model
 from django.utils import timezone
 
+from deploy_ops.conf import conf
+from deploy_ops.files import private_directory
+from deploy_ops.lock_file import LockFile, holder_of
 from deploy_ops.redact import Secret
+from deploy_ops.release.account_flag import put_flags_back
 
+SMOKE = "smoke"
 PREFIX = "deploy-ops-smoke-"
-# Longer than any smoke test: what is older was left by one that was killed.
+# Longer than any smoke test: what is older was left by one on another host, whose locks are there.
 LEFT_AFTER = timedelta(minutes=15)
+# Sessions are dated by the clock of the host that serves.
+CLOCKS_DIFFER = timedelta(minutes=5)
+Forget = Callable[[Any], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +43,54 @@ class Account:
 
 
 @contextmanager
-def temporary_account(forget: Callable[[Any], object]) -> Iterator[Account]:
+def temporary_account(forget: Forget) -> Iterator[Account]:
     """Make a user without any permission; it is gone when the block ends, however it does.
 
-    `forget(user)` deletes what belongs to it first. Users that a killed test has left are removed
-    the same way, before.
+    So are its sessions, and flags that were switched on for it are as they were. `forget(user)`
+    deletes what belongs to it first. What a killed test has left is removed the same way, before.
     """
-    users = get_user_model().objects
-    left = users.filter(username__startswith=PREFIX, date_joined__lt=timezone.now() - LEFT_AFTER)
-    for user in left:
-        _remove(user, forget)
+    locks = private_directory(private_directory(conf.state_dir) / SMOKE)
+    _remove_left(locks, forget)
     name, password = f"{PREFIX}{secrets.token_hex(8)}", secrets.token_urlsafe(32)
-    user = users.create_user(username=name, password=password)
-    try:
-        yield Account(user, name, Secret(password))
-    finally:
-        _remove(user, forget)
+    with LockFile(locks / name, "smoke_test").held():
+        user = get_user_model().objects.create_user(username=name, password=password)
+        try:
+            yield Account(user, name, Secret(password))
+        finally:
+            _remove(user, forget)
+            (locks / name).unlink()
 
 
-def _remove(user: Any, forget: Callable[[Any], object]) -> None:
+def _remove_left(locks: Path, forget: Forget) -> None:
+    here = {path.name for path in locks.iterdir()}
+    killed = {name for name in here if holder_of(locks / name) is None}
+    old = timezone.now() - LEFT_AFTER
+    for user in get_user_model().objects.filter(username__startswith=PREFIX):
+        name = user.get_username()
+        if name in killed or (name not in here and user.date_joined < old):
+            _remove(user, forget)
+    for name in killed:
+        (locks / name).unlink(missing_ok=True)
+
+
+def _remove(user: Any, forget: Forget) -> None:
+    put_flags_back(user)
     forget(user)
+    _end_sessions(user)
     user.delete()
+
+
+def _end_sessions(user: Any) -> None:
+    """Delete those in the database; in a cache nobody finds them, and they end by themselves.
+
+    Whose a session is stands in its data alone, so those are read that were saved since the account
+    was made.
+    """
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    if not apps.is_installed("django.contrib.sessions") or not hasattr(store, "get_model_class"):
+        return
+    age = timedelta(seconds=settings.SESSION_COOKIE_AGE)
+    sessions = store.get_model_class().objects
+    for session in sessions.filter(expire_date__gte=user.date_joined + age - CLOCKS_DIFFER):
+        if session.get_decoded().get(SESSION_KEY) == str(user.pk):
+            store(session.session_key).delete()

@@ -60,9 +60,9 @@ class Client:
         """Whether a proxy answers, which may serve static files; False on a socket."""
         return self._url.scheme != UNIX
 
-    def get(self, path: str, expect: int = 200) -> Answer:
-        """GET; raises SmokeTestFailed for another status."""
-        answer = self._send("GET", path, None, expect)
+    def get(self, path: str, expect: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+        """GET, with these headers besides; raises SmokeTestFailed for another status."""
+        answer = self._send("GET", path, None, expect, headers)
         if token := TOKEN.search(answer.text):
             self._last_form_token = token[1]
         return answer
@@ -77,10 +77,18 @@ class Client:
         if not found:
             raise SmokeTestFailed(otherwise)
 
-    def _send(self, method: str, path: str, body: str | None, expect: int) -> Answer:
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: str | None,
+        expect: int,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         connection = _connect(self._url, self._timeout)
         try:
-            connection.request(method, path, body, self._headers(path, body))
+            sent = self._headers(path, body) | dict(headers or {})
+            connection.request(method, path, body, sent)
             response = connection.getresponse()
             text = response.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
@@ -90,8 +98,8 @@ class Client:
         self._keep_cookies(response.headers.get_all("Set-Cookie", []))
         if response.status != expect:
             raise SmokeTestFailed(f"{method} {path}: {response.status} instead of {expect}")
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status, headers, text)
+        found = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status, found, text)
 
     def _headers(self, path: str, body: str | None) -> dict[str, str]:
         headers = {"User-Agent": "deploy_ops smoke test", "Connection": "close"}

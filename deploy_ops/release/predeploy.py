@@ -1,9 +1,10 @@
-"""The checklist before a release, as findings R001 to R010; nothing is changed by looking."""
+"""The checklist before a release, as findings R001 to R017; nothing is changed by looking."""
 
 import shutil
 import socket
 import ssl
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +17,7 @@ from django.core.checks import Warning as Caution
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 
 from deploy_ops.advice import manage
-from deploy_ops.backup.catalog import complete_backups
+from deploy_ops.backup.catalog import list_entries
 from deploy_ops.backup.disk_space import expected_bytes
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
@@ -24,7 +25,12 @@ from deploy_ops.errors import DeployOpsError, PlanRefused
 from deploy_ops.flags import flag_overviews
 from deploy_ops.migrate.procedure import plan_of
 from deploy_ops.migrate.run import Request
+from deploy_ops.release.ci_status import CiStatus, ci_findings, read_ci_status
+from deploy_ops.release.monitoring import keep_figures, look_at_metrics
+from deploy_ops.release.placeholders import placeholder_findings
 from deploy_ops.release.requirements import pinned
+from deploy_ops.release.rollback import way_back_findings
+from deploy_ops.release.tree import look_at_tree, tree_findings
 
 BACKUP_AGE = timedelta(hours=26)
 CERTIFICATE_LEFT = timedelta(days=14)
@@ -41,19 +47,36 @@ FREE_CONNECTIONS = """
 """
 
 
-def look_before(
-    alias: str, url: str | None = None, confirmed: Collection[str] = ()
-) -> Iterator[CheckMessage]:
-    """Say what speaks against a release of this code, now, into this database."""
-    yield from _migrations(alias)
-    yield from _backup(alias)
-    yield from _disk(alias)
-    yield from _connections(alias)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What whoever releases has said: `url` is where users reach it, `metrics` where the instance
+    that serves has its metrics, `confirmed` what a person has seen, of CONFIRMABLE."""
+
+    alias: str
+    url: str | None = None
+    metrics: str | None = None
+    confirmed: Collection[str] = ()
+    ci_status: Path | None = None
+
+
+def look_before(asked: Asked) -> Iterator[CheckMessage]:
+    """Say what speaks against a release of this code, now, into this database.
+
+    What the metrics have counted is kept, so that `postdeploy` can compare.
+    """
+    tree = look_at_tree()
+    yield from _migrations(asked.alias)
+    yield from _backup(asked.alias)
+    yield from _disk(asked.alias)
+    yield from _connections(asked.alias)
     yield from _settings()
+    yield from placeholder_findings()
     yield from _requirements()
+    yield from tree_findings(tree)
     yield from _flags()
-    yield from _certificate(url)
-    yield from _confirmations(confirmed)
+    yield from _certificate(asked.url)
+    yield from _metrics(asked.metrics)
+    yield from _confirmations(asked, tree.commit if tree else None)
 
 
 def _migrations(alias: str) -> Iterator[CheckMessage]:
@@ -76,21 +99,38 @@ def _migrations(alias: str) -> Iterator[CheckMessage]:
     yield Info(
         f"To be applied: {names or 'nothing'}.", hint=f"In full:\n{plan}", id="deploy_ops.R001"
     )
+    yield from way_back_findings(alias, todo)
 
 
 def _backup(alias: str) -> Iterator[CheckMessage]:
-    identity = database_for(alias).identify()
-    ours = [each for each in complete_backups() if each.belongs_to(identity)]
-    age = datetime.now(UTC) - ours[-1].created_at if ours else None
-    if age is None or age > BACKUP_AGE:
-        newest = f"{ours[-1].id} is the newest backup" if ours else "There is no backup"
+    if fault := _fault_of_backups(alias):
         yield Caution(
-            f"{newest} of this database, and it should be younger than "
-            f"{BACKUP_AGE // timedelta(hours=1)} h. safe_migrate takes one where it changes "
-            "something; code that damages data needs one too.",
+            f"{fault} safe_migrate takes one where it changes something; code that damages data "
+            "needs one too.",
             hint=f"Take one:\n{manage('backup', alias=alias)}",
             id="deploy_ops.R002",
         )
+
+
+def _fault_of_backups(alias: str) -> str:
+    """What the newest backup lacks, "" if it is fresh and verified."""
+    identity = database_for(alias).identify()
+    backups = [entry.backup for entry in list_entries() if entry.backup]
+    ours = [each for each in backups if each.belongs_to(identity)]
+    if not ours:
+        return "There is no backup of this database."
+    newest = ours[-1]
+    age = datetime.now(UTC) - newest.created_at
+    name = f"The newest backup of this database, {newest.id},"
+    faults = []
+    if age > BACKUP_AGE:
+        hours = timedelta(hours=1)
+        faults.append(f"is not fresh: it is {age // hours} h old, of {BACKUP_AGE // hours} at most")
+    if newest.failure:
+        faults.append(f"is not verified: {newest.failure}")
+    elif not newest.verdict.is_usable:
+        faults.append(f"cannot be used: {newest.verdict.reason}")
+    return f"{name} {' and '.join(faults)}." if faults else ""
 
 
 def _disk(alias: str) -> Iterator[CheckMessage]:
@@ -203,9 +243,19 @@ def _time_left(host: str, port: int) -> timedelta:
     return datetime.fromtimestamp(ends, UTC) - datetime.now(UTC)
 
 
-def _confirmations(confirmed: Collection[str]) -> Iterator[CheckMessage]:
-    missing = [each for each in CONFIRMABLE if each not in confirmed]
-    if missing:
+def _metrics(url: str | None) -> Iterator[CheckMessage]:
+    page, findings = look_at_metrics(url)
+    if page:
+        keep_figures(page)
+    yield from findings
+
+
+def _confirmations(asked: Asked, commit: str | None) -> Iterator[CheckMessage]:
+    path = asked.ci_status or conf.ci_status_file
+    status = read_ci_status(path, commit) if path else CiStatus({})
+    yield from ci_findings(status, asked.confirmed, asked.alias)
+    seen = {*asked.confirmed, *status.shown}
+    if missing := [each for each in CONFIRMABLE if each not in seen]:
         yield Info(
             f"Nobody has confirmed here: {', '.join(missing)}.",
             hint=f"predeploy --confirm {','.join(missing)} keeps it in the audit, with your name.",

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from urllib.parse import quote
 
 import pytest
@@ -15,6 +16,7 @@ COUNTS = (
     "SELECT (SELECT count(*) FROM auth_user), (SELECT count(*) FROM reisekosten_fahrt),"
     " (SELECT count(*) FROM django_session)"
 )
+RULES = "SELECT users, staff FROM deploy_ops_flagstate"
 LEFT = """
 WITH made AS (
     INSERT INTO auth_user (username, password, is_superuser, first_name, last_name, email,
@@ -24,6 +26,7 @@ WITH made AS (
 INSERT INTO reisekosten_fahrt (person_id, datum, von, nach, km, erstattung, zweck, beleg)
 SELECT id, now(), 'a', 'b', 1, 1, 'left by a killed one', '' FROM made
 """
+QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 STEPS = [
     "the version answers",
     "it is ready",
@@ -31,6 +34,8 @@ STEPS = [
     "write a trip and see it",
     "read it as JSON",
     "CSV export, which is off",
+    "CSV export, switched on",
+    "CSV export, off again",
     "delete it",
     "log out",
 ]
@@ -44,17 +49,32 @@ def database(pg15_cluster):
 @pytest.fixture(scope="module")
 def server(database, tmp_path_factory):
     directory = tmp_path_factory.mktemp("kvb")
-    made = Production(directory, database.url, "--bind", f"unix:{directory}/blue.sock")
+    token = directory / "token"
+    token.write_text("t" * 40)
+    token.chmod(0o600)
+    env = {"DEPLOY_OPS_METRICS_TOKEN_FILE": str(token)}
+    made = Production(directory, database.url, "--bind", f"unix:{directory}/blue.sock", **env)
     made.manage("migrate", "-v0")
     with made:
         yield made
 
 
+def argv_of(server, url=None, command="smoke_test"):
+    argv = [sys.executable, "manage.py", command, "--format", "json"]
+    return [*argv, "--url", url or url_of(server)]
+
+
+def url_of(server):
+    return f"http+unix://{quote(f'{server.directory}/blue.sock', safe='')}"
+
+
 def smoke(server, url=None, **env):
-    socket = quote(f"{server.directory}/blue.sock", safe="")
-    argv = [sys.executable, "manage.py", "smoke_test", "--format", "json"]
+    return run(server, argv_of(server, url), **env)
+
+
+def run(server, argv, **env):
     done = subprocess.run(
-        [*argv, "--url", url or f"http+unix://{socket}"],
+        argv,
         cwd=REPOSITORY,
         env=server.env | env,
         capture_output=True,
@@ -92,12 +112,37 @@ def test_a_step_that_fails_leaves_nothing(server, database):
     assert failed["name"] == "after 'log in'"
     assert failed["error"] == "POST /reisekosten/fahrt/neu/: 500 instead of 302"
     assert "1 of 4 steps failed" in told
-    assert database.query(COUNTS)[0][:2] == (0, 0)
+    assert database.query(COUNTS) == [(0, 0, 0)]
 
 
-def test_what_a_killed_one_has_left_is_removed_by_the_next(server, database):
+def test_what_a_killed_one_has_left_is_removed_by_the_next_at_once(server, database):
+    """Its flag ends as it was, and nobody but its account ever saw another."""
+    server.manage("flags", "set", "csv_export", "--staff")
+    killed = subprocess.Popen(argv_of(server), cwd=REPOSITORY, env=server.env, **QUIET)
+    try:
+        deadline = time.monotonic() + 60
+        while database.query(RULES) == [([], True)]:
+            assert time.monotonic() < deadline and killed.poll() is None
+            time.sleep(0.02)
+    finally:
+        killed.kill()
+        killed.wait()
+    [([account], is_for_staff)] = database.query(RULES)
+    assert database.query("SELECT id::text FROM auth_user") == [(account,)]
+    assert is_for_staff
+    assert database.query(COUNTS) == [(1, 1, 1)]
+
+    code, result, told = smoke(server)
+    assert code == 0, told
+    assert [step["name"] for step in result["steps"]] == STEPS
+    assert database.query(COUNTS) == [(0, 0, 0)]
+    assert database.query(RULES) == [([], True)]
+    server.manage("flags", "clear", "csv_export")
+
+
+def test_one_that_may_be_at_work_on_another_host_is_left(server, database):
     database.execute(LEFT, ["deploy-ops-smoke-0123456789abcdef", "1 hour"])
-    database.execute(LEFT, ["deploy-ops-smoke-of-another-one", "1 minute"])  # may be at work
+    database.execute(LEFT, ["deploy-ops-smoke-of-another-one", "1 minute"])
     try:
         assert smoke(server)[0] == 0
         assert database.query("SELECT username FROM auth_user") == [
@@ -121,3 +166,18 @@ def test_nobody_there(server, url, code, said):
     ended, _, told = smoke(server, url)
     assert ended == code
     assert said in told
+
+
+def test_what_is_looked_at_before_and_after_on_two_workers(server, database):
+    """The metrics of both are added up; what they had before is compared with now."""
+    metrics = ["--metrics", f"{url_of(server)}/metrics"]
+    _, before, told = run(server, [*argv_of(server, command="predeploy"), *metrics])
+    ids = {each["id"] for each in before["findings"]}
+    assert "deploy_ops.R001" in ids, told
+    assert not {"deploy_ops.R014", "deploy_ops.R017"} & ids
+    code, after, told = run(server, [*argv_of(server, command="postdeploy"), *metrics])
+    assert code == 0, told
+    found = {each["id"].removeprefix("deploy_ops."): each["message"] for each in after["findings"]}
+    assert set(found) == {"R018", "R019"}
+    assert found["R018"].startswith("Connected or seen lately of 1.2.3: ")
+    assert "1.2.3 had until" in found["R019"]

@@ -4,7 +4,7 @@ import environ
 
 env = environ.Env()
 
-SECRET_KEY = "only-for-tests"
+SECRET_KEY = "only-for-tests-" + "0123456789abcdef" * 3
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
 USE_TZ = True

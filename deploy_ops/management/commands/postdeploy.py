@@ -3,7 +3,7 @@
 from django.core.management.base import CommandParser
 
 from deploy_ops.management.base import Json, OpsCommand
-from deploy_ops.management.findings import show_checks
+from deploy_ops.management.findings import add_strict, show_checks
 
 
 class Command(OpsCommand):
@@ -12,15 +12,18 @@ class Command(OpsCommand):
     help = "Say what is not as it should be after a release; exit 1 if there are errors."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Add the option."""
+        """Add the options."""
         parser.add_argument("--url", required=True, help="where users reach it")
+        parser.add_argument("--metrics", metavar="URL", help="where it has its metrics")
+        add_strict(parser)
 
     def operate(self, options: Json) -> tuple[int, Json]:
         """Look, print, and add the release to the history."""
         # Slow to load: it takes the models.
         from deploy_ops.release.postdeploy import look_after, note_release
 
-        code, result = show_checks(look_after(options["database"], options["url"]), self.tell)
+        findings = look_after(options["database"], options["url"], options["metrics"])
+        code, result = show_checks(findings, self.tell, strict=options["strict"])
         if not code:
             note_release(options["database"])
         return code, result

@@ -1,5 +1,7 @@
 """`manage.py predeploy`: the checklist before a release."""
 
+from pathlib import Path
+
 from django.core.management.base import CommandParser
 
 from deploy_ops.audit import Event, Kind, Outcome, record_event
@@ -7,7 +9,7 @@ from deploy_ops.conf import conf
 from deploy_ops.errors import UsageError
 from deploy_ops.files import private_directory
 from deploy_ops.management.base import Json, OpsCommand
-from deploy_ops.management.findings import show_checks
+from deploy_ops.management.findings import add_strict, show_checks
 from deploy_ops.version import code_version
 
 
@@ -19,17 +21,22 @@ class Command(OpsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
         parser.add_argument("--url", help="where users reach it, to look at its certificate")
+        parser.add_argument("--metrics", metavar="URL", help="where what serves has its metrics")
+        parser.add_argument(
+            "--ci-status", type=Path, metavar="FILE", help="what CI says of this commit, as JSON"
+        )
         parser.add_argument(
             "--confirm",
             default="",
             metavar="WHAT,WHAT",
             help="what no program can see: tests, review, stakeholders",
         )
+        add_strict(parser)
 
     def operate(self, options: Json) -> tuple[int, Json]:
         """Look, print, and remember the confirmations."""
         # Slow to load: it takes the models.
-        from deploy_ops.release.predeploy import CONFIRMABLE, look_before
+        from deploy_ops.release.predeploy import CONFIRMABLE, Asked, look_before
 
         confirmed = [word.strip() for word in options["confirm"].split(",") if word.strip()]
         if unknown := set(confirmed) - set(CONFIRMABLE):
@@ -41,4 +48,11 @@ class Command(OpsCommand):
             message = f"confirmed: {', '.join(confirmed)}"
             event = Event(Kind.CHECK, Outcome.DONE, code_version(), message=message)
             record_event(private_directory(conf.state_dir), event)
-        return show_checks(look_before(options["database"], options["url"], confirmed), self.tell)
+        asked = Asked(
+            alias=options["database"],
+            url=options["url"],
+            metrics=options["metrics"],
+            confirmed=confirmed,
+            ci_status=options["ci_status"],
+        )
+        return show_checks(look_before(asked), self.tell, strict=options["strict"])

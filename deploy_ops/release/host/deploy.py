@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import quote
 
 from deploy_ops.audit import Kind
 from deploy_ops.errors import ProgramError, ReleaseFailed, ReleaseRefused, ReleaseUnfinished
 from deploy_ops.release.host import units
-from deploy_ops.release.host.colours import Colour, serving, switch
+from deploy_ops.release.host.colours import CURRENT, Colour, serving, switch
 from deploy_ops.release.host.commands import manage, run_hook
 from deploy_ops.release.host.config import Host
 from deploy_ops.release.host.record import forget
@@ -75,7 +76,7 @@ def prepare(host: Host, kind: Kind, tag: Tag, tell: Tell) -> Story:
     build(host, tag, commit)
     try:
         manage(host, tag, "collectstatic", "--noinput", "-v0")
-        manage(host, tag, "predeploy", "--noinput")
+        manage(host, tag, "predeploy", "--noinput", *metrics_options(host))
         hook(story, "pre-migrate")
     except (ProgramError, ReleaseFailed) as error:
         raise ReleaseRefused(f"{tag.name} is not deployed: {error}\n{story.serves}.") from error
@@ -91,8 +92,8 @@ def bring_up(story: Story, step: Callable[[str], None]) -> None:
     manage(story.host, story.tag, "safe_migrate", "--phase", "expand", "--noinput")
     step("start")
     start(story)
-    socket = quote(str(story.colour.socket(story.host)), safe="")
-    manage(story.host, story.tag, "smoke_test", "--url", f"http+unix://{socket}")
+    url = _url_of(story.colour.socket(story.host))
+    manage(story.host, story.tag, "smoke_test", "--url", url)
 
 
 def hook(story: Story, name: str) -> None:
@@ -119,12 +120,24 @@ def finish(story: Story) -> None:
 def look_after(story: Story) -> None:
     """Whether everything is as it should be, and the release in its history; ReleaseUnfinished."""
     try:
-        manage(story.host, story.tag, "postdeploy", "--url", story.host.url)
+        options = ["--url", story.host.url, *metrics_options(story.host)]
+        manage(story.host, story.tag, "postdeploy", *options)
     except ProgramError as error:
         raise ReleaseUnfinished(
             f"{story.tag.name} serves, and not everything is as it should be: {error}\n"
             f"The way back:\n    ./deploy.sh --rollback"
         ) from error
+
+
+def metrics_options(host: Host) -> list[str]:
+    """Where the release that serves tells its metrics; [] where none serves or nobody may ask."""
+    if host.metrics_token_file is None or serving(host) is None:
+        return []
+    return ["--metrics", f"{_url_of(host.sockets / CURRENT)}/metrics"]
+
+
+def _url_of(path: Path) -> str:
+    return f"http+unix://{quote(str(path), safe='')}"
 
 
 def drain(story: Story) -> None:

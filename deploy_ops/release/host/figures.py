@@ -30,6 +30,11 @@ class Figures:
         )
 
     @property
+    def is_used(self) -> bool:
+        """Whether any request has been answered."""
+        return bool(self.buckets and self.buckets[-1][1])
+
+    @property
     def error_share(self) -> float:
         """Of all answers, from 0 to 1."""
         return self.errors / self.requests if self.requests else 0.0

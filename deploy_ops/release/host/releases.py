@@ -40,8 +40,13 @@ def directory_of(host: Host, tag: Tag) -> Path:
 
 def find_release(host: Host, tag: Tag) -> Release | None:
     """The release that is there, None if none is or it was cut off."""
+    return read_release(directory_of(host, tag))
+
+
+def read_release(directory: Path) -> Release | None:
+    """The release that a directory has, None if it has none or it was cut off."""
     try:
-        content = read_object((directory_of(host, tag) / COMPLETE).read_bytes()) or {}
+        content = read_object((directory / COMPLETE).read_bytes()) or {}
         return Release(str(content["tag"]), str(content["commit"]))
     except (OSError, KeyError):
         return None

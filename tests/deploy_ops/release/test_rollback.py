@@ -70,3 +70,31 @@ def test_a_release_without_migrations_is_known_after_postdeploy(project, databas
     code = "from deploy_ops.release.postdeploy import note_release; note_release('default')"
     project.run("shell", "-c", code, check=0, env={"APP_VERSION": "1.0.1"})
     assert ask(project, code=0, version="1.0.1")["decision"] == "code_only"
+
+
+def outlook(project, **env):
+    findings = project.json("predeploy", check=0, env=env)["findings"]
+    [told] = [each for each in findings if each["id"] == "deploy_ops.R013"]
+    return told["level"], told["message"]
+
+
+@PG15
+def test_the_way_back_is_told_before_there_is_one(project, shop):
+    """Of 1.0.0 itself nothing is before it; a removal in two phases keeps the way, at once not."""
+    level, told = outlook(project, APP_VERSION="1.0.0")
+    assert level == "info"
+    assert "No release before this one was recorded" in told
+    shop.models(WITHOUT_NOTE)
+    project.run("make_two_phase", "shop", "--noinput", check=0)
+    assert outlook(project, **NEW) == ("info", "The way back to 1.0.0 takes code only.")
+
+    project.settings(DEPLOY_OPS_TWO_PHASE=False)
+    level, told = outlook(project, **NEW)
+    assert level == "warning"
+    assert "The way back to 1.0.0 takes more than code:" in told
+    assert "To undo: shop.0002" in told
+    [schema] = (project.ops_dir / "schemas").iterdir()
+    schema.write_text("{}")
+    level, told = outlook(project, **NEW)
+    assert level == "warning"
+    assert "recorded by another version of deploy_ops" in told

@@ -82,7 +82,7 @@ class ReleaseHost:
         token.chmod(0o600)
         lines = {
             "DATABASE_URL": database_url,
-            "SECRET_KEY": "k" * 60,
+            "SECRET_KEY": "0123456789abcdef" * 4,
             "PYTHONPATH": f"{packages}:{REPOSITORY}",
             "DEPLOY_OPS_STATE_DIR": str(self.audit),
             "DEPLOY_OPS_METRICS_TOKEN_FILE": str(token),

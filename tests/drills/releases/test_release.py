@@ -60,6 +60,10 @@ def test_two_releases_with_a_change_in_two_phases(host, pg15):
     assert host.running() == ["green"]
     assert "green (v1.1.0) is ready" in told
     assert "blue (v1.0.0) has stopped" in told
+    assert "The way back to 1.0.0 takes code only." in told
+    assert "1.0.0 had until" in told  # its metrics, kept before the switch and compared after it
+    for unknown in ("R014", "R015", "R017"):
+        assert f"[deploy_ops.{unknown}]" not in told
     assert host.events() == [
         ("deployment", "started", "1.0.0"),
         ("deployment", "done", "1.0.0"),
@@ -170,7 +174,8 @@ def test_receivers_are_told_of_what_deploy_does(deployed, tmp_path):
 def test_a_broken_release_never_gets_a_request(deployed, kind):
     files, code, said = BROKEN[kind]
     before, running = deployed.version(), deployed.running()
-    deployed.configure(gate_seconds="1.5")
+    if kind == "is not ready":
+        deployed.configure(gate_seconds="1.5")
     tag = deployed.next_release(files)
     with visitors(deployed) as people:
         failed = deployed.deploy(tag, check=code)
