@@ -46,7 +46,8 @@ class Application(BaseHTTPRequestHandler):
 
     def do_GET(self):  # pylint: disable=invalid-name
         headers = {name.lower(): value for name, value in self.headers.items()}
-        body = json.dumps({"colour": self.server.colour, "headers": headers}).encode()
+        told = {"colour": self.server.colour, "path": self.path, "headers": headers}
+        body = json.dumps(told).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -136,10 +137,10 @@ class Site:
         connection.close()
         return answer
 
-    def plain(self, port, path="/", host=NAME):
+    def plain(self, port, path="/", host=NAME, **headers):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         try:
-            connection.request("GET", path, headers={"Host": host})
+            connection.request("GET", path, headers={"Host": host, **headers})
             response = connection.getresponse()
             return response.status, response.headers, response.read().decode()
         finally:
@@ -230,6 +231,28 @@ def test_static_files_are_served_and_nothing_beside_them(site):
 
 def test_metrics_are_for_nobody_outside(site):
     assert {site.get(path)[0] for path in ("/metrics", "/metrics/", "/metrics?a=1")} == {404}
+
+
+@pytest.mark.parametrize("colour", ["blue", "green"])
+def test_each_colour_is_scraped_by_itself_on_the_host(site, colour):
+    """Whichever serves; the token is the application's to judge, so it arrives."""
+    token = {"Authorization": "Bearer secret"}
+    status, _, text = site.plain(site.local, f"/metrics/{colour}", "localhost", **token)
+    told = json.loads(text)
+    assert (status, told["colour"], told["path"]) == (200, colour, "/metrics")
+    assert told["headers"]["authorization"] == "Bearer secret"
+    assert site.plain(site.local, "/metrics", "localhost")[0] == 404
+    assert json.loads(site.get(f"/metrics/{colour}")[2])["path"] == f"/metrics/{colour}"
+
+
+def test_a_colour_that_is_idle_is_down_for_prometheus(site):
+    away = site.sockets / "away.sock"
+    (site.sockets / "green.sock").rename(away)
+    try:
+        assert site.plain(site.local, "/metrics/green", "localhost")[0] == 502
+        assert site.plain(site.local, "/metrics/blue", "localhost")[0] == 200
+    finally:
+        away.rename(site.sockets / "green.sock")
 
 
 def test_the_address_of_the_guide_answers_on_the_host(site):
