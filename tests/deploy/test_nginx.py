@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingUnixStreamServer
 
@@ -69,15 +70,20 @@ class Site:
         (directory / "static").mkdir()
         (directory / "static" / "style.abc.css").write_text("a {}")
         (directory / "wartung.html").write_text((CONF.parent / "wartung.html").read_text())
-        self.apps = {}
+        self.apps = self.start_applications()
+        self.point("current", "blue.sock")
+        for name in ("canary", *(f"canary-{share}" for share in SHARES)):
+            self.point(name, "current.sock")
+
+    def start_applications(self):
+        """Those behind the sockets, by their colours."""
+        apps = {}
         for colour in ("blue", "green"):
             app = ThreadingUnixStreamServer(str(self.sockets / f"{colour}.sock"), Application)
             app.colour, app.daemon_threads = colour, True
             threading.Thread(target=app.serve_forever, daemon=True).start()
-            self.apps[colour] = app
-        self.point("current", "blue.sock")
-        for name in ("canary", *(f"canary-{share}" for share in SHARES)):
-            self.point(name, "current.sock")
+            apps[colour] = app
+        return apps
 
     def _make_certificate(self):
         subprocess.run(
@@ -154,9 +160,9 @@ class Site:
         return json.loads(self.kept.getresponse().read())["colour"]
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    made = Site(tmp_path_factory.mktemp("nginx"))
+@contextmanager
+def serving(made):
+    """nginx, until the block ends; and the applications of the site end too."""
     program, config = find_program("nginx"), made.write()
     subprocess.run([program, "-t", "-c", config, "-p", made.directory], check=True)
     process = subprocess.Popen([program, "-c", config, "-p", made.directory])
@@ -177,6 +183,12 @@ def site(tmp_path_factory):
         for app in made.apps.values():
             app.shutdown()
             app.server_close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    with serving(Site(tmp_path_factory.mktemp("nginx"))) as made:
+        yield made
 
 
 def test_headers_that_the_application_believes_are_overwritten(site):
