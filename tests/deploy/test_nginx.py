@@ -258,11 +258,13 @@ def test_each_colour_is_scraped_by_itself_on_the_host(site, colour):
 
 
 def test_a_colour_that_is_idle_is_down_for_prometheus(site):
-    away = site.sockets / "away.sock"
+    away, log = site.sockets / "away.sock", site.directory / "error.log"
     (site.sockets / "green.sock").rename(away)
+    before = log.read_text(encoding="utf-8")
     try:
         assert site.plain(site.local, "/metrics/green", "localhost")[0] == 502
         assert site.plain(site.local, "/metrics/blue", "localhost")[0] == 200
+        assert log.read_text(encoding="utf-8") == before
     finally:
         away.rename(site.sockets / "green.sock")
 
