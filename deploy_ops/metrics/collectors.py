@@ -8,10 +8,12 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
+from deploy_ops.audit import read_events
 from deploy_ops.backup.catalog import list_entries
 from deploy_ops.backup.entry import Backup, Entry, State
 from deploy_ops.conf import conf
 from deploy_ops.flags.evaluation import UserContext
+from deploy_ops.flags.overview import flag_overviews
 from deploy_ops.flags.rollout import BUCKETS
 from deploy_ops.flags.state import State as FlagState
 from deploy_ops.flags.store import store
@@ -20,6 +22,7 @@ from deploy_ops.phases.backfill.control import State as BackfillState
 from deploy_ops.phases.backfill.control import all_backfills, state_of
 from deploy_ops.phases.backfill.entry import is_there
 from deploy_ops.phases.rows import Row, waiting_rows
+from deploy_ops.release.page.times import aware, moment
 from deploy_ops.version import code_version
 
 PREFIX = "deploy_ops_"
@@ -79,8 +82,9 @@ def contracts() -> Iterator[Metric]:
     states = Counter(_state(row) for row in rows)
     for state in ("waiting", "failed", "skipped"):
         waiting.add_metric([alias, state], states[state])
-    if rows:
-        oldest.add_metric([alias], min(row.created_at for row in rows).timestamp())
+    # One that somebody has left out waits for nobody.
+    if moments := [row.created_at for row in rows if not row.skipped_because]:
+        oldest.add_metric([alias], min(moments).timestamp())
     yield from (waiting, oldest)
 
 
@@ -92,16 +96,17 @@ def _state(row: Row) -> str:
 
 def backfills() -> Iterator[Metric]:
     """How many backfills there are, and how far those are that are not finished."""
+    labels = ("alias", "name", "state")
     number = _gauge("backfills", "Backfills.", "alias", "state")
     read = _gauge(
         "backfill_read_ratio",
         "Which share of the rows of a backfill that is not finished was read.",
-        *("alias", "name"),
+        *labels,
     )
-    changed = _gauge(
+    last = _gauge(
         "backfill_last_timestamp_seconds",
         "When a backfill that is not finished wrote its last batch, in seconds since 1970.",
-        *("alias", "name"),
+        *labels,
     )
     alias = DEFAULT_DB_ALIAS
     found = all_backfills(alias) if is_there(connections[alias]) else []
@@ -109,11 +114,26 @@ def backfills() -> Iterator[Metric]:
     for state in BackfillState:
         number.add_metric([alias, state], states[state])
     for each in found:
-        if not each.done_at and each.updated_at:
-            total = max(each.rows_total, each.rows_read, 1)
-            read.add_metric([alias, each.name], each.rows_read / total)
-            changed.add_metric([alias, each.name], each.updated_at.timestamp())
-    yield from (number, read, changed)
+        if not each.done_at:
+            values = [alias, each.name, state_of(each)]
+            read.add_metric(values, each.rows_read / max(each.rows_total, each.rows_read, 1))
+            # One that nobody has begun has been waiting since it was written down.
+            last.add_metric(values, aware(each.updated_at or each.created_at).timestamp())
+    yield from (number, read, last)
+
+
+def events() -> Iterator[Metric]:
+    """When each thing that the audit knows last was done, refused or failed."""
+    last = _gauge(
+        "event_last_timestamp_seconds",
+        "When something of this kind last ended so, in seconds since 1970.",
+        *("kind", "outcome", "version"),
+    )
+    newest = {(event.kind, event.outcome): event for event in read_events(conf.state_dir)}
+    for (kind, outcome), event in newest.items():
+        if at := moment(event.at):
+            last.add_metric([kind, outcome, str(event.version)], at.timestamp())
+    yield last
 
 
 def flags() -> Iterator[Metric]:
@@ -126,6 +146,18 @@ def flags() -> Iterator[Metric]:
     for name, state in _flag_states().items():
         rollout.add_metric([name, state.origin], _share(state))
     yield rollout
+
+
+def stale_flags() -> Iterator[Metric]:
+    """Which flags somebody should have removed by now."""
+    stale = _gauge(
+        "flag_stale",
+        "1 for a flag that is overdue, or has a row and no declaration.",
+        "flag",
+    )
+    for each in flag_overviews() if conf.flags else ():
+        stale.add_metric([each.name], each.is_stale)
+    yield stale
 
 
 def _flag_states() -> Mapping[str, FlagState]:
@@ -174,6 +206,8 @@ def _verified(usable: list[Backup]) -> Metric:
     last: dict[tuple[str, str], float] = {}
     for backup in usable:
         for entry in backup.verifications:
+            if "failed" in entry:
+                continue
             key = backup.place, str(entry["level"])
             at = datetime.fromisoformat(entry["at"]).timestamp()
             last[key] = max(at, last.get(key, at))

@@ -29,7 +29,9 @@ SOURCES = {
     "migrations": Source("migrations", collectors.migrations, keep=timedelta(seconds=10)),
     "contracts": Source("contracts", collectors.contracts, keep=timedelta(seconds=10)),
     "backfills": Source("backfills", collectors.backfills, keep=timedelta(seconds=10)),
+    "events": Source("events", collectors.events, keep=timedelta(seconds=10)),
     "flags": Source("flags", collectors.flags),
+    "stale_flags": Source("stale_flags", collectors.stale_flags, keep=timedelta(minutes=1)),
 }
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]

@@ -85,6 +85,9 @@ def test_every_job_has_its_timer_and_every_timer_its_job():
     for path in UNITS:
         if path.suffix == ".timer":
             assert read(path)["Timer"]["Persistent"] == "true"
+    page = (REPOSITORY / "docs/howto/set-up-a-host.md").read_text(encoding="utf-8")
+    (enabled,) = re.findall(r"systemctl enable --now (.*)", page)
+    assert set(enabled.split()) == {f"{timer}.timer" for timer in timers}
 
 
 def test_units_and_the_deployer_speak_of_the_same_places():
@@ -94,6 +97,10 @@ def test_units_and_the_deployer_speak_of_the_same_places():
     assert 'sockets = "/run/kvb-admin"' in host
     assert 'units = ["kvb-admin@{colour}"]' in host
     assert f'user = "{unit["User"]}"' in host
+    # /metrics tells of releases by the audit that the deployer writes.
+    web = (DEPLOY / "systemd" / "kvb-admin@.service").read_text(encoding="utf-8")
+    assert "Environment=KVB_DATA_DIR=/var/lib/kvb-admin\n" in web
+    assert 'audit = "/var/lib/kvb-admin/deploy_ops"' in host
     link = (DEPLOY / "systemd" / "kvb-admin-link.service").read_text(encoding="utf-8")
     assert "/var/lib/kvb-admin-deploy/active" in link
     assert 'state = "/var/lib/kvb-admin-deploy"' in host

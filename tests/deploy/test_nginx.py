@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingUnixStreamServer
 
@@ -46,7 +47,8 @@ class Application(BaseHTTPRequestHandler):
 
     def do_GET(self):  # pylint: disable=invalid-name
         headers = {name.lower(): value for name, value in self.headers.items()}
-        body = json.dumps({"colour": self.server.colour, "headers": headers}).encode()
+        told = {"colour": self.server.colour, "path": self.path, "headers": headers}
+        body = json.dumps(told).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -68,15 +70,20 @@ class Site:
         (directory / "static").mkdir()
         (directory / "static" / "style.abc.css").write_text("a {}")
         (directory / "wartung.html").write_text((CONF.parent / "wartung.html").read_text())
-        self.apps = {}
+        self.apps = self.start_applications()
+        self.point("current", "blue.sock")
+        for name in ("canary", *(f"canary-{share}" for share in SHARES)):
+            self.point(name, "current.sock")
+
+    def start_applications(self):
+        """Those behind the sockets, by their colours."""
+        apps = {}
         for colour in ("blue", "green"):
             app = ThreadingUnixStreamServer(str(self.sockets / f"{colour}.sock"), Application)
             app.colour, app.daemon_threads = colour, True
             threading.Thread(target=app.serve_forever, daemon=True).start()
-            self.apps[colour] = app
-        self.point("current", "blue.sock")
-        for name in ("canary", *(f"canary-{share}" for share in SHARES)):
-            self.point(name, "current.sock")
+            apps[colour] = app
+        return apps
 
     def _make_certificate(self):
         subprocess.run(
@@ -136,10 +143,10 @@ class Site:
         connection.close()
         return answer
 
-    def plain(self, port, path="/", host=NAME):
+    def plain(self, port, path="/", host=NAME, **headers):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         try:
-            connection.request("GET", path, headers={"Host": host})
+            connection.request("GET", path, headers={"Host": host, **headers})
             response = connection.getresponse()
             return response.status, response.headers, response.read().decode()
         finally:
@@ -153,9 +160,9 @@ class Site:
         return json.loads(self.kept.getresponse().read())["colour"]
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    made = Site(tmp_path_factory.mktemp("nginx"))
+@contextmanager
+def serving(made):
+    """nginx, until the block ends; and the applications of the site end too."""
     program, config = find_program("nginx"), made.write()
     subprocess.run([program, "-t", "-c", config, "-p", made.directory], check=True)
     process = subprocess.Popen([program, "-c", config, "-p", made.directory])
@@ -176,6 +183,12 @@ def site(tmp_path_factory):
         for app in made.apps.values():
             app.shutdown()
             app.server_close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    with serving(Site(tmp_path_factory.mktemp("nginx"))) as made:
+        yield made
 
 
 def test_headers_that_the_application_believes_are_overwritten(site):
@@ -230,6 +243,30 @@ def test_static_files_are_served_and_nothing_beside_them(site):
 
 def test_metrics_are_for_nobody_outside(site):
     assert {site.get(path)[0] for path in ("/metrics", "/metrics/", "/metrics?a=1")} == {404}
+
+
+@pytest.mark.parametrize("colour", ["blue", "green"])
+def test_each_colour_is_scraped_by_itself_on_the_host(site, colour):
+    """Whichever serves; the token is the application's to judge, so it arrives."""
+    token = {"Authorization": "Bearer secret"}
+    status, _, text = site.plain(site.local, f"/metrics/{colour}", "localhost", **token)
+    told = json.loads(text)
+    assert (status, told["colour"], told["path"]) == (200, colour, "/metrics")
+    assert told["headers"]["authorization"] == "Bearer secret"
+    assert site.plain(site.local, "/metrics", "localhost")[0] == 404
+    assert json.loads(site.get(f"/metrics/{colour}")[2])["path"] == f"/metrics/{colour}"
+
+
+def test_a_colour_that_is_idle_is_down_for_prometheus(site):
+    away, log = site.sockets / "away.sock", site.directory / "error.log"
+    (site.sockets / "green.sock").rename(away)
+    before = log.read_text(encoding="utf-8")
+    try:
+        assert site.plain(site.local, "/metrics/green", "localhost")[0] == 502
+        assert site.plain(site.local, "/metrics/blue", "localhost")[0] == 200
+        assert log.read_text(encoding="utf-8") == before
+    finally:
+        away.rename(site.sockets / "green.sock")
 
 
 def test_the_address_of_the_guide_answers_on_the_host(site):

@@ -2,16 +2,19 @@
 
 import logging
 import time
+from datetime import UTC, date, datetime
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.test import AsyncClient, Client, RequestFactory
 
+from deploy_ops.audit import AUDIT, Event, Kind, Outcome, record_event
 from deploy_ops.checks import check_settings
 from deploy_ops.flags.declaration import Flag
 from deploy_ops.metrics import page
 from deploy_ops.metrics.access import is_allowed
 from deploy_ops.metrics.reading import Source
+from deploy_ops.models import FlagState
 
 TOKEN = "b3" * 20
 LOOPBACK = ["127.0.0.0/8"]
@@ -201,6 +204,57 @@ def test_project_without_flags_is_not_asked_for_tables(settings):
     settings.DEPLOY_OPS_FLAGS = {}
     (gauge,) = page.collectors.flags()  # pytest-django fails a query here
     assert gauge.samples == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_flag_that_somebody_should_have_removed_is_stale(settings):
+    settings.DEPLOY_OPS_FLAGS = {
+        "old": Flag("done", owner="us", remove_by=date(2020, 1, 1)),
+        "beta": Flag("a try", owner="us", remove_by=date(2999, 1, 1)),
+    }
+    FlagState.objects.create(name="forgotten", revision=1)
+    (gauge,) = page.collectors.stale_flags()
+    assert {sample.labels["flag"]: sample.value for sample in gauge.samples} == {
+        "old": 1,
+        "beta": 0,
+        "forgotten": 1,
+    }
+
+
+def test_project_without_flags_has_no_stale_ones(settings):
+    settings.DEPLOY_OPS_FLAGS = {}
+    (gauge,) = page.collectors.stale_flags()  # pytest-django fails a query here
+    assert gauge.samples == []
+
+
+def test_last_event_of_each_kind_and_outcome(settings, tmp_path):
+    settings.DEPLOY_OPS_STATE_DIR = tmp_path
+    for hour, outcome, version in (
+        (8, Outcome.DONE, "1.2.2"),
+        (9, Outcome.STARTED, "1.2.3"),
+        (10, Outcome.FAILED, "1.2.3"),
+        (11, Outcome.DONE, "1.2.4"),
+    ):
+        at = f"2026-11-28T{hour:02}:00:00+00:00"
+        record_event(tmp_path, Event(Kind.DEPLOYMENT, outcome, version, by="anna", at=at))
+    (gauge,) = page.collectors.events()
+    assert {tuple(sample.labels.values()): sample.value for sample in gauge.samples} == {
+        ("deployment", "started", "1.2.3"): datetime(2026, 11, 28, 9, tzinfo=UTC).timestamp(),
+        ("deployment", "failed", "1.2.3"): datetime(2026, 11, 28, 10, tzinfo=UTC).timestamp(),
+        ("deployment", "done", "1.2.4"): datetime(2026, 11, 28, 11, tzinfo=UTC).timestamp(),
+    }
+
+
+def test_damaged_audit_hides_nothing_else(settings, tmp_path):
+    settings.DEPLOY_OPS_STATE_DIR = tmp_path
+    assert [metric.samples for metric in page.collectors.events()] == [[]]
+    for at in ("yesterday", 7):
+        record_event(tmp_path, Event(Kind.CANARY, Outcome.DONE, "1.2.3", by="anna", at=at))
+    record_event(tmp_path, Event(Kind.RESTORE, Outcome.DONE, "1.2.3", by="anna"))
+    with (tmp_path / AUDIT).open("a", encoding="utf-8") as file:
+        file.write('{"kind": "dep')
+    (gauge,) = page.collectors.events()
+    assert [sample.labels["kind"] for sample in gauge.samples] == ["restore"]
 
 
 def test_unreadable_catalog_does_not_hide_the_rest(settings, tmp_path, caplog):

@@ -4,7 +4,7 @@ from tests.again import pass_on
 
 HERE = Path(__file__).resolve()
 # They start servers with PostgreSQL by themselves, or no database at all.
-ALIKE = ("test_settings_prod.py", "test_logging.py", "test_prometheus_files.py", "test_served_*.py")
+ALIKE = ("test_settings_prod.py", "test_logging.py", "test_served_*.py")
 
 
 def test_all_the_tests_beside_this_one_pass_on_postgresql(postgresql_database):

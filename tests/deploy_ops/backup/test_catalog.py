@@ -14,6 +14,7 @@ from deploy_ops.backup.entry import Level, State
 from deploy_ops.backup.manifest import new_id
 from deploy_ops.backup.opening import opened
 from deploy_ops.errors import BackupCorrupt, BackupNotFound, BackupUnreadable, UsageError
+from deploy_ops.metrics import collectors
 from tests.deploy_ops.backup.manifests import forged, rewrite
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -196,6 +197,15 @@ def test_a_later_success_brings_it_back_with_its_level(take, django_alias):
         {"level", "at", "failed"},
         {"level", "at"},
     ]
+
+
+def test_metrics_do_not_count_a_failed_verification_as_one(take):
+    backup = take()
+    backup.record(Level.HASH, failed="the disk was away")
+    backup.record(Level.RESTORE)
+    metrics = {metric.name: metric.samples for metric in collectors.backups()}
+    verified = metrics["deploy_ops_backup_verified_timestamp_seconds"]
+    assert {sample.labels["level"] for sample in verified} == {"read", "restore"}
 
 
 def test_a_verification_line_cut_off_by_a_crash_is_ignored(take):

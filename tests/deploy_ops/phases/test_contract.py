@@ -275,6 +275,17 @@ def test_a_squashed_migration_takes_the_rows_over(postgresql_project, postgresql
     assert waiting(database) == []
 
 
+def metrics_say(project):
+    """The state of the one operation that waits, and how many ages there are."""
+    code = (
+        "from deploy_ops.metrics import collectors\n"
+        "waiting, oldest = collectors.contracts()\n"
+        "(state,) = [each.labels['state'] for each in waiting.samples if each.value]\n"
+        "print(state, len(oldest.samples))"
+    )
+    return project.run("shell", "--no-imports", "-c", code, check=0).stdout.strip()
+
+
 def test_what_waits_is_listed_and_can_be_skipped(postgresql_project, postgresql_database, shop):
     project, database = postgresql_project, postgresql_database
     assert "Nothing waits" in project.run("contract", "list", check=0).stdout
@@ -283,12 +294,14 @@ def test_what_waits_is_listed_and_can_be_skipped(postgresql_project, postgresql_
     assert row["operation"] == "shop.0002_change#0"
     assert row["table"] == "shop_order"
     assert row["is_known"] is True
+    assert metrics_say(project) == "waiting 1"
     project.run("contract", "skip", "shop.0002_change#0", "--reason", "reports read it", check=0)
     assert (
         "reports read it"
         in project.run("contract", "run", "--force", "--no-backup", check=0).stdout
     )
     assert "note" in columns(database)
+    assert metrics_say(project) == "skipped 0"  # none of which the age would be an alarm
     refused = project.run("contract", "unskip", "shop.0002#0", check=2)
     assert "There are: shop.0002_change#0" in refused.stderr
     project.run("contract", "unskip", "shop.0002_change#0", check=0)

@@ -103,6 +103,23 @@ def test_it_starts_only_where_its_code_is(project, counted):
     assert "The code that runs here knows no operation of the backfill" in result.stderr
 
 
+def test_a_timer_passes_over_what_is_other_code_s(project, counted):
+    """In between two releases, and while another operation fills a column of its own."""
+    project.database.execute(
+        "INSERT INTO deploy_ops_backfillprogress (name, relation, description, rows_total,"
+        " rows_read, rows_written, release, created_at, waits_for, last_error) VALUES"
+        " (%s, 'fills_in_batches_trip', '', 0, 0, 0, '', now(), '', '')",
+        ("fills_in_batches_trip.km@16384.3",),
+    )
+    assert project.json("backfill", "run")["status"] == "nothing_to_do"
+    project.run("migrate", APP, check=0)
+
+    result = project.run("backfill", "run", check=0)
+
+    assert "fills_in_batches_trip.km@16384.3 is passed over" in result.stdout
+    assert counted("m") == {1: ROWS}
+
+
 def test_pause_resume_cancel(project, counted):
     project.run("migrate", APP, check=0)
     name = "fills_in_batches.0004_detached#0"

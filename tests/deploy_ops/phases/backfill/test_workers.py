@@ -14,6 +14,7 @@ from deploy_ops.errors import BackfillBlocked, BackfillCancelled
 from deploy_ops.metrics import collectors
 from deploy_ops.phases.backfill import Filling, Sql, ledger
 from deploy_ops.phases.backfill.control import cancel, pause, resume
+from deploy_ops.phases.backfill.entry import register
 from deploy_ops.phases.backfill.ledger import Given, Ledger
 from deploy_ops.phases.backfill.pressure import Limits, Pressure, archive_queue, look
 from deploy_ops.phases.backfill.run import run
@@ -325,3 +326,17 @@ def test_metrics_of_one_that_is_not_finished(trips, connection, monkeypatch):
     assert states == {"waiting": 0, "unfinished": 1, "paused": 0, "cancelled": 0, "done": 0}
     [ratio] = metrics["deploy_ops_backfill_read_ratio"]
     assert ratio.labels["name"] == "trips" and 0.9 < ratio.value < 1
+    [last] = metrics["deploy_ops_backfill_last_timestamp_seconds"]
+    assert last.labels["state"] == "unfinished" and 0 <= time.time() - last.value < 60
+
+
+def test_metrics_of_one_that_nobody_has_begun(trips, connection, monkeypatch):
+    """That no worker comes can be seen, and that it is paused is no alarm."""
+    monkeypatch.setattr(collectors, "DEFAULT_DB_ALIAS", connection.alias)
+    register(connection, "trips", FILLING)
+    for state in ("waiting", "paused"):
+        metrics = {metric.name: metric.samples for metric in collectors.backfills()}
+        [last] = metrics["deploy_ops_backfill_last_timestamp_seconds"]
+        assert last.labels == {"alias": connection.alias, "name": "trips", "state": state}
+        assert 0 <= time.time() - last.value < 60
+        pause(connection.alias, "trips")
