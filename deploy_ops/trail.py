@@ -47,11 +47,17 @@ def noted(kind: Kind, **details: Any) -> Iterator[Ending]:
     try:
         yield ending
     except BaseException as error:
-        is_refused = isinstance(error, DeployOpsError) and error.exit_code == 1
-        ending.outcome = Outcome.REFUSED if is_refused else Outcome.FAILED
+        ending.outcome = _outcome(error)
         ending.message = error_text(error) or "Stopped by the operator."
         raise
     finally:
         seconds = round(time.monotonic() - began, 1)
         end = Event(kind, ending.outcome, version, seconds=seconds, message=ending.message)
         note(replace(end, details=details))
+
+
+def _outcome(error: BaseException) -> Outcome:
+    match error:
+        case DeployOpsError(exit_code=1):
+            return Outcome.REFUSED
+    return Outcome.FAILED

@@ -22,7 +22,7 @@ from deploy_ops.phases.backfill.control import State as BackfillState
 from deploy_ops.phases.backfill.control import all_backfills, state_of
 from deploy_ops.phases.backfill.entry import is_there
 from deploy_ops.phases.rows import Row, waiting_rows
-from deploy_ops.release.page.times import aware, moment
+from deploy_ops.release.times import aware, moment
 from deploy_ops.version import code_version
 
 PREFIX = "deploy_ops_"
