@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 from django.core.checks import CheckMessage, Error
+from django.db import connections
+from django.db.migrations.loader import MigrationLoader
 
 from deploy_ops.advice import manage
 from deploy_ops.errors import SmokeTestFailed
@@ -37,4 +39,5 @@ def look_after(alias: str, url: str) -> Iterator[CheckMessage]:
 
 def note_release(alias: str) -> None:
     """Add this release to the history with what it needs, also if it had nothing to migrate."""
-    remember(new_run_id(), alias, None, [])
+    leaves = MigrationLoader(connections[alias]).graph.leaf_nodes()
+    remember(new_run_id(), alias, None, [], leaves)
