@@ -27,7 +27,7 @@ from deploy_ops.migrate.reversal import (
 from deploy_ops.migrate.run import DjangoPlan, History, Target, Todo
 from deploy_ops.migrate.way_back import done
 from deploy_ops.phases.operations.base import PhasedOperation
-from deploy_ops.phases.rows import waiting_rows
+from deploy_ops.phases.rows import done_places, waiting_rows
 from deploy_ops.phases.snapshot import Snapshot
 from deploy_ops.phases.where import Place
 
@@ -97,10 +97,12 @@ def _of_operations(
     alias: str, migrations: Iterable[Migration], state: ProjectState
 ) -> Iterator[Obstacle]:
     database = database_for(alias)
-    waiting = {row.place for row in waiting_rows(database.connection)}
+    connection = database.connection
+    # What it would take has not been taken yet, or is looked at by _of_contracts.
+    with_row = {row.place for row in waiting_rows(connection)} | done_places(connection)
     for place, operation, before in _operations(migrations, state):
-        if place in waiting:
-            continue  # what it would take has not been taken yet
+        if place in with_row:
+            continue
         cost = _cost(operation, place.app, before)
         what = f"{place} ({operation.describe()})"
         if cost in WHY:
