@@ -16,11 +16,13 @@ from deploy_ops.databases import database_for
 from deploy_ops.health.connections import connection_to
 
 _MISSING = {
-    # A longer name is cut off, there as here.
-    "postgresql": "SELECT model, wanted FROM (VALUES {}) AS code (model, relation, wanted)"
+    # A longer name is cut off, there as here. A table that is there in another schema only is one
+    # that the application finds by a search_path which this session has not: nothing is known of it.
+    "postgresql": "SELECT held, wanted FROM (VALUES {}) AS code (held, relation, wanted)"
     " WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass(relation)"
-    " AND attname = wanted::name AND NOT attisdropped)",
-    "sqlite": "WITH code (model, relation, wanted) AS (VALUES {}) SELECT model, wanted FROM code"
+    " AND attname = wanted::name AND NOT attisdropped) AND (to_regclass(relation) IS NOT NULL"
+    " OR NOT EXISTS (SELECT FROM pg_class WHERE relname = held::name))",
+    "sqlite": "WITH code (held, relation, wanted) AS (VALUES {}) SELECT held, wanted FROM code"
     " WHERE NOT EXISTS (SELECT 1 FROM pragma_table_xinfo(relation)"
     " WHERE name = wanted COLLATE NOCASE)",
 }

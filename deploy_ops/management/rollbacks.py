@@ -26,7 +26,7 @@ def describe(way: WayBack, loss: Loss | None) -> Iterator[str]:
     yield f"{way.version} does not work on the schema as it is:"
     yield from reasons
     if way.decision is Decision.REVERSE:
-        yield f"What came after it can be undone, and nothing is lost: {', '.join(way.undone)}."
+        yield f"What came after it can be undone, and nothing that is there now is lost: {', '.join(way.undone)}."
         for table in way.kept:
             yield f"{table} has rows and goes: they are copied to a kept table first."
         return
@@ -41,7 +41,7 @@ def _of_backup(way: WayBack, loss: Loss | None) -> Iterator[str]:
         return
     minutes = loss.age.total_seconds() / 60
     yield (
-        f"It worked on the schema of backup {way.backup.id}, the newest such, {minutes:.0f} min "
+        f"It works on the schema of backup {way.backup.id}, the newest such, {minutes:.0f} min "
         "old. A restore of it would lose:"
     )
     yield from describe_rows(loss)

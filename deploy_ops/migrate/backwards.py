@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from django.db.migrations import Migration
+from django.db.migrations.graph import MigrationGraph
 from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
@@ -56,6 +57,7 @@ def todo_back(history: History, targets: Sequence[Target]) -> Todo:
     """
     executor = history.executor
     graph, applied = executor.loader.graph, executor.loader.applied_migrations
+    targets = [_squashed(graph, target) for target in targets]
     for target in targets:
         if target[1] is not None and (target not in graph.nodes or target not in applied):
             state = "is not applied" if target in graph.nodes else "is no migration of this code"
@@ -63,11 +65,20 @@ def todo_back(history: History, targets: Sequence[Target]) -> Todo:
                 f"{target[0]}.{target[1]} {state}, so nothing can be undone down to it. Nothing "
                 "was changed."
             )
-    plan: DjangoPlan = executor.migration_plan(list(targets))
+    plan: DjangoPlan = executor.migration_plan(targets)
     forwards = [migration for migration, _ in reversed(plan)]
     steps = make_plan([(each, False) for each in forwards], _state_before(history, forwards)).steps
     undone = tuple(replace(step, backwards=True) for step in reversed(steps))
     return Todo(history, plan, Plan(undone, is_way_back=True))
+
+
+def _squashed(graph: MigrationGraph, target: Target) -> Target:
+    """The migration that ends where the target does, if it took over that and those before."""
+    for key, node in graph.nodes.items():
+        own = [each for each in (node.replaces if node else ()) if each[0] == target[0]]
+        if target not in graph.nodes and own and tuple(own[-1]) == target:
+            return key
+    return target
 
 
 def obstacles(alias: str, todo: Todo, needs: Snapshot) -> list[Obstacle]:

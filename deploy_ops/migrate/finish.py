@@ -32,8 +32,9 @@ def finish(run: Run) -> None:
         if not run.plan.is_contract:
             with result.timed("post_migrate"):
                 send_post_migrate(run.alias, run.history.state, run.todo.migrations)
-            leaves = run.history.executor.loader.graph.leaf_nodes()
-            remember(run.journal.run, run.alias, result.backup, result.applied, leaves)
+            if not run.plan.is_way_back:  # which is no release
+                leaves = run.history.executor.loader.graph.leaf_nodes()
+                remember(run.journal.run, run.alias, result.backup, result.applied, leaves)
         result.status = "ok"
     except BaseException as error:  # pylint: disable=broad-exception-caught
         run.is_unfinished = True

@@ -161,6 +161,11 @@ class Record:
         return key if isinstance(key, str) else None
 
     @property
+    def is_way_back(self) -> bool:
+        """Whether it undid what came after an older release."""
+        return list(self.start.get("command", ()))[:1] == ["rollback"]
+
+    @property
     def last_step(self) -> str:
         """Name of the last step; a run killed at once may not have written any."""
         return str(self.steps[-1]["step"]) if self.steps else "none"

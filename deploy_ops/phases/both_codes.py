@@ -82,7 +82,10 @@ def findings_then(
 ) -> list[CheckMessage]:
     """Say what of a code fails on the schema as it was at a moment, when these were applied."""
     loader = MigrationLoader(connection)
-    known = [key for key in loader.graph.nodes if key in applied]
+    nodes = loader.graph.nodes
+    squashed = {key for key in nodes if nodes[key].replaces and applied >= {*nodes[key].replaces}}
+    applied = applied | squashed
+    known = [key for key in nodes if key in applied]
     moment = Moment.of(connection, loader.project_state(known))
     rows = [
         each

@@ -133,7 +133,8 @@ def _older(alias: str, version: str) -> tuple[Release, Code]:
     try:
         if release is None:
             raise KeyError(version)
-        return release, Code(version, Snapshot.from_json(recorded), is_old=True)
+        needs = Snapshot.from_json(recorded)
+        return release, Code(version, needs, is_old=True, is_running=False)
     except (KeyError, TypeError) as error:
         raise ReleaseRefused(
             f"What {version} needs of the schema was recorded by another version of deploy_ops. "
@@ -143,14 +144,7 @@ def _older(alias: str, version: str) -> tuple[Release, Code]:
 
 def _require_all_migrations(loader: MigrationLoader, alias: str) -> None:
     """Raise ReleaseRefused where the database has more than this code knows of its own apps."""
-    disk = loader.disk_migrations or {}
-    replaced = {tuple(key) for each in disk.values() for key in each.replaces}
-    unknown = [
-        key
-        for key in loader.applied_migrations
-        if key not in disk and key not in replaced and key[0] in loader.migrated_apps
-    ]
-    if unknown:
+    if unknown := _unknown(loader, loader.applied_migrations):
         app, name = min(unknown)
         prune = manage("migrate", app, "--prune", alias=alias)
         raise ReleaseRefused(
@@ -158,6 +152,14 @@ def _require_all_migrations(loader: MigrationLoader, alias: str) -> None:
             "be told by a newer release only. Nothing was changed. Ask the newest release that was "
             f"deployed. Where migrations were squashed and this is a leftover:\n{prune}"
         )
+
+
+def _unknown(loader: MigrationLoader, applied: Iterable[Key]) -> list[Key]:
+    """Those that the code does not have, of the apps that it has."""
+    disk = loader.disk_migrations or {}
+    replaced = {tuple(key) for each in disk.values() for key in each.replaces}
+    known = disk.keys() | replaced
+    return [key for key in applied if key not in known and key[0] in loader.migrated_apps]
 
 
 def _targets(loader: MigrationLoader, release: Release) -> Sequence[Target]:
@@ -181,13 +183,13 @@ class Carrying:
     def __init__(self, alias: str, code: Code) -> None:
         self._connection = connections[alias]
         self._code = code
-        self._known = MigrationLoader(self._connection).disk_migrations or {}
+        self._loader = MigrationLoader(self._connection)
         self._contracts = [row.done_at for row in done_rows(self._connection) if row.done_at]
         self._seen: dict[tuple[Set[Key], int], bool] = {}
 
     def __call__(self, backup: Backup) -> bool:
         applied, at = frozenset(backup.manifest.migrations), backup.created_at
-        if not applied <= self._known.keys():
+        if _unknown(self._loader, applied):
             return False  # what those have done is not known here
         state = applied, sum(done > at for done in self._contracts)
         if state not in self._seen:

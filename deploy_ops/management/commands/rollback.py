@@ -28,6 +28,12 @@ class Command(OpsCommand):
         """Add the options."""
         parser.add_argument("--to", required=True, metavar="VERSION", help="such as v1.2.2")
         parser.add_argument(
+            "--wait",
+            type=duration,
+            default="60s",
+            help="how long to wait for the deploy lock (default 60s)",
+        )
+        parser.add_argument(
             "--plan",
             action="store_true",
             dest="only_plan",
@@ -43,12 +49,6 @@ class Command(OpsCommand):
             "--confirm",
             metavar="NAME",
             help="name of the live database, as the consent that --restore with --noinput needs",
-        )
-        parser.add_argument(
-            "--wait",
-            type=duration,
-            default="60s",
-            help="how long to wait for the deploy lock (default 60s)",
         )
 
     def operate(self, options: Json) -> tuple[int, Json]:

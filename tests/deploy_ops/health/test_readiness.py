@@ -118,6 +118,21 @@ def test_a_schema_ahead_of_the_code_is_said_and_fails_only_where_something_is_mi
     _end_session(django_alias)
 
 
+@pytest.mark.parametrize("database", ["pg15"], indirect=True)
+def test_tables_that_only_another_search_path_finds_are_not_called_missing(
+    database, django_alias, code
+):
+    database.execute("CREATE TABLE django_migrations (app varchar(99), name varchar(99))")
+    code((("reisekosten", "0001_initial"), []))
+    for name in ("0001_initial", "0099_of_newer_code"):
+        database.execute("INSERT INTO django_migrations VALUES ('reisekosten', %s)", (name,))
+    database.execute("CREATE SCHEMA tenant")
+    for model in apps.get_app_config("reisekosten").get_models(include_auto_created=True):
+        database.execute(f'CREATE TABLE tenant."{model._meta.db_table}" ()')
+    assert "0099_of_newer_code applied" in readiness.require_migrations(django_alias)
+    _end_session(django_alias)
+
+
 def _end_session(alias):
     """The connection of an alias lives as long as the process; the next alias is another one."""
     readiness.connection_to.__globals__["_connections"].pop((alias, "migrations"))

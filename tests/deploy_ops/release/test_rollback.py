@@ -18,7 +18,11 @@ CONTRACT = ("safe_migrate", "--phase", "contract", "--force", "--no-backup")
 NEW = {"APP_VERSION": "1.1.0"}
 # Old code leaves it out, so the schema does not carry it; taken back, only a default is gone.
 MUST = 'migrations.AddField("order", "must", models.IntegerField(default=1)),'
-GONE = 'migrations.RemoveField("order", "note"),'
+SQUASHED = """
+        migrations.CreateModel("order", [
+            ("id", models.BigAutoField(primary_key=True)), ("note", models.CharField(max_length=50)),
+        ]),
+"""
 NEEDED = "it would be dropped, and the older release needs it"
 NOTE_RELEASE = "from deploy_ops.release.postdeploy import note_release; note_release('default')"
 NOTHING = "migrations.RunPython(migrations.RunPython.noop, migrations.RunPython.noop),"
@@ -183,7 +187,7 @@ def test_after_the_contract_only_a_backup_from_before_has_the_values(project, da
     options = ("--noinput", "--confirm", database.name)
     refused = project.run("rollback", "--to", "1.0.0", "--restore", "latest", "--noinput", env=NEW)
     assert refused.code == 1 and "rollback --to v1.0.0 --restore latest --noinput" in refused.stderr
-    later = project.json("backup", check=0)["id"]
+    later = project.json("backup", check=0)["backup"]
     wrong = project.run("rollback", "--to", "1.0.0", "--restore", later, *options, check=1, env=NEW)
     assert f"does not work on the schema of backup {later} either" in wrong.stderr
     ask(project, "--restore", "latest", *options, code=0)
@@ -283,6 +287,21 @@ def test_a_table_that_the_older_release_needs_is_not_dropped(project, database, 
     way = plan(project, code=1, version="1.0.1")
     assert way["decision"] == "restore"
     assert {"what": "shop_item", "why": NEEDED} in way["obstacles"]
+
+
+@PG15
+def test_back_to_the_last_of_migrations_that_were_squashed_since(project, database, shop, release):
+    release(MUST)
+    squash = MIGRATION.format(
+        atomic=True,
+        replaces=[("shop", "0001_initial")],
+        dependencies='("deploy_ops", "0002_contract_rows")',
+        operations=SQUASHED,
+    )
+    (shop.migrations_dir / "0001_squashed.py").write_text(squash)
+    assert plan(project, code=1)["undone"] == ["shop.0002_change"]
+    ask(project, code=0)
+    assert columns(database) == {"id", "note"}
 
 
 @PG15
