@@ -105,9 +105,8 @@ def test_a_schema_ahead_of_the_code_is_said_and_fails_only_where_something_is_mi
         database.execute("INSERT INTO django_migrations VALUES ('reisekosten', %s)", (name,))
     with pytest.raises(HealthCheckFailed, match=r"0099_of_newer_code applied, .* missing"):
         readiness.require_migrations(django_alias)
-    for model in apps.get_app_config("reisekosten").get_models(include_auto_created=True):
-        columns = ", ".join(f'"{each.column}" int' for each in model._meta.local_concrete_fields)
-        database.execute(f'CREATE TABLE "{model._meta.db_table}" ({columns})')
+    for table, columns in tables_of_trips():
+        database.execute(f'CREATE TABLE "{table}" ({columns})')
     assert readiness.require_migrations(django_alias) == (
         "reisekosten.0099_of_newer_code applied, which this code does not have; all tables and "
         "columns that it uses are there"
@@ -127,16 +126,22 @@ def test_tables_that_only_another_search_path_finds_are_not_called_missing(
     for name in ("0001_initial", "0099_of_newer_code"):
         database.execute("INSERT INTO django_migrations VALUES ('reisekosten', %s)", (name,))
     database.execute("CREATE SCHEMA tenant")
-    for model in apps.get_app_config("reisekosten").get_models(include_auto_created=True):
-        database.execute(f'CREATE TABLE tenant."{model._meta.db_table}" ()')
+    for table, columns in tables_of_trips():
+        database.execute(f'CREATE TABLE tenant."{table}" ({columns})')
     assert "0099_of_newer_code applied" in readiness.require_migrations(django_alias)
     _end_session(django_alias)
+
+
+def tables_of_trips():
+    for model in apps.get_app_config("reisekosten").get_models(include_auto_created=True):
+        fields = model._meta.local_concrete_fields
+        yield model._meta.db_table, ", ".join(f'"{each.column}" int' for each in fields)
 
 
 def _end_session(alias):
     """The connection of an alias lives as long as the process; the next alias is another one."""
     readiness.connection_to.__globals__["_connections"].pop((alias, "migrations"))
-    schema_ahead._statement.cache_clear()
+    schema_ahead._needed.cache_clear()
 
 
 @pytest.mark.django_db
