@@ -61,7 +61,9 @@ class CheckRun:
 
 
 class Probe:
-    """Runs `check` (anything it raises is a failure, a text it returns a note) when asked and the last outcome is too old.
+    """Runs `check` when asked and the last outcome is too old.
+
+    Anything that it raises is a failure, and a text that it returns is a note.
 
     A good outcome is kept for `keep`, a failure for a second. Nobody waits longer than `deadline`,
     counted from the start of the run, so that latecomers wait less. A server's probes are watched:

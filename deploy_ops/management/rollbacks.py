@@ -26,9 +26,12 @@ def describe(way: WayBack, loss: Loss | None) -> Iterator[str]:
     yield f"{way.version} does not work on the schema as it is:"
     yield from reasons
     if way.decision is Decision.REVERSE:
-        yield f"What came after it can be undone, and nothing that is there now is lost: {', '.join(way.undone)}."
+        undone = ", ".join(way.undone)
+        yield f"What came after it can be undone, and nothing that is there now is lost: {undone}."
         for table in way.kept:
             yield f"{table} has rows and goes: they are copied to a kept table first."
+        for step in way.runs_code:
+            yield f"{step} runs code back: what it changes is compared before it is committed."
         return
     yield "What came after it cannot be undone without a loss:"
     yield from (f"- {each}" for each in way.obstacles)
@@ -58,6 +61,15 @@ def next_commands(way: WayBack) -> list[str]:
     if way.backup is None:
         return [manage("backups", "list", alias=way.alias)]
     return [manage("rollback", "--to", to, "--restore", way.backup.id, alias=way.alias), code]
+
+
+def after_failure(way: WayBack) -> str:
+    """What is left to do where undoing was rolled back."""
+    restore = manage("rollback", "--to", f"v{way.version}", "--restore", "latest", alias=way.alias)
+    return (
+        "Nothing was undone. Mend what stood in the way and type the same again, or restore the "
+        f"newest backup on whose schema {way.version} works, after a look at the loss:\n{restore}"
+    )
 
 
 def loss_of(way: WayBack) -> Loss | None:
@@ -92,6 +104,7 @@ def as_json(way: WayBack, loss: Loss | None, following: Sequence[str]) -> Json:
         "why": [{"id": str(each.id), "message": each.msg} for each in way.why],
         "undone": list(way.undone),
         "kept": list(way.kept),
+        "runs_code": list(way.runs_code),
         "obstacles": [{"what": each.what, "why": each.why} for each in way.obstacles],
         "backup": way.backup and way.backup.id,
         "lost": loss and {"rows": dict(loss.rows), "sequences": dict(loss.sequences)},

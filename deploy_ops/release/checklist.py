@@ -46,7 +46,7 @@ def look_back(way: WayBack) -> Iterator[CheckMessage]:
     yield from _runs(way)
     yield from _backfills(way)
     yield Info(
-        f"What no program here can see: whether {way.version} serves well once it has the requests.",
+        f"What no program here can see: whether {way.version} serves well once requests reach it.",
         hint="Error rates and response times, and what users report, after the switch.",
         id="deploy_ops.R029",
     )

@@ -43,7 +43,8 @@ def require_code_only(way: WayBack) -> None:
     now = find_way_back(way.alias, way.version)
     if now.decision is not Decision.CODE_ONLY:
         reasons = "\n".join(each.msg for each in now.why)
+        left = manage("rollback", "--to", f"v{way.version}", "--plan", alias=way.alias)
         raise ReleaseUnfinished(
             f"{way.version} does not work on what came out:\n{reasons}\nWhat was done stays. What "
-            f"is left to do:\n{manage('rollback', '--to', f'v{way.version}', '--plan', alias=way.alias)}"
+            f"is left to do:\n{left}"
         )

@@ -47,8 +47,9 @@ class WayBack:
 
     `why` is what its code cannot do on the schema as it is. `undone` are the migrations to undo,
     newest first, down to `targets`; `kept` the tables among what they drop whose rows are copied
-    first. `obstacles` say why nothing is undone, and `backup` is then the newest one on whose
-    schema its code works, None where none is known.
+    first, and `runs_code` those whose reverse is code or SQL of their authors: whether that loses
+    something can be told only while it is done. `obstacles` say why nothing is undone, and `backup`
+    is then the newest one on whose schema its code works, None where none is known.
     """
 
     alias: str
@@ -58,6 +59,7 @@ class WayBack:
     targets: Sequence[Target] = ()
     undone: Sequence[str] = ()
     kept: Sequence[str] = ()
+    runs_code: Sequence[str] = ()
     obstacles: Sequence[Obstacle] = field(default=())
     backup: Backup | None = None
 
@@ -97,6 +99,7 @@ def _down(
     facts: dict[str, Any] = {"alias": alias, "release": release, "why": why, "targets": targets}
     facts["undone"] = [str(step) for step in todo.plan.steps] if todo else []
     if todo and not in_the_way:
+        facts["runs_code"] = [str(step) for step in todo.plan.steps if step.runs_code]
         return WayBack(**facts, decision=Decision.REVERSE, kept=tables_to_keep(alias, todo))
     backup = _backup_for(alias, code)
     return WayBack(**facts, decision=Decision.RESTORE, obstacles=in_the_way, backup=backup)
@@ -203,15 +206,17 @@ def backup_of(way: WayBack, text: str) -> Backup:
 
     Raises BackupNotFound, RestoreRefused where it does not work on that one either.
     """
+    code = _older(way.alias, way.version)[1]
     if text == "latest":
-        if way.backup is None:
+        newest = _backup_for(way.alias, code)
+        if newest is None:
             raise BackupNotFound(
                 f"No backup is known on whose schema {way.version} works. Nothing was changed. "
                 f"See those there are:\n{manage('backups', 'list', alias=way.alias)}"
             )
-        return way.backup
+        return newest
     backup = find_backup(way.alias, text)
-    if not Carrying(way.alias, _older(way.alias, way.version)[1])(backup):
+    if not Carrying(way.alias, code)(backup):
         raise RestoreRefused(
             f"{way.version} does not work on the schema of backup {backup.id} either, or that is "
             "not known here. Nothing was changed. The newest on which it does:\n"

@@ -31,7 +31,7 @@ class Command(OpsCommand):
             "--wait",
             type=duration,
             default="60s",
-            help="how long to wait for the deploy lock (default 60s)",
+            help="how long to wait for another deployment step (default 60s)",
         )
         parser.add_argument(
             "--plan",
@@ -95,20 +95,22 @@ class Command(OpsCommand):
     def _do(
         self, going: GoingBack, confirmation: Confirmation, options: Json, said: tuple[int, Json]
     ) -> tuple[int, Json]:
-        from deploy_ops.management.rollbacks import restore_it
+        from deploy_ops.management.rollbacks import after_failure, restore_it
         from deploy_ops.release.rollback import Decision, find_way_back
 
         way, text = going.way, options["restore"]
-        if text and way.decision is not Decision.RESTORE:
+        if text and way.decision is Decision.CODE_ONLY:
             raise ReleaseRefused(
                 f"Nothing has to be restored for {way.version}, and a restore would lose what was "
                 "written since. Nothing was changed. Leave --restore out."
             )
-        if way.decision is Decision.REVERSE:
+        if way.decision is Decision.REVERSE and not text:
             result = going.undo()
             shown = show_result(result, self.tell, self.stderr.write)
             if result.exit_code == 0:
                 self._next(find_way_back(way.alias, way.version))
+            elif result.status == "recovered":
+                self.stderr.write(after_failure(way))
             return result.exit_code, {**said[1], **shown}
         if text:
             for line in restore_it(way, text, confirmation, self.progress, options):

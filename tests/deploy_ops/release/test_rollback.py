@@ -268,8 +268,10 @@ def test_a_reverse_of_its_author_that_would_change_rows_is_rolled_back(project, 
     reverse = "migrations.RunSQL('SELECT 1', \"UPDATE shop_order SET note = ''\"),"
     release(MUST, reverse)
     add_order(database, note="a", must=1)
-    assert plan(project, code=1)["decision"] == "reverse"
+    way = plan(project, code=1)
+    assert (way["decision"], way["runs_code"]) == ("reverse", ["shop.0003_change"])
     told = project.run("rollback", "--to", "1.0.0", check=3, env=NEW)
+    assert "python manage.py rollback --to v1.0.0 --restore latest" in told.stderr
     assert "the reverse would change rows of shop_order" in told.stdout
     assert database.query("SELECT note FROM shop_order") == [("a",)]
 
