@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django.core.checks import ERROR
 from django.core.management.base import CommandParser
 
 from deploy_ops.errors import ReleaseRefused
