@@ -27,7 +27,11 @@ SCHEMAS = "schemas"
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One successful run of safe_migrate; `at` is UTC in ISO 8601, `database` an `Identity.key`."""
+    """One successful run of safe_migrate; `at` is UTC in ISO 8601, `database` an `Identity.key`.
+
+    `ends_with` is the last migration of each app that its code has, and `flags` what it declares;
+    None where another version of deploy_ops has recorded it.
+    """
 
     version: str
     at: str
@@ -36,6 +40,8 @@ class Release:
     backup: str | None
     applied: list[tuple[str, str]]
     schema: str | None = None
+    ends_with: list[tuple[str, str]] | None = None
+    flags: list[str] | None = None
 
 
 def record_release(release: Release, schema: Mapping[str, Any]) -> None:
@@ -89,23 +95,21 @@ def schema_of(database: str, version: str) -> dict[str, Any] | None:
     return None
 
 
-def releases_after(database: str, version: str) -> Sequence[Release]:
-    """Releases into a database since a version was last released into it, oldest first."""
-    found: list[Release] = []
-    for entry in _entries():
-        if entry.get("database") != database:
-            continue
-        if entry.get("version") == version:
-            found = []
-        elif (release := _release(entry)) is not None:
-            found.append(release)
-    return found
+def release_of(database: str, version: str) -> Release | None:
+    """A version as it was last released into a database; None where it was not from this host."""
+    for entry in reversed(_entries()):
+        if entry.get("database") == database and entry.get("version") == version:
+            return _release(entry)
+    return None
 
 
 def _release(entry: dict[str, Any]) -> Release | None:
     try:
-        return Release(**entry)
-    except TypeError:  # damaged, or of another version of deploy_ops
+        release = Release(**entry)
+        if release.ends_with is None:
+            return release
+        return replace(release, ends_with=[(app, name) for app, name in release.ends_with])
+    except (TypeError, ValueError):  # damaged, or of another version of deploy_ops
         return None
 
 

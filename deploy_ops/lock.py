@@ -55,12 +55,12 @@ def deploy_lock(
     is waited for.
     """
     with ExitStack() as stack:
-        guards = []
+        guards = _guards(alias, purpose, shared)
         deadline = time.monotonic() + wait.total_seconds()
-        for guard in _guards(alias, purpose, shared):
+        for guard in guards:
             stack.callback(guard.release)
+        for guard in guards:
             _acquire(guard, deadline, notify)
-            guards.append(guard)
         yield DeployLock(alias, shared, tuple(guards))
 
 

@@ -35,10 +35,12 @@ failed = Signal()
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run found. `reason` is empty when all is well; it is for staff and logs only."""
+    """What a run found. `reason` is empty when all is well, and `note` is what a check that passed
+    says; both are for staff and logs only."""
 
     reason: str = ""
     seconds: float = 0.0
+    note: str = ""
 
     @property
     def is_ok(self) -> bool:
@@ -59,7 +61,9 @@ class CheckRun:
 
 
 class Probe:
-    """Runs `check` (anything it raises is a failure) when asked and the last outcome is too old.
+    """Runs `check` when asked and the last outcome is too old.
+
+    Anything that it raises is a failure, and a text that it returns is a note.
 
     A good outcome is kept for `keep`, a failure for a second. Nobody waits longer than `deadline`,
     counted from the start of the run, so that latecomers wait less. A server's probes are watched:
@@ -140,9 +144,9 @@ class Probe:
             check_run.future.set_result(Outcome(str(error)))
 
     def _run_check(self, check_run: CheckRun) -> None:
-        reason = self._run()
+        reason, note = self._run()
         now = time.monotonic()
-        outcome = Outcome(reason, now - check_run.started)
+        outcome = Outcome(reason, now - check_run.started, note)
         with self._lock:
             self._remember(outcome)
             self._fresh_until = now + (KEEP if reason else self._keep).total_seconds()
@@ -150,16 +154,17 @@ class Probe:
             # Still inside, or a caller who gives up in between would find neither run nor outcome.
             check_run.future.set_result(outcome)
 
-    def _run(self) -> str:
+    def _run(self) -> tuple[str, str]:
+        """Why it did not pass, or what it says besides."""
         try:
-            self._check()
+            said = self._check()
         except BaseException as error:  # pylint: disable=broad-exception-caught
             # Whatever it was, SystemExit too: the check did not pass, and the reason is told.
-            return redact(str(error)).strip() or type(error).__name__
+            return redact(str(error)).strip() or type(error).__name__, ""
         finally:
             # A check may have used Django's connections; those of this thread nobody else closes.
             connections.close_all()
-        return ""
+        return "", said if isinstance(said, str) else ""
 
     def _give_up(self, check_run: CheckRun) -> Outcome:
         with self._lock:
@@ -174,7 +179,7 @@ class Probe:
     def _remember(self, outcome: Outcome) -> None:
         """Keep the outcome, and log the change, not every poll: an outage has two lines."""
         was_ok = self._last is None or self._last.is_ok
-        self._last = outcome
+        noted, self._last = self._last.note if self._last else "", outcome
         if not self._is_watched:
             return
         if not outcome.is_ok:
@@ -183,6 +188,8 @@ class Probe:
             logger.error("Health check %s fails: %s", self.name, outcome.reason)
         elif outcome.is_ok and not was_ok:
             logger.info("Health check %s passes again", self.name)
+        if outcome.note and outcome.note != noted:
+            logger.info("Health check %s passes: %s", self.name, outcome.note)
 
 
 def outcomes(probes: Mapping[str, Probe]) -> dict[str, Outcome]:

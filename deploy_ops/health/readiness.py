@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import timedelta
 from functools import cache, partial
 from itertools import count
@@ -21,6 +21,7 @@ from deploy_ops.conf import conf
 from deploy_ops.errors import HealthCheckFailed
 from deploy_ops.health.connections import connection_to
 from deploy_ops.health.probe import DEADLINE, KEEP, Probe
+from deploy_ops.health.schema_ahead import missing_columns
 
 Run = Callable[[], object]
 # Migrations change with a deploy; writing to a storage may cost money.
@@ -34,21 +35,41 @@ def ping_database(alias: str) -> None:
     connection_to(alias, "ping").ping()
 
 
-def require_migrations(alias: str) -> None:
-    """Raise HealthCheckFailed if a migration of this code is not applied."""
-    if missing := pending_migrations(alias):
-        more = f" and {len(missing) - 1} more" if missing[1:] else ""
-        raise HealthCheckFailed(f"{missing[0]}{more} not applied")
+def require_migrations(alias: str) -> str:
+    """Raise HealthCheckFailed if a migration of this code is not applied, or if newer ones have
+    taken away what it needs; say so where they have not, "" where there are none."""
+    applied = _applied(alias)
+    if missing := _pending(applied):
+        raise HealthCheckFailed(f"{_listed(missing)} not applied")
+    known = {key for own, replaces in _migrations_of_the_code() for key in (own, *replaces)}
+    newer = sorted(".".join(key) for key in applied - known)
+    if not newer:
+        return ""
+    of_other_code = f"{_listed(newer)} applied, which this code does not have"
+    if gone := missing_columns(alias, {app for (app, _), _ in _migrations_of_the_code()}):
+        raise HealthCheckFailed(f"{of_other_code}, and {_listed(gone)} is missing, which it uses")
+    return f"{of_other_code}; all tables and columns that it uses are there"
 
 
 def pending_migrations(alias: str) -> list[str]:
     """Name the migrations of this code that the database lacks, on the probe's own connection."""
-    applied = set(connection_to(alias, "migrations").rows(APPLIED))
+    return _pending(_applied(alias))
+
+
+def _applied(alias: str) -> set[tuple[str, str]]:
+    return set(connection_to(alias, "migrations").rows(APPLIED))
+
+
+def _pending(applied: Set[tuple[str, str]]) -> list[str]:
     return [
         ".".join(key)
         for key, replaces in _migrations_of_the_code()
-        if key not in applied and not (replaces and applied.issuperset(replaces))
+        if key not in applied and not (replaces and applied >= set(replaces))
     ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{names[0]} and {len(names) - 1} more" if names[1:] else names[0]
 
 
 def require_cache(_alias: str) -> None:
@@ -70,7 +91,7 @@ def require_storage(_alias: str) -> None:
     default_storage.delete(saved)
 
 
-BUILT_IN: Mapping[str, Callable[[str], None]] = {
+BUILT_IN: Mapping[str, Callable[[str], object]] = {
     "database": ping_database,
     "migrations": require_migrations,
     "cache": require_cache,

@@ -3,7 +3,7 @@
 import json
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -20,10 +20,11 @@ LARGEST_ANSWER_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """Names of failing checks with their reasons, and those that passed."""
+    """Names of failing checks with their reasons, those that passed, and what they say besides."""
 
     failing: dict[str, str]
     passed: list[str]
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 def run_checks(alias: str, patience: timedelta) -> HealthReport:
@@ -32,7 +33,10 @@ def run_checks(alias: str, patience: timedelta) -> HealthReport:
     failing = {name: each.reason for name, each in found.items() if not each.is_ok}
     if is_draining():
         failing["draining"] = "the drain file is there"
-    return HealthReport(failing, [name for name, each in found.items() if each.is_ok])
+    passed = [name for name, each in found.items() if each.is_ok]
+    return HealthReport(
+        failing, passed, {name: found[name].note for name in passed if found[name].note}
+    )
 
 
 def query_server(url: str, patience: timedelta) -> HealthReport:

@@ -1,7 +1,7 @@
 """The typed confirmation before the live database is replaced."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -15,9 +15,16 @@ from deploy_ops.restore import Loss, Since
 class Confirmation:
     """Consent by typing name and host, or given beforehand with --noinput --confirm NAME."""
 
-    def __init__(self, tell: Callable[[str], None], options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        tell: Callable[[str], None],
+        options: Mapping[str, Any],
+        command: Sequence[str] = (),
+    ) -> None:
+        """`command` is what was typed, where it is not `restore ID`."""
         self._tell = tell
         self._options = options
+        self._command = command or ("restore", options["id"])
 
     def check_options(self) -> None:
         """Refuse before any work what would be declined after it; raises UsageError."""
@@ -37,7 +44,7 @@ class Confirmation:
             raise RestoreRefused(
                 f"{_what_is_wrong(options['confirm'])}: with --noinput it confirms the live "
                 f"database by its name, {name}. Nothing was changed. To replace that database:\n"
-                f"{_confirmed(options, name)}"
+                f"{_confirmed(self._command, options, name)}"
             )
 
     def ask(self, loss: Loss, counted: Since, view_differences: Iterable[str] = ()) -> Since | None:
@@ -64,8 +71,8 @@ def _what_is_wrong(given: str | None) -> str:
     return f"--confirm {given} is another name" if given else "--confirm is missing"
 
 
-def _confirmed(options: Mapping[str, Any], name: str) -> str:
-    words = ["restore", options["id"], "--noinput", "--confirm", name]
+def _confirmed(command: Sequence[str], options: Mapping[str, Any], name: str) -> str:
+    words = [*command, "--noinput", "--confirm", name]
     flags = ("in_place", "trust_unauthenticated")
     words += [f"--{flag.replace('_', '-')}" for flag in flags if options[flag]]
     return manage(*words, alias=options["database"])

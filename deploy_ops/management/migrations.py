@@ -24,6 +24,8 @@ def show_result(result: Result, write: Write, write_error: Write) -> Json:
         seconds = sum(result.seconds.values())
         noun = "migration" if len(result.applied) == 1 else "migrations"
         write(f"Done: {len(result.applied)} {noun} in {seconds:.1f} s.")
+    if result.kept_tables:
+        write(f"Rows of the tables that are gone are kept in {', '.join(result.kept_tables)}.")
     return _result_json(result)
 
 
@@ -35,6 +37,7 @@ def _result_json(result: Result) -> Json:
         "database": result.database,
         "backup": result.backup,
         "applied": result.applied,
+        "kept_tables": result.kept_tables,
         "findings": [_finding_json(finding) for finding in result.findings],
         "error": result.error or None,
         "recovery": recovery

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
-from deploy_ops.errors import JournalFailed, MigrationFailed, TransactionEnded
+from deploy_ops.errors import JournalFailed, MigrationFailed, NotLossless, TransactionEnded
 from deploy_ops.migrate.leftovers import Before, look_at_leftovers, note_before
 from deploy_ops.migrate.plan import Key, Step
 from deploy_ops.migrate.run import Applied, Failure, Remains, Run
 from deploy_ops.migrate.session import lock_failure, lock_holders, reset_connection
 from deploy_ops.migrate.transaction import StepTransaction
+from deploy_ops.migrate.undoing import Undoing, together
 from deploy_ops.phases.waiting import run_contract
 from deploy_ops.redact import error_text
 
@@ -29,14 +30,29 @@ def apply_plan(run: Run, *, in_one_transaction: bool) -> None:
     steps = run.plan.steps
     groups = [steps] if in_one_transaction else [(step,) for step in steps]
     try:
-        for group in groups:
+        for group in together(steps) if run.plan.is_way_back else groups:
             run.lock.check()
-            applied = perform(run, group, _moves(run, group), then=run.applied.append)
-            if applied.was_interrupted:
+            do = _undo if run.plan.is_way_back else _apply
+            if do(run, group).was_interrupted:
                 raise KeyboardInterrupt
         run.history.executor.check_replacements()
     except KeyboardInterrupt as error:  # between two steps, or in the pause before a retry
         raise MigrationFailed("Stopped by the operator between two migrations.") from error
+
+
+def _apply(run: Run, group: tuple[Step, ...]) -> Applied:
+    return perform(run, group, _moves(run, group), then=run.applied.append)
+
+
+def _undo(run: Run, group: tuple[Step, ...]) -> Applied:
+    """Undo what earlier runs have applied; raises NotLossless, MigrationFailed."""
+    undoing, is_atomic = Undoing(run, group, frozenset()), group[0].is_atomic
+    work = undoing.work if is_atomic else undoing.unapply
+    applied = perform(run, group, work, then=run.applied.append)
+    run.result.kept_tables += undoing.kept
+    if is_atomic and applied.rows is None and run.database.counts_rows:
+        raise NotLossless("the reverse used other connections, and what it did is not known.")
+    return applied
 
 
 def _moves(run: Run, group: tuple[Step, ...]) -> Work:

@@ -3,16 +3,18 @@
 What fails here reverses nothing. The run stays open, and the next one does what is missing.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from django.apps import apps
 from django.db import connections
 
-from deploy_ops.advice import manage
 from deploy_ops.databases import database_for
+from deploy_ops.flags.declaration import declared_flags
 from deploy_ops.history import Release, record_release
 from deploy_ops.migrate.apply import text_of
 from deploy_ops.migrate.ladder import Rung
+from deploy_ops.migrate.plan import Key
 from deploy_ops.migrate.run import Recovery, Run
 from deploy_ops.migrate.signals import send_post_migrate
 from deploy_ops.migrate.verify import verify_run
@@ -30,7 +32,9 @@ def finish(run: Run) -> None:
         if not run.plan.is_contract:
             with result.timed("post_migrate"):
                 send_post_migrate(run.alias, run.history.state, run.todo.migrations)
-            remember(run.journal.run, run.alias, result.backup, result.applied)
+            if not run.plan.is_way_back:  # which is no release
+                leaves = run.history.executor.loader.graph.leaf_nodes()
+                remember(run.journal.run, run.alias, result.backup, result.applied, leaves)
         result.status = "ok"
     except BaseException as error:  # pylint: disable=broad-exception-caught
         run.is_unfinished = True
@@ -40,16 +44,31 @@ def finish(run: Run) -> None:
             Rung.NOT_NEEDED,
             "All migrations are applied and committed, and none was undone. What comes after them "
             "is missing (verification, post_migrate, the record of the release). Once the cause is "
-            f"fixed, this does it:\n{manage('safe_migrate', alias=run.alias)}",
+            f"fixed, this does it:\n{run.request.again}",
         )
 
 
-def remember(run_id: str, alias: str, backup: str | None, applied: list[tuple[str, str]]) -> None:
-    """Add a run to the history of releases; raises OSError, ConfigurationError."""
+def remember(
+    run_id: str, alias: str, backup: str | None, applied: list[Key], ends_with: Iterable[Key]
+) -> None:
+    """Add a run to the history of releases; raises OSError, ConfigurationError.
+
+    `ends_with` are the leaves of the graph of migrations.
+    """
     now = datetime.now(UTC).isoformat(timespec="seconds")
     needs = take_snapshot(apps, connections[alias]).as_json()
     key = database_for(alias).identify().key
-    record_release(Release(code_version(), now, run_id, key, backup, applied), needs)
+    release = Release(
+        version=code_version(),
+        at=now,
+        run=run_id,
+        database=key,
+        backup=backup,
+        applied=applied,
+        ends_with=sorted(ends_with),
+        flags=sorted(declared_flags()),
+    )
+    record_release(release, needs)
 
 
 def _text(error: BaseException) -> str:

@@ -21,7 +21,7 @@ def manual_intervention(failed: FailedRun) -> Recovery:
         *_schema_part(run),
         f"Journal: {run.journal.path}",
         "Ways out:",
-        manage("safe_migrate", alias=run.alias) + "   # after the migration is fixed",
+        run.request.again + "   # after the migration is fixed",
     ]
     if run.backup is not None:
         lines += [
@@ -44,7 +44,7 @@ def manual_intervention_unseen(failed: FailedRun, error: BaseException) -> Recov
         f"Looking for a way back stopped: {why(error)}",
         f"What is committed stands in the journal: {run.journal.path}",
         "The next run reads it and says what it finds:",
-        manage("safe_migrate", alias=run.alias),
+        run.request.again,
     ]
     steps = keys(tuple(run.applied_steps))
     return Recovery(

@@ -8,7 +8,7 @@ it does not touch.
 import os
 import secrets
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -41,21 +41,27 @@ def new_run_id() -> str:
 class Journal:
     """The journal of the run that is going on; the only writer of its file."""
 
-    def __init__(self, path: Path, descriptor: int, alias: str) -> None:
+    def __init__(self, path: Path, descriptor: int, again: str) -> None:
         self.path = path
-        self._alias = alias
+        self._again = again
         self._descriptor = descriptor
 
     @classmethod
-    def start(cls, *, alias: str = DEFAULT_DB_ALIAS, **facts: Any) -> "Journal":
-        """Open the journal of a new run of an alias and record its start."""
+    def start(
+        cls,
+        *,
+        alias: str = DEFAULT_DB_ALIAS,
+        command: Sequence[str] = ("safe_migrate",),
+        **facts: Any,
+    ) -> "Journal":
+        """Open the journal of a new run of an alias, by a command of ours, and record its start."""
         run = new_run_id()
         directory = private_directory(conf.state_dir / "runs")
         path = directory / f"{run}.jsonl"
-        journal = cls(path, _open(path), alias)
+        journal = cls(path, _open(path), manage(*command, alias=alias))
         try:
             sync_directory(directory)
-            journal.record("started", alias=alias, **facts)
+            journal.record("started", alias=alias, command=command, **facts)
         except (JournalFailed, OSError) as error:
             journal.close()
             path.unlink(missing_ok=True)
@@ -70,7 +76,8 @@ class Journal:
     def reopen(cls, record: "Record") -> "Journal":
         """Go on writing the journal of an earlier run, to resolve it."""
         alias = str(record.start.get("alias", DEFAULT_DB_ALIAS))
-        return cls(record.path, _open(record.path), alias)
+        command = record.start.get("command", ("safe_migrate",))
+        return cls(record.path, _open(record.path), manage(*command, alias=alias))
 
     @property
     def run(self) -> str:
@@ -90,7 +97,7 @@ class Journal:
             raise JournalFailed(
                 f"The journal of run {self.run} cannot be written: {error.strerror}. Stopped at "
                 f"'{step}': what was committed until then stays, and nothing else was begun. Make "
-                f"room, then go on from there:\n{manage('safe_migrate', alias=self._alias)}"
+                f"room, then go on from there:\n{self._again}"
             ) from error
 
     def close(self) -> None:
@@ -152,6 +159,11 @@ class Record:
         """Which database it was on (`Identity.key`), None if that cannot be read."""
         key = self.start.get("key")
         return key if isinstance(key, str) else None
+
+    @property
+    def is_way_back(self) -> bool:
+        """Whether it undid what came after an older release."""
+        return list(self.start.get("command", ()))[:1] == ["rollback"]
 
     @property
     def last_step(self) -> str:

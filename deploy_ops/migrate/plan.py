@@ -106,9 +106,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps in order."""
+    """The steps in order; `is_way_back` where they undo earlier ones, and nothing may be lost."""
 
     steps: tuple[Step, ...]
+    is_way_back: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.steps)

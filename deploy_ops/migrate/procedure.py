@@ -13,6 +13,7 @@ from deploy_ops.errors import DatabaseUnavailable, UsageError
 from deploy_ops.interrupts import interruptible
 from deploy_ops.lock import DeployLock, deploy_lock
 from deploy_ops.migrate import journal
+from deploy_ops.migrate.backwards import todo_back
 from deploy_ops.migrate.carry_out import carry_out
 from deploy_ops.migrate.contract import check_old_code_is_gone, contract, has_waiting
 from deploy_ops.migrate.plan import Plan, make_plan
@@ -50,7 +51,7 @@ def _safe_migrate(request: Request, progress: Progress, ask: Ask) -> Result:
         return result
     with deploy_lock(
         request.alias,
-        purpose="safe_migrate",
+        purpose=request.command[0],
         wait=request.wait,
         notify=lambda holder: progress.say(f"Waiting for the deploy lock, held by {holder}"),
     ) as lock:
@@ -139,13 +140,29 @@ def plan_of(request: Request) -> Todo:
                 "was changed. Leave the name of the migration out."
             )
         return Todo(history, [], Plan(()))
+    if request.back_to:
+        return todo_back(history, request.back_to)
     migrations = django_plan(history.executor, request.app, request.migration)
     return Todo(history, migrations, make_plan(migrations, history.state))
 
 
+def resolve_earlier(request: Request, *, progress: Progress, ask: Ask = always_wait) -> None:
+    """Resolve what killed commands have left, under the deploy lock, where there is something."""
+    if not _has_past():
+        return
+    database, purpose = database_for(request.alias), request.command[0]
+    with interruptible(), database.connected_directly():
+        with deploy_lock(request.alias, purpose=purpose, wait=request.wait):
+            _resolve_the_past(request, progress, ask)
+
+
+def _has_past() -> bool:
+    return has_interrupted() or not all(run.is_resolved for run in journal.read_runs())
+
+
 def _look_ahead(request: Request) -> Todo | None:
     """What there is to do, before the lock is asked for; None if the past comes first."""
-    if has_interrupted() or not all(run.is_resolved for run in journal.read_runs()):
+    if _has_past():
         return None
     try:
         return plan_of(request)

@@ -5,7 +5,6 @@ from typing import Any
 
 from django.db import InterfaceError, OperationalError
 
-from deploy_ops.advice import manage
 from deploy_ops.backup.entry import Backup
 from deploy_ops.backup.manifest import NAME
 from deploy_ops.databases.base import Answer
@@ -193,7 +192,7 @@ def database_lost(run: Run, error: BaseException) -> DatabaseLost:
     return DatabaseLost(
         f"{run.result.error}\nThe database does not answer any more: "
         f"{redact(str(error)).strip()}\nWhat was committed stays, and what was open rolls back. "
-        f"Once it answers, this finds out and goes on:\n{manage('safe_migrate', alias=run.alias)}"
+        f"Once it answers, this finds out and goes on:\n{run.request.again}"
     )
 
 

@@ -133,15 +133,18 @@ def _finish(record: Record, request: Request, applied: set[tuple[str, str]]) -> 
     saved = str(backup["backup"]) if backup else None
     try:
         send_post_migrate(request.alias, history.state, todo)
-        remember(record.run, request.alias, saved, [key for key, _ in plan])
+        if not record.is_way_back:
+            leaves = history.executor.loader.graph.leaf_nodes()
+            remember(record.run, request.alias, saved, [key for key, _ in plan], leaves)
     except BaseException as error:  # pylint: disable=broad-exception-caught  # foreign handlers
-        again = manage("safe_migrate", alias=request.alias)
         raise Unfinished(
             f"{text_of(error)}\nAll migrations of run {record.run} are committed, and none was "
             "undone. What comes after them is missing (post_migrate, the record of the release). "
-            f"Once the cause is fixed, this does it:\n{again}"
+            f"Once the cause is fixed, this does it:\n{request.again}"
         ) from error
-    return " post_migrate was sent, and the release is recorded."
+    return " post_migrate was sent" + (
+        "." if record.is_way_back else ", and the release is recorded."
+    )
 
 
 def _partially_applied(record: Record, request: Request, names: str) -> PartiallyApplied:

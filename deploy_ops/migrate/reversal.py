@@ -161,6 +161,14 @@ def reversal_of(operation: Operation, app_label: str, state: ProjectState) -> Re
         return Reversal.IRREVERSIBLE
     if isinstance(operation, PhasedOperation):
         return _of_phased(operation, app_label, state)
+    return reversal_at_once(operation, app_label, state)
+
+
+def reversal_at_once(operation: Operation, app_label: str, state: ProjectState) -> Reversal:
+    """The same of one in two phases where both of them have run, without a look at its values."""
+    if not operation.reversible:
+        return Reversal.IRREVERSIBLE
+    operation = getattr(operation, "operation", operation)
     if isinstance(operation, RunPython):
         return _of_code(operation.code is RunPython.noop, operation.code is RunPython.noop)
     if isinstance(operation, RunSQL):

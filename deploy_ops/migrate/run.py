@@ -16,6 +16,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
+from deploy_ops.advice import manage
 from deploy_ops.backup.entry import Backup
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
@@ -28,6 +29,7 @@ from deploy_ops.migrate.rehearsal import Rehearsal
 from deploy_ops.progress import Progress
 
 DjangoPlan = list[tuple[Migration, bool]]
+Target = tuple[str, str | None]
 
 
 class Phase(StrEnum):
@@ -40,11 +42,17 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What the operator asked for."""
+    """What the operator asked for.
+
+    `back_to` are migrations that an older release ends with: all after them is undone, if nothing
+    is lost by it; None is before the first of an app. `command` is what asks for it.
+    """
 
     alias: str
+    command: Sequence[str] = ("safe_migrate",)
     app: str | None = None
     migration: str | None = None
+    back_to: Sequence[Target] = ()
     phase: Phase | None = None
     force: bool = False
     rehearse: bool = False
@@ -58,6 +66,11 @@ class Request:
     lock_timeout: timedelta = timedelta(milliseconds=100)
     lock_retries: int = 100
     wait: timedelta = timedelta(seconds=60)
+
+    @property
+    def again(self) -> str:
+        """The line to type for the same once more."""
+        return manage(*self.command, alias=self.alias)
 
     @property
     def phases(self) -> frozenset[Phase]:
@@ -78,13 +91,17 @@ class Recovery:
 
 @dataclass(kw_only=True)
 class Result:
-    """How it ended; `status` is ok, nothing_to_do, recovered or failed."""
+    """How it ended; `status` is ok, nothing_to_do, recovered or failed.
+
+    `kept_tables` hold the rows of tables that a way back has dropped.
+    """
 
     database: str
     status: str = "nothing_to_do"
     run: str | None = None
     backup: str | None = None
     applied: list[Key] = field(default_factory=list)
+    kept_tables: list[str] = field(default_factory=list)
     findings: list[CheckMessage] = field(default_factory=list)
     recovery: Recovery | None = None
     rehearsal: Rehearsal | None = None

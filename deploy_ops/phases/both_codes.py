@@ -7,6 +7,7 @@ is taken to be what the migrations before the plan say. Call it before anything 
 from collections.abc import Callable, Generator, Iterable, Iterator, Set
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.apps import apps
 from django.apps.registry import Apps
@@ -14,6 +15,7 @@ from django.core.checks import CheckMessage
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
@@ -25,7 +27,7 @@ from deploy_ops.phases.compat import Code, code_findings, compat_findings
 from deploy_ops.phases.halves import run_together
 from deploy_ops.phases.operations.base import Change, PhasedOperation
 from deploy_ops.phases.snapshot import Snapshot, take_snapshot
-from deploy_ops.phases.waiting import all_waiting
+from deploy_ops.phases.waiting import Key, Waiting, all_done, all_waiting
 from deploy_ops.phases.where import walk
 from deploy_ops.version import code_version
 
@@ -83,30 +85,57 @@ def findings_of(
     return list(code_findings(code, schema_between(start, [*steps, *planned])))
 
 
+def findings_then(
+    connection: BaseDatabaseWrapper, applied: Set[Key], at: datetime, code: Code
+) -> list[CheckMessage]:
+    """Say what of a code fails on the schema as it was at a moment, when these were applied."""
+    loader = MigrationLoader(connection)
+    nodes = loader.graph.nodes
+    squashed = {key for key in nodes if nodes[key].replaces and applied >= {*nodes[key].replaces}}
+    applied = applied | squashed
+    known = [key for key in nodes if key in applied]
+    moment = Moment.of(connection, loader.project_state(known))
+    rows = [
+        each
+        for each in [*all_waiting(connection), *all_done(connection, loader)]
+        if each.key in applied and (each.row.done_at is None or each.row.done_at > at)
+    ]
+    start, steps = _steps_since(moment, rows, applied)
+    return list(code_findings(code, schema_between(start, steps)))
+
+
 def _steps_until(now: Moment) -> tuple[Snapshot, list[Step]]:
     """Where tables and models last were the same, and what has been done since.
 
     While operations of applied migrations wait, there is more in the tables than the models tell:
     what an earlier release has put off, or an expand phase that was cut off.
     """
-    found = [each.found for each in all_waiting(now.connection) if each.found is not None]
+    rows = all_waiting(now.connection)
+    applied = MigrationLoader(now.connection).applied_migrations if rows else {}
+    return _steps_since(now, rows, applied.keys())
+
+
+def _steps_since(
+    now: Moment, rows: Iterable[Waiting], applied: Set[Key]
+) -> tuple[Snapshot, list[Step]]:
+    found = [each.found for each in rows if each.found is not None]
     waiting = frozenset(id(each.operation) for each in found)
     if not waiting:
         return now.tables, []
-    state, since = _before(now.connection, waiting)
+    state, since = _before(now.connection, waiting, applied)
     then = Moment.of(now.connection, state)
     return then.tables, list(_steps(then, since, lambda each, _: id(each) in waiting))
 
 
 def _before(
-    connection: BaseDatabaseWrapper, waiting: Set[int]
+    connection: BaseDatabaseWrapper, waiting: Set[int], recorded: Set[Key]
 ) -> tuple[ProjectState, list[Migration]]:
     """The models before the first applied migration with one of these operations, and it and those
     applied since."""
     executor = MigrationExecutor(connection)
     loader = executor.loader
     full = executor.migration_plan(loader.graph.leaf_nodes(), clean_start=True)
-    applied = [each for each, _ in full if (each.app_label, each.name) in loader.applied_migrations]
+    applied = [each for each, _ in full if (each.app_label, each.name) in recorded]
     first = next(
         number
         for number, each in enumerate(applied)

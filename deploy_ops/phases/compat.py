@@ -17,14 +17,19 @@ from deploy_ops.phases.snapshot import Check, Column, Snapshot, Table, Unique
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A release and what its models need; `is_old` for the one that is about to be replaced."""
+    """A release and what its models need; `is_old` for the one that is about to be replaced.
+
+    `is_running` is asked of that one only: it does not run any more where the way leads back to it.
+    """
 
     release: str
     needs: Snapshot
     is_old: bool
+    is_running: bool = True
 
     def __str__(self) -> str:
-        return f"Release {self.release}{', which still runs,' if self.is_old else ''}"
+        runs = self.is_old and self.is_running
+        return f"Release {self.release}{', which still runs,' if runs else ''}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,11 @@ class Waiting:
     found: Found | None
 
     @property
+    def key(self) -> Key:
+        """The migration that it is of."""
+        return self.row.place.app, self.row.place.migration
+
+    @property
     def is_atomic(self) -> bool:
         """Whether one transaction can hold the contract."""
         return self.found is not None and self.found.is_atomic

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from django.core.checks import CheckMessage, Error, Info
 from django.core.checks import Warning as Caution
+from django.db import connections
+from django.db.migrations.loader import MigrationLoader
 
 from deploy_ops.advice import manage
 from deploy_ops.databases import database_for
@@ -102,4 +104,5 @@ def instance_finding(facts: Facts) -> CheckMessage:
 
 def note_release(alias: str) -> None:
     """Add this release to the history with what it needs, also if it had nothing to migrate."""
-    remember(new_run_id(), alias, None, [])
+    leaves = MigrationLoader(connections[alias]).graph.leaf_nodes()
+    remember(new_run_id(), alias, None, [], leaves)

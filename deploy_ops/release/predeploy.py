@@ -29,7 +29,7 @@ from deploy_ops.release.ci_status import CiStatus, ci_findings, read_ci_status
 from deploy_ops.release.monitoring import keep_figures, look_at_metrics
 from deploy_ops.release.placeholders import placeholder_findings
 from deploy_ops.release.requirements import pinned
-from deploy_ops.release.rollback import way_back_findings
+from deploy_ops.release.foresee import way_back_findings
 from deploy_ops.release.tree import look_at_tree, tree_findings
 
 BACKUP_AGE = timedelta(hours=26)

@@ -1,114 +1,133 @@
-"""Whether an older release works on the schema, as it is or will be: by what it said it needs."""
+"""What the way back to an older release takes, decided by facts: code alone, migrations, a backup.
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+Only the newer release can tell, and can undo: the older one lacks the migrations that came after
+it. What the older one needs was recorded when it was released.
+"""
+
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
-from django.core.checks import ERROR, CheckMessage, Info
-from django.core.checks import Warning as Caution
+from django.core.checks import ERROR, CheckMessage
 from django.db import connections
 from django.db.migrations.loader import MigrationLoader
 
 from deploy_ops.advice import manage
+from deploy_ops.backup.catalog import complete_backups, find_backup
+from deploy_ops.backup.entry import Backup
 from deploy_ops.databases import database_for
-from deploy_ops.errors import ReleaseRefused
-from deploy_ops.history import (
-    Release,
-    released_versions,
-    releases_after,
-    schema_of,
-    version_before,
-)
-from deploy_ops.migrate.reversal import Reversal
-from deploy_ops.migrate.run import History, Todo
+from deploy_ops.errors import BackupNotFound, PlanRefused, ReleaseRefused, RestoreRefused
+from deploy_ops.history import Release, release_of, released_versions, schema_of
+from deploy_ops.migrate.backwards import Obstacle, obstacles, tables_to_keep, todo_back
+from deploy_ops.migrate.run import History, Target, Todo
 from deploy_ops.migrate.targets import ensure_connection, load_executor
-from deploy_ops.phases.both_codes import findings_of
+from deploy_ops.phases.both_codes import findings_of, findings_then
 from deploy_ops.phases.compat import Code
+from deploy_ops.phases.rows import done_rows
 from deploy_ops.phases.snapshot import Snapshot
-from deploy_ops.version import code_version
+
+Key = tuple[str, str]
+# Its tables serve releases before it too, and hold what a way back is decided by.
+OURS = "deploy_ops"
 
 
 class Decision(StrEnum):
     """What a way back takes."""
 
     CODE_ONLY = "code_only"
-    SCHEMA_FIRST = "schema_first"
+    REVERSE = "reverse"
+    RESTORE = "restore"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WayBack:
-    """The decision, why, and for SCHEMA_FIRST what brings the schema back.
+    """The decision for a version, and what it rests on.
 
-    `targets` are the last migrations of each app that the older release had, `backup` is the one
-    that was taken before the first release after it, if there was one.
+    `why` is what its code cannot do on the schema as it is. `undone` are the migrations to undo,
+    newest first, down to `targets`; `kept` the tables among what they drop whose rows are copied
+    first, and `runs_code` those whose reverse is code or SQL of their authors: whether that loses
+    something can be told only while it is done. `obstacles` say why nothing is undone, and `backup`
+    is then the newest one on whose schema its code works, None where none is known.
     """
 
-    version: str
+    alias: str
+    release: Release
     decision: Decision
-    why: Sequence[CheckMessage]
-    targets: Sequence[tuple[str, str]] = ()
-    backup: str | None = None
+    why: Sequence[CheckMessage] = ()
+    targets: Sequence[Target] = ()
+    undone: Sequence[str] = ()
+    kept: Sequence[str] = ()
+    runs_code: Sequence[str] = ()
+    obstacles: Sequence[Obstacle] = field(default=())
+    backup: Backup | None = None
+
+    @property
+    def version(self) -> str:
+        """The older release."""
+        return self.release.version
 
 
 def find_way_back(alias: str, version: str) -> WayBack:
-    """Compare what a version needs with the schema as it is.
+    """Compare what a version needs with the schema as it is, and decide.
 
-    Only the newer release can tell: the older one lacks the migrations that came after it. Raises
-    ReleaseRefused where it was not released into this database from this host.
+    Raises ReleaseRefused where what it needs is not known, or where the schema is not known to
+    this code.
     """
     connection = connections[alias]
     ensure_connection(connection)
-    key = database_for(alias).identify().key
-    code = _recorded_code(key, version)
     history = History(load_executor(connection))
+    _require_all_migrations(history.executor.loader, alias)
+    release, code = recorded_release(alias, version)
     why = findings_of(connection, history.state, code)
-    if all(finding.level < ERROR for finding in why):
-        return WayBack(version, Decision.CODE_ONLY, why)
-    since = releases_after(key, version)
-    targets = _targets(history.executor.loader, since)
-    return WayBack(version, Decision.SCHEMA_FIRST, why, targets, _backup_before(since))
+    if _works(why):
+        return WayBack(alias=alias, release=release, decision=Decision.CODE_ONLY, why=why)
+    return _down(alias, release, code, history, why)
 
 
-def way_back_findings(alias: str, todo: Todo) -> Iterator[CheckMessage]:
-    """Say what the way back from this release takes once its migrations are applied (R013)."""
-    key = database_for(alias).identify().key
-    version = version_before(key, code_version())
-    if version is None:
-        yield Info(
-            "No release before this one was recorded for this database on this host. What the way "
-            "back takes is not known.",
-            id="deploy_ops.R013",
-        )
-        return
+def _down(
+    alias: str, release: Release, code: Code, history: History, why: Sequence[CheckMessage]
+) -> WayBack:
+    """Whether migrations can be undone without a loss; else which backup to restore."""
+    targets = _targets(history.executor.loader, release)
     try:
-        code = _recorded_code(key, version)
-    except ReleaseRefused as error:
-        yield Caution(f"{error} What the way back takes is not known.", id="deploy_ops.R013")
-        return
-    migrations = [migration for migration, _ in todo.migrations]
-    found = findings_of(connections[alias], todo.history.state, code, migrations)
-    reasons = [finding.msg for finding in found if finding.level >= ERROR]
-    if not reasons:
-        yield Info(f"The way back to {version} takes code only.", id="deploy_ops.R013")
-        return
-    lost = [
-        f"{step} ({step.reversal})"
-        for step in todo.plan.steps
-        if step.reversal is not Reversal.LOSSLESS
+        todo = todo_back(history, targets)
+        in_the_way = _in_the_way(alias, todo, release, code)
+    except PlanRefused as error:
+        todo, in_the_way = None, [Obstacle(f"Release {release.version}", str(error).rstrip("."))]
+    facts: dict[str, Any] = {"alias": alias, "release": release, "why": why, "targets": targets}
+    facts["undone"] = [str(step) for step in todo.plan.steps] if todo else []
+    if todo and not in_the_way:
+        facts["runs_code"] = [str(step) for step in todo.plan.steps if step.runs_code]
+        return WayBack(**facts, decision=Decision.REVERSE, kept=tables_to_keep(alias, todo))
+    backup = _backup_for(alias, code)
+    return WayBack(**facts, decision=Decision.RESTORE, obstacles=in_the_way, backup=backup)
+
+
+def _in_the_way(alias: str, todo: Todo, release: Release, code: Code) -> list[Obstacle]:
+    """Why undoing loses something, or is not enough."""
+    if release.ends_with is None:
+        why = "its last migrations are not known: another version of deploy_ops released it"
+        return [Obstacle(f"Release {release.version}", why)]
+    undone = {step.key for step in todo.plan.steps}
+    applied = todo.history.executor.loader.applied_migrations.keys() - undone
+    then = findings_then(connections[alias], applied, datetime.now(UTC), code)
+    still = [each.msg.rstrip(".") for each in then if each.level >= ERROR]
+    return [
+        *obstacles(alias, todo, code.needs),
+        *(Obstacle(f"With all undone that came after {release.version}", each) for each in still),
     ]
-    yield Caution(
-        f"The way back to {version} takes more than code:\n"
-        + "\n".join(reasons)
-        + f"\nTo undo: {', '.join(lost) or 'nothing that loses data'}.",
-        hint="Put off what it still needs (Contract), or be ready to take the schema back:\n"
-        f"{manage('safe_migrate', '--plan', alias=alias)}",
-        id="deploy_ops.R013",
-    )
 
 
-def _recorded_code(database: str, version: str) -> Code:
-    """What a version needs, as recorded at its release into a database; raises ReleaseRefused."""
-    recorded = schema_of(database, version)
+def _works(findings: Iterable[CheckMessage]) -> bool:
+    return all(each.level < ERROR for each in findings)
+
+
+def recorded_release(alias: str, version: str) -> tuple[Release, Code]:
+    """A version as it was released into a database, and what its code needs; ReleaseRefused."""
+    key = database_for(alias).identify().key
+    release, recorded = release_of(key, version), schema_of(key, version)
     if recorded is None:
         known = ", ".join(released_versions()) or "none"
         raise ReleaseRefused(
@@ -116,7 +135,10 @@ def _recorded_code(database: str, version: str) -> Code:
             f"database from this host. Known are {known}. Nothing was changed."
         )
     try:
-        return Code(version, Snapshot.from_json(recorded), is_old=True)
+        if release is None:
+            raise KeyError(version)
+        needs = Snapshot.from_json(recorded)
+        return release, Code(version, needs, is_old=True, is_running=False)
     except (KeyError, TypeError) as error:
         raise ReleaseRefused(
             f"What {version} needs of the schema was recorded by another version of deploy_ops. "
@@ -124,39 +146,81 @@ def _recorded_code(database: str, version: str) -> Code:
         ) from error
 
 
-def _targets(loader: MigrationLoader, since: Iterable[Release]) -> Sequence[tuple[str, str]]:
-    """For each app that has got migrations since: the last one before them, or "zero"."""
-    newer = {tuple(key) for release in since for key in release.applied}
-    apps = sorted({app for app, _ in newer})
-    return [(app, _last_before(loader, app, newer)) for app in apps]
-
-
-def _last_before(loader: MigrationLoader, app: str, newer: set[tuple[str, ...]]) -> str:
-    plan = [
-        key for leaf in loader.graph.leaf_nodes(app) for key in loader.graph.forwards_plan(leaf)
-    ]
-    older = [key for key in plan if key[0] == app and key not in newer]
-    return older[-1][1] if older else "zero"
-
-
-def _backup_before(since: Sequence[Release]) -> str | None:
-    return next((release.backup for release in since if release.applied), None)
-
-
-def describe(way: WayBack, alias: str) -> str:
-    """The decision for people, with the next command."""
-    reasons = "".join(f"\n{finding.msg}" for finding in way.why)
-    if way.decision is Decision.CODE_ONLY:
-        return (
-            f"{way.version} works on the schema as it is: only code has to go back.{reasons}\n"
-            f"Nothing was changed. Next:\n    ./deploy.sh --rollback --to v{way.version}"
+def _require_all_migrations(loader: MigrationLoader, alias: str) -> None:
+    """Raise ReleaseRefused where the database has more than this code knows of its own apps."""
+    if unknown := _unknown(loader, loader.applied_migrations):
+        app, name = min(unknown)
+        prune = manage("migrate", app, "--prune", alias=alias)
+        raise ReleaseRefused(
+            f"{app}.{name} is applied, and this code does not have it: what the schema is like can "
+            "be told by a newer release only. Nothing was changed. Ask the newest release that was "
+            f"deployed. Where migrations were squashed and this is a leftover:\n{prune}"
         )
-    steps = "\n".join(manage("safe_migrate", *target, alias=alias) for target in way.targets)
-    text = (
-        f"{way.version} does not work on the schema as it is:{reasons}\nNothing was changed. Its "
-        f"migrations were these; each command says with --plan what it would lose:\n{steps}"
-    )
-    if way.backup:
-        restore = manage("restore", way.backup, alias=alias)
-        text += f"\nOr, losing what was written since, the backup from before:\n{restore}"
-    return text
+
+
+def _unknown(loader: MigrationLoader, applied: Iterable[Key]) -> list[Key]:
+    """Those that the code does not have, of the apps that it has."""
+    disk = loader.disk_migrations or {}
+    replaced = {tuple(key) for each in disk.values() for key in each.replaces}
+    known = disk.keys() | replaced
+    return [key for key in applied if key not in known and key[0] in loader.migrated_apps]
+
+
+def _targets(loader: MigrationLoader, release: Release) -> Sequence[Target]:
+    """For each app the last migration that the release has; None for apps that came later."""
+    ends = dict(release.ends_with or ())
+    apps = loader.migrated_apps - {OURS}
+    newer = {app for app, _ in loader.applied_migrations} - ends.keys()
+    return [(app, ends.get(app)) for app in sorted(apps & (ends.keys() | newer))]
+
+
+def _backup_for(alias: str, code: Code) -> Backup | None:
+    """The newest backup on whose schema the code works."""
+    identity, works = database_for(alias).identify(), Carrying(alias, code)
+    ours = [each for each in complete_backups() if each.belongs_to(identity)]
+    return next(filter(works, reversed(ours)), None)
+
+
+class Carrying:
+    """Whether a code works on the schema that a backup has; equal schemas are looked at once."""
+
+    def __init__(self, alias: str, code: Code) -> None:
+        self._connection = connections[alias]
+        self._code = code
+        self._loader = MigrationLoader(self._connection)
+        self._contracts = [row.done_at for row in done_rows(self._connection) if row.done_at]
+        self._seen: dict[tuple[Set[Key], int], bool] = {}
+
+    def __call__(self, backup: Backup) -> bool:
+        applied, at = frozenset(backup.manifest.migrations), backup.created_at
+        if _unknown(self._loader, applied):
+            return False  # what those have done is not known here
+        state = applied, sum(done > at for done in self._contracts)
+        if state not in self._seen:
+            found = findings_then(self._connection, applied, at, self._code)
+            self._seen[state] = _works(found)
+        return self._seen[state]
+
+
+def backup_of(way: WayBack, text: str) -> Backup:
+    """The backup that was asked for, `latest` being the newest on which the release works.
+
+    Raises BackupNotFound, RestoreRefused where it does not work on that one either.
+    """
+    code = recorded_release(way.alias, way.version)[1]
+    if text == "latest":
+        newest = _backup_for(way.alias, code)
+        if newest is None:
+            raise BackupNotFound(
+                f"No backup is known on whose schema {way.version} works. Nothing was changed. "
+                f"See those there are:\n{manage('backups', 'list', alias=way.alias)}"
+            )
+        return newest
+    backup = find_backup(way.alias, text)
+    if not Carrying(way.alias, code)(backup):
+        raise RestoreRefused(
+            f"{way.version} does not work on the schema of backup {backup.id} either, or that is "
+            "not known here. Nothing was changed. The newest on which it does:\n"
+            + manage("rollback", "--to", f"v{way.version}", "--plan", alias=way.alias)
+        )
+    return backup

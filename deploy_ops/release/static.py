@@ -17,4 +17,9 @@ class ReleaseStaticFilesStorage(ManifestStaticFilesStorage):
     @property
     def manifest_name(self) -> str:  # type: ignore[override]  # an attribute of the class there
         """`staticfiles-1.2.3.json`."""
-        return f"staticfiles-{get_valid_filename(code_version())}.json"
+        return manifest_of(code_version())
+
+
+def manifest_of(version: str) -> str:
+    """The name of a release's manifest."""
+    return f"staticfiles-{get_valid_filename(version)}.json"

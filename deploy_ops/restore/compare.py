@@ -3,6 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+from deploy_ops.backup.entry import Backup
+from deploy_ops.databases import Database, database_for
 from deploy_ops.databases.base import Counts
 from deploy_ops.errors import RestoreFailed
 from deploy_ops.restore.interrupted import Restoring
@@ -56,33 +58,45 @@ def compared_loss(job: RestoreJob, names: Restoring) -> Loss:
         require_same_rows(job, names.beside, UNTOUCHED)
         counts, sequences = counting.result()
     uploads = f", and uploads in {names.media.previous}" if names.media else ""
-    return loss_of(job, counts, sequences, f"database {names.previous}{uploads}")
+    return loss_of(
+        job.database, job.backup, counts, sequences, f"database {names.previous}{uploads}"
+    )
 
 
-def loss_of(job: RestoreJob, live: Counts, sequences: Counts, stays_in: str) -> Loss:
+def loss_now(alias: str, backup: Backup) -> Loss:
+    """What the live database would lose by a restore of this backup, as far as it can be counted
+    without one."""
+    database = database_for(alias)
+    counts, sequences = database.count_rows(database.identify().name)
+    return loss_of(database, backup, counts, sequences, "the database before it, which is kept")
+
+
+def loss_of(
+    database: Database, backup: Backup, live: Counts, sequences: Counts, stays_in: str
+) -> Loss:
     """Compare what the live database has with what the backup has."""
-    then = job.manifest.write_position
+    then = backup.manifest.write_position
     return Loss(
-        place=job.database.identify().place,
-        age=datetime.now(UTC) - job.backup.created_at,
-        rows=rows_lost(job, live),
-        sequences=values_lost(job, sequences),
-        writes=job.database.writes_since(then, own_rows={}),
+        place=database.identify().place,
+        age=datetime.now(UTC) - backup.created_at,
+        rows=rows_lost(backup, live),
+        sequences=values_lost(backup, sequences),
+        writes=database.writes_since(then, own_rows={}),
         lsn_then=then.get("lsn"),
-        lsn_now=job.database.write_position().get("lsn"),
+        lsn_now=database.write_position().get("lsn"),
         stays_in=stays_in,
     )
 
 
-def rows_lost(job: RestoreJob, live: Counts) -> dict[str, int]:
+def rows_lost(backup: Backup, live: Counts) -> dict[str, int]:
     """Rows more (or fewer) than in the backup, of each table where they differ."""
-    saved = job.manifest.counts
+    saved = backup.manifest.counts
     more = {name: live.get(name, 0) - saved.get(name, 0) for name in {*live, *saved}}
     return {name: more[name] for name in sorted(more) if more[name]}
 
 
-def values_lost(job: RestoreJob, live: Counts) -> dict[str, int]:
+def values_lost(backup: Backup, live: Counts) -> dict[str, int]:
     """How many values each sequence has given out since the backup."""
-    saved = job.manifest.sequences
+    saved = backup.manifest.sequences
     drawn = {name: given - saved.get(name, 0) for name, given in live.items()}
     return {name: drawn[name] for name in sorted(drawn) if drawn[name] > 0}

@@ -164,8 +164,8 @@ class _Door:
         counts, sequences = job.database.count_rows(previous)
         return replace(
             self._prepared.loss,
-            rows=rows_lost(job, counts),
-            sequences=values_lost(job, sequences),
+            rows=rows_lost(job.backup, counts),
+            sequences=values_lost(job.backup, sequences),
             writes=writes,
             lsn_now=position.get("lsn"),
         )

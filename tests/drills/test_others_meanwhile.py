@@ -81,7 +81,7 @@ def test_a_new_column_with_values_of_others_is_not_dropped(deployed, meanwhile, 
     result = project.json("safe_migrate", check=4)
 
     assert result["recovery"]["rung"] == "manual_intervention"
-    assert "adds_and_fails_trip.note was added by this run, and rows have values in it" in (
+    assert "adds_and_fails_trip.note is new, and rows have values in it" in (
         result["recovery"]["message"]
     )
     notes = project.database.query("SELECT note FROM adds_and_fails_trip WHERE km = 410")

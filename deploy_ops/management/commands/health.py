@@ -29,5 +29,6 @@ class Command(OpsCommand):
             reasons = "; ".join(f"{name}: {reason}" for name, reason in report.failing.items())
             self.tell(f"Not healthy: {' '.join(reasons.split())}")
             return 1, {"status": "error", "failing": report.failing}
-        self.tell(f"Healthy: {', '.join(report.passed)}")
-        return 0, {"status": "ok", "passed": report.passed}
+        notes = "".join(f"; {name}: {note}" for name, note in report.notes.items())
+        self.tell(f"Healthy: {', '.join(report.passed)}{notes}")
+        return 0, {"status": "ok", "passed": report.passed, "notes": report.notes}

@@ -8,7 +8,7 @@ from deploy_ops.release.host.colours import serving, switch
 from deploy_ops.release.host.commands import manage
 from deploy_ops.release.host.config import Host
 from deploy_ops.release.host.deploy import drain, hook, look_after
-from deploy_ops.release.host.releases import find_release
+from deploy_ops.release.host.releases import directory_of, find_release
 from deploy_ops.release.host.record import cut_off
 from deploy_ops.release.host.shares import refuse_beside_canary
 from deploy_ops.release.host.story import LOCK, Story, on_its_way, start, tag_of
@@ -72,10 +72,13 @@ def ask_back(host: Host) -> Tag | None:
 
 
 def _check_schema(story: Story, current: Tag) -> None:
-    """Ask the newer release, which has the migrations of both; it says why not."""
+    """Ask the newer release, which has the migrations of both; it says why not, and what to do."""
+    host = story.host
     try:
-        manage(story.host, current, "rollback", "--to", story.tag.version)
+        manage(host, current, "rollback", "--to", story.tag.name, "--plan")
     except ProgramError as error:
         raise ReleaseRefused(
-            f"{story.tag.name} is not started: {error}\n{current.name} serves on."
+            f"{story.tag.name} is not started: {error}\nNothing was changed, and {current.name} "
+            f"serves on. What it names above as next is typed in its directory:\n"
+            f"    cd {directory_of(host, current)}"
         ) from error

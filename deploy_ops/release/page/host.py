@@ -32,13 +32,17 @@ class Host:
 
 def read_host() -> Host:
     """What the links of the host say."""
-    release = Path(getattr(settings, "BASE_DIR", ""))
-    if release.parent.name != RELEASES:
-        return Host()
     try:
-        return _look(config.read_host(release.parent.parent))
+        host = find_host()
+        return _look(host) if host else Host()
     except (ConfigurationError, OSError):
         return Host()
+
+
+def find_host() -> config.Host | None:
+    """The host whose release runs here; None elsewhere. Raises ConfigurationError."""
+    release = Path(getattr(settings, "BASE_DIR", ""))
+    return config.read_host(release.parent.parent) if release.parent.name == RELEASES else None
 
 
 def _look(host: config.Host) -> Host:

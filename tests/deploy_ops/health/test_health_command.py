@@ -52,7 +52,15 @@ def test_deployed_project_is_healthy(project):
     project.run("migrate", check=0)
     assert one_line(project.run("health", check=0)) == "Healthy: database, migrations, cache"
     answer = project.json("health")
-    assert answer == {"status": "ok", "passed": ["database", "migrations", "cache"]}
+    assert answer == {"status": "ok", "passed": ["database", "migrations", "cache"], "notes": {}}
+    project.database.execute(
+        "INSERT INTO django_migrations (app, name, applied) VALUES ('auth', '0099_newer', '2026-01-01')"
+    )
+    told = one_line(project.run("health", check=0))
+    assert "migrations: auth.0099_newer applied, which this code does not have; all" in told
+    project.database.execute("ALTER TABLE auth_user RENAME COLUMN email TO mail")
+    told = one_line(project.run("health", check=1))
+    assert told.endswith("and auth_user.email is missing, which it uses")
 
 
 @each_database

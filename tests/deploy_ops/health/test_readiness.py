@@ -6,11 +6,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 from django.core.cache import caches
 from django.test import Client
 
 from deploy_ops.errors import HealthCheckFailed
-from deploy_ops.health import draining, readiness
+from deploy_ops.health import draining, readiness, schema_ahead
 from deploy_ops.health.probe import outcomes
 from deploy_ops.health.readiness import make_probes, pending_migrations, readiness_probes
 
@@ -75,9 +76,8 @@ def test_migrations_of_the_code_that_the_database_lacks(database, django_alias, 
     with pytest.raises(HealthCheckFailed, match="trips.0002_note not applied"):
         readiness.require_migrations(django_alias)
     database.execute("INSERT INTO django_migrations VALUES ('trips', '0002_note')")
-    database.execute("INSERT INTO django_migrations VALUES ('trips', '0003_of_newer_code')")
     assert pending_migrations(django_alias) == []
-    readiness.require_migrations(django_alias)
+    assert readiness.require_migrations(django_alias) == ""
     _end_session(django_alias)
 
 
@@ -95,9 +95,53 @@ def test_squashed_migration_counts_where_all_that_it_replaces_is_applied(
     _end_session(django_alias)
 
 
+@each_database
+def test_a_schema_ahead_of_the_code_is_said_and_fails_only_where_something_is_missing(
+    database, django_alias, code
+):
+    database.execute("CREATE TABLE django_migrations (app varchar(99), name varchar(99))")
+    code((("reisekosten", "0001_initial"), []))
+    for name in ("0001_initial", "0099_of_newer_code"):
+        database.execute("INSERT INTO django_migrations VALUES ('reisekosten', %s)", (name,))
+    with pytest.raises(HealthCheckFailed, match=r"0099_of_newer_code applied, .* missing"):
+        readiness.require_migrations(django_alias)
+    for table, columns in tables_of_trips():
+        database.execute(f'CREATE TABLE "{table}" ({columns})')
+    assert readiness.require_migrations(django_alias) == (
+        "reisekosten.0099_of_newer_code applied, which this code does not have; all tables and "
+        "columns that it uses are there"
+    )
+    database.execute("ALTER TABLE reisekosten_fahrt RENAME COLUMN von TO ab")
+    with pytest.raises(HealthCheckFailed, match="and reisekosten_fahrt.von is missing, which"):
+        readiness.require_migrations(django_alias)
+    _end_session(django_alias)
+
+
+@pytest.mark.parametrize("database", ["pg15"], indirect=True)
+def test_tables_that_only_another_search_path_finds_are_not_called_missing(
+    database, django_alias, code
+):
+    database.execute("CREATE TABLE django_migrations (app varchar(99), name varchar(99))")
+    code((("reisekosten", "0001_initial"), []))
+    for name in ("0001_initial", "0099_of_newer_code"):
+        database.execute("INSERT INTO django_migrations VALUES ('reisekosten', %s)", (name,))
+    database.execute("CREATE SCHEMA tenant")
+    for table, columns in tables_of_trips():
+        database.execute(f'CREATE TABLE tenant."{table}" ({columns})')
+    assert "0099_of_newer_code applied" in readiness.require_migrations(django_alias)
+    _end_session(django_alias)
+
+
+def tables_of_trips():
+    for model in apps.get_app_config("reisekosten").get_models(include_auto_created=True):
+        fields = model._meta.local_concrete_fields
+        yield model._meta.db_table, ", ".join(f'"{each.column}" int' for each in fields)
+
+
 def _end_session(alias):
     """The connection of an alias lives as long as the process; the next alias is another one."""
     readiness.connection_to.__globals__["_connections"].pop((alias, "migrations"))
+    schema_ahead._needed.cache_clear()
 
 
 @pytest.mark.django_db

@@ -1,15 +1,32 @@
-"""Whether an older release works on the schema as it is."""
+"""What the way back to an older release takes: code alone, migrations undone, or a backup."""
+
+import json
+import signal
+import time
 
 import pytest
 
 from tests.sample_apps.modelled import ModelledApp
+from tests.sample_apps.written import MIGRATION
 
 PG15 = pytest.mark.parametrize("database", ["pg15"], indirect=True)
+EACH = pytest.mark.parametrize("database", ["pg15", "sqlite"], indirect=True)
 OLD = "class Order(models.Model):\n    note = models.CharField(max_length=50)\n"
 WITHOUT_NOTE = "class Order(models.Model):\n    kind = models.IntegerField(null=True)\n"
-WITH_MUST = f"{OLD}    must = models.IntegerField(default=1)\n"
+WITH_KIND = f"{OLD}    kind = models.IntegerField(null=True)\n"
 CONTRACT = ("safe_migrate", "--phase", "contract", "--force", "--no-backup")
 NEW = {"APP_VERSION": "1.1.0"}
+# Old code leaves it out, so the schema does not carry it; taken back, only a default is gone.
+MUST = 'migrations.AddField("order", "must", models.IntegerField(default=1)),'
+SQUASHED = """
+        migrations.CreateModel("order", [
+            ("id", models.BigAutoField(primary_key=True)), ("note", models.CharField(max_length=50)),
+        ]),
+"""
+NEEDED = "it would be dropped, and the older release needs it"
+NOTE_RELEASE = "from deploy_ops.release.postdeploy import note_release; note_release('default')"
+NOTHING = "migrations.RunPython(migrations.RunPython.noop, migrations.RunPython.noop),"
+ALLOWED = [word for rule in ("T006", "T007", "L103", "L105") for word in ("--allow", rule)]
 
 
 @pytest.fixture
@@ -23,37 +40,270 @@ def shop(project, database):
     return app
 
 
-def ask(project, *, code, version="1.0.0"):
-    return project.json("rollback", "--to", version, check=code, env=NEW)
+@pytest.fixture
+def release(project, shop):
+    """Deploy 1.1.0 with these operations, each in a migration of its own."""
+
+    def deploy(*operations):
+        write(shop, operations)
+        return project.json("safe_migrate", *ALLOWED, check=0, env=NEW)
+
+    return deploy
+
+
+def write(shop, operations):
+    """Migrations 0002_change and so on."""
+    last = "0001_initial"
+    for number, each in enumerate(operations, 2):
+        name = f"000{number}_change"
+        text = MIGRATION.format(
+            atomic=True,
+            replaces=[],
+            dependencies=f'("deploy_ops", "0002_contract_rows"), ("shop", "{last}")',
+            operations=f"        {each}",
+        )
+        (shop.migrations_dir / f"{name}.py").write_text(text)
+        last = name
+
+
+def ask(project, *options, code, version="1.0.0"):
+    return project.json("rollback", "--to", version, *options, check=code, env=NEW)
+
+
+def plan(project, *, code, version="1.0.0"):
+    return ask(project, "--plan", code=code, version=version)
+
+
+def columns(database):
+    return set(database.schema()["shop_order"])
+
+
+def wait_for_text(project, process, text):
+    for _ in range(600):
+        if text in project.output_of(process) or process.poll() is not None:
+            break
+        time.sleep(0.05)
+    assert text in project.output_of(process)
+
+
+def add_order(database, **values):
+    names, marks = ", ".join(values), ", ".join(["%s"] * len(values))
+    database.execute(f"INSERT INTO shop_order ({names}) VALUES ({marks})", tuple(values.values()))
+
+
+@EACH
+def test_code_only_after_expand(project, database, shop):
+    shop.models(WITH_KIND)
+    project.run("makemigrations", "shop", "--noinput", check=0)
+    project.run("safe_migrate", check=0, env=NEW)
+    way = plan(project, code=0)
+    assert (way["decision"], way["why"], way["undone"]) == ("code_only", [], [])
+    before = project.runs()
+    done = ask(project, code=0, version="v1.0.0")
+    assert done["next"] == ["./deploy.sh --rollback --to v1.0.0"]
+    assert project.runs() == before
+    assert "kind" in columns(database)
+
+
+@EACH
+def test_migrations_are_undone_where_nothing_is_lost(project, database, release):
+    release(MUST, NOTHING if database.vendor == "postgresql" else MUST.replace("must", "also"))
+    add_order(
+        database, note="a", must=1, **({} if database.vendor == "postgresql" else {"also": 1})
+    )
+    way = plan(project, code=1)
+    assert way["decision"] == "reverse"
+    assert way["undone"] == ["shop.0003_change", "shop.0002_change"]
+    assert "must" in columns(database)
+
+    done = ask(project, code=0)
+    assert done["status"] == "ok"
+    assert columns(database) == {"id", "note"}
+    assert database.query("SELECT note FROM shop_order") == [("a",)]
+    manifest = json.loads((project.backups_dir / done["backup"] / "manifest.json").read_text())
+    assert manifest["verified"]["level"] == "read"
+    assert plan(project, code=0)["decision"] == "code_only"
+
+
+@EACH
+def test_a_new_column_with_values_is_not_dropped(project, database, release):
+    taken = release(MUST)["backup"]
+    add_order(database, note="a", must=7)
+    way = plan(project, code=1)
+    assert way["decision"] == "restore"
+    assert way["obstacles"] == [
+        {"what": "shop_order.must", "why": "shop_order.must is new, and rows have values in it"}
+    ]
+    assert way["backup"] == taken
+    assert [rows for table, rows in way["lost"]["rows"].items() if "order" in table] == [1]
+    refused = project.run("rollback", "--to", "v1.0.0", check=1, env=NEW)
+    assert f"rollback --to v1.0.0 --restore {taken}" in refused.stdout
+    assert database.query("SELECT must FROM shop_order") == [(7,)]
+
+
+@EACH
+def test_rows_of_a_new_table_are_kept_in_a_copy(project, database, release):
+    make = 'migrations.CreateModel("Item", [("id", models.BigAutoField(primary_key=True))]),'
+    release(make, MUST)
+    database.execute("INSERT INTO shop_item DEFAULT VALUES")
+    assert plan(project, code=1)["kept"] == ["shop_item"]
+    done = ask(project, code=0)
+    [kept] = done["kept_tables"]
+    assert database.query(f"SELECT count(*) FROM {kept}") == [(1,)]
+    assert "shop_item" not in database.schema()
+
+
+@EACH
+def test_code_without_a_reverse_cannot_be_undone(project, database, release):
+    release(MUST, "migrations.RunPython(migrations.RunPython.noop),")
+    way = plan(project, code=1)
+    assert way["decision"] == "restore"
+    assert [each["what"] for each in way["obstacles"]] == [
+        "shop.0003_change#0 (Raw Python operation)"
+    ]
+    assert way["obstacles"][0]["why"] == "it cannot be reversed"
+    told = project.run("rollback", "--to", "1.0.0", "--plan", check=1, env=NEW).stdout
+    assert "- shop.0003_change#0 (Raw Python operation): it cannot be reversed." in told
 
 
 @PG15
-def test_code_only_until_the_contract_and_the_schema_first_after_it(project, database, shop):
+def test_after_the_contract_only_a_backup_from_before_has_the_values(project, database, shop):
+    add_order(database, note="before")
     shop.models(WITHOUT_NOTE)
     project.run("make_two_phase", "shop", "--noinput", check=0)
-    taken = project.json("safe_migrate", check=0, env=NEW)["backup"]
-    assert ask(project, code=0)["decision"] == "code_only"
-    assert ask(project, code=0, version="v1.0.0")["why"] == []
+    first = project.json("safe_migrate", check=0, env=NEW)["backup"]
+    assert plan(project, code=0)["decision"] == "code_only"
 
-    project.run(*CONTRACT, check=0, env=NEW)
-    way = ask(project, code=1)
-    assert way["decision"] == "schema_first"
+    database.execute("INSERT INTO shop_order (kind) VALUES (1)")
+    project.run("safe_migrate", "--phase", "contract", "--force", check=0, env=NEW)
+    database.execute("INSERT INTO shop_order (kind) VALUES (2)")
+    way = plan(project, code=1)
+    assert way["decision"] == "restore"
     assert [each["id"] for each in way["why"]] == ["deploy_ops.T006"]
-    assert way["targets"] == [["shop", "0001_initial"]]
-    assert way["backup"] == taken
-    told = project.run("rollback", "--to", "v1.0.0", check=1, env=NEW).stdout
-    assert "python manage.py safe_migrate shop 0001_initial" in told
-    assert f"python manage.py restore {taken}" in told
+    assert "taken before its contract, has them" in way["obstacles"][0]["why"]
+    assert way["backup"] > first, "the newest on whose schema the old code works"
+    assert way["lost"]["rows"] == {"public.shop_order": 1}
+
+    options = ("--noinput", "--confirm", database.name)
+    refused = project.run("rollback", "--to", "1.0.0", "--restore", "latest", "--noinput", env=NEW)
+    assert refused.code == 1 and "rollback --to v1.0.0 --restore latest --noinput" in refused.stderr
+    later = project.json("backup", check=0)["backup"]
+    wrong = project.run("rollback", "--to", "1.0.0", "--restore", later, *options, check=1, env=NEW)
+    assert f"does not work on the schema of backup {later} either" in wrong.stderr
+    ask(project, "--restore", "latest", *options, code=0)
+    assert database.query("SELECT note FROM shop_order ORDER BY id") == [("before",), ("",)]
+    assert plan(project, code=0)["decision"] == "code_only"
+    refused = project.run(
+        "rollback", "--to", "1.0.0", "--restore", "latest", *options, check=1, env=NEW
+    )
+    assert "Nothing has to be restored" in refused.stderr
+
+
+@EACH
+def test_killed_in_the_middle_it_is_resolved_and_goes_on_backwards(project, database, release):
+    release(MUST, MUST.replace("must", "also"))
+    project.run(
+        "rollback",
+        "--to",
+        "1.0.0",
+        env={**NEW, "KILL_AT": "journal:migration_started:after"},
+        check=-signal.SIGKILL,
+    )
+    assert columns(database) == {"id", "note", "must", "also"}
+    assert "R027" in {each["id"][-4:] for each in plan(project, code=1)["findings"]}
+    ask(project, code=0)
+    assert columns(database) == {"id", "note"}
+    killed, last = map(project.journal, project.runs()[-2:])
+    assert killed[-1]["step"] == "resolved" and last[-1]["step"] == "finished"
+
+    assert ask(project, code=0)["decision"] == "code_only"
+
+
+@EACH
+def test_killed_after_the_commit_nothing_is_undone_twice(project, database, release):
+    release(MUST)
+    project.run(
+        "rollback",
+        "--to",
+        "1.0.0",
+        env={**NEW, "KILL_AT": "journal:finished:before"},
+        check=-signal.SIGKILL,
+    )
+    assert columns(database) == {"id", "note"}
+    assert ask(project, code=0)["decision"] == "code_only"
+    assert project.journal(project.runs()[-1])[-1]["step"] == "resolved"
 
 
 @PG15
-def test_a_column_that_old_code_leaves_out(project, shop):
-    shop.models(WITH_MUST)
-    project.run("makemigrations", "shop", "--noinput", check=0)
-    project.run(
-        "safe_migrate", "--no-backup", "--allow", "T007", "--allow", "L105", check=0, env=NEW
+def test_two_at_once(project, database, release):
+    release(MUST)
+    with database.connect() as other:
+        other.execute("BEGIN; SELECT 1 FROM shop_order")  # keeps the reverse waiting
+        first = project.start("rollback", "--to", "1.0.0", env=NEW)
+        wait_for_text(project, first, "retry")
+        second = project.run("rollback", "--to", "1.0.0", "--wait", "0s", check=1, env=NEW)
+        assert "Only one deployment may run at a time" in second.stderr
+        other.execute("COMMIT")
+    assert project.finish(first).code == 0
+    assert columns(database) == {"id", "note"}
+
+
+@PG15
+def test_what_is_written_after_the_look_is_not_lost(project, database, release):
+    """Rows are looked at again behind the lock: it is rolled back, and nothing was changed."""
+    release(MUST)
+    with database.connect() as other:
+        other.execute("BEGIN; INSERT INTO shop_order (note, must) VALUES ('late', 9)")
+        first = project.start("rollback", "--to", "1.0.0", env=NEW)
+        wait_for_text(project, first, "retry")
+        other.execute("COMMIT")
+    done = project.finish(first)
+    assert done.code == 3, done
+    assert "shop_order.must is new, and rows have values in it" in done.stdout
+    assert database.query("SELECT must FROM shop_order") == [(9,)]
+
+
+@PG15
+def test_a_reverse_of_its_author_that_would_change_rows_is_rolled_back(project, database, release):
+    reverse = "migrations.RunSQL('SELECT 1', \"UPDATE shop_order SET note = ''\"),"
+    release(MUST, reverse)
+    add_order(database, note="a", must=1)
+    way = plan(project, code=1)
+    assert (way["decision"], way["runs_code"]) == ("reverse", ["shop.0003_change"])
+    told = project.run("rollback", "--to", "1.0.0", check=3, env=NEW)
+    assert "python manage.py rollback --to v1.0.0 --restore latest" in told.stderr
+    assert "the reverse would change rows of shop_order" in told.stdout
+    assert database.query("SELECT note FROM shop_order") == [("a",)]
+
+
+@PG15
+def test_a_table_that_the_older_release_needs_is_not_dropped(project, database, release, shop):
+    """It got a migration only since (`migrate --fake`), which undone would drop it."""
+    shop.models(f"{OLD}class Item(models.Model):\n    pass\n")
+    database.execute("CREATE TABLE shop_item (id bigint PRIMARY KEY)")
+    project.run("shell", "-c", NOTE_RELEASE, check=0, env={"APP_VERSION": "1.0.1"})
+    make = 'migrations.CreateModel("Item", [("id", models.BigAutoField(primary_key=True))]),'
+    write(shop, [make])
+    project.run("migrate", "shop", "0002_change", "--fake", check=0, env=NEW)
+    release(make, MUST)
+    way = plan(project, code=1, version="1.0.1")
+    assert way["decision"] == "restore"
+    assert {"what": "shop_item", "why": NEEDED} in way["obstacles"]
+
+
+@PG15
+def test_back_to_the_last_of_migrations_that_were_squashed_since(project, database, shop, release):
+    release(MUST)
+    squash = MIGRATION.format(
+        atomic=True,
+        replaces=[("shop", "0001_initial")],
+        dependencies='("deploy_ops", "0002_contract_rows")',
+        operations=SQUASHED,
     )
-    assert [each["id"] for each in ask(project, code=1)["why"]] == ["deploy_ops.T007"]
+    (shop.migrations_dir / "0001_squashed.py").write_text(squash)
+    assert plan(project, code=1)["undone"] == ["shop.0002_change"]
+    ask(project, code=0)
+    assert columns(database) == {"id", "note"}
 
 
 @PG15
@@ -63,13 +313,50 @@ def test_a_release_that_was_never_here(project, shop):
 
 
 @PG15
+def test_only_the_newest_code_can_tell(project, shop, release):
+    release(MUST)
+    shop.remove_behind("0001")
+    told = project.run("rollback", "--to", "v1.0.0", "--plan", check=1, env=NEW).stderr
+    assert "shop.0002_change is applied, and this code does not have it" in told
+
+
+@PG15
 def test_a_release_without_migrations_is_known_after_postdeploy(project, database, shop):
     """It is noted with what it needs, so that the way back to it can be told."""
-    refused = project.run("rollback", "--to", "1.0.1", check=1, env=NEW)
+    refused = project.run("rollback", "--to", "1.0.1", "--plan", check=1, env=NEW)
     assert "Known are 1.0.0" in refused.stderr
-    code = "from deploy_ops.release.postdeploy import note_release; note_release('default')"
-    project.run("shell", "-c", code, check=0, env={"APP_VERSION": "1.0.1"})
-    assert ask(project, code=0, version="1.0.1")["decision"] == "code_only"
+    project.run("shell", "-c", NOTE_RELEASE, check=0, env={"APP_VERSION": "1.0.1"})
+    assert plan(project, code=0, version="1.0.1")["decision"] == "code_only"
+
+
+@PG15
+def test_back_and_forth_the_older_release_still_ends_where_it_ended(project, release):
+    """It was released a second time, after the newer one, whose migrations it does not have."""
+    release(MUST)
+    project.run("shell", "-c", NOTE_RELEASE, check=0, env={"APP_VERSION": "1.1.0"})
+    assert plan(project, code=1)["undone"] == ["shop.0002_change"]
+
+
+@PG15
+def test_the_checklist(project, shop, database):
+    newer = NEW | {"DJANGO_SETTINGS_MODULE": "tests.deploy_ops.release.flagged_settings"}
+
+    def found():
+        way = project.json("rollback", "--to", "1.0.0", "--plan", check=0, env=newer)
+        return {each["id"][-4:]: each for each in way["findings"]}
+
+    first = found()
+    assert first["R021"]["message"].startswith("Whether the files and dependencies of v1.0.0")
+    assert first["R022"]["level"] == "info"
+    assert first["R023"]["message"] == "There is no backup of this database."
+    assert first["R025"]["message"].startswith("1.0.0 does not know flags that are on: export.")
+    assert "R029" in first and "R024" not in first
+    project.run("backup", check=0)
+    with database.connect() as session:
+        session.execute("SET application_name = 'gunicorn release=1.1.0'")
+        later = found()
+    assert later["R023"]["level"] == "info"
+    assert "gunicorn release=1.1.0" in later["R026"]["message"]
 
 
 def outlook(project, **env):

@@ -1,0 +1,53 @@
+"""What the way back from a release will take, told before the release (R013)."""
+
+from collections.abc import Iterator
+
+from django.core.checks import ERROR, CheckMessage, Info
+from django.core.checks import Warning as Caution
+from django.db import connections
+
+from deploy_ops.advice import manage
+from deploy_ops.databases import database_for
+from deploy_ops.errors import ReleaseRefused
+from deploy_ops.history import version_before
+from deploy_ops.migrate.reversal import Reversal
+from deploy_ops.migrate.run import Todo
+from deploy_ops.phases.both_codes import findings_of
+from deploy_ops.release.rollback import recorded_release
+from deploy_ops.version import code_version
+
+
+def way_back_findings(alias: str, todo: Todo) -> Iterator[CheckMessage]:
+    """Say what it takes once the migrations of this release are applied."""
+    version = version_before(database_for(alias).identify().key, code_version())
+    if version is None:
+        yield Info(
+            "No release before this one was recorded for this database on this host. What the way "
+            "back takes is not known.",
+            id="deploy_ops.R013",
+        )
+        return
+    try:
+        _, code = recorded_release(alias, version)
+    except ReleaseRefused as error:
+        yield Caution(f"{error} What the way back takes is not known.", id="deploy_ops.R013")
+        return
+    migrations = [migration for migration, _ in todo.migrations]
+    found = findings_of(connections[alias], todo.history.state, code, migrations)
+    reasons = [finding.msg for finding in found if finding.level >= ERROR]
+    if not reasons:
+        yield Info(f"The way back to {version} takes code only.", id="deploy_ops.R013")
+        return
+    lost = [
+        f"{step} ({step.reversal})"
+        for step in todo.plan.steps
+        if step.reversal is not Reversal.LOSSLESS
+    ]
+    yield Caution(
+        f"The way back to {version} takes more than code:\n"
+        + "\n".join(reasons)
+        + f"\nTo undo: {', '.join(lost) or 'nothing that loses data'}.",
+        hint="Put off what it still needs (Contract), or be ready to take the schema back:\n"
+        f"{manage('safe_migrate', '--plan', alias=alias)}",
+        id="deploy_ops.R013",
+    )
