@@ -59,7 +59,10 @@ class Command(OpsCommand):
 
         alias, version = options["database"], options["to"].removeprefix("v")
         if options["only_plan"]:
-            return self._say(find_way_back(alias, version))
+            way = find_way_back(alias, version)
+            found = self._say(way)
+            self._next(way)
+            return found
         words = ["rollback", "--to", f"v{version}", "--restore", options["restore"] or ""]
         asked = {**options, **RESTORE, "id": options["restore"]}
         confirmation = Confirmation(self.tell, asked, words)
@@ -68,13 +71,13 @@ class Command(OpsCommand):
         wait: timedelta = options["wait"]
         ask = ask_about(options["interactive"])
         going = GoingBack(alias, version, wait, progress=self.progress, ask=ask)
-        code, said = self._say(going.way)
-        if said["status"] == "errors":
+        found = self._say(going.way)
+        if found[1]["status"] == "errors":
             raise ReleaseRefused(f"{version} cannot take over. Nothing was changed.")
-        return self._do(going, confirmation, options, (code, said))
+        return self._do(going, confirmation, options, found)
 
     def _say(self, way: WayBack) -> tuple[int, Json]:
-        """Print the decision, what speaks against it, and what to type."""
+        """Print the decision, and what speaks against it."""
         from deploy_ops.management.rollbacks import as_json, describe, loss_of, next_commands
         from deploy_ops.release.checklist import look_back
         from deploy_ops.release.rollback import Decision
@@ -82,7 +85,6 @@ class Command(OpsCommand):
         loss = loss_of(way)
         self.tell("\n".join(describe(way, loss)))
         code, found = show_checks(look_back(way), self.tell)
-        self._next(way)
         is_ready = code == 0 and way.decision is Decision.CODE_ONLY
         return int(not is_ready), {**found, **as_json(way, loss, next_commands(way))}
 
@@ -116,4 +118,5 @@ class Command(OpsCommand):
                 self.tell(line)
             self._next(find_way_back(way.alias, way.version))
             return 0, {**said[1], "status": "ok"}
+        self._next(way)
         return said

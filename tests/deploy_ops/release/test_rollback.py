@@ -277,6 +277,28 @@ def test_a_reverse_of_its_author_that_would_change_rows_is_rolled_back(project, 
 
 
 @PG15
+def test_a_table_that_only_sql_knows_is_not_dropped(project, database, release):
+    release(MUST, "migrations.RunSQL('CREATE TABLE extra (id int)', 'DROP TABLE extra'),")
+    database.execute("INSERT INTO extra VALUES (1)")
+    told = project.run("rollback", "--to", "1.0.0", check=3, env=NEW)
+    assert "the reverse would drop, empty or rewrite extra" in told.stdout
+    assert database.query("SELECT id FROM extra") == [(1,)]
+
+
+@PG15
+def test_what_waited_for_the_contract_waits_no_more(project, database, release):
+    """The column that was to go later holds its values, and no contract can take it any more."""
+    add_order(database, note="old")
+    release('Contract(migrations.RemoveField("order", "note")),', MUST)
+    database.execute("INSERT INTO shop_order (must) VALUES (1)")
+    assert "R024" in {each["id"][-4:] for each in plan(project, code=1)["findings"]}
+    ask(project, code=0)
+    assert database.query("SELECT note FROM shop_order ORDER BY id") == [("old",), ("",)]
+    assert database.query("SELECT count(*) FROM deploy_ops_contractrow") == [(0,)]
+    assert columns(database) == {"id", "note"}
+
+
+@PG15
 def test_a_table_that_the_older_release_needs_is_not_dropped(project, database, release, shop):
     """It got a migration only since (`migrate --fake`), which undone would drop it."""
     shop.models(f"{OLD}class Item(models.Model):\n    pass\n")
