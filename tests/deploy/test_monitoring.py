@@ -16,7 +16,7 @@ from deploy_ops.audit import Event, Kind, Outcome, record_event
 from tests.clusters import free_port
 from tests.conftest import scratch_database
 from tests.deploy.promql import metrics_of
-from tests.deploy.test_nginx import NAME, Site, serving
+from tests.deploy.site import NAME, Site, serving
 from tests.deploy.test_prometheus import FILES, RULES, TOKEN_FILE, promtool
 from tests.kvb.production import Production
 from tests.programs import find_program
