@@ -18,6 +18,7 @@ from tests.deploy_ops.release.test_tree import git
 from tests.sample_apps.written import deploy_first
 
 PG15 = pytest.mark.parametrize("database", ["pg15"], indirect=True)
+SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 INITIAL = """
 migrations.CreateModel("order", [
     ("id", models.BigAutoField(primary_key=True)), ("note", models.CharField(max_length=50)),
@@ -45,7 +46,7 @@ def test_what_is_pending_is_named_and_what_is_dangerous_refused(project, shop):
 
 
 @PG15
-def test_a_backup_that_is_old_or_not_there(project, shop):
+def test_a_backup_that_is_not_there_or_not_verified(project, shop):
     assert "There is no backup" in found(project, code=0)["R002"]["message"]
     taken = project.json("backup", check=0)["backup"]
     assert "R002" not in found(project, code=0)
@@ -58,7 +59,21 @@ def test_a_backup_that_is_old_or_not_there(project, shop):
     assert "not fresh" not in told
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@SQLITE
+def test_a_backup_that_is_verified_and_not_fresh(
+    project, database, django_alias, settings, monkeypatch
+):
+    database.execute("CREATE TABLE trip (id INTEGER)")
+    project.run("backup", check=0)
+    settings.DEPLOY_OPS_BACKUP_DIR = project.backups_dir
+    assert list(predeploy._backup(django_alias)) == []
+    monkeypatch.setattr(predeploy, "BACKUP_AGE", timedelta(0))
+    [finding] = predeploy._backup(django_alias)
+    assert "is not fresh: it is 0 h old, of 0 at most." in finding.msg
+    assert "not verified" not in finding.msg
+
+
+@SQLITE
 def test_a_disk_that_has_no_room_for_the_next_backup(django_alias, database, monkeypatch):
     database.execute("CREATE TABLE trip (id INTEGER)")
     assert list(predeploy._disk(django_alias)) == []
