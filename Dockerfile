@@ -48,8 +48,10 @@ RUN groupadd --gid 10001 kvb \
         /srv/kvb-admin/static /run/kvb-admin
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
+# Kamal deploys no image without the label `service`.
 LABEL org.opencontainers.image.title="kvb-admin" \
-    org.opencontainers.image.version="${VERSION}"
+    org.opencontainers.image.version="${VERSION}" \
+    service="kvb-admin"
 # Where things lie is as on a host. What is secret is given when it starts, as files:
 # SECRET_KEY_FILE, DATABASE_URL_FILE.
 ENV PATH=/opt/venv/bin:${PATH} \

@@ -23,6 +23,8 @@ SCRIPTS = [
     "deploy/ci/check-tag",
     "deploy/ci/release",
     "deploy/kubernetes/release",
+    ".kamal/hooks/pre-deploy",
+    ".kamal/hooks/post-deploy",
     ".ci/run",
 ] + [f"scripts/{path.name}" for path in sorted((REPOSITORY / "scripts").iterdir())]
 MOST_EXPOSED = 30  # tenths
