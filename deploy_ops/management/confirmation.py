@@ -66,7 +66,7 @@ def _what_is_wrong(given: str | None) -> str:
 
 def _confirmed(options: Mapping[str, Any], name: str) -> str:
     words = ["restore", options["id"], "--noinput", "--confirm", name]
-    flags = ("in_place", "trust_unauthenticated")
+    flags = ("in_place", "end_requests", "trust_unauthenticated")
     words += [f"--{flag.replace('_', '-')}" for flag in flags if options[flag]]
     return manage(*words, alias=options["database"])
 

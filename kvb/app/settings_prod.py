@@ -35,6 +35,9 @@ DEPLOY_OPS_STATE_DIR = Path(os.environ.get("DEPLOY_OPS_STATE_DIR") or DATA_DIR /
 DEPLOY_OPS_BACKUP_DIR = Path(
     os.environ.get("DEPLOY_OPS_BACKUP_DIR") or DEPLOY_OPS_STATE_DIR / "backups"
 )
+# Beside the drain file: a restore holds requests while it swaps.
+DEPLOY_OPS_HOLD_FILE = DEPLOY_OPS_STATE_DIR / "hold"
+DEPLOY_OPS_PGBOUNCER_URL = os.environ.get("DEPLOY_OPS_PGBOUNCER_URL") or None
 # Receipts are private; nginx never serves them, so nobody but this user needs to read them.
 FILE_UPLOAD_PERMISSIONS = 0o600
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
+from django.views.decorators.csrf import csrf_exempt
 
 logger = logging.getLogger("kvb.reisekosten")
 
@@ -37,7 +38,19 @@ def say(request: HttpRequest) -> HttpResponse:
     return HttpResponse("said")
 
 
+@csrf_exempt
+def visit(request: HttpRequest) -> HttpResponse:
+    """Read or write the one row, slowly enough to be in flight at any moment; say its name."""
+    statement = "SELECT name FROM visited, pg_sleep(%s)"
+    if request.method == "POST":
+        statement = "UPDATE visited SET name = name FROM pg_sleep(%s) RETURNING name"
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [float(request.GET.get("seconds", "0.01"))])
+        return HttpResponse(cursor.fetchone()[0])
+
+
 urlpatterns = [
+    path("visit/", visit),
     path("query/", query),
     path("fail/", fail),
     path("say/", say),
