@@ -40,12 +40,16 @@ def say(request: HttpRequest) -> HttpResponse:
 
 @csrf_exempt
 def visit(request: HttpRequest) -> HttpResponse:
-    """Read or write the one row, slowly enough to be in flight at any moment; say its name."""
-    statement = "SELECT name FROM visited, pg_sleep(%s)"
+    """Read or write the one row, slowly enough to be in flight at any moment; say its name.
+
+    With ?lock it waits for whoever has the advisory lock 1.
+    """
+    wait = "pg_advisory_xact_lock_shared(1)" if "lock" in request.GET else "pg_sleep(0.01)"
+    statement = f"SELECT name FROM visited, {wait}"
     if request.method == "POST":
-        statement = "UPDATE visited SET name = name FROM pg_sleep(%s) RETURNING name"
+        statement = f"UPDATE visited SET name = name FROM {wait} RETURNING name"
     with connection.cursor() as cursor:
-        cursor.execute(statement, [float(request.GET.get("seconds", "0.01"))])
+        cursor.execute(statement)
         return HttpResponse(cursor.fetchone()[0])
 
 
