@@ -47,6 +47,7 @@ class HoldFile:
     @contextmanager
     def held(self, purpose: str) -> Iterator[None]:
         """Hold new requests for the block; raises LockHeld, naming who holds them already."""
+        os.close(self._open(self.path))
         lock, deadline = LockFile(self.path, purpose), time.monotonic() + TAKING.total_seconds()
         while holder := lock.try_acquire():
             if time.monotonic() > deadline:

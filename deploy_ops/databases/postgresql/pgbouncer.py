@@ -19,7 +19,7 @@ from psycopg.rows import DictRow, dict_row
 
 from deploy_ops.advice import manage
 from deploy_ops.conf import conf
-from deploy_ops.databases.postgresql.server import application_server_of
+from deploy_ops.databases.postgresql.server import application_server_of, has_direct_url
 from deploy_ops.errors import ConfigurationError, RestoreFailed, SwapUnfinished
 from deploy_ops.redact import redact
 
@@ -43,6 +43,11 @@ def paused(alias: str, within: timedelta, *, cuts_off: bool) -> Iterator[None]:
         yield
         return
     name = _name(alias)
+    if not has_direct_url(alias):
+        raise ConfigurationError(
+            "DEPLOY_OPS_PGBOUNCER_URL is set and DEPLOY_OPS_DIRECT_DATABASE_URL is not: while "
+            f"PgBouncer is paused, this command has to pass it by. {name} was not swapped."
+        )
     try:
         console = _console()
     except psycopg.Error as error:
