@@ -182,7 +182,7 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
 
     @property
     def hold_file(self) -> Path | None:
-        """DEPLOY_OPS_HOLD_FILE: by its lock a restore holds requests while it swaps; default none."""
+        """DEPLOY_OPS_HOLD_FILE: by its lock a restore holds requests while it swaps; none."""
         path = _read("HOLD_FILE", str | Path | None, None)
         return Path(path).absolute() if path else None
 

@@ -4,7 +4,7 @@ Two files and the locks on them, which the kernel frees when a process dies. Who
 has the lock on DEPLOY_OPS_HOLD_FILE. A process that answers requests shares one on the file beside
 it, `<name>.requests`, for as long as any of its requests is in flight; to get it exclusively proves
 that none is, in any process of this host. The time of that file tells a process, by one fstat for
-each request, that there was a hold since (docs/decisions/0026-a-hold-by-two-locks.md).
+each request, that there was a hold since (docs/decisions/0026-hold-requests-by-two-locks.md).
 """
 
 import errno

@@ -11,7 +11,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from deploy_ops.health.hold import POLL_SECONDS, gate_of_this_process
+from deploy_ops.health.hold import POLL_SECONDS, Gate, gate_of_this_process
 from deploy_ops.health.paths import POLL_PATHS
 
 HELD = object()
@@ -22,10 +22,14 @@ DATA_SECONDS = 1.0
 class HoldingWorker(ThreadWorker):  # type: ignore[misc]
     """For gunicorn's setting `worker_class`, in the place of `gthread`."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._gate: Gate | None = None
+        self._held: deque[Any] = deque()
+
     def load_wsgi(self) -> None:
         """Load the application, whose settings say whether there is a hold."""
         super().load_wsgi()
-        self._held: deque[Any] = deque()
         # What is encrypted cannot be told from a poll here: the middleware holds it.
         self._gate = None if self.cfg.is_ssl else gate_of_this_process()
 

@@ -44,7 +44,7 @@ def _overdue(job: RestoreJob, within: timedelta, cuts_off: bool) -> None:
         job.progress.say(f"{running}, and is cut off by the swap")
         return
     raise RestoreFailed(
-        f"{running}, and the swap would cut it off. The live database was not changed, and requests "
-        "go on. Restore again when there are none that long, give them longer by "
+        f"{running}, and the swap would cut it off. The live database was not changed, and "
+        "requests go on. Restore again when there are none that long, give them longer by "
         "DEPLOY_OPS_HOLD_SECONDS, half of which is theirs, or cut them off by --end-requests."
     )

@@ -15,9 +15,9 @@ def _there_is_a_server(pg15_cluster):
     """Skip where PostgreSQL 15 is missing."""
 
 
-def report(*argv: str) -> str:
+def report(*argv: str, server: str = MAJOR) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", *argv, MAJOR],
+        [sys.executable, "-W", "error", "-m", *argv, *server.split()],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -77,6 +77,13 @@ def test_polls_beside_a_bare_application_and_a_peer():
         "/health/ / django-health-check, cache, database, storage",
         "/health/ / django-health-check, no check",
         "/health/db/ / django-health-check, database",
+    ]
+
+
+def test_requests_with_a_hold_file_and_without():
+    assert goals(report("benchmarks.hold", "--rounds=1", server="")) == [
+        "µs more: with one, alone",
+        "µs more: with one, others in flight",
     ]
 
 
