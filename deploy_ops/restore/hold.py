@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
 from deploy_ops.conf import conf
-from deploy_ops.errors import RestoreFailed
+from deploy_ops.errors import ConfigurationError, DatabaseUnavailable, RestoreFailed
 from deploy_ops.hold_file import HoldFile
 from deploy_ops.restore.job import RestoreJob
 
@@ -21,17 +21,28 @@ def clients_held(job: RestoreJob, *, cuts_off: bool) -> Iterator[None]:
     with ExitStack() as stack:
         if (path := conf.hold_file) is not None:
             _name_others(job)
-            job.progress.say("Holding new requests until those in flight have ended")
             hold = HoldFile(path)
-            stack.enter_context(hold.held(f"restore of {job.backup.id}"))
-            if not hold.wait_for_requests(within):
-                _overdue(job, within, cuts_off)
+            try:
+                stack.enter_context(hold.held(f"restore of {job.backup.id}"))
+            except ConfigurationError as error:
+                if not cuts_off:
+                    raise
+                job.progress.say(str(error))
+            else:
+                job.progress.say("Holding new requests until those in flight have ended")
+                if not hold.wait_for_requests(within):
+                    _overdue(job, within, cuts_off)
         stack.enter_context(job.database.paused(within, cuts_off=cuts_off))
         yield
 
 
 def _name_others(job: RestoreJob) -> None:
-    if others := job.database.clients_elsewhere():
+    try:
+        others = job.database.clients_elsewhere()
+    except DatabaseUnavailable as error:
+        job.progress.say(f"Whether other hosts are connected is not known: {error}")
+        return
+    if others:
         job.progress.say(
             "The hold file is of this host. Not held, and disconnected by the swap:\n"
             + "\n".join(f"- {other}" for other in others)
