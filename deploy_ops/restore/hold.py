@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
+from deploy_ops.advice import manage
 from deploy_ops.conf import conf
 from deploy_ops.errors import ConfigurationError, DatabaseUnavailable, RestoreFailed
 from deploy_ops.hold_file import HoldFile
@@ -57,5 +58,6 @@ def _overdue(job: RestoreJob, within: timedelta, cuts_off: bool) -> None:
     raise RestoreFailed(
         f"{running}, and the swap would cut it off. The live database was not changed, and "
         "requests go on. Restore again when there are none that long, give them longer by "
-        "DEPLOY_OPS_HOLD_SECONDS, half of which is theirs, or cut them off by --end-requests."
+        "DEPLOY_OPS_HOLD_SECONDS, half of which is theirs, or cut them off:\n"
+        + manage("restore", job.backup.id, "--end-requests", alias=job.alias)
     )
