@@ -180,6 +180,12 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         return tuple(given)
 
     @property
+    def pgbouncer_url(self) -> Secret | None:
+        """DEPLOY_OPS_PGBOUNCER_URL: PgBouncer's admin console, to pause it for a swap; none."""
+        url = _read("PGBOUNCER_URL", str | None, None)
+        return Secret(url) if url else None
+
+    @property
     def pg_bin(self) -> Mapping[int, str]:
         """DEPLOY_OPS_PG_BIN: {major: directory} of PostgreSQL's client programs."""
         given = _read("PG_BIN", dict, {})
@@ -202,6 +208,23 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
     def drain_file(self) -> Path:
         """DEPLOY_OPS_DRAIN_FILE: while it is there, the instance says that it is not ready."""
         return Path(_read("DRAIN_FILE", str | Path, self.state_dir / "drain")).absolute()
+
+    @property
+    def hold_file(self) -> Path | None:
+        """DEPLOY_OPS_HOLD_FILE: by its lock a restore holds requests while it swaps; none."""
+        path = _read("HOLD_FILE", str | Path | None, None)
+        return Path(path).absolute() if path else None
+
+    @property
+    def hold_seconds(self) -> float:
+        """DEPLOY_OPS_HOLD_SECONDS: how long a request is held at most; 20."""
+        seconds = float(_read("HOLD_SECONDS", float | int, 20))
+        if seconds < 1:
+            raise ConfigurationError(
+                "DEPLOY_OPS_HOLD_SECONDS must be 1 or more: half of it is for requests in flight "
+                "to end, and half for the swap. Nothing was changed."
+            )
+        return seconds
 
     @property
     def journal_retention_days(self) -> int:

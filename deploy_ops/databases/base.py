@@ -2,7 +2,8 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import Protocol
 
 from django.db import connections
@@ -140,6 +141,19 @@ class Database(MigratingConnection):  # pylint: disable=too-many-public-methods
         `before` is called when no client can write any more; what it raises stops the swap
         and the live database is open again. Raises RestoreFailed, SwapUnfinished.
         """
+
+    def paused(self, within: timedelta, *, cuts_off: bool) -> AbstractContextManager[object]:
+        """Let clients of a pooler wait for the block, once their transactions have ended.
+
+        Those that do not end `within` that are left to be cut off, or RestoreFailed is raised.
+        `repair_swap` lets clients go on after a kill.
+        """
+        del within, cuts_off
+        return nullcontext()
+
+    def clients_elsewhere(self) -> list[str]:
+        """Who uses the database from other hosts, as far as that is known; a line each."""
+        return []
 
     @abstractmethod
     def repair_swap(self, beside: str, previous: str) -> str:

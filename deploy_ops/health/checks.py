@@ -1,13 +1,16 @@
-"""System checks of health polls: the middleware's place, and what readiness asks."""
+"""System checks of health polls: the middleware's place, what readiness asks, and the hold."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, register
 
+from deploy_ops.conf import conf
 from deploy_ops.errors import ConfigurationError
 from deploy_ops.health.readiness import BUILT_IN, make_probes
+from deploy_ops.hold_file import HoldFile
 
 HEALTH = "deploy_ops.health.middleware.HealthMiddleware"
 
@@ -41,3 +44,35 @@ def check_readiness_checks(**_options: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register("deploy_ops", deploy=True)
+def check_hold(**_options: Any) -> list[CheckMessage]:
+    """C016: requests that a restore is to hold, and that would not be held."""
+    try:
+        return [
+            Error(problem, hint=hint, id="deploy_ops.C016") for problem, hint in _hold_problems()
+        ]
+    except ConfigurationError:
+        return []  # C003 tells it
+
+
+def _hold_problems() -> Iterator[tuple[str, str]]:
+    if conf.pgbouncer_url and not conf.direct_database_url:
+        yield (
+            "DEPLOY_OPS_PGBOUNCER_URL is set, and a restore that goes through PgBouncer itself "
+            "would wait for it.",
+            "Set DEPLOY_OPS_DIRECT_DATABASE_URL to the address of PostgreSQL.",
+        )
+    if (path := conf.hold_file) is None:
+        return
+    if HEALTH not in settings.MIDDLEWARE:
+        yield (
+            "DEPLOY_OPS_HOLD_FILE is set, and nothing holds requests: HealthMiddleware is not in "
+            "MIDDLEWARE.",
+            f"Put {HEALTH} first in MIDDLEWARE.",
+        )
+    try:
+        HoldFile(path).is_held()
+    except ConfigurationError as error:
+        yield str(error), "Name a path on a disk of this host that the application can write."

@@ -1,12 +1,14 @@
 """Answers the polls before anything else of Django has a say."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from deploy_ops.health.answers import CONNECTION, LIVENESS, READINESS
+from deploy_ops.health.hold import apassing, gate_of_this_process, passing
 from deploy_ops.health.paths import POLL_PATHS
 from deploy_ops.version import code_version
 
@@ -19,7 +21,8 @@ class HealthMiddleware:
     """The first in MIDDLEWARE, so that no host, SSL, session or metrics code sees a poll.
 
     A load balancer asks by IP address and plain http: `get_host()` would answer 400 and log it,
-    SECURE_SSL_REDIRECT 301. Only the whole path counts.
+    SECURE_SSL_REDIRECT 301. Only the whole path counts. All other requests wait here while a
+    restore holds them.
     """
 
     sync_capable = True
@@ -30,6 +33,9 @@ class HealthMiddleware:
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             markcoroutinefunction(self)
+        if (gate := gate_of_this_process()) is not None:
+            through: Any = apassing if self._is_async else passing
+            self._get_response = through(gate, get_response)
         code_version()  # may run git: at the start, and not in the first poll
 
     def __call__(self, request: HttpRequest) -> Answer:

@@ -73,7 +73,7 @@ def _what_is_wrong(given: str | None) -> str:
 
 def _confirmed(command: Sequence[str], options: Mapping[str, Any], name: str) -> str:
     words = [*command, "--noinput", "--confirm", name]
-    flags = ("in_place", "trust_unauthenticated")
+    flags = ("in_place", "end_requests", "trust_unauthenticated")
     words += [f"--{flag.replace('_', '-')}" for flag in flags if options[flag]]
     return manage(*words, alias=options["database"])
 

@@ -32,7 +32,7 @@ def restore_as_asked(
             return in_place.replace_contents(unless_written_since=agreed)
     with prepare_restore(backup, **how) as prepared:
         agreed = confirmation.ask(prepared.loss, prepared.counted, prepared.view_differences)
-        return prepared.swap(unless_written_since=agreed)
+        return prepared.swap(unless_written_since=agreed, cuts_off=options["end_requests"])
 
 
 def describe_restored(restored: Restored, backup: Backup, alias: str) -> list[str]:

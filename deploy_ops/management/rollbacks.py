@@ -94,7 +94,13 @@ def restore_it(
 
 
 # What `restore` would be given besides.
-RESTORE: Json = {"into": None, "in_place": False, "jobs": 2, "trust_unauthenticated": False}
+RESTORE: Json = {
+    "into": None,
+    "in_place": False,
+    "jobs": 2,
+    "end_requests": False,
+    "trust_unauthenticated": False,
+}
 
 
 def as_json(way: WayBack, loss: Loss | None, following: Sequence[str]) -> Json:

@@ -171,7 +171,8 @@ def _put_back(run: Run, backup: Backup) -> Restored:
                 previous_database=prepared.previous_database,
             )
             since = None if run.request.accept_data_loss else _since_backup(run)
-            done = prepared.swap(unless_written_since=since)
+            # A request that never ends must not be what keeps a failed database live.
+            done = prepared.swap(unless_written_since=since, cuts_off=True)
         run.journal.record("swapped", previous_database=done.previous_database)
     except RestoreUnfinished as error:
         return Restored(run.database.database_name, error.previous_database, view_differences=views)

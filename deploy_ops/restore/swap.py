@@ -9,6 +9,7 @@ from deploy_ops.errors import DatabaseUnavailable, RestoreUnfinished, SwapUnfini
 from deploy_ops.redact import error_text
 from deploy_ops.restore import media
 from deploy_ops.restore.compare import rows_lost, values_lost
+from deploy_ops.restore.hold import clients_held
 from deploy_ops.restore.interrupted import SWAPPING, RestoreMarker
 from deploy_ops.restore.job import RestoreJob
 from deploy_ops.restore.since import require_nobody_wrote
@@ -45,11 +46,12 @@ class PreparedRestore:
         """What the live database will be called."""
         return self.marker.restoring.previous
 
-    def swap(self, *, unless_written_since: Since | None) -> Restored:
+    def swap(self, *, unless_written_since: Since | None, cuts_off: bool = False) -> Restored:
         """Make it the live database, unless others wrote since; None agrees to whatever is lost.
 
-        Raises RestoreFailed with the live database untouched and open again, RestoreUnfinished
-        with it swapped, SwapUnfinished if a person must look.
+        Requests are held meanwhile (hold.py); those that do not end in time stop the swap, unless
+        it `cuts_off`. Raises RestoreFailed with the live database untouched and open again,
+        RestoreUnfinished with it swapped, SwapUnfinished if a person must look.
         """
         with noted(Kind.RESTORE, **self.job.names, kept=self.previous_database):
             return self._swap(_Door(self, unless_written_since))
@@ -62,8 +64,9 @@ class PreparedRestore:
             f"Swapping the databases; the current one will be renamed to {self.previous_database}"
         )
         try:
-            self.job.database.swap(self.database, self.previous_database, before=door.pass_or_stop)
-            restored = self._finish(door)
+            with clients_held(self.job, cuts_off=cuts_off):
+                self._swap_all(door)
+            restored = self._restored(door)
         except SwapUnfinished:
             raise
         except BaseException as error:
@@ -90,11 +93,15 @@ class PreparedRestore:
         if self.previous_database in there and self.database not in there:
             raise self._unfinished(error) from error
 
-    def _finish(self, door: "_Door") -> Restored:
-        """What comes after: the uploads, and what was lost in the end."""
-        uploads = self.marker.restoring.media
-        if uploads:
+    def _swap_all(self, door: "_Door") -> None:
+        """The database, and the uploads after it."""
+        self.job.database.swap(self.database, self.previous_database, before=door.pass_or_stop)
+        if uploads := self.marker.restoring.media:
             media.swap(uploads)
+
+    def _restored(self, door: "_Door") -> Restored:
+        """What came of it, and what was lost in the end, which takes its time to be counted."""
+        uploads = self.marker.restoring.media
         return Restored(
             self.job.database.identify().name,
             self.previous_database,

@@ -14,8 +14,9 @@ from typing import Any
 from deploy_ops.health import start_draining
 from deploy_ops.metrics import absorb, count_in_own_directory, remove_own_directory
 
-# Threads, so that a request that waits for the database does not keep polls waiting as well.
-worker_class = "gthread"
+# gunicorn's gthread, whose held requests keep no thread. Threads, so that a request that waits for
+# the database does not keep polls waiting as well.
+worker_class = "deploy_ops.health.gunicorn_worker.HoldingWorker"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = 8
 # gunicorn kills a worker whose main thread is silent this long; requests run in other threads.

@@ -39,6 +39,9 @@ DEPLOY_OPS_BACKUP_DIR = Path(
 DEPLOY_OPS_DRAIN_FILE = Path(
     os.environ.get("DEPLOY_OPS_DRAIN_FILE") or DEPLOY_OPS_STATE_DIR / "drain"
 )
+# Beside the drain file: a restore holds requests while it swaps.
+DEPLOY_OPS_HOLD_FILE = DEPLOY_OPS_STATE_DIR / "hold"
+DEPLOY_OPS_PGBOUNCER_URL = os.environ.get("DEPLOY_OPS_PGBOUNCER_URL") or None
 # Receipts are private; nginx never serves them, so nobody but this user needs to read them.
 FILE_UPLOAD_PERMISSIONS = 0o600
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700

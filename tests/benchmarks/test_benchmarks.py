@@ -15,10 +15,9 @@ def _there_is_a_server(pg15_cluster):
     """Skip where PostgreSQL 15 is missing."""
 
 
-def report(module: str, *options: str) -> str:
-    server = [] if module == "benchmarks.release" else [MAJOR]
+def report(*argv: str, server: str = MAJOR) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", module, *options, *server],
+        [sys.executable, "-W", "error", "-m", *argv, *server.split()],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -81,6 +80,13 @@ def test_polls_beside_a_bare_application_and_a_peer():
     ]
 
 
+def test_requests_with_a_hold_file_and_without():
+    assert goals(report("benchmarks.hold", "--rounds=1", server="")) == [
+        "µs more: with one, alone",
+        "µs more: with one, others in flight",
+    ]
+
+
 def test_backfill_beside_one_update():
     assert goals(report("benchmarks.backfill", "--rounds=1", "--rows=3000", "--no-peer")) == [
         "rows/s: one worker / one UPDATE",
@@ -91,7 +97,7 @@ def test_backfill_beside_one_update():
 
 
 def test_switch_of_releases_beside_four_other_ways():
-    text = report("benchmarks.release", "--rounds=1", "--switches=1")
+    text = report("benchmarks.release", "--rounds=1", "--switches=1", server="")
 
     rows = [row.split(" | ") for row in text.splitlines() if row.startswith("| ")]
     assert [row[0].removeprefix("| ") for row in rows[2:]] == [

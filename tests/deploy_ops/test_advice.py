@@ -98,10 +98,12 @@ def test_a_missing_file_of_sqlite_names_the_database(reise_db):
 )
 def test_a_consent_that_is_missing_shows_how_it_is_given(reise_db, given, report):
     options = {"id": "latest", "into": None, "in_place": True, "interactive": False}
-    options |= {"trust_unauthenticated": False, "confirm": given, "database": ALIAS}
+    options |= {"trust_unauthenticated": False, "end_requests": True}
+    options |= {"confirm": given, "database": ALIAS}
     with pytest.raises(RestoreRefused, match=report) as error:
         Confirmation(print, options).check_options()
     words = ["restore", "latest", "--noinput", "--confirm", str(reise_db), "--in-place"]
+    words += ["--end-requests"]
     assert commands(error.value) == [[*words, *DATABASE]]
 
 

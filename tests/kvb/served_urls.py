@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
+from django.views.decorators.csrf import csrf_exempt
 
 logger = logging.getLogger("kvb.reisekosten")
 
@@ -37,7 +38,23 @@ def say(request: HttpRequest) -> HttpResponse:
     return HttpResponse("said")
 
 
+@csrf_exempt
+def visit(request: HttpRequest) -> HttpResponse:
+    """Read or write the one row, slowly enough to be in flight at any moment; say its name.
+
+    With ?lock it waits for whoever has the advisory lock 1.
+    """
+    wait = "pg_advisory_xact_lock_shared(1)" if "lock" in request.GET else "pg_sleep(0.01)"
+    statement = f"SELECT name FROM visited, {wait}"
+    if request.method == "POST":
+        statement = f"UPDATE visited SET name = name FROM {wait} RETURNING name"
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return HttpResponse(cursor.fetchone()[0])
+
+
 urlpatterns = [
+    path("visit/", visit),
     path("query/", query),
     path("fail/", fail),
     path("say/", say),

@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from typing import ClassVar
 
 import psycopg
@@ -22,12 +23,14 @@ from deploy_ops.databases.base import (
     database_key,
 )
 from deploy_ops.databases.postgresql import (
+    activity,
     closing,
     exclusive,
     materialized_views,
     names,
-    properties,
     own_sessions,
+    pgbouncer,
+    properties,
     swap,
     writes,
 )
@@ -224,10 +227,22 @@ class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too
             finally:
                 self._witness = None
 
+    def paused(self, within: timedelta, *, cuts_off: bool) -> AbstractContextManager[object]:
+        """Pause PgBouncer, where its console is known."""
+        return pgbouncer.paused(self.alias, within, cuts_off=cuts_off)
+
+    def clients_elsewhere(self) -> list[str]:
+        """Ask the server for sessions, and the heartbeats for processes without one."""
+        if pgbouncer.is_configured(self.alias):
+            return []  # wherever they are, they can be paused
+        with self._answering(self.database_name), self._looking() as connection:
+            return activity.clients_elsewhere(connection)
+
     def repair_swap(self, beside: str, previous: str) -> str:
         """Finish or undo a swap that was killed; say in one sentence what was found and done."""
         reopened = exclusive.reopen(self._server)
-        return "\n".join(filter(None, [reopened, swap.repair(self._server, beside, previous)]))
+        repaired = swap.repair(self._server, beside, previous)
+        return "\n".join(filter(None, [reopened, repaired, pgbouncer.resume(self.alias)]))
 
     def local_place(self) -> tuple[str, ...]:
         """Name it by host, port and name; two host names of one server are two places."""
@@ -247,7 +262,9 @@ class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too
 
     def repair_marked(self) -> str:
         """Repair what killed commands of any host left, by their marks in the server."""
-        report = [exclusive.reopen(self._server), swap.repair_marked(self._server)]
+        report = [exclusive.reopen(self._server)]
+        if repaired := swap.repair_marked(self._server):
+            report += [repaired, pgbouncer.resume(self.alias)]
         return "\n".join(filter(None, report))
 
     def drop(self, name: str) -> None:

@@ -37,6 +37,11 @@ class Command(OpsCommand):
             "--jobs", type=int, default=2, help="tables restored at a time (default 2)"
         )
         parser.add_argument(
+            "--end-requests",
+            action="store_true",
+            help="cut off requests that do not end within half of DEPLOY_OPS_HOLD_SECONDS",
+        )
+        parser.add_argument(
             "--confirm",
             metavar="NAME",
             help="name of the live database, as the consent that --noinput needs",
