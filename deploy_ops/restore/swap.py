@@ -54,9 +54,9 @@ class PreparedRestore:
         RestoreUnfinished with it swapped, SwapUnfinished if a person must look.
         """
         with noted(Kind.RESTORE, **self.job.names, kept=self.previous_database):
-            return self._swap(_Door(self, unless_written_since))
+            return self._swap(_Door(self, unless_written_since), cuts_off)
 
-    def _swap(self, door: "_Door") -> Restored:
+    def _swap(self, door: "_Door", cuts_off: bool) -> Restored:
         self.job.lock.check()
         self.marker.write(SWAPPING)
         self.has_begun = True
