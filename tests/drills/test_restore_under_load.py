@@ -56,14 +56,21 @@ class Site(Production):
         super().__init__(directory, url or database.url, "--threads=4", **env)
         self.database, self.nginx_port = database, free_port()
 
-    def prepare(self) -> "Site":
-        """The backup has the name Vorher for what is called Nachher now."""
+    @classmethod
+    def prepared(cls, directory: Path, database, **options: str) -> "Site":
+        """The backup has the name Vorher for what is called Nachher now.
+
+        That takes its time, so the ports are those of a second one, free when it begins to serve.
+        """
+        cls(directory, database, **options).prepare()
+        return cls(directory, database, **options)
+
+    def prepare(self) -> None:
         self.manage("migrate", "-v0")
         self.database.execute("CREATE TABLE visited (name text)")
         self.database.execute("INSERT INTO visited VALUES ('Vorher')")
         self.manage("backup", "--noinput")
         self.rename()
-        return self
 
     def rename(self) -> None:
         self.database.execute("UPDATE visited SET name = 'Nachher'")
@@ -132,7 +139,7 @@ def restore_again_and_again(site: Site, people: list[Visitors]) -> None:
 def test_restores_under_load_fail_no_request(database, tmp_path, health_checks):
     """Nor without CONN_HEALTH_CHECKS, where the next query on an ended session would fail."""
     checks = json.dumps({"CONN_HEALTH_CHECKS": health_checks})
-    site = Site(tmp_path, database, DATABASE_OVERRIDES=checks).prepare()
+    site = Site.prepared(tmp_path, database, DATABASE_OVERRIDES=checks)
     with site.visited() as people, site.watched() as polls:
         restore_again_and_again(site, people)
     report(f"with CONN_HEALTH_CHECKS {health_checks}", people, polls)
@@ -145,18 +152,18 @@ def test_restores_under_load_fail_no_request(database, tmp_path, health_checks):
 def served(database, tmp_path):
     """A site whose requests have one second to end, with people on it."""
     seconds = json.dumps({"DEPLOY_OPS_HOLD_SECONDS": 2})
-    site = Site(tmp_path, database, SETTINGS_OVERRIDES=seconds).prepare()
+    site = Site.prepared(tmp_path, database, SETTINGS_OVERRIDES=seconds)
     with site.visited() as people:
         yield site, people
 
 
 @contextmanager
-def long_request(site: Site) -> Iterator[list[int]]:
+def long_request(site: Site, query: str = "lock") -> Iterator[list[int]]:
     """One that is in flight for as long as the block; in the end its status."""
     status: list[int] = []
 
     def ask() -> None:
-        status.append(site.get("/visit/?lock=1", timeout=120, **HEADERS).status)
+        status.append(site.get(f"/visit/?{query}", timeout=120, **HEADERS).status)
 
     thread = threading.Thread(target=ask)
     locked = site.database.connect()
@@ -203,7 +210,7 @@ def test_a_request_that_does_not_end_in_time_stops_the_swap(served):
 
 def test_a_request_that_does_not_end_in_time_is_cut_off_on_demand(served):
     site, people = served
-    with long_request(site) as status:
+    with long_request(site, "long") as status:
         done = site.restore("--end-requests")
         assert done.returncode == 0, done.stderr
         time.sleep(1)
@@ -214,7 +221,7 @@ def test_a_request_that_does_not_end_in_time_is_cut_off_on_demand(served):
 
 
 def test_requests_go_on_at_once_when_the_restore_is_killed(database, tmp_path):
-    site = Site(tmp_path, database).prepare()
+    site = Site.prepared(tmp_path, database)
     with site.visited() as people:
         with long_request(site), restore_until(site, "Holding new requests") as restoring:
             assert answered(people) == 0, "all are held"
@@ -231,7 +238,7 @@ def pooled(database, tmp_path):
     """A site that has no hold file, and PgBouncer in transaction mode before the database."""
     checks = {"CONN_HEALTH_CHECKS": False, "CONN_MAX_AGE": 60}
     with pooler(database.cluster, "transaction", "app", admin_users="app") as port:
-        yield Site(
+        yield Site.prepared(
             tmp_path,
             database,
             url=f"postgresql://app@127.0.0.1:{port}/{database.name}",
@@ -239,7 +246,7 @@ def pooled(database, tmp_path):
             DATABASE_OVERRIDES=json.dumps(checks),
             DEPLOY_OPS_DIRECT_DATABASE_URL=database.url,
             DEPLOY_OPS_PGBOUNCER_URL=f"postgresql://app@127.0.0.1:{port}/pgbouncer",
-        ).prepare()
+        )
 
 
 def test_pgbouncer_holds_what_goes_through_it(pooled):

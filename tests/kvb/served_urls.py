@@ -42,9 +42,10 @@ def say(request: HttpRequest) -> HttpResponse:
 def visit(request: HttpRequest) -> HttpResponse:
     """Read or write the one row, slowly enough to be in flight at any moment; say its name.
 
-    With ?lock it waits for whoever has the advisory lock 1.
+    With ?lock it waits for whoever has the advisory lock 1, with ?long for two minutes.
     """
-    wait = "pg_advisory_xact_lock_shared(1)" if "lock" in request.GET else "pg_sleep(0.01)"
+    wait = "pg_sleep(120)" if "long" in request.GET else "pg_sleep(0.01)"
+    wait = "pg_advisory_xact_lock_shared(1)" if "lock" in request.GET else wait
     statement = f"SELECT name FROM visited, {wait}"
     if request.method == "POST":
         statement = f"UPDATE visited SET name = name FROM {wait} RETURNING name"
