@@ -91,7 +91,7 @@ def findings_then(
     """Say what of a code fails on the schema as it was at a moment, when these were applied."""
     loader = MigrationLoader(connection)
     nodes = loader.graph.nodes
-    squashed = {key for key in nodes if nodes[key].replaces and applied >= {*nodes[key].replaces}}
+    squashed = {key for key, node in nodes.items() if node.replaces and applied >= {*node.replaces}}
     applied = applied | squashed
     known = [key for key in nodes if key in applied]
     moment = Moment.of(connection, loader.project_state(known))
