@@ -34,6 +34,10 @@ def main() -> int:
         if options.status:
             print(status(host))
             return 0
+        if options.watch:
+            with interruptible():
+                canary.keep_watch(host, _tell)
+            return 0
         expected = ask_back(host) if options.rollback and not options.to else None
         wait = max(options.wait, GO_BACK_SECONDS) if expected else options.wait
         with interruptible(), locked(host, _purpose(), wait):
@@ -108,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--rollback", action="store_true", help="give the requests to the one before")
     what.add_argument("--canary", type=int, choices=SHARES, help="begin with so many per cent")
     what.add_argument("--share", type=int, choices=SHARES, help="of the canary that runs")
+    what.add_argument("--watch", action="store_true", help="the canary, until it is ended")
     what.add_argument("--promote", action="store_true", help="everybody to the canary")
     what.add_argument("--abort", action="store_true", help="nobody to the canary")
     what.add_argument("--contract", action="store_true", help="remove what only old code needs")

@@ -48,7 +48,8 @@ def deploy(host: Host, tag: Tag, tell: Tell) -> None:
         hook(story, "post-switch")
         step(WATCH)
         tell(f"Watching it for {host.watch_seconds:g} s.")
-        said = watch(host, story.colour, tag, lambda: counted, host.watch_seconds)
+        start_of_new = read_figures(host, story.colour)
+        said = watch(host, story.colour, tag, start_of_new, lambda: counted)
         tell(f"Watched for {host.watch_seconds:g} s: {said}.")
     finish(story)
 

@@ -39,15 +39,14 @@ def read_figures(host: Host, colour: Colour) -> Figures | None:
 
 
 def watch(
-    host: Host, colour: Colour, tag: Tag, old: Callable[[], Figures | None], seconds: float
+    host: Host, colour: Colour, tag: Tag, start: Figures | None, old: Callable[[], Figures | None]
 ) -> str:
-    """Watch a colour for so long; return what was compared. Raises ReleaseFailed.
+    """Watch a colour for `watch_seconds`; return what was compared. Raises ReleaseFailed.
 
-    `old` gives the figures to compare with: those of the release before, of the last minutes or
-    of the same time.
+    What it has counted since `start` is compared with what `old` gives: the figures of the release
+    before, of the last minutes or of the same time.
     """
-    start, failed = read_figures(host, colour), 0
-    end = time.monotonic() + seconds
+    failed, end = 0, time.monotonic() + host.watch_seconds
     said = "it was ready all the time; its errors and times were not compared"
     while time.monotonic() < end:
         if (host.state / ASKED_BACK).exists():

@@ -7,6 +7,8 @@ from tests.drills.releases.site import VIEWS
 from tests.drills.releases.test_release import ERRORS
 from tests.visitors import Visitors
 
+# nginx hashes the cookie that is not there to 0, which is on the first of all levels.
+ON_CANARY = {"Host": "127.0.0.1"}
 CLIENTS = [secrets.token_hex(16) for _ in range(600)]
 
 
@@ -51,8 +53,7 @@ def test_a_canary_is_aborted_by_hand_and_by_its_errors(deployed):
 
     deployed.configure(watch_seconds="20")
     tag = deployed.next_release({"shop/views.py": ERRORS})
-    cookie = {"Host": "127.0.0.1"}
-    with Visitors(deployed.port, "/", cookie), Visitors(deployed.port, "/", always(deployed)):
+    with Visitors(deployed.port, "/", ON_CANARY):
         failed = deployed.deploy("--canary", "50", tag, check=3)
     assert "serves worse than the release before" in failed.stderr
     assert deployed.running() == running
@@ -61,6 +62,37 @@ def test_a_canary_is_aborted_by_hand_and_by_its_errors(deployed):
     assert "There is no canary" in deployed.deploy("--promote", check=1).stderr
 
 
-def always(host):
-    """Headers of somebody who is among the first 50 %."""
-    return {"Host": "127.0.0.1", "Cookie": f"canary_id={CLIENTS[0]}"}
+SLOW_LATER = VIEWS.replace("import os\n", "import os\nimport time\n").replace(
+    "def page(request):\n",
+    "def page(request):\n" "    if os.path.exists('slow'):\n" "        time.sleep(0.4)\n",
+)
+
+
+def test_a_canary_that_gets_slow_later_is_ended_by_who_watches(deployed):
+    """By the time that 95 of 100 requests take; nobody holds the lock meanwhile."""
+    before, running = deployed.version(), deployed.running()
+    deployed.configure(watch_seconds="3")
+    assert "There is no canary" in deployed.deploy("--watch", check=1).stderr
+    tag = deployed.next_release({"shop/views.py": SLOW_LATER})
+    with Visitors(deployed.port, "/", ON_CANARY):
+        deployed.deploy("--canary", "50", tag)
+        others = [client for client, version in shares(deployed).items() if version == before]
+        with Visitors(deployed.port, "/", ON_CANARY | {"Cookie": f"canary_id={others[0]}"}):
+            watching = deployed.start("--watch")
+            deployed.deploy("--share", "25")
+            assert watching.poll() is None and len(deployed.running()) == 2
+            (deployed.root / "releases" / tag / "slow").touch()
+            assert watching.wait(60) == 3
+    assert deployed.running() == running
+    assert set(shares(deployed).values()) == {before}
+    assert deployed.events()[-1] == ("canary", "failed", tag.removeprefix("v"))
+    log = (deployed.directory / "deploy.log").read_text()
+    assert "95 of 100 requests end within" in log and f"v{before} serves." in log
+
+
+def test_whoever_watches_ends_with_the_canary(deployed):
+    deployed.configure(watch_seconds="1")
+    deployed.deploy("--canary", "50", deployed.next_release())
+    watching = deployed.start("--watch")
+    deployed.deploy("--promote")
+    assert watching.wait(60) == 0
