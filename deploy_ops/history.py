@@ -108,7 +108,9 @@ def _release(entry: dict[str, Any]) -> Release | None:
         release = Release(**entry)
         if release.ends_with is None:
             return release
-        return replace(release, ends_with=[(app, name) for app, name in release.ends_with])
+        return replace(
+            release, ends_with=[(str(app), str(name)) for app, name in release.ends_with]
+        )
     except (TypeError, ValueError):  # damaged, or of another version of deploy_ops
         return None
 
