@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy_ops.release.host.config import read_host
+from deploy_ops.release.host.environment import read_environment
 from tests.deploy.commands import parse_command
 from tests.programs import find_program
 from tests.project.runner import REPOSITORY
@@ -92,6 +94,21 @@ def test_every_job_has_its_timer_and_every_timer_its_job():
     assert set(enabled.split()) == {f"{timer}.timer" for timer in timers}
 
 
+def test_commands_of_a_release_have_the_variables_of_its_units():
+    """What only a unit names is not there for collectstatic, predeploy and safe_migrate."""
+    given = [str(path) for path in read_host(REPOSITORY).environment]
+    for path in SERVICES:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        files = [line.partition("=")[2] for line in lines if line.startswith("EnvironmentFile=")]
+        named = [line.partition("=")[2] for line in lines if line.startswith("Environment=")]
+        if files:
+            assert [each for each in files if not each.endswith("/release.env")] == given
+        # How long a process that serves says that it is about to stop.
+        assert set(named) <= {"DRAIN_SECONDS=0"}, path.name
+    variables = read_environment([DEPLOY / "settings.env"])
+    assert variables["DJANGO_SETTINGS_MODULE"] == "kvb.app.settings_prod"
+
+
 def test_units_and_the_deployer_speak_of_the_same_places():
     unit = read(DEPLOY / "systemd" / "kvb-admin@.service")["Service"]
     host = (DEPLOY / "host.toml").read_text(encoding="utf-8")
@@ -100,8 +117,8 @@ def test_units_and_the_deployer_speak_of_the_same_places():
     assert 'units = ["kvb-admin@{colour}"]' in host
     assert f'user = "{unit["User"]}"' in host
     # /metrics tells of releases by the audit that the deployer writes.
-    web = (DEPLOY / "systemd" / "kvb-admin@.service").read_text(encoding="utf-8")
-    assert "Environment=KVB_DATA_DIR=/var/lib/kvb-admin\n" in web
+    settings = (DEPLOY / "settings.env").read_text(encoding="utf-8")
+    assert "KVB_DATA_DIR=/var/lib/kvb-admin\n" in settings
     assert 'audit = "/var/lib/kvb-admin/deploy_ops"' in host
     link = (DEPLOY / "systemd" / "kvb-admin-link.service").read_text(encoding="utf-8")
     assert "/var/lib/kvb-admin-deploy/active" in link

@@ -7,7 +7,8 @@ import pytest
 from deploy_ops.audit import Kind, Outcome, record_event
 from deploy_ops.conf import conf
 from deploy_ops.release.page.timeline import SHOWN, read
-from deploy_ops.release.timeline import timeline
+from deploy_ops.release.account import PREFIX
+from deploy_ops.release.timeline import read_timeline, timeline
 from tests.deploy_ops.release.page import scene
 from tests.deploy_ops.release.page.scene import NEW, NOW, OLD, RUN, before, record
 
@@ -100,3 +101,10 @@ def test_page_shows_the_newest_without_changes_of_flags(settings, tmp_path):
     found = read().entries
     assert len(found) == SHOWN and {each.kind for each in found} == {"check"}
     assert found[0].at > found[-1].at
+
+
+def test_what_a_smoke_test_switches_for_itself_is_not_listed(settings, tmp_path):
+    settings.DEPLOY_OPS_STATE_DIR = tmp_path
+    for by in ("anna", f"{PREFIX}0123"):
+        record_event(tmp_path, replace(scene.event(Kind.FLAG, Outcome.DONE, NEW, NOW), by=by))
+    assert [each.by for each in read_timeline(9)] == ["anna"]
