@@ -131,6 +131,7 @@ def test_nginx_finds_what_its_file_names():
     }
     assert mounted <= places
     assert all(place in conf for place in mounted)
-    links = re.findall(r"unix:/run/kvb-admin/(\S+)\.sock", conf)
+    links = set(re.findall(r"unix:/run/kvb-admin/(\S+)\.sock", conf))
+    links -= {"blue", "green"}  # for Prometheus on a host; here they answer 502
     shell = SERVICES["links"]["command"][-1]
     assert all(re.search(rf"\b{link}\b", shell) for link in links)

@@ -231,7 +231,7 @@ def test_killed_after_the_commit_nothing_is_undone_twice(project, database, rele
     )
     assert columns(database) == {"id", "note"}
     assert ask(project, code=0)["decision"] == "code_only"
-    assert project.journal(project.runs()[-1])[-1]["step"] == "resolved"
+    assert [project.journal(run)[-1]["step"] for run in project.runs()].count("resolved") == 1
 
 
 @PG15

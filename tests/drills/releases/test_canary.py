@@ -3,6 +3,7 @@
 import secrets
 from collections import Counter
 
+from tests.drills.releases.host import wait_for
 from tests.drills.releases.site import VIEWS
 from tests.drills.releases.test_release import ERRORS
 from tests.visitors import Visitors
@@ -79,6 +80,7 @@ def test_a_canary_that_gets_slow_later_is_ended_by_who_watches(deployed):
         others = [client for client, version in shares(deployed).items() if version == before]
         with Visitors(deployed.port, "/", ON_CANARY | {"Cookie": f"canary_id={others[0]}"}):
             watching = deployed.start("--watch")
+            wait_for(lambda: f"Watching {tag}" in (deployed.directory / "deploy.log").read_text())
             deployed.deploy("--share", "25")
             assert watching.poll() is None and len(deployed.running()) == 2
             (deployed.root / "releases" / tag / "slow").touch()
@@ -92,7 +94,9 @@ def test_a_canary_that_gets_slow_later_is_ended_by_who_watches(deployed):
 
 def test_whoever_watches_ends_with_the_canary(deployed):
     deployed.configure(watch_seconds="1")
-    deployed.deploy("--canary", "50", deployed.next_release())
+    tag = deployed.next_release()
+    deployed.deploy("--canary", "50", tag)
     watching = deployed.start("--watch")
+    wait_for(lambda: f"Watching {tag}" in (deployed.directory / "deploy.log").read_text())
     deployed.deploy("--promote")
     assert watching.wait(60) == 0
