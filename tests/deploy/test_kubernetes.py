@@ -206,9 +206,16 @@ def test_contract_that_is_too_early_is_no_failure_and_one_that_fails_is(tmp_path
 
 
 class Pod:
-    """Runs argv with the environment that the image and the ConfigMap give, in own directories."""
+    """Runs argv with the files that the image has and the environment that it and the ConfigMap
+    give, in own directories."""
 
     def __init__(self, directory, database_url):
+        self.app = directory / "app"
+        for name in ("kvb", "deploy_ops"):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(REPOSITORY / name, self.app / name, ignore=ignored)
+        for name in ("manage.py", "requirements.txt"):
+            shutil.copy2(REPOSITORY / name, self.app)
         secrets = {"secret_key": SECRET_KEY, "database_url": database_url}
         for name, value in secrets.items():
             (directory / name).write_text(value)
@@ -230,5 +237,5 @@ class Pod:
 
     def __call__(self, argv):
         return subprocess.run(
-            argv, cwd=REPOSITORY, env=self.env, capture_output=True, text=True, check=False
+            argv, cwd=self.app, env=self.env, capture_output=True, text=True, check=False
         )
