@@ -32,6 +32,11 @@ def note(event: Event) -> None:
         record_event(private_directory(conf.state_dir), event)
     except (OSError, DeployOpsError) as error:
         logger.warning("The audit in %s lacks a %s: %s", conf.state_dir, event.kind, error)
+    tell_receivers(event)
+
+
+def tell_receivers(event: Event) -> None:
+    """Tell those whom DEPLOY_OPS_NOTIFY names; why that cannot be is logged."""
     try:
         if conf.notify and conf.notify_secret_file:
             notify(event, conf.notify, conf.notify_secret_file)

@@ -79,18 +79,19 @@ def loss_of(way: WayBack) -> Loss | None:
 
 def restore_it(
     way: WayBack, text: str, confirmation: Confirmation, progress: Progress, options: Json
-) -> list[str]:
-    """Restore the backup that was asked for after a confirmation; return what to say of it.
+) -> Iterator[str]:
+    """Restore the backup that was asked for after a confirmation; what to say of it, line by line.
 
-    Raises what `restore` raises, and ReleaseUnfinished where the release does not work on it.
+    Raises what `restore` raises, and in the end ReleaseUnfinished where the release does not work
+    on it: where the database before is kept has been said by then.
     """
     backup = backup_of(way, text)
     with deploy_lock(way.alias, purpose="rollback", wait=options["wait"]) as lock:
         how: dict[str, Any] = {**options, **RESTORE, "id": backup.id}
         restored = restore_as_asked(backup, lock, confirmation, progress, how)
         resolve_restored(way.alias, backup)
+    yield from describe_restored(restored, backup, way.alias)
     require_code_only(way)
-    return describe_restored(restored, backup, way.alias)
 
 
 # What `restore` would be given besides.

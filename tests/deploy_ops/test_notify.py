@@ -174,3 +174,9 @@ def test_receiver_of_the_page_checks_it(receiver, secret):
     assert names["is_ours"](headers, body, secret.read_text().strip())
     assert not names["is_ours"](headers, body + b" ", secret.read_text().strip())
     assert not names["is_ours"](headers, body, base64.b64encode(os.urandom(32)).decode())
+
+
+def test_a_confirmation_is_told(receiver, secret, sqlite_project):
+    names = {"DEPLOY_OPS_NOTIFY": [receiver.url], "DEPLOY_OPS_NOTIFY_SECRET_FILE": str(secret)}
+    sqlite_project.settings(**names).run("predeploy", "--confirm", "tests")
+    assert [json.loads(body)["type"] for _, _, body in receiver.told] == ["deploy_ops.check.done"]

@@ -10,6 +10,7 @@ from deploy_ops.errors import UsageError
 from deploy_ops.files import private_directory
 from deploy_ops.management.base import Json, OpsCommand
 from deploy_ops.management.findings import add_strict, show_checks
+from deploy_ops.trail import tell_receivers
 from deploy_ops.version import code_version
 
 
@@ -47,7 +48,9 @@ class Command(OpsCommand):
         if confirmed:
             message = f"confirmed: {', '.join(confirmed)}"
             event = Event(Kind.CHECK, Outcome.DONE, code_version(), message=message)
+            # Not by `note`: a confirmation that cannot be kept is none.
             record_event(private_directory(conf.state_dir), event)
+            tell_receivers(event)
         asked = Asked(
             alias=options["database"],
             url=options["url"],
