@@ -26,30 +26,17 @@ from benchmarks.pairs import print_table
 from deploy_ops.release.host.colours import Colour, switch
 from deploy_ops.release.host.config import Host
 from tests.clusters import free_port
+from tests.nginx import nginx_config
 from tests.programs import find_program
 from tests.visitors import Visitors
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-NGINX = """
-user root;
-daemon off;
-pid {directory}/nginx.pid;
-error_log {directory}/nginx.log;
-worker_processes 2;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
+HTTP = """
     include {directory}/upstream.conf;
     server {{
         listen 127.0.0.1:{port};
         location / {{ proxy_pass http://site; proxy_next_upstream off; }}
     }}
-}}
 """
 UPSTREAM = "upstream site {{ server unix:{socket} max_fails=0; }}\n"
 LIMIT_SECONDS = 30.0
@@ -72,7 +59,8 @@ class Site:
         """Start nginx, which asks that socket."""
         self.ask(socket)
         config = self.directory / "nginx.conf"
-        config.write_text(NGINX.format(directory=self.directory, port=self.port))
+        http = HTTP.format(directory=self.directory, port=self.port)
+        config.write_text(nginx_config(self.directory, http, main="worker_processes 2;"))
         self.start([find_program("nginx"), "-c", str(config), "-p", str(self.directory)])
         wait_until(lambda: self.answers("1"))
 

@@ -13,26 +13,12 @@ from socketserver import ThreadingUnixStreamServer
 
 from deploy_ops.release.host.shares import SHARES
 from tests.clusters import free_port
+from tests.nginx import nginx_config
 from tests.programs import find_program
 from tests.project.runner import REPOSITORY
 
 CONF = REPOSITORY / "deploy" / "nginx" / "kvb-admin.conf"
 NAME = "kvb.example.org"
-HEAD = """
-user root;
-daemon off;
-pid {directory}/nginx.pid;
-error_log {directory}/error.log;
-events {{}}
-http {{
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-{site}
-}}
-"""
 
 
 class Application(BaseHTTPRequestHandler):
@@ -107,7 +93,7 @@ class Site:
             assert there in text
             text = text.replace(there, here)
         config = self.directory / "nginx.conf"
-        config.write_text(HEAD.format(directory=self.directory, site=text))
+        config.write_text(nginx_config(self.directory, text))
         return config
 
     def protocol(self, **limits):

@@ -14,6 +14,7 @@ import pytest
 from tests.clusters import free_port
 from tests.conftest import scratch_database
 from tests.kvb.production import HEADERS, Production
+from tests.nginx import nginx_config
 from tests.programs import find_program
 from tests.project.runner import REPOSITORY
 from tests.visitors import Visitors
@@ -30,21 +31,6 @@ defaults
 frontend public
     bind 127.0.0.1:{port}
     default_backend kvb
-"""
-NGINX = """
-daemon off;
-pid {directory}/nginx.pid;
-error_log stderr;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-{snippet}
-}}
 """
 
 
@@ -115,7 +101,7 @@ def test_nginx_hands_polls_on_and_keeps_the_inner_ones_inside(instances, tmp_pat
         "server {\n", f"server {{\n    listen 127.0.0.1:{port};\n"
     )
     config = tmp_path / "nginx.conf"
-    config.write_text(NGINX.format(directory=tmp_path, snippet=site))
+    config.write_text(nginx_config(tmp_path, site))
     with running(tmp_path, nginx, "-c", str(config), "-p", str(tmp_path)):
         assert ask(port, "/health/ready/") == 200
         assert ask(port, "/health/") == ask(port, "/health/db/") == 403  # only 10.0.0.0/8

@@ -20,8 +20,9 @@ import pytest
 from tests.clusters import free_port
 from tests.conftest import scratch_database
 from tests.deploy_ops.health.serving import Watch
-from tests.drills.test_behind_a_load_balancer import NGINX, running
+from tests.drills.test_behind_a_load_balancer import running
 from tests.kvb.production import HEADERS, Production
+from tests.nginx import nginx_config
 from tests.pooler import pooler
 from tests.programs import find_program
 from tests.project.runner import REPOSITORY
@@ -80,7 +81,7 @@ class Site(Production):
         """Eight people for the block, and both their first and last answers are well."""
         config = self.directory / "nginx.conf"
         site = SITE.format(server=self.port, port=self.nginx_port)
-        config.write_text(NGINX.format(directory=self.directory, snippet=site))
+        config.write_text(nginx_config(self.directory, site))
         with ExitStack() as stack:
             nginx = find_program("nginx"), "-c", str(config), "-p", str(self.directory)
             stack.enter_context(running(self.directory, *nginx))

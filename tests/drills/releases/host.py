@@ -15,6 +15,7 @@ from deploy_ops.release.host.config import Host, read_host
 from tests.clusters import free_port
 from tests.drills.releases import systemctl
 from tests.drills.releases.site import FILES, write
+from tests.nginx import nginx_config
 from tests.programs import find_program
 from tests.project.runner import REPOSITORY
 
@@ -28,18 +29,6 @@ ExecStart={root}/colours/%i/.venv/bin/python -m gunicorn site_wsgi --worker-clas
 TimeoutStopSec=40
 """
 NGINX = """
-user root;
-daemon off;
-pid {directory}/nginx.pid;
-error_log {directory}/nginx-error.log;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
     split_clients "$cookie_canary_id" $level {{ 1% 1; 1% 2; 3% 5; 5% 10; 15% 25; 25% 50; * all; }}
     map $level $pool {{ default canary-$level; all current; }}
 {upstreams}
@@ -51,7 +40,6 @@ http {{
             proxy_next_upstream off;
         }}
     }}
-}}
 """
 UPSTREAM = "    upstream {name} {{ server unix:{sockets}/{name}.sock max_fails=0; }}"
 
@@ -241,7 +229,9 @@ class ReleaseHost:
             (self.sockets / f"{name}.sock").symlink_to("current.sock")
         upstreams = [UPSTREAM.format(name=name, sockets=self.sockets) for name in names]
         config.write_text(
-            NGINX.format(directory=self.directory, port=self.port, upstreams="\n".join(upstreams))
+            nginx_config(
+                self.directory, NGINX.format(port=self.port, upstreams="\n".join(upstreams))
+            )
         )
         process = subprocess.Popen([program, "-c", str(config), "-p", str(self.directory)])
         try:
