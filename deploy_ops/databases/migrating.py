@@ -60,8 +60,8 @@ class Transactions(ABC):
         """Ask what became of a transaction, from any session and at any time."""
 
     @abstractmethod
-    def abort_evidence(self, number: str) -> str:
-        """The clause that says who vouches for the abort of a transaction."""
+    def abort_evidence(self, number: str, outcome: Outcome) -> str | None:
+        """The clause that says who vouches that a transaction has left nothing; None: nobody."""
 
     def forget(self, number: str) -> None:
         """Remove what `begin` may have left of a transaction that was ended by something else."""

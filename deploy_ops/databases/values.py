@@ -88,11 +88,12 @@ class Writes:
 
 
 class Outcome(StrEnum):
-    """What became of a transaction."""
+    """What became of a transaction; LOST: its server crashed before it had written any of it."""
 
     COMMITTED = "committed"
     ABORTED = "aborted"
     IN_PROGRESS = "in progress"
+    LOST = "lost"
     UNKNOWN = "unknown"
 
 

@@ -17,14 +17,14 @@ from django.db.migrations.executor import MigrationExecutor
 from deploy_ops.advice import manage
 from deploy_ops.backup.entry import Backup
 from deploy_ops.databases import database_for
-from deploy_ops.databases.base import Backend, Database, Outcome
+from deploy_ops.databases.base import Backend, Database
 from deploy_ops.errors import PartiallyApplied, Unfinished, UnresolvedRun
 from deploy_ops.migrate.apply import text_of
 from deploy_ops.migrate.finish import remember
 from deploy_ops.migrate.journal import Journal, Json, Record, unresolved_runs
 from deploy_ops.migrate.leftovers import Before, look_at_leftovers
 from deploy_ops.migrate.recorded import is_contract, recorded
-from deploy_ops.migrate.run import History, Request
+from deploy_ops.migrate.run import History, Remains, Request
 from deploy_ops.migrate.session import application_name
 from deploy_ops.migrate.signals import send_post_migrate
 from deploy_ops.progress import Progress
@@ -107,16 +107,19 @@ def _is_restored(record: Record, database: Database) -> bool:
 
 def _left_nothing(record: Record, step: Json, database: Database) -> str | None:
     """The fact that says that the last step left nothing; None if there is none."""
+    failed = record.last("migration_failed")
+    if failed and record.steps.index(failed) > record.steps.index(step):
+        if failed["remains"] == Remains.NOTHING:
+            return str(failed["evidence"])  # a crashed server gives a lost number out again
     if not step["is_atomic"]:
         found = look_at_leftovers(database, Before.from_json(step["before"]))
         return found.evidence if found.left_nothing else None
-    number = step["transaction"]
-    left = record.last("transaction_left")
-    outcome = database.transactions.outcome(number)
-    if outcome is not Outcome.ABORTED or (left and left["transaction"] == number):
+    number, left = step["transaction"], record.last("transaction_left")
+    proof = database.transactions.abort_evidence(number, database.transactions.outcome(number))
+    if proof is None or (left and left["transaction"] == number):
         database.transactions.forget(number)
         return None
-    return database.transactions.abort_evidence(number)
+    return proof
 
 
 def _finish(record: Record, request: Request, applied: set[tuple[str, str]]) -> str:

@@ -120,8 +120,8 @@ class StepTransaction:
             evidence = "its code had other connections to the database too"
             return self._failed(Remains.UNKNOWN, evidence)
         outcome = self._outcome()
-        if outcome is Outcome.ABORTED:
-            return self._failed(Remains.NOTHING, self._transactions.abort_evidence(self._number))
+        if proof := self._transactions.abort_evidence(self._number, outcome):
+            return self._failed(Remains.NOTHING, proof)
         self._transactions.forget(self._number)
         return self._failed(Remains.UNKNOWN, f"its transaction is {outcome}")
 

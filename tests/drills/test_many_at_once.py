@@ -109,23 +109,33 @@ def test_ctrl_c_while_waiting_to_try_again_recovers_too(deployed):
     assert project.journal()[-1]["step"] == "finished"
 
 
-def test_a_server_that_crashes_is_asked_again_by_the_next_run(tmp_path_factory, wait_for):
-    """A killed backend takes every session with it, the deploy lock's too."""
+@pytest.mark.parametrize("is_lost", [False, True], ids=["number_kept", "number_lost"])
+def test_a_server_that_crashes_is_asked_again_by_the_next_run(tmp_path_factory, wait_for, is_lost):
+    """A killed backend takes every session with it, the deploy lock's too.
+
+    And the transaction's number where nothing of it had reached the disk: it is given out again.
+    """
     for cluster in running_cluster(15):
         for database in scratch_database(cluster):
             project = Project(tmp_path_factory.mktemp("project"), database)
             project.with_apps("slow_migration")
             project.run("migrate", "slow_migration", "0001", check=0)
             project.insert_trips("slow_migration", *TRIPS)
+            cluster.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
+            cluster.execute("SELECT pg_reload_conf()")
             run = project.start("safe_migrate", "--format", "json")
             [(pid,)] = wait_for(database, SLEEPING)
+            if not is_lost:
+                database.execute("CREATE TABLE flushes (x int)")
             os.kill(pid, signal.SIGKILL)
             result = project.finish(run)
             assert result.code in (3, 4), result.stderr
             assert "Traceback" not in result.stderr
             wait_until_it_answers(database)
             fast = {"SLOW_MIGRATION_SECONDS": "0"}
-            project.run("safe_migrate", env=fast, check=0)
+            told = result.stdout + project.run("safe_migrate", env=fast, check=0).stdout
+            assert ("lost its transaction" in told) == is_lost, told
+            assert ("was rolled back" in told) != is_lost, told
             assert project.trips("slow_migration") == TRIPS
 
 

@@ -1,14 +1,17 @@
 """What became of a transaction of the migrating session: asked of the server, not concluded.
 
-A transaction is known by its number, which is written down before COMMIT. `pg_xact_status` answers
-for it afterwards, from any session and after a crash, since it reads the commit log. A savepoint
-at the very beginning tells whether the session is still in it: SQL or code of a migration can end
-the transaction it was given, and a savepoint ends with its transaction.
+A transaction is known by its cluster and number, which are written down before its first statement.
+`pg_xact_status` answers for it afterwards, from any session and after a crash, since it reads the
+commit log. A crash before anything of a transaction reached the disk takes the number too: the
+server then has not given it out yet, so it has committed nothing under it. A savepoint at the very
+beginning tells whether the session is still in it: SQL or code of a migration can end the
+transaction it was given, and a savepoint ends with its transaction.
 """
 
 from typing import Any
 
 import psycopg
+from django.db import DataError
 
 from deploy_ops.databases.migrating import Transactions
 from deploy_ops.databases.values import Ended, Outcome
@@ -16,7 +19,8 @@ from deploy_ops.databases.postgresql import own_sessions
 
 SAVEPOINT = "deploy_ops_begin"
 # pg_current_xact_id gives the transaction its number: every step of a migration writes anyway.
-BEGIN = f"SELECT pg_current_xact_id()::text; SAVEPOINT {SAVEPOINT}"
+CLUSTER = "SELECT system_identifier::text FROM pg_control_system()"
+BEGIN = f"SELECT ({CLUSTER}) || '/' || pg_current_xact_id(); SAVEPOINT {SAVEPOINT}"
 # As in pg_stat_xact_user_tables, without the sums over indexes that make that slow, and with the
 # catalogs: they tell changes of the schema. The flush lets the session's counters start from zero
 # in its next transaction.
@@ -28,7 +32,7 @@ ROWS = """
     WHERE changes > 0
 """
 LOOK = f"""
-    SELECT pg_current_xact_id_if_assigned()::text, current_setting('track_counts')::bool,
+    SELECT ({CLUSTER}) || '/' || pg_current_xact_id_if_assigned(), current_setting('track_counts')::bool,
         pg_stat_force_next_flush(), ARRAY({ROWS})
 """
 
@@ -71,16 +75,19 @@ class PostgresqlTransactions(Transactions):
 
     def outcome(self, number: str) -> Outcome:
         """Ask what became of a transaction; UNKNOWN where the server cannot tell any more."""
-        try:
-            with self.connection.cursor() as cursor:
-                cursor.execute("SELECT pg_xact_status(%s::xid8)", [number])
-                status = cursor.fetchone()[0]
-        except (
-            Exception
-        ) as error:  # pylint: disable=broad-exception-caught  # Django's own wrapping
-            if isinstance(error.__cause__, psycopg.errors.InvalidParameterValue):
-                return Outcome.UNKNOWN  # "in the future": a server that lost it, or another one
-            raise
+        cluster, _, xid = number.rpartition("/")
+        with self.connection.cursor() as cursor:
+            cursor.execute(CLUSTER)
+            here = cursor.fetchone()[0]
+            if cluster not in (here, ""):  # as journals of older versions have it
+                return Outcome.UNKNOWN
+            try:
+                cursor.execute("SELECT pg_xact_status(%s::xid8)", [xid])
+            except DataError as error:
+                if not isinstance(error.__cause__, psycopg.errors.InvalidParameterValue):
+                    raise
+                return Outcome.LOST if cluster else Outcome.UNKNOWN  # it "is in the future"
+            status = cursor.fetchone()[0]
         return Outcome(status) if status else Outcome.UNKNOWN
 
     def is_in_transaction(self) -> bool:
@@ -88,9 +95,14 @@ class PostgresqlTransactions(Transactions):
         raw = self.connection.connection
         return raw is not None and raw.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
 
-    def abort_evidence(self, number: str) -> str:
-        """The clause that says who vouches for the abort of a transaction."""
-        return f"PostgreSQL says that its transaction {number} was rolled back"
+    def abort_evidence(self, number: str, outcome: Outcome) -> str | None:
+        """The clause that says who vouches that a transaction has left nothing; None: nobody."""
+        xid = number.rpartition("/")[2]
+        if outcome is Outcome.ABORTED:
+            return f"PostgreSQL says that its transaction {xid} was rolled back"
+        if outcome is Outcome.LOST:
+            return f"the server lost its transaction {xid} in a crash, before a commit of it"
+        return None
 
 
 def _look(raw: psycopg.Connection[tuple[object, ...]], number: str) -> Ended:

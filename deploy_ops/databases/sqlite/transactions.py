@@ -65,8 +65,10 @@ class SqliteTransactions(Transactions):
         """Whether the connection is in a transaction at all."""
         return self.connection.connection is not None and self.connection.connection.in_transaction
 
-    def abort_evidence(self, number: str) -> str:
-        """The clause that says what vouches for the abort of a transaction."""
+    def abort_evidence(self, number: str, outcome: Outcome) -> str | None:
+        """The clause that says what vouches that a transaction has left nothing; None: nothing."""
+        if outcome is not Outcome.ABORTED:
+            return None
         return "its transaction was rolled back, since the marker that was written in it is gone"
 
 
