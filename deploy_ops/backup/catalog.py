@@ -65,12 +65,15 @@ def complete_backups(*, must_reach_storage: bool = False) -> list[Backup]:
     return [entry.backup for entry in entries if entry.backup and entry.state is State.COMPLETE]
 
 
-def find_backup(alias: str, text: str, *, trust_unauthenticated: bool = False) -> Backup:
+def find_backup(
+    alias: str, text: str, *, trust_unauthenticated: bool = False, from_elsewhere: bool = False
+) -> Backup:
     """Return the backup of this id, or the `latest` one of this alias's database.
 
     With `trust_unauthenticated`, only by id: also one that no key of this host proves, unless a
-    key disproves it. Raises UsageError, BackupNotFound, BackupCorrupt, BackupUnreadable,
-    BackupUntrusted.
+    key disproves it. With `from_elsewhere`, `latest` may be of another database where there is
+    none of this one, as on a new server. Raises UsageError, BackupNotFound, BackupCorrupt,
+    BackupUnreadable, BackupUntrusted.
     """
     if text != "latest":
         return usable(find_entry(text), alias, trust_unauthenticated=trust_unauthenticated)
@@ -79,7 +82,7 @@ def find_backup(alias: str, text: str, *, trust_unauthenticated: bool = False) -
             "--trust-unauthenticated wants the id of one backup, since `latest` could be anybody's."
             " Nothing was changed. See them:\n    python manage.py backups list"
         )
-    return _latest(alias)
+    return _latest(alias, from_elsewhere)
 
 
 def find_entry(text: str) -> Entry:
@@ -161,14 +164,16 @@ def sweep_storage() -> list[str]:
 
 def same_database(backups: list[Backup], alias: str) -> list[Backup]:
     """Those backups that were taken of the alias's database."""
-    identity = database_for(alias).identify()
-    return [backup for backup in backups if backup.belongs_to(identity)]
+    key = database_for(alias).key()
+    return [backup for backup in backups if backup.source == key]
 
 
-def _latest(alias: str) -> Backup:
+def _latest(alias: str, from_elsewhere: bool) -> Backup:
     entries = list_entries()
-    complete = [entry.backup for entry in entries if entry.state is State.COMPLETE]
-    backups = same_database([backup for backup in complete if backup], alias)
+    complete = [each.backup for each in entries if each.backup and each.state is State.COMPLETE]
+    backups = same_database(complete, alias)
+    if not backups and from_elsewhere:
+        backups = _of_the_only_database(complete, alias)
     _warn_of_newer(entries, backups)
     if not backups:
         raise BackupNotFound(
@@ -176,6 +181,21 @@ def _latest(alias: str) -> Backup:
             f"changed. Take one:\n{manage('backup', alias=alias)}"
         )
     return backups[-1]
+
+
+def _of_the_only_database(backups: list[Backup], alias: str) -> list[Backup]:
+    """Those taken under this alias, if all are of one database; raises UsageError if not."""
+    found = [backup for backup in backups if backup.manifest.database.alias == alias]
+    newest = {backup.source: backup for backup in found}
+    if len(newest) > 1:
+        listed = "".join(
+            f"\n    {backup.id}  {backup.manifest.database.place}" for backup in newest.values()
+        )
+        raise UsageError(
+            "No backup is of a database of this server, and those there are come from several. "
+            f"Nothing was changed. Give the id of one; the newest of each:{listed}"
+        )
+    return found
 
 
 def _warn_of_newer(entries: list[Entry], backups: list[Backup]) -> None:

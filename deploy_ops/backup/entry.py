@@ -132,10 +132,15 @@ class Backup:
                 failure = None
         return failure
 
-    def belongs_to(self, identity: Identity) -> bool:
-        """Whether it was taken of this database (a restore changes the oid, not the name)."""
+    @property
+    def source(self) -> str:
+        """Key of the database that it was taken of (a restore changes the oid, not the name)."""
         saved = self.manifest.database
-        return identity.key == database_key(saved.engine, saved.system_identifier, saved.name)
+        return database_key(saved.engine, saved.system_identifier, saved.name)
+
+    def belongs_to(self, identity: Identity) -> bool:
+        """Whether it was taken of this database."""
+        return identity.key == self.source
 
     def record(self, level: Level, failed: str | None = None) -> None:
         """Note a verification beside the manifest, durably; only where its files are here."""

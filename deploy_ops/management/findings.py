@@ -24,18 +24,26 @@ def show_checks(
     """
     shown = []
     for each in findings:
-        hint = f"\n{each.hint}" if each.hint else ""
-        write(f"{_name(each).upper()} {each.msg}{hint}\n[{each.id}]\n")
+        write(f"{describe(each)}\n")
         shown.append(each)
     errors = sum(each.level >= (WARNING if strict else ERROR) for each in shown)
     write(f"{_counted(errors, 'error')}, {_counted(len(shown) - errors, 'other finding')}.")
     return int(bool(errors)), {
         "status": "errors" if errors else "ok",
-        "findings": [
-            {"id": each.id, "level": _name(each), "message": each.msg, "hint": each.hint}
-            for each in shown
-        ],
+        "findings": [as_json(each) for each in shown],
     }
+
+
+def describe(finding: CheckMessage) -> str:
+    """Level, message, cure and id, as people read them."""
+    hint = f"\n{finding.hint}" if finding.hint else ""
+    return f"{_name(finding).upper()} {finding.msg}{hint}\n[{finding.id}]"
+
+
+def as_json(finding: CheckMessage) -> Json:
+    """The same as programs read it."""
+    level, message = _name(finding), finding.msg
+    return {"id": finding.id, "level": level, "message": message, "hint": finding.hint}
 
 
 def _counted(number: int, noun: str) -> str:

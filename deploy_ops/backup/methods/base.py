@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from django.core.checks import CheckMessage
+
 from deploy_ops.backup.manifest import Manifest
 from deploy_ops.databases.base import Counts, Json
 from deploy_ops.progress import Progress
@@ -48,6 +50,10 @@ class Method(ABC):
     @abstractmethod
     def check_backup(self) -> list[str]:
         """Look for what would make `dump` fail; a sentence each, with its remedy."""
+
+    def unrestorable(self) -> list[CheckMessage]:
+        """Look for what the role that saves could not restore; raises DatabaseUnavailable."""
+        return []
 
     @abstractmethod
     def dump(self, directory: Path, *, jobs: int, progress: Progress) -> Snapshot:

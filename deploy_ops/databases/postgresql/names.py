@@ -6,7 +6,9 @@ import re
 from psycopg import sql
 
 from deploy_ops.conf import conf
-from deploy_ops.databases.postgresql.server import Connection, Server
+from deploy_ops.databases.postgresql import subscriptions
+from deploy_ops.databases.postgresql.properties import template_statement
+from deploy_ops.databases.postgresql.server import Connection, Server, scalar
 from deploy_ops.errors import RestoreRefused
 
 LIMIT_BYTES = 63  # NAMEDATALEN - 1; PostgreSQL cuts longer names without a word
@@ -42,8 +44,20 @@ def drop(connection: Connection, server: Server, name: str) -> None:
         raise RestoreRefused(
             f"{name} is the live database or one that the server needs. Nothing was dropped."
         )
+    if exists(connection, name):
+        _make_droppable(connection, server, name)
     statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
     connection.execute(statement)
+
+
+def _make_droppable(connection: Connection, server: Server, name: str) -> None:
+    """Take away what a restore has given it and what DROP DATABASE refuses."""
+    query = "SELECT datistemplate FROM pg_database WHERE datname = %s"
+    if scalar(connection, query, [name]):
+        connection.execute(template_statement(name, False))
+    if scalar(connection, subscriptions.DETACHED_IN, [name]):
+        with server.connect(name, application_name="deploy_ops/drop") as inside:
+            subscriptions.drop_detached(inside)
 
 
 def _prefix(live: str) -> str:

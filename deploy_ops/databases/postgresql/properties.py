@@ -1,6 +1,6 @@
 """What belongs to a database but lies outside it, and is in no dump without --create.
 
-Owner, ACL, connection limit, comment, ALTER DATABASE SET, ALTER ROLE IN DATABASE SET, encoding
+Owner, ACL, connection limit, comment, IS_TEMPLATE, ALTER DATABASE SET, ALTER ROLE IN DATABASE SET, encoding
 and locale. A restored database gets them from the live one, else from the manifest
 (all of them are lost in a plain restore and swap: docs/decisions/0003).
 """
@@ -33,7 +33,7 @@ PROPERTIES = """
 """
 KEPT = (
     "owner encoding tablespace comment acl settings datcollate datctype datlocprovider daticulocale"
-    " datlocale daticurules datconnlimit"
+    " datlocale daticurules datconnlimit datistemplate"
 ).split()
 PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 
@@ -97,8 +97,16 @@ def carry_over_statements(dbname: str, properties: Json) -> list[sql.Composed]:
             name, sql.Literal(properties["datconnlimit"])
         ),
     ]
+    if properties.get("datistemplate"):
+        statements.append(template_statement(dbname, True))
     statements += setting_statements(dbname, properties["settings"])
     return statements + _grants(name, properties)
+
+
+def template_statement(dbname: str, is_template: bool) -> sql.Composed:
+    """ALTER DATABASE: whether others may be made of it. One that is a template is not dropped."""
+    statement = sql.SQL("ALTER DATABASE {} IS_TEMPLATE {}")
+    return statement.format(sql.Identifier(dbname), sql.Literal(is_template))
 
 
 def setting_statements(dbname: str, settings: Sequence[Json]) -> list[sql.Composed]:

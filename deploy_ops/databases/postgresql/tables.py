@@ -6,15 +6,9 @@ from typing import cast
 
 from psycopg import sql
 
-from deploy_ops.databases.base import Counts, Json
+from deploy_ops.databases.base import Counts
 from deploy_ops.databases.postgresql.server import Connection, Server, scalar
-from deploy_ops.databases.postgresql.user_tables import (
-    IN_USER_SCHEMA,
-    NO_HEARTBEATS,
-    USER_RELATION,
-    USER_TABLE,
-    not_of_extension,
-)
+from deploy_ops.databases.postgresql.user_tables import NO_HEARTBEATS, USER_TABLE
 
 COUNTING_CONNECTIONS = 2
 
@@ -31,35 +25,6 @@ SEQUENCES = """
            coalesce((last_value::numeric - start_value) / increment_by + 1, 0)
     FROM pg_sequences WHERE NOT cycle ORDER BY 1
 """
-EXTENSIONS = """
-    SELECT extname, extversion FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY extname
-"""
-OWNERS = f"""
-    SELECT pg_get_userbyid(relowner) FROM pg_class AS relation
-        JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
-        WHERE {USER_RELATION}
-    UNION SELECT pg_get_userbyid(nspowner) FROM pg_namespace AS namespace
-        WHERE oid >= 16384 AND {IN_USER_SCHEMA}
-    UNION SELECT pg_get_userbyid(proowner) FROM pg_proc AS routine
-        WHERE oid >= 16384 AND {not_of_extension("'pg_proc'::regclass", "routine.oid")}
-    UNION SELECT pg_get_userbyid(lomowner) FROM pg_largeobject_metadata
-    ORDER BY 1
-"""
-# Owners, grantees and the subjects of policies; what the bootstrap superuser has is not listed.
-ROLES = """
-    SELECT DISTINCT pg_get_userbyid(refobjid) FROM pg_shdepend
-    WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND refclassid = 'pg_authid'::regclass ORDER BY 1
-"""
-# What one transaction that creates all of it holds locks on.
-LOCKABLE = """
-    SELECT (SELECT count(*) FROM pg_class WHERE oid >= 16384)
-        + (SELECT count(*) FROM pg_proc WHERE oid >= 16384)
-        + (SELECT count(*) FROM pg_type WHERE oid >= 16384)
-        + (SELECT count(*) FROM pg_largeobject_metadata)
-"""
-
-
 Table = tuple[str, str, str, int]
 
 
@@ -117,21 +82,6 @@ def migrations_of(connection: Connection) -> list[tuple[str, str]]:
         return []
     query = "SELECT app, name FROM django_migrations ORDER BY id"
     return cast(list[tuple[str, str]], connection.execute(query).fetchall())
-
-
-def surroundings_of(connection: Connection) -> Json:
-    """What the database needs around it: extensions, roles, and how many large objects it has."""
-    owners = [name for (name,) in connection.execute(OWNERS).fetchall()]
-    roles = [name for (name,) in connection.execute(ROLES).fetchall()]
-    extensions = connection.execute(EXTENSIONS).fetchall()
-    return {
-        "extensions": {str(name): str(version) for name, version in extensions},
-        "owners": owners,
-        "roles": sorted({*owners, *roles}),
-        "large_objects": large_objects_of(connection),
-        "lockable": scalar(connection, LOCKABLE),
-        "has_public": scalar(connection, "SELECT to_regnamespace('public') IS NOT NULL"),
-    }
 
 
 def large_objects_of(connection: Connection) -> int:

@@ -5,8 +5,10 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from deploy_ops.backup.create import take_backup
+from deploy_ops.backup.restorable import found_at_backup
 from deploy_ops.lock import deploy_lock
 from deploy_ops.management.base import Json, OpsCommand
+from deploy_ops.management.findings import as_json, describe
 
 
 class Command(OpsCommand):
@@ -39,6 +41,10 @@ class Command(OpsCommand):
                 "Links and other entries of MEDIA_ROOT that are no files were left out "
                 f"({saved.left_out}). What links lead to is not in this backup."
             )
-        facts = {"directory": str(backup.directory), "size_bytes": backup.size_bytes}
+        unrestorable = found_at_backup(backup)
+        for finding in unrestorable:
+            self.tell(describe(finding))
+        facts: Json = {"directory": str(backup.directory), "size_bytes": backup.size_bytes}
         seconds = backup.manifest.seconds
+        facts["findings"] = [as_json(finding) for finding in unrestorable]
         return 0, {"status": "ok", "backup": backup.id, **facts, "seconds": seconds}

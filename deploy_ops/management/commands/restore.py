@@ -7,6 +7,8 @@ from django.core.management.base import CommandParser
 
 from deploy_ops.backup.authenticity import Trust
 from deploy_ops.backup.catalog import find_backup
+from deploy_ops.backup.entry import Backup
+from deploy_ops.databases import database_for
 from deploy_ops.lock import deploy_lock
 from deploy_ops.management.base import Json, OpsCommand
 from deploy_ops.management.confirmation import Confirmation
@@ -61,8 +63,7 @@ class Command(OpsCommand):
                 self.tell(repaired)
             if options["id"] is None:
                 return self._repaired(repaired)
-            is_trusted = options["trust_unauthenticated"]
-            backup = find_backup(alias, options["id"], trust_unauthenticated=is_trusted)
+            backup = self._find(alias, options)
             if backup.verdict.trust is Trust.ACCEPTED:
                 self.tell(f"Backup {backup.id} is restored on your word. {ON_YOUR_WORD}")
             restored = restore_as_asked(backup, lock, confirmation, self.progress, options)
@@ -72,6 +73,21 @@ class Command(OpsCommand):
                 resolve_restored(alias, backup)
         facts = {name: fact for name, fact in asdict(restored).items() if name != "loss"}
         return 0, {"status": "ok", "backup": backup.id, **facts}
+
+    def _find(self, alias: str, options: dict[str, Any]) -> Backup:
+        """Find the backup; beside the live database it may be of another one, which is told."""
+        backup = find_backup(
+            alias,
+            options["id"],
+            trust_unauthenticated=options["trust_unauthenticated"],
+            from_elsewhere=options["into"] is not None,
+        )
+        if options["id"] == "latest" and backup.source != database_for(alias).key():
+            self.tell(
+                "There is no backup of this database. The newest one is "
+                f"{backup.id}, of {backup.manifest.database.place}."
+            )
+        return backup
 
     def _repaired(self, repaired: str) -> tuple[int, Json]:
         if not repaired:

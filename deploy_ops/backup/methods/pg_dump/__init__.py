@@ -3,11 +3,12 @@
 import os
 from pathlib import Path
 
+from django.core.checks import CheckMessage
 from django.db import connections
 
 from deploy_ops.backup.manifest import Manifest
 from deploy_ops.backup.methods.base import Method, Snapshot, Unchanged
-from deploy_ops.backup.methods.pg_dump import archive, checks, dump, in_place, load
+from deploy_ops.backup.methods.pg_dump import archive, checks, dump, in_place, load, restorable
 from deploy_ops.databases.postgresql.server import Server, server_of
 from deploy_ops.progress import Progress
 
@@ -24,6 +25,13 @@ class PgDump(Method):
         name = f"deploy_ops/look/{os.getpid()}"
         with self._server.connect(application_name=name) as connection:
             return checks.check_backup(self.alias, self._server, connection)
+
+    def unrestorable(self) -> list[CheckMessage]:
+        """Look for what the role could save and could not restore."""
+        name = f"deploy_ops/look/{os.getpid()}"
+        with self._server.connect(application_name=name) as connection:
+            found = restorable.unrestorable(connection, self.alias)
+            return [each.as_finding() for each in found]
 
     def dump(self, directory: Path, *, jobs: int, progress: Progress) -> Snapshot:
         """Write the database into the empty directory; raises BackupFailed, ProgramError."""

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from deploy_ops.advice import manage
 from deploy_ops.backup.manifest import Manifest
 from deploy_ops.backup.methods.pg_dump import drops, live_checks, locks, privileges
-from deploy_ops.backup.methods.pg_dump.load import is_same_cluster
+from deploy_ops.backup.methods.pg_dump.load import AS_ANOTHER, is_same_cluster
 from deploy_ops.databases.postgresql import names, same
 from deploy_ops.databases.postgresql.disk import free_bytes
 from deploy_ops.databases.postgresql.programs import find_program
 from deploy_ops.databases.postgresql.server import Connection, Server, quoted, quoted_role, scalar
+from deploy_ops.databases.postgresql.surroundings import giving, is_superuser
 from deploy_ops.errors import ProgramError
 
 SPACE = 1.2  # indexes are built in temporary files before they are written
@@ -65,7 +66,7 @@ def check_in_place(alias: str, server: Server, manifest: Manifest) -> list[str]:
         problems = [*_versions(connection, manifest)]
         problems += _programs(server, connection, "pg_restore", "psql")
         problems += _meant(alias, server, connection)
-        problems += _surroundings(connection, manifest)
+        problems += [*_surroundings(connection, manifest), *_not_trusted(connection, manifest)]
         problems += live_checks.same_database(alias, connection, server, manifest)
         problems += live_checks.owned(connection, server.dbname)
         problems += live_checks.subscriptions(connection, server.dbname)
@@ -116,47 +117,55 @@ def _creating(alias: str, connection: Connection, manifest: Manifest) -> Iterato
 
 
 def _surroundings(connection: Connection, manifest: Manifest) -> Iterator[str]:
-    extra = manifest.extra
-    is_super = scalar(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+    extra, is_same = manifest.extra, is_same_cluster(connection, manifest)
     for name, version in extra["extensions"].items():
-        yield from _extension(connection, name, version, bool(is_super))
-    if not is_same_cluster(connection, manifest):
-        return
-    rows = connection.execute("SELECT rolname, pg_has_role(oid, 'MEMBER') FROM pg_roles").fetchall()
-    roles: dict[str, bool] = dict(rows)
-    if gone := [name for name in extra["roles"] if name not in roles]:
+        yield from _not_offered(connection, name, version)
+    query = "SELECT rolname, rolsuper, pg_has_role(oid, %s) FROM pg_roles"
+    rows = connection.execute(query, [giving(connection)]).fetchall()
+    there = {name for name, _, _ in rows}
+    needed = extra["roles"] if is_same else extra.get("named_roles", [])
+    if gone := [name for name in needed if name not in there]:
+        whose = "Roles in the backup" if is_same else "Roles in policies and user mappings"
         yield (
-            f"Roles in the backup that no longer exist: {', '.join(gone)}. Run:"
+            f"{whose} that do not exist on this server: {', '.join(gone)}. Run:"
             + "".join(f"\n    CREATE ROLE {quoted(connection, name)};" for name in gone)
         )
-    foreign = [name for name in extra["owners"] if name in roles and not roles[name]]
-    if foreign:
-        yield (
-            f"Objects in the backup belong to {', '.join(foreign)}, and this role is no member of "
-            "it, so it cannot give them back. As a superuser, run:"
-            + "".join(
-                f"\n    GRANT {quoted(connection, name)} TO {quoted_role(connection)};"
-                for name in foreign
-            )
-        )
+    if not is_same:
+        return
+    foreign = {name: is_super for name, is_super, is_ours in rows if not is_ours}
+    for name in extra["owners"]:
+        if name in foreign:
+            yield _not_given_back(connection, name, is_super=foreign[name])
 
 
-def _extension(connection: Connection, name: str, version: str, is_super: bool) -> Iterator[str]:
-    rows = connection.execute(
-        "SELECT bool_or(trusted OR NOT superuser) FROM pg_available_extension_versions"
-        " WHERE name = %s GROUP BY name",
-        [name],
-    ).fetchall()
-    if not rows:
+def _not_given_back(connection: Connection, owner: str, *, is_super: bool) -> str:
+    what = (
+        f"Objects in the backup belong to {owner}, and this role is not allowed to give them to it."
+    )
+    if is_super:
+        return f"{what} {owner} is a superuser. {AS_ANOTHER}"
+    grant = f"GRANT {quoted(connection, owner)} TO {quoted_role(connection)};"
+    return f"{what} As {owner}'s administrator, run:\n    {grant}"
+
+
+def _not_offered(connection: Connection, name: str, version: str) -> Iterator[str]:
+    query = "SELECT FROM pg_available_extensions WHERE name = %s"
+    if not connection.execute(query, [name]).fetchall():
         yield (
             f"Extension {name} {version} is in the backup and is not installed on the server. "
             "Install its package there."
         )
-    elif not is_super and not rows[0][0]:
-        yield (
-            f"Extension {name} can only be created by a superuser. Restore as one: give it in "
-            "DEPLOY_OPS_DIRECT_DATABASE_URL for this command."
-        )
+
+
+def _not_trusted(connection: Connection, manifest: Manifest) -> Iterator[str]:
+    """In place there is no second database to try it in, and everybody would wait for the no."""
+    query = """
+        SELECT name FROM pg_available_extension_versions WHERE name = ANY (%s)
+        GROUP BY name HAVING NOT bool_or(trusted OR NOT superuser) ORDER BY name
+    """
+    extensions = [*manifest.extra["extensions"]]
+    for (name,) in () if is_superuser(connection) else connection.execute(query, [extensions]):
+        yield f"Extension {name} can only be created by a superuser. {AS_ANOTHER}"
 
 
 def _disk(connection: Connection, manifest: Manifest) -> Iterator[str]:

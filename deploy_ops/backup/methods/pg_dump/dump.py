@@ -18,10 +18,12 @@ import psycopg
 from deploy_ops.backup.methods.base import Snapshot
 from deploy_ops.backup.methods.pg_dump import archive
 from deploy_ops.backup.methods.pg_dump.lines import follow_tables
+from deploy_ops.backup.methods.pg_dump.restorable import unrestorable
 from deploy_ops.databases.base import Json
 from deploy_ops.databases.postgresql import materialized_views, own_sessions, properties, tables
 from deploy_ops.databases.postgresql.programs import Program, find_program
 from deploy_ops.databases.postgresql.server import Connection, Server, scalar
+from deploy_ops.databases.postgresql.surroundings import surroundings_of
 from deploy_ops.databases.postgresql.write_position import take_write_position
 from deploy_ops.errors import BackupFailed
 from deploy_ops.process import run
@@ -49,7 +51,7 @@ def dump(server: Server, directory: Path, *, jobs: int, progress: Progress) -> S
             position = take_write_position(connection).as_json()
             with _snapshot(connection) as snapshot:
                 options = [f"--file={directory}", f"--jobs={jobs}", f"--snapshot={snapshot}"]
-                seen = _look_around(connection)
+                seen = _look_around(server, connection)
                 listen = follow_tables("Dump", seen.extra["table_bytes"], jobs, progress)
                 with _counting(connection) as counted, listen as on_line:
                     _pg_dump(server, program, options, on_line)
@@ -86,7 +88,7 @@ def _versions(directory: Path) -> dict[str, str]:
     return {name: version.split()[0] for name, version in words.items()}
 
 
-def _look_around(connection: Connection) -> Snapshot:
+def _look_around(server: Server, connection: Connection) -> Snapshot:
     sizes = {name: size for name, _, _, size in tables.tables_of(connection)}
     return Snapshot(
         counts={},
@@ -96,7 +98,8 @@ def _look_around(connection: Connection) -> Snapshot:
         write_position={},
         versions={},
         extra={
-            **tables.surroundings_of(connection),
+            **surroundings_of(connection),
+            "unrestorable": [each.as_json() for each in unrestorable(connection, server.alias)],
             "properties": properties.properties_of(connection, connection.info.dbname),
             "table_bytes": sizes,
         },

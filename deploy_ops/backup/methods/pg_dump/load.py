@@ -13,17 +13,24 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from deploy_ops.backup.manifest import Manifest
+from deploy_ops.backup.methods.pg_dump import trial
 from deploy_ops.backup.methods.pg_dump.dump import as_role, safe_settings
 from deploy_ops.backup.methods.pg_dump.lines import follow_tables
 from deploy_ops.databases.base import Json
-from deploy_ops.databases.postgresql import names, properties, tables
+from deploy_ops.databases.postgresql import names, properties, subscriptions, tables
 from deploy_ops.databases.postgresql.disk import free_bytes
 from deploy_ops.databases.postgresql.programs import find_program
 from deploy_ops.databases.postgresql.server import Connection, Server, system_identifier
+from deploy_ops.databases.postgresql.surroundings import is_superuser
 from deploy_ops.errors import DeployOpsError, RestoreFailed
 from deploy_ops.process import run
 from deploy_ops.progress import Progress
 from deploy_ops.redact import error_text
+
+AS_ANOTHER = (
+    "Restore with an administrator's account of the server: give it in "
+    "DEPLOY_OPS_DIRECT_DATABASE_URL for this command."
+)
 
 
 def restore_beside(  # pylint: disable=too-many-arguments  # the contract of Engine
@@ -39,6 +46,7 @@ def restore_beside(  # pylint: disable=too-many-arguments  # the contract of Eng
         sizes = manifest.extra["table_bytes"]
         try:
             argv = [*_pg_restore(connection, server, manifest), f"--jobs={jobs}", str(directory)]
+            _try_in(server, name, manifest, progress)
             if "--no-owner" in argv:
                 progress.say(_what_is_dropped(manifest))
             settings = settings_of(connection, manifest)
@@ -46,6 +54,7 @@ def restore_beside(  # pylint: disable=too-many-arguments  # the contract of Eng
                 progress.say(refused)
             with follow_tables("Restore", sizes, jobs, progress) as on_line:
                 _run(server, name, argv, on_line)
+            detach_subscriptions(server, name, manifest, progress)
             _carry_over(connection, name, settings, wanted)
             analyse(server, name)
             check_large_objects(server, name, manifest)
@@ -54,6 +63,29 @@ def restore_beside(  # pylint: disable=too-many-arguments  # the contract of Eng
             if isinstance(error, (DeployOpsError, psycopg.Error)):
                 raise _failed(server, name, error) from error
             raise
+
+
+def _try_in(server: Server, name: str, manifest: Manifest, progress: Progress) -> None:
+    """Ask the server for what it may refuse now, and not after hours; raises RestoreFailed."""
+    with server.connect(name, application_name="deploy_ops/trial") as inside:
+        for other in trial.other_versions(inside, manifest):
+            progress.say(other)
+        if refused := [*trial.refused(inside, manifest)]:
+            raise RestoreFailed("\n".join(f"- {each}" for each in refused) + f"\n{AS_ANOTHER}")
+
+
+def detach_subscriptions(server: Server, name: str, manifest: Manifest, progress: Progress) -> None:
+    """Leave subscriptions disabled and without a slot, and tell which there are and which not."""
+    with server.connect(name, application_name="deploy_ops/restore") as inside:
+        detached = subscriptions.detach(inside)
+    for each in detached:
+        progress.say(
+            f"Subscription {each} is disabled and has no slot, since the saved database may be "
+            "using it. See ALTER SUBSCRIPTION before it is enabled."
+        )
+    for each in manifest.extra.get("subscriptions", ()):
+        if each not in detached:
+            progress.say(f"Subscription {each} of the saved database is not restored.")
 
 
 def settings_of(connection: Connection, manifest: Manifest) -> list[Json]:
@@ -93,19 +125,14 @@ def is_same_cluster(connection: Connection, manifest: Manifest) -> bool:
 def wanted_properties(connection: Connection, server: Server, manifest: Manifest) -> Json:
     """Properties for the new database: the live one's, else the manifest's.
 
-    In another cluster, owner, ACL and settings of roles name roles that may not exist there.
+    In another cluster they are the manifest's, but for owner, ACL and settings of roles: they name
+    roles that may not exist there.
     """
-    live = properties.properties_of(connection, server.dbname)
-    if live is not None and is_same_cluster(connection, manifest):
-        return live
-    wanted: Json = live or manifest.extra["properties"]
+    saved: Json = manifest.extra["properties"]
     if is_same_cluster(connection, manifest):
-        return wanted
-    if live is None:
-        no_roles = [item for item in wanted["settings"] if not item["role"]]
-        wanted = {**wanted, "owner": None, "acl": None, "settings": no_roles}
-        wanted["tablespace"] = "pg_default"
-    return wanted
+        return properties.properties_of(connection, server.dbname) or saved
+    elsewhere = {"owner": None, "acl": None, "tablespace": "pg_default"}
+    return {**saved, **elsewhere, "settings": settings_of(connection, manifest)}
 
 
 def _what_is_dropped(manifest: Manifest) -> str:
@@ -131,6 +158,8 @@ def _pg_restore(connection: Connection, server: Server, manifest: Manifest) -> l
     argv = [program.path, "--exit-on-error", "--no-password", "--verbose", *as_role(server)]
     if not is_same_cluster(connection, manifest):
         argv += ["--no-owner", "--no-acl"]
+    if not is_superuser(connection):
+        argv.append("--no-subscriptions")
     return argv
 
 
