@@ -45,6 +45,12 @@ log_line_prefix = '%m [%p] %d %u %a '
 """
 
 
+SUBSCRIPTIONS = """
+    SELECT subname FROM pg_subscription JOIN pg_database ON pg_database.oid = subdbid
+    WHERE datname = %s
+"""
+
+
 class PostgresUnavailable(Exception):
     """No binaries of this major version on this machine."""
 
@@ -125,7 +131,7 @@ class PostgresCluster:
         """Names of all databases but the templates and `postgres`."""
         rows = self.execute(
             "SELECT datname FROM pg_database"
-            " WHERE NOT datistemplate AND datname <> 'postgres' ORDER BY datname"
+            " WHERE datname NOT IN ('postgres', 'template0', 'template1') ORDER BY datname"
         )
         return [name for (name,) in rows]
 
@@ -143,13 +149,18 @@ class PostgresCluster:
         return [self._postmaster.pid] + [pid for (pid,) in self.execute(others)]
 
     def _release(self, database: str) -> None:
-        """Prepared transactions and replication slots survive FORCE and would refuse the drop."""
-        statement = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true")
+        """Prepared transactions, slots and so on survive FORCE and would refuse the drop."""
+        statement = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true IS_TEMPLATE false")
         self.execute(statement.format(sql.Identifier(database)))
         prepared = "SELECT gid FROM pg_prepared_xacts WHERE database = %s"
         for (gid,) in self.execute(prepared, [database]):
             rollback = sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid))
             self.execute(rollback, dbname=database)
+        for (name,) in self.execute(SUBSCRIPTIONS, [database]):
+            for words in ("ALTER {} DISABLE", "ALTER {} SET (slot_name = NONE)", "DROP {}"):
+                verb, _, rest = words.partition(" {}")
+                each = sql.SQL(f"{verb} SUBSCRIPTION {{}}{rest}").format(sql.Identifier(name))
+                self.execute(each, dbname=database)
         slots = "FROM pg_replication_slots WHERE database = %s"
         self.execute(f"SELECT pg_terminate_backend(active_pid, 5000) {slots}", [database])
         self.execute(f"SELECT pg_drop_replication_slot(slot_name) {slots}", [database])

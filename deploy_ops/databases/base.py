@@ -134,6 +134,9 @@ class Database(MigratingConnection):  # pylint: disable=too-many-public-methods
     def name_beside(self, suffix: str) -> str:
         """Name a database beside the live one, within the limit on its length."""
 
+    def wait_for_swap(self) -> None:
+        """Wait, with the live database open, for what a swap cannot end; raises RestoreFailed."""
+
     @abstractmethod
     def swap(self, beside: str, previous: str, *, before: Callable[[], None]) -> None:
         """Give `beside` the live name and the live database the name `previous`.

@@ -57,6 +57,7 @@ class PreparedRestore:
             return self._swap(_Door(self, unless_written_since), cuts_off)
 
     def _swap(self, door: "_Door", cuts_off: bool) -> Restored:
+        self.job.database.wait_for_swap()
         self.job.lock.check()
         self.marker.write(SWAPPING)
         self.has_begun = True

@@ -31,6 +31,7 @@ from deploy_ops.databases.postgresql import (
     own_sessions,
     pgbouncer,
     properties,
+    sessions,
     swap,
     writes,
 )
@@ -209,6 +210,11 @@ class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too
     def name_beside(self, suffix: str) -> str:
         """Name a database beside the live one, within 63 bytes."""
         return names.name_beside(self._server.live_name, suffix)
+
+    def wait_for_swap(self) -> None:
+        """Wait for sessions of superusers."""
+        with self._server.maintenance(application_name=IDENTIFY) as connection:
+            sessions.wait_for_superusers(connection, self._server.dbname)
 
     def swap(self, beside: str, previous: str, *, before: Callable[[], None]) -> None:
         """Swap the two; `writes_since` called by `before` gives proof."""

@@ -18,7 +18,11 @@ from deploy_ops.advice import manage
 from deploy_ops.databases.postgresql import closing, names, swap
 from deploy_ops.databases.postgresql.closing import Mark, Purpose
 from deploy_ops.databases.postgresql.server import Connection, Server, quoted
-from deploy_ops.databases.postgresql.sessions import end_sessions, refuse_prepared
+from deploy_ops.databases.postgresql.sessions import (
+    end_sessions,
+    refuse_prepared,
+    wait_for_superusers,
+)
 from deploy_ops.errors import DeployOpsError, NotExclusive, RestoreFailed, SwapUnfinished
 from deploy_ops.interrupts import no_more_interrupts
 from deploy_ops.redact import error_text
@@ -42,6 +46,7 @@ def close(server: Server, check_lock: Callable[[], None]) -> Mark:
         try:
             refuse_prepared(connection, live)
             _refuse_subscriptions(connection, live)
+            wait_for_superusers(connection, live)
             _create_closed(connection, mark)
             check_lock()
             closing.close(connection, live, mark)

@@ -97,8 +97,8 @@ def carry_over_statements(dbname: str, properties: Json) -> list[sql.Composed]:
             name, sql.Literal(properties["datconnlimit"])
         ),
     ]
-    if properties.get("datistemplate"):
-        statements.append(template_statement(dbname, True))
+    if (is_template := properties.get("datistemplate")) is not None:
+        statements.append(template_statement(dbname, is_template))
     statements += setting_statements(dbname, properties["settings"])
     return statements + _grants(name, properties)
 

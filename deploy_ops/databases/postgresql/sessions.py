@@ -1,6 +1,7 @@
 """Ending every session in a database, which a new name for it needs."""
 
 import time
+from datetime import timedelta
 
 import psycopg
 from psycopg import sql
@@ -28,7 +29,35 @@ PREPARED = """
     SELECT gid, owner, prepared AT TIME ZONE 'UTC' FROM pg_prepared_xacts
     WHERE database = %s ORDER BY prepared
 """
+# PostgreSQL lets nobody but a superuser end these: of the server's provider, mostly monitoring.
+UNTOUCHABLE = f"""{CONNECTED}
+    AND (SELECT rolsuper FROM pg_roles WHERE pg_roles.oid = usesysid)
+    AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+"""
+PATIENCE = timedelta(seconds=30)
+WAIT_SECONDS = 0.1
 Sessions = dict[int, str]
+
+
+def wait_for_superusers(connection: Connection, name: str) -> None:
+    """Wait while others may still connect for sessions that nobody here may end to end themselves.
+
+    Raises RestoreFailed naming those that are there after PATIENCE.
+    """
+    deadline = time.monotonic() + PATIENCE.total_seconds()
+    while sessions := _untouchable(connection, name):
+        if time.monotonic() > deadline:
+            raise RestoreFailed(
+                f"Superusers are connected to {name}: {_listed(sessions)}. Only they end their "
+                "sessions, and a database in use cannot be renamed. They were waited for "
+                f"{PATIENCE.total_seconds():.0f} s. {name} is open and was not changed. Ask who "
+                "runs the server to disconnect them, and run this again."
+            )
+        time.sleep(WAIT_SECONDS)
+
+
+def _untouchable(connection: Connection, name: str) -> Sessions:
+    return dict(connection.execute(UNTOUCHABLE, [name]).fetchall())
 
 
 def end_sessions(
@@ -75,13 +104,19 @@ def _terminate(connection: Connection, name: str, pid: int, session: str) -> Non
     except psycopg.errors.InsufficientPrivilege as error:
         if own_sessions.are_ending([pid]):
             return  # with the role that it assumed one may not signal the role that logged in
+        if pid in _untouchable(connection, name):
+            return  # it has come since they were waited for, and may go as well
         raise RestoreFailed(_still_there(connection, name, {pid: session})) from error
 
 
 def _still_there(connection: Connection, name: str, sessions: Sessions) -> str:
-    listed = ", ".join(f"{session} (server process {pid})" for pid, session in sessions.items())
     return (
-        f"These sessions in {name} could not be ended: {listed}. A database in use cannot be "
-        f"renamed. {name} is open again and was not changed. End them, or let this role do it. As "
-        f"a superuser, run:\n    GRANT pg_signal_backend TO {quoted_role(connection)};"
+        f"These sessions in {name} could not be ended: {_listed(sessions)}. A database in use "
+        f"cannot be renamed. {name} is open again and was not changed. End them, or let this role "
+        "do it (it ends no superuser's). As the server's administrator, run:\n"
+        f"    GRANT pg_signal_backend TO {quoted_role(connection)};"
     )
+
+
+def _listed(sessions: Sessions) -> str:
+    return ", ".join(f"{session} (server process {pid})" for pid, session in sessions.items())

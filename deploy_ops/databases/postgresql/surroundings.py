@@ -50,9 +50,9 @@ NAMED_ROLES = """
     SELECT pg_get_userbyid(role) FROM pg_policy, unnest(polroles) AS role WHERE role <> 0
     UNION SELECT usename FROM pg_user_mappings WHERE umuser <> 0 ORDER BY 1
 """
-# What PostgreSQL lets only superusers create, apart from extensions: kind and name.
-SUPERUSER_ONLY = f"""
-    SELECT kind, (pg_identify_object(object.classid, object.oid, 0)).identity FROM (
+# What PostgreSQL lets only superusers create, apart from extensions.
+SUPERUSER_OBJECTS = f"""
+    SELECT kind, classid, oid FROM (
         SELECT 'event trigger', tableoid, oid FROM pg_event_trigger
         UNION ALL SELECT 'publication of all tables', tableoid, oid FROM pg_publication
             WHERE puballtables
@@ -64,7 +64,11 @@ SUPERUSER_ONLY = f"""
         UNION ALL SELECT 'function in an untrusted language', pg_proc.tableoid, pg_proc.oid
             FROM pg_proc JOIN pg_language ON pg_language.oid = prolang WHERE NOT lanpltrusted
     ) AS object (kind, classid, oid)
-    WHERE object.oid >= 16384 AND {not_of_extension("object.classid", "object.oid")} ORDER BY 1, 2
+    WHERE object.oid >= 16384 AND {not_of_extension("object.classid", "object.oid")}
+"""
+SUPERUSER_ONLY = f"""
+    SELECT kind, (pg_identify_object(classid, oid, 0)).identity
+    FROM ({SUPERUSER_OBJECTS}) AS only_theirs ORDER BY 1, 2
 """
 # What one transaction that creates all of it holds locks on.
 LOCKABLE = """

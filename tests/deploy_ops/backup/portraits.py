@@ -50,7 +50,7 @@ QUERIES = {
 }
 PROPERTIES = """
     SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype,
-        datlocprovider, datconnlimit, datacl::text, datallowconn,
+        datlocprovider, datconnlimit, datistemplate, datacl::text, datallowconn,
         shobj_description(d.oid, 'pg_database'),
         (SELECT array_agg(coalesce(pg_get_userbyid(nullif(setrole, 0)), '') || setconfig::text
          ORDER BY 1) FROM pg_db_role_setting WHERE setdatabase = d.oid)
@@ -88,6 +88,7 @@ def furnish(database) -> None:
             "ALTER DATABASE {} SET statement_timeout TO '41s'",
             "ALTER DATABASE {} SET application_name TO 'it''s, mine'",
             "ALTER DATABASE {} CONNECTION LIMIT 23",
+            "ALTER DATABASE {} IS_TEMPLATE true",
             "COMMENT ON DATABASE {} IS 'it''s the live one'",
             "REVOKE CONNECT ON DATABASE {} FROM PUBLIC",
             "GRANT CONNECT ON DATABASE {} TO reader WITH GRANT OPTION",

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from deploy_ops.backup.methods import method_for
+from deploy_ops.backup.methods.pg_dump.trial import TRIALS, refused
 from deploy_ops.databases import database_for
+from deploy_ops.databases.postgresql.server import server_of
 from deploy_ops.errors import RestoreFailed, RestoreRefused
 from deploy_ops.progress import Silent
 from tests.deploy_ops.backup.portraits import furnish, portray, restore, save
@@ -258,7 +260,7 @@ def test_a_role_that_is_gone_is_named(method, saved):
 
     [problem] = method.check_restore(saved)
 
-    assert "no longer exist: left_the_company" in problem
+    assert "do not exist on this server: left_the_company" in problem
 
 
 @postgresql_15
@@ -268,20 +270,88 @@ def test_owners_we_cannot_give_back_are_named(method, database, saved):
 
     [problem] = method.check_restore(saved)
 
-    assert "belong to accounting" in problem
+    assert "belong to accounting" in problem and 'GRANT "accounting" TO "app";' in problem
 
 
 @postgresql_15
-@pytest.mark.parametrize(
-    "extension, words",
-    [("no_such_thing", "is not installed on the server"), ("pg_stat_statements", "superuser")],
-)
-def test_extensions_that_cannot_be_created_are_named(method, saved, extension, words):
-    saved.extra["extensions"][extension] = "1.10"
+def test_what_belongs_to_a_superuser_is_named_and_no_superuser_is_granted(method, saved):
+    saved.extra["owners"].append("postgres")
 
     [problem] = method.check_restore(saved)
 
-    assert extension in problem and words in problem
+    assert "belong to postgres" in problem and "administrator's account" in problem
+    assert "GRANT" not in problem
+
+
+@pytest.mark.parametrize(
+    "database, how, is_ours",
+    [
+        ("pg15", "", True),
+        ("pg18", " WITH SET TRUE, INHERIT FALSE", True),
+        ("pg18", " WITH SET FALSE, INHERIT TRUE", False),
+    ],
+    indirect=["database"],
+)
+def test_giving_objects_back_needs_set_since_16_and_membership_before(
+    method, database, saved, how, is_ours
+):
+    cluster = database.cluster
+    cluster.execute(f"GRANT {some_role(cluster, 'accounting')} TO app{how}")
+    saved.extra["owners"].append("accounting")
+    try:
+        assert (method.check_restore(saved) == []) is is_ours
+    finally:
+        cluster.execute("REVOKE accounting FROM app")
+
+
+@postgresql
+def test_a_member_without_the_rights_of_the_owner_may_not_rename(method, database, saved, as_role):
+    cluster, name = database.cluster, database.name
+    some_role(cluster, "deployer")
+    is_new = cluster.major >= 16
+    cluster.execute("ALTER ROLE deployer NOINHERIT")
+    cluster.execute(f"GRANT app TO deployer{' WITH INHERIT FALSE' if is_new else ''}")
+    as_role("deployer")
+    try:
+        problems = method.check_restore(saved)
+    finally:
+        cluster.execute("REVOKE app FROM deployer")
+    assert f"{name} belongs to app, and this role has not the rights of app" in "".join(problems)
+
+
+@postgresql_15
+def test_an_extension_that_the_server_has_not_is_named(method, saved):
+    saved.extra["extensions"]["no_such_thing"] = "1.10"
+
+    [problem] = method.check_restore(saved)
+
+    assert "no_such_thing 1.10" in problem and "is not installed on the server" in problem
+
+
+@postgresql_15
+def test_an_untrusted_extension_is_tried_and_refused_in_place(method, database, saved, tmp_path):
+    saved.extra["extensions"]["pg_stat_statements"] = "1.10"
+
+    assert method.check_restore(saved) == []
+    with pytest.raises(RestoreFailed, match="pg_stat_statements cannot be created: permission"):
+        restore(method, tmp_path / "dump", saved)
+
+    assert database.databases() == [database.name]
+    [problem] = method.check_in_place(saved)
+    assert "Extension pg_stat_statements can only be created by a superuser" in problem
+
+
+@postgresql_15
+@pytest.mark.parametrize("kind", TRIALS)
+def test_whatever_only_superusers_create_is_tried(method, saved, tmp_path, as_role, kind):
+    saved.extra["superuser_only"].append([kind, "theirs"])
+
+    with pytest.raises(RestoreFailed, match=f"what the backup has, {kind} theirs: .*(denied|must)"):
+        restore(method, tmp_path / "dump", saved)
+
+    as_role("postgres")
+    with server_of(method.alias).connect("template1", application_name="test") as connection:
+        assert [*refused(connection, saved)] == []
 
 
 @postgresql_15
@@ -294,11 +364,16 @@ def test_settings_only_a_superuser_can_carry_over_are_named(method, database, sa
 
 
 @postgresql_15
-def test_a_superusers_session_in_the_way_is_named(method, database, saved):
-    with database.cluster.connect(database.name):
+def test_a_session_in_the_way_is_named_unless_it_is_a_superusers(method, database, saved):
+    some_role(database.cluster, "reporter")
+    database.cluster.execute(f"GRANT CONNECT ON DATABASE {database.name} TO reporter")
+    with database.cluster.connect(database.name, "reporter"):
         [problem] = method.check_restore(saved)
+    assert "A session of role reporter is connected" in problem
+    assert 'GRANT pg_signal_backend TO "app";' in problem
 
-    assert "A session of role postgres is connected" in problem
+    with database.cluster.connect(database.name):
+        assert method.check_restore(saved) == []  # the swap waits for it
 
 
 @postgresql_15

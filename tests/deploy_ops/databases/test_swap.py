@@ -2,6 +2,7 @@
 
 import threading
 import time
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from deploy_ops.backup.methods import method_for
 from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Answer
-from deploy_ops.databases.postgresql import own_sessions
+from deploy_ops.databases.postgresql import own_sessions, sessions, swap
 from deploy_ops.errors import RestoreFailed, SwapUnfinished
 from tests.deploy_ops.backup.portraits import restore, save
 
@@ -149,13 +150,31 @@ def test_nobody_is_proven_in_before(live, database, beside):
 
 
 @postgresql_15
-def test_a_session_that_may_not_be_ended_stops_it_and_is_named(live, database, beside):
+def test_a_session_that_may_not_be_ended_stops_it_and_is_named(live, database, beside, monkeypatch):
+    monkeypatch.setattr(swap, "DOOR", timedelta(seconds=0.5))
     with database.cluster.connect(database.name) as superuser:
         superuser.execute("SET application_name = 'nightly report'")
         with pytest.raises(RestoreFailed, match="nightly report of role postgres"):
             live.swap(beside, live.name_beside(KEPT), before=lambda: None)
 
     assert purposes(database) == ["saved", "later"] and is_open(database, database.name)
+
+
+@postgresql_15
+def test_superusers_are_waited_for_while_the_database_is_open_and_then_named(
+    live, database, monkeypatch
+):
+    monkeypatch.setattr(sessions, "PATIENCE", timedelta(seconds=0.2))
+    with database.cluster.connect(database.name) as superuser:
+        superuser.execute("SET application_name = 'rdsadmin'")
+        with pytest.raises(RestoreFailed, match="rdsadmin of role postgres .*Ask who") as failed:
+            live.wait_for_swap()
+        assert "GRANT" not in str(failed.value) and is_open(database, database.name)
+
+        monkeypatch.undo()
+        threading.Timer(0.3, superuser.close).start()
+        live.wait_for_swap()
+        assert superuser.closed
 
 
 @postgresql_15

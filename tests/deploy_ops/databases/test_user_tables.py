@@ -6,7 +6,8 @@ from deploy_ops.databases import database_for
 from deploy_ops.databases.postgresql.materialized_views import digests_of
 from deploy_ops.databases.postgresql.write_position import take_write_position
 from deploy_ops.databases.postgresql.server import server_of
-from deploy_ops.databases.postgresql.tables import surroundings_of, tables_of
+from deploy_ops.databases.postgresql.surroundings import surroundings_of
+from deploy_ops.databases.postgresql.tables import tables_of
 from tests.docs.console import ROOT
 
 SCHEMA = """

@@ -21,6 +21,7 @@ from deploy_ops.backup.methods.pg_dump.dump import SAFE, as_role, safe_settings
 from deploy_ops.databases.postgresql.programs import find_program
 from deploy_ops.databases.postgresql.same import which_database
 from deploy_ops.databases.postgresql.server import Connection, Server
+from deploy_ops.databases.postgresql.surroundings import is_superuser
 from deploy_ops.backup.workspace import OPENED, open_workspace
 from deploy_ops.conf import conf
 from deploy_ops.errors import ProgramError, RestoreFailed
@@ -57,6 +58,7 @@ def restore_in_place(
     with server.connect(application_name=f"deploy_ops/in_place/{os.getpid()}") as connection:
         major = connection.info.server_version // 10000
         before = _before(connection, manifest, unless_changed)
+        may_subscribe = is_superuser(connection)
     # What a kill leaves is the whole database in plain text: swept, as other remains are.
     name = f"{OPENED}{os.getpid()}-{secrets.token_hex(4)}"
     with open_workspace(conf.backup_dir, name) as opened:
@@ -67,11 +69,13 @@ def restore_in_place(
         reader = find_program("pg_restore", major).path
         # Else the script would commit before and after its large objects.
         whole = ["--single-transaction", f"--file={script}"]
+        whole += [] if may_subscribe else ["--no-subscriptions"]
         run([reader, *whole, *as_role(server), str(directory)])
         _leave_the_transaction_open(script)
         _write(Path(scratch, "after.sql"), guards.contents_guard(manifest), server)
         progress.say(f"Replacing the contents of {server.dbname}; others wait until it is done.")
         _psql(server, find_program("psql", major).path, Path(scratch))
+    load.detach_subscriptions(server, server.dbname, manifest, progress)
     load.analyse(server, server.dbname)
 
 

@@ -59,9 +59,16 @@ def same_database(
 
 def owned(connection: Connection, live: str) -> Iterator[str]:
     """Whether the live database belongs to this role."""
-    query = "SELECT pg_has_role(datdba, 'MEMBER') FROM pg_database WHERE datname = %s"
-    if scalar(connection, query, [live]) is False:
-        yield f"This role does not own {live}, so it cannot rename or replace it."
+    query = """
+        SELECT pg_get_userbyid(datdba) FROM pg_database
+        WHERE datname = %s AND NOT pg_has_role(datdba, 'USAGE')
+    """
+    if owner := scalar(connection, query, [live]):
+        yield (
+            f"{live} belongs to {owner}, and this role has not the rights of {owner}, so it cannot "
+            "rename or replace it. Restore as a role that has: give it in "
+            "DEPLOY_OPS_DIRECT_DATABASE_URL."
+        )
 
 
 def _held(connection: Connection, live: str) -> Iterator[str]:
@@ -81,24 +88,27 @@ def _held(connection: Connection, live: str) -> Iterator[str]:
 
 
 def _sessions(connection: Connection, live: str) -> Iterator[str]:
+    """Sessions that cannot be ended; those of superusers are waited for (sessions.py)."""
     query = """
-        SELECT DISTINCT usename FROM pg_stat_activity AS activity
-        WHERE datname = %s AND usesysid IS NOT NULL AND NOT (
-            SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
-        AND (coalesce((SELECT rolsuper FROM pg_roles WHERE oid = usesysid), false)
-             OR NOT (pg_has_role(usesysid, 'MEMBER') OR pg_has_role('pg_signal_backend', 'MEMBER')))
+        SELECT DISTINCT usename FROM pg_stat_activity
+        WHERE datname = %s AND usesysid IS NOT NULL AND NOT pg_has_role(usesysid, 'USAGE')
+          AND NOT pg_has_role('pg_signal_backend', 'USAGE')
+          AND NOT (SELECT rolsuper FROM pg_roles WHERE pg_roles.oid = usesysid)
     """
     for (role,) in connection.execute(query, [live]).fetchall():
         yield (
             f"A session of role {role} is connected to {live}, and this role may not end it. "
-            "Close it, or (only a superuser ends a superuser's session), as a superuser, run:\n"
+            "Close it, or as the server's administrator, run:\n"
             f"    GRANT pg_signal_backend TO {quoted_role(connection)};"
         )
 
 
 def carried_over(connection: Connection, server: Server, manifest: Manifest) -> Iterator[str]:
-    """Try on the live database itself, in a transaction that is rolled back."""
-    if not names.exists(connection, server.dbname):
+    """Try on the live database itself, in a transaction that is rolled back.
+
+    What comes from another cluster goes without what may not be set here (load.py).
+    """
+    if not (names.exists(connection, server.dbname) and is_same_cluster(connection, manifest)):
         return
     wanted = wanted_properties(connection, server, manifest)
     with connection.transaction(force_rollback=True):

@@ -50,8 +50,10 @@ def restore_beside(  # pylint: disable=too-many-arguments  # the contract of Eng
             if "--no-owner" in argv:
                 progress.say(_what_is_dropped(manifest))
             settings = settings_of(connection, manifest)
-            for refused in _prepare(connection, server, manifest, name, settings):
+            for item, refused in _prepare(connection, server, manifest, name, settings):
                 progress.say(refused)
+                if not is_same_cluster(connection, manifest):
+                    wanted["settings"].remove(item)
             with follow_tables("Restore", sizes, jobs, progress) as on_line:
                 _run(server, name, argv, on_line)
             detach_subscriptions(server, name, manifest, progress)
@@ -99,21 +101,24 @@ def settings_of(connection: Connection, manifest: Manifest) -> list[Json]:
 
 def _prepare(
     connection: Connection, server: Server, manifest: Manifest, name: str, settings: list[Json]
-) -> list[str]:
-    """Make the empty database what the saved one was before its contents; tell what could not be.
+) -> list[tuple[Json, str]]:
+    """Make the empty database what the saved one was before its contents.
 
     Settings come first, as pg_restore --create does: materialized views, indexes and defaults are
-    computed with them. One that this role may not set is told, and the comparison decides.
+    computed with them. One that this role may not set is returned with the reason; where the live
+    database is the measure, it has been refused before.
     """
     if not manifest.extra["has_public"]:
         with server.connect(name, application_name="deploy_ops/restore") as inside:
             inside.execute("DROP SCHEMA public")
     report = []
-    for statement in properties.setting_statements(name, settings):
+    for item in settings:
+        [statement] = properties.setting_statements(name, [item])
         try:
             connection.execute(statement)
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
-            report.append(f"Loading without {statement.as_string(connection)}: {error}".rstrip())
+            text = f"Loading without {statement.as_string(connection)}: {error}".rstrip()
+            report.append((item, text))
     return report
 
 

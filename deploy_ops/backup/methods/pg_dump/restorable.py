@@ -11,6 +11,7 @@ from deploy_ops.databases.base import Json
 from deploy_ops.databases.postgresql.server import Connection, quoted, quoted_role
 from deploy_ops.databases.postgresql.surroundings import (
     OWNED,
+    SUPERUSER_OBJECTS,
     SUPERUSER_ONLY,
     giving,
     is_superuser,
@@ -38,7 +39,9 @@ NOT_OURS = f"""
     SELECT pg_get_userbyid(owner), rolsuper, kind.type || ' ' || kind.identity
     FROM ({OWNED}) AS owned JOIN pg_roles ON pg_roles.oid = owner,
         pg_identify_object(classid, owned.oid, 0) AS kind
-    WHERE NOT pg_has_role(owner, %s) ORDER BY 1, 3
+    WHERE NOT pg_has_role(owner, %s)
+      AND (classid, owned.oid) NOT IN (SELECT classid, oid FROM ({SUPERUSER_OBJECTS}) AS only_theirs)
+    ORDER BY 1, 3
 """
 # Options that one may not see are NULL, and pg_dump leaves them out without a word.
 HIDDEN_OPTIONS = """
