@@ -17,6 +17,7 @@ from deploy_ops.databases.postgresql.server import (
     quoted_role,
     scalar,
 )
+from deploy_ops.databases.postgresql.surroundings import giving
 
 
 def check_swap(alias: str, connection: Connection, server: Server, manifest: Manifest) -> list[str]:
@@ -61,13 +62,13 @@ def owned(connection: Connection, live: str) -> Iterator[str]:
     """Whether the live database belongs to this role."""
     query = """
         SELECT pg_get_userbyid(datdba) FROM pg_database
-        WHERE datname = %s AND NOT pg_has_role(datdba, 'USAGE')
+        WHERE datname = %s AND NOT (pg_has_role(datdba, 'USAGE') AND pg_has_role(datdba, %s))
     """
-    if owner := scalar(connection, query, [live]):
+    if owner := scalar(connection, query, [live, giving(connection)]):
         yield (
-            f"{live} belongs to {owner}, and this role has not the rights of {owner}, so it cannot "
-            "rename or replace it. Restore as a role that has: give it in "
-            "DEPLOY_OPS_DIRECT_DATABASE_URL."
+            f"{live} belongs to {owner}, and this role has not all rights of {owner} (INHERIT and, "
+            "since PostgreSQL 16, SET), so it cannot rename or replace it. Restore as a role that "
+            "has: give it in DEPLOY_OPS_DIRECT_DATABASE_URL."
         )
 
 
