@@ -39,6 +39,17 @@ OWNED = f"""
       AND {not_of_extension("object.classid", "object.oid")}
 """
 OWNERS = f"SELECT DISTINCT pg_get_userbyid(owner) FROM ({OWNED}) AS owned ORDER BY 1"
+# An ordinary role gives a thing only to an owner that may create in its schema, and pg_restore
+# grants at the end: so far only the schema's owner may.
+OWNERS_WITHOUT_CREATE = f"""
+    SELECT DISTINCT pg_get_userbyid(owner), kind.schema
+    FROM ({OWNED}) AS owned, pg_identify_object(classid, owned.oid, 0) AS kind
+        JOIN pg_namespace AS namespace ON namespace.nspname = kind.schema
+    WHERE classid <> 'pg_namespace'::regclass AND NOT pg_has_role(owner, CASE
+        WHEN nspowner <> 'pg_database_owner'::regrole THEN nspowner
+        ELSE (SELECT datdba FROM pg_database WHERE datname = current_database()) END, 'USAGE')
+    ORDER BY 1, 2
+"""
 # Owners, grantees and the subjects of policies; what the bootstrap superuser has is not listed.
 ROLES = """
     SELECT DISTINCT pg_get_userbyid(refobjid) FROM pg_shdepend
@@ -87,13 +98,19 @@ def surroundings_of(connection: Connection) -> Json:
         "extensions": {str(name): str(version) for name, version in extensions},
         "owners": owners,
         "roles": sorted({*owners, *_column(connection, ROLES)}),
+        "owners_without_create": rows_of(connection, OWNERS_WITHOUT_CREATE),
         "named_roles": _column(connection, NAMED_ROLES),
-        "superuser_only": [list(row) for row in connection.execute(SUPERUSER_ONLY).fetchall()],
+        "superuser_only": rows_of(connection, SUPERUSER_ONLY),
         "subscriptions": _column(connection, SUBSCRIPTIONS),
         "large_objects": large_objects_of(connection),
         "lockable": scalar(connection, LOCKABLE),
         "has_public": scalar(connection, "SELECT to_regnamespace('public') IS NOT NULL"),
     }
+
+
+def rows_of(connection: Connection, query: str) -> list[list[str]]:
+    """Rows of text, as a manifest has them."""
+    return [list(row) for row in connection.execute(query).fetchall()]
 
 
 def is_superuser(connection: Connection) -> bool:

@@ -284,6 +284,30 @@ def test_what_belongs_to_a_superuser_is_named_and_no_superuser_is_granted(method
     assert "GRANT" not in problem
 
 
+@postgresql
+@pytest.mark.parametrize("granted", [True, False], ids=["granted", "not granted"])
+def test_an_owner_that_may_not_create_in_the_schema_is_named(
+    method, database, tmp_path, as_role, granted
+):
+    """pg_restore grants CREATE at its end, so that it is granted changes nothing."""
+    cluster = database.cluster
+    cluster.execute(f"GRANT {some_role(cluster, 'accounting')} TO app")
+    database.execute("CREATE DOMAIN amount AS int; GRANT CREATE ON SCHEMA public TO accounting")
+    database.execute("ALTER DOMAIN amount OWNER TO accounting")
+    if not granted:
+        database.execute("REVOKE CREATE ON SCHEMA public FROM accounting")
+    manifest = save(method, tmp_path / "dump")
+    try:
+        [problem] = method.check_restore(manifest)
+        assert "accounting in schema public" in problem
+        with pytest.raises(RestoreFailed, match="permission denied for schema public"):
+            restore(method, tmp_path / "dump", manifest)
+        as_role("postgres")
+        restore(method, tmp_path / "dump", manifest)
+    finally:
+        cluster.execute("REVOKE accounting FROM app")
+
+
 @pytest.mark.parametrize(
     "database, how, is_ours",
     [

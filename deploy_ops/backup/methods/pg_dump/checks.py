@@ -136,6 +136,13 @@ def _surroundings(connection: Connection, manifest: Manifest) -> Iterator[str]:
     for name in extra["owners"]:
         if name in foreign:
             yield _not_given_back(connection, name, is_super=foreign[name])
+    without_create = extra.get("owners_without_create", ())
+    listed = [f"{owner} in schema {schema}" for owner, schema in without_create]
+    if listed and not is_superuser(connection):
+        yield (
+            "Owners in the backup may not create in the schema of what they own, and so this role "
+            f"is not allowed to give it back: {', '.join(listed)}. {AS_ANOTHER}"
+        )
 
 
 def _not_given_back(connection: Connection, owner: str, *, is_super: bool) -> str:

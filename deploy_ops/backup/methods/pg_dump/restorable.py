@@ -11,10 +11,12 @@ from deploy_ops.databases.base import Json
 from deploy_ops.databases.postgresql.server import Connection, quoted, quoted_role
 from deploy_ops.databases.postgresql.surroundings import (
     OWNED,
+    OWNERS_WITHOUT_CREATE,
     SUPERUSER_OBJECTS,
     SUPERUSER_ONLY,
     giving,
     is_superuser,
+    rows_of,
 )
 from deploy_ops.databases.postgresql.subscriptions import SUBSCRIPTIONS
 
@@ -88,6 +90,7 @@ def unrestorable(connection: Connection, alias: str) -> Iterator[Unrestorable]:
         return
     yield from _untrusted(connection, alias)
     yield from _owners(connection)
+    yield from _without_create(connection)
     yield from _superuser_only(connection, alias)
     yield from _left_out(connection)
     yield from _settings(connection)
@@ -131,6 +134,18 @@ def _owners(connection: Connection) -> Iterator[Unrestorable]:
             f"These belong to {owner}, and the role of backups could not give them back to it: "
             f"{_shown(things)}.",
             cure,
+        )
+
+
+def _without_create(connection: Connection) -> Iterator[Unrestorable]:
+    if found := rows_of(connection, OWNERS_WITHOUT_CREATE):
+        listed = ", ".join(f"{owner} in schema {schema}" for owner, schema in found)
+        yield Unrestorable(
+            "B008",
+            "These own something in a schema that is another role's. Only a superuser could give "
+            "it back to them, since pg_restore gives owners before it grants what they may create: "
+            f"{listed}.",
+            f"Give it to the owner of the schema (ALTER ... OWNER TO), or {RESTORE_AS_ADMINISTRATOR}.",
         )
 
 
