@@ -21,6 +21,8 @@ _EACH = " UNION ALL ".join(
     f"SELECT tableoid, oid, {owner} FROM {catalog}"
     for catalog, owner in (each.split(".") for each in _CATALOGS)
 )
+# Schema public is the user's, and numbers of large objects are chosen. Neither is in a schema.
+_WITH_ANY_NUMBER = "(classid IN ('pg_namespace'::regclass, 'pg_largeobject'::regclass))"
 OWNED = f"""
     SELECT classid, oid, owner FROM (
         SELECT relation.tableoid, relation.oid, relowner FROM pg_class AS relation
@@ -31,10 +33,10 @@ OWNED = f"""
             AND (typrelid = 0 OR (SELECT relkind = 'c' FROM pg_class WHERE oid = typrelid))
         UNION ALL SELECT tableoid, oid, nspowner FROM pg_namespace AS namespace
             WHERE {IN_USER_SCHEMA}
-        UNION ALL SELECT tableoid, oid, lomowner FROM pg_largeobject_metadata
+        UNION ALL SELECT 'pg_largeobject'::regclass, oid, lomowner FROM pg_largeobject_metadata
         UNION ALL {_EACH}
     ) AS object (classid, oid, owner)
-    WHERE (object.oid >= 16384 OR classid = 'pg_namespace'::regclass)
+    WHERE (object.oid >= 16384 OR {_WITH_ANY_NUMBER})
       AND owner <> 'pg_database_owner'::regrole
       AND {not_of_extension("object.classid", "object.oid")}
 """
@@ -45,7 +47,7 @@ OWNERS_WITHOUT_CREATE = f"""
     SELECT DISTINCT pg_get_userbyid(owner), kind.schema
     FROM ({OWNED}) AS owned, pg_identify_object(classid, owned.oid, 0) AS kind
         JOIN pg_namespace AS namespace ON namespace.nspname = kind.schema
-    WHERE classid <> 'pg_namespace'::regclass AND NOT pg_has_role(owner, CASE
+    WHERE NOT {_WITH_ANY_NUMBER} AND NOT pg_has_role(owner, CASE
         WHEN nspowner <> 'pg_database_owner'::regrole THEN nspowner
         ELSE (SELECT datdba FROM pg_database WHERE datname = current_database()) END, 'USAGE')
     ORDER BY 1, 2

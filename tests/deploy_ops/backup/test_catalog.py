@@ -38,6 +38,24 @@ def test_latest_is_of_this_database_only(take, django_alias):
     assert find_backup(django_alias, other.id).database == "/srv/other.sqlite3"
 
 
+def test_on_a_new_server_latest_may_be_of_the_only_database_there_are_backups_of(
+    take, django_alias
+):
+    older, newer = take(), take()
+    for backup in (older, newer):
+        rewrite(backup, database=replace(backup.manifest.database, name="/srv/other.sqlite3"))
+
+    with pytest.raises(BackupNotFound):
+        find_backup(django_alias, "latest")
+    assert find_backup(django_alias, "latest", from_elsewhere=True).id == newer.id
+
+    third = take()
+    assert find_backup(django_alias, "latest", from_elsewhere=True).id == third.id
+    rewrite(third, database=replace(third.manifest.database, name="/srv/third.sqlite3"))
+    with pytest.raises(UsageError, match=f"(?s)from several.*{newer.id}  /srv/other.*{third.id}  "):
+        find_backup(django_alias, "latest", from_elsewhere=True)
+
+
 def test_without_backups_latest_says_how_to_make_one(backup_dir, trips, django_alias):
     with pytest.raises(BackupNotFound, match=f"manage.py backup --database {django_alias}"):
         find_backup(django_alias, "latest")

@@ -15,6 +15,8 @@ BY_SUPERUSER = """
     CREATE SCHEMA theirs AUTHORIZATION accounts;
     CREATE DOMAIN theirs.amount AS int;
     ALTER DOMAIN theirs.amount OWNER TO accounts;
+    SELECT lo_create(77);
+    GRANT SELECT ON LARGE OBJECT 77 TO app;
     CREATE COLLATION public.german (locale = 'C');
     CREATE FOREIGN DATA WRAPPER theirs;
     CREATE FUNCTION public.watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
@@ -59,7 +61,10 @@ def test_what_this_role_could_not_restore(furnished, django_alias):
         and "type public.amount, type theirs.amount." in accounts.msg
     )
     assert 'GRANT "accounts" TO "app";' in accounts.hint
-    assert "belong to postgres" in superuser.msg and "collation public.german." in superuser.msg
+    assert (
+        "belong to postgres" in superuser.msg
+        and "collation public.german, large object 77." in superuser.msg
+    )
     assert create.msg.endswith(": accounts in schema public.")
     for thing in (
         "event trigger watch",
@@ -94,6 +99,7 @@ def test_after_the_cures_nothing_is_left_to_say(furnished, django_alias):
     for statement in (
         "GRANT SET ON PARAMETER log_statement TO app",
         "ALTER DOMAIN public.amount OWNER TO app",
+        "ALTER LARGE OBJECT 77 OWNER TO app",
         "ALTER COLLATION public.german OWNER TO app",
         "DROP EVENT TRIGGER watch",
         "DROP PUBLICATION everything, partly",
