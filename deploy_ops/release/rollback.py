@@ -128,6 +128,12 @@ def recorded_release(alias: str, version: str) -> tuple[Release, Code]:
     """A version as it was released into a database, and what its code needs; ReleaseRefused."""
     key = database_for(alias).identify().key
     release, recorded = release_of(key, version), schema_of(key, version)
+    if recorded is None and release is not None:
+        raise ReleaseRefused(
+            f"What {version} needs of the schema is not known: its record, schemas/"
+            f"{release.schema}.json in DEPLOY_OPS_STATE_DIR, is gone or damaged. Nothing was "
+            "changed. Put it back from a copy of that directory, or deploy a new release."
+        )
     if recorded is None:
         known = ", ".join(released_versions()) or "none"
         raise ReleaseRefused(
