@@ -235,6 +235,27 @@ def test_killed_after_the_commit_nothing_is_undone_twice(project, database, rele
 
 
 @PG15
+def test_killed_in_the_middle_it_tells_where_rows_are_kept(project, database, release):
+    """It was committed with the group of steps that comes first, and others are left to do."""
+    make = 'migrations.CreateModel("Item", [("id", models.BigAutoField(primary_key=True))]),'
+    release(make)
+    database.execute("INSERT INTO shop_item DEFAULT VALUES")
+    release(make, MUST)
+    project.run(
+        "rollback",
+        "--to",
+        "1.0.0",
+        env={**NEW, "KILL_AT": "journal:migration_applied:before"},
+        check=-signal.SIGKILL,
+    )
+    told = project.run("rollback", "--to", "1.0.0", check=0, env=NEW).stdout
+    [(kept,)] = database.query(
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'deploy_ops_kept'"
+    )
+    assert f'Rows of the tables that are gone are kept in deploy_ops_kept."{kept}".' in told
+
+
+@PG15
 def test_two_at_once(project, database, release):
     release(MUST)
     with database.connect() as other:
