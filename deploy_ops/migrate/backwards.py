@@ -199,7 +199,7 @@ def _of_values(alias: str, effects: Iterable[Effect], needs: Snapshot) -> Iterat
         is_wider = isinstance(effect, WiderColumn)
         what = f"{effect.table}.{column}" if column else effect.table
         known = needs.tables.get(effect.table)
-        if column not in _columns(database, effect.table):
+        if column not in columns_of(database, effect.table):
             yield Obstacle(what, "it is not there any more under this name")
         elif known and (column is None or column in known.columns) and not is_wider:
             yield Obstacle(what, "it would be dropped, and the older release needs it")
@@ -207,7 +207,7 @@ def _of_values(alias: str, effects: Iterable[Effect], needs: Snapshot) -> Iterat
             yield Obstacle(what, lost.rstrip("."))
 
 
-def _columns(database: Database, table: str) -> set[str | None]:
+def columns_of(database: Database, table: str) -> set[str | None]:
     """The columns of a table, and None for the table itself; empty where it is not there."""
     if not database.has_table(table):
         return set()

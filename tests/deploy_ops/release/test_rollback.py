@@ -255,6 +255,26 @@ def test_killed_in_the_middle_it_tells_where_rows_are_kept(project, database, re
     assert f'Rows of the tables that are gone are kept in deploy_ops_kept."{kept}".' in told
 
 
+@EACH
+@pytest.mark.parametrize("statement", ["RENAME note TO remark", "DROP COLUMN note"])
+def test_what_was_taken_away_by_hand_is_not_taken_for_there(project, database, release, statement):
+    release(NOTHING)
+    assert plan(project, code=0)["decision"] == "code_only"
+    database.execute(f"ALTER TABLE shop_order {statement}")
+    way = plan(project, code=1)
+    assert [each["id"] for each in way["why"]] == ["deploy_ops.R030"]
+    assert [each["what"] for each in way["obstacles"]] == ["By hand"]
+    assert way["backup"]
+
+
+@PG15
+def test_nothing_is_undone_where_something_was_taken_away_by_hand(project, database, release):
+    release(MUST)
+    database.execute("ALTER TABLE shop_order RENAME note TO remark")
+    assert ask(project, code=1)["decision"] == "restore"
+    assert columns(database) == {"id", "remark", "must"}
+
+
 @PG15
 def test_two_at_once(project, database, release):
     release(MUST)
