@@ -25,6 +25,7 @@ SCRIPTS = [
     "deploy/compose/release",
     "deploy/ci/check-tag",
     "deploy/ci/release",
+    "deploy/ci/status",
     "deploy/kubernetes/release",
     ".kamal/hooks/pre-deploy",
     ".kamal/hooks/post-deploy",
