@@ -31,6 +31,7 @@ from deploy_ops.release.placeholders import placeholder_findings
 from deploy_ops.release.requirements import pinned
 from deploy_ops.release.foresee import way_back_findings
 from deploy_ops.release.tree import look_at_tree, tree_findings
+from deploy_ops.version import given_commit
 
 BACKUP_AGE = timedelta(hours=26)
 CERTIFICATE_LEFT = timedelta(days=14)
@@ -76,7 +77,7 @@ def look_before(asked: Asked) -> Iterator[CheckMessage]:
     yield from _flags()
     yield from _certificate(asked.url)
     yield from _metrics(asked.metrics)
-    yield from _confirmations(asked, tree.commit if tree else None)
+    yield from _confirmations(asked, tree.commit if tree else given_commit())
 
 
 def _migrations(alias: str) -> Iterator[CheckMessage]:

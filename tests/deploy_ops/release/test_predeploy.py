@@ -116,6 +116,11 @@ def test_a_tree_that_is_the_tag_and_what_ci_says_of_it(project, shop, tmp_path):
     assert findings["R015"]["message"].startswith("The tag of this code is v1.2.3")
     assert findings["R016"]["message"].startswith("CI says of this commit: tests failed")
 
+    commit = git(tmp_path, "rev-parse", "HEAD")
+    shutil.rmtree(tmp_path / ".git")  # an image has none, and its commit from its build
+    findings = found(project, "--ci-status", str(path), code=1, APP_COMMIT=commit)
+    assert findings["R016"]["message"].startswith("CI says of this commit: tests failed")
+
 
 @PG15
 def test_warnings_are_errors_with_strict(project, shop):
