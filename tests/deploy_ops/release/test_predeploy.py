@@ -66,9 +66,9 @@ def test_a_backup_that_is_verified_and_not_fresh(
     database.execute("CREATE TABLE trip (id INTEGER)")
     project.run("backup", check=0)
     settings.DEPLOY_OPS_BACKUP_DIR = project.backups_dir
-    assert list(predeploy._backup(django_alias)) == []
+    assert list(predeploy.backup_findings(django_alias)) == []
     monkeypatch.setattr(predeploy, "BACKUP_AGE", timedelta(0))
-    [finding] = predeploy._backup(django_alias)
+    [finding] = predeploy.backup_findings(django_alias)
     assert "is not fresh: it is 0 h old, of 0 at most." in finding.msg
     assert "not verified" not in finding.msg
 
@@ -76,10 +76,10 @@ def test_a_backup_that_is_verified_and_not_fresh(
 @SQLITE
 def test_a_disk_that_has_no_room_for_the_next_backup(django_alias, database, monkeypatch):
     database.execute("CREATE TABLE trip (id INTEGER)")
-    assert list(predeploy._disk(django_alias)) == []
+    assert list(predeploy.disk_findings(django_alias)) == []
     usage = shutil.disk_usage("/")._replace(free=1_000)
     monkeypatch.setattr(predeploy.shutil, "disk_usage", lambda path: usage)
-    [finding] = predeploy._disk(django_alias)
+    [finding] = predeploy.disk_findings(django_alias)
     assert finding.id == "deploy_ops.R003"
     assert "0 MB are free where backups are written" in finding.msg
 
