@@ -29,6 +29,8 @@ COPY --from=inventory /kvb-admin.cdx.json /
 
 FROM ${PYTHON} AS application
 ARG VERSION
+# Of what it is built, so that predeploy knows whether CI speaks of this code. None where nobody says.
+ARG COMMIT=""
 # pg_dump and pg_restore make and read backups. Not by their exact version: Debian keeps only the
 # newest, so that next week's build would fail.
 # hadolint ignore=DL3008
@@ -59,6 +61,7 @@ ENV PATH=/opt/venv/bin:${PATH} \
     PYTHONUNBUFFERED=1 \
     DJANGO_SETTINGS_MODULE=kvb.app.settings_prod \
     APP_VERSION=${VERSION} \
+    APP_COMMIT=${COMMIT} \
     KVB_DATA_DIR=/var/lib/kvb-admin \
     STATIC_ROOT=/srv/kvb-admin/static \
     DEPLOY_OPS_BACKUP_DIR=/var/backups/kvb-admin/deploy_ops \

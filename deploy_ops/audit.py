@@ -16,6 +16,8 @@ from typing import Any
 from deploy_ops.files import add_line, read_lines
 
 AUDIT = "audit.jsonl"
+# How the accounts of smoke tests begin.
+SMOKE_ACCOUNT = "deploy-ops-smoke-"
 
 
 class Kind(StrEnum):
@@ -61,6 +63,16 @@ class Event:
     seconds: float | None = None
     message: str = ""
     details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_of_smoke_test(self) -> bool:
+        """Whether a smoke test switched a flag for its own account, which concerns nobody.
+
+        A person's change is none, whatever the person's name is: it has another source.
+        """
+        details = self.details if isinstance(self.details, dict) else {}
+        is_by_code = self.kind is Kind.FLAG and details.get("source") == "code"
+        return is_by_code and str(self.by).startswith(SMOKE_ACCOUNT)
 
 
 def record_event(directory: Path, event: Event) -> None:

@@ -47,7 +47,7 @@ class Release:
 def record_release(release: Release, schema: Mapping[str, Any]) -> None:
     """Append the release, durable when this returns; `schema` is what its models need."""
     content = json.dumps(schema, sort_keys=True, separators=(",", ":")).encode()
-    digest = hashlib.sha256(content).hexdigest()[:16]
+    digest = _digest(content)
     directory = private_directory(conf.state_dir)
     path = private_directory(directory / SCHEMAS) / f"{digest}.json"
     if not path.exists():
@@ -130,7 +130,13 @@ def _entries() -> list[dict[str, Any]]:
 
 
 def _read_schema(digest: str) -> dict[str, Any] | None:
+    """None for what is not as it was written: with a part of it gone, a release would need less."""
     try:
-        return read_object(read_private(conf.state_dir / SCHEMAS / f"{digest}.json"))
+        content = read_private(conf.state_dir / SCHEMAS / f"{digest}.json")
     except OSError:
         return None
+    return read_object(content) if _digest(content) == digest else None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

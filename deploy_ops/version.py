@@ -23,6 +23,11 @@ def given_version() -> str:
     return os.environ.get("APP_VERSION", "").strip()
 
 
+def given_commit() -> str | None:
+    """Return what APP_COMMIT says, which an image has from its build; None if nothing."""
+    return os.environ.get("APP_COMMIT", "").strip() or None
+
+
 def _installed() -> str:
     """Version of the distribution that brought the package of the root URLconf."""
     package = str(getattr(settings, "ROOT_URLCONF", "")).partition(".")[0]

@@ -58,11 +58,16 @@ pytest_plugins = ["deploy_ops.flags.pytest_plugin"]
 POSTGRESQL = ["pg15", "pg18"]
 ALIAS = "scratch"
 
-# Stories that hardly differ by database: of a whole run, of those that run on 15 too, one in so
-# many is kept.
-STORIES = ("tests/drills/", *(f"tests/deploy_ops/{name}/" for name in ("restore", "databases")))
-LONG = (*STORIES, "tests/deploy_ops/flags/", "tests/deploy_ops/phases/", "tests/deploy_ops/backup/")
-KEPT = {"pg18": (LONG, 4), "sqlite": (STORIES, 2)}
+# Stories: they hardly differ by database, and the variants of one have much in common. A whole run
+# keeps one in so many of those that run on 15 too, and one in three variants, but two at least.
+STORIES = (
+    "tests/drills/",
+    "tests/kvb/test_on_postgresql.py",
+    *(f"tests/deploy_ops/{name}/" for name in ("backup", "databases", "flags", "phases")),
+    *(f"tests/deploy_ops/{name}/" for name in ("release", "restore")),
+)
+KEPT = {"pg18": 6, "sqlite": 3}
+VARIANTS = 3
 WHOLE_RUN = 2000
 
 
@@ -70,22 +75,35 @@ def pytest_collection_modifyitems(config, items):
     """Leave out of a whole run what EVERYTHING=1 runs: see CONTRIBUTING.md."""
     if os.environ.get("EVERYTHING") or len(items) < WHOLE_RUN:
         return
-    ids = {item.nodeid for item in items}
-    left_out = {id(item): item for item in items if _is_left_out(item.nodeid, ids)}
-    config.hook.pytest_deselected(items=list(left_out.values()))
-    items[:] = [item for item in items if id(item) not in left_out]
+    left_out = _left_out({item.nodeid for item in items})
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left_out])
+    items[:] = [item for item in items if item.nodeid not in left_out]
 
 
-def _is_left_out(nodeid: str, ids: set[str]) -> bool:
-    if nodeid.startswith("tests/benchmarks/"):
-        return True
-    return "random_plans" not in nodeid and any(
-        nodeid.startswith(stories)
-        and database in nodeid
+def _left_out(ids: set[str]) -> set[str]:
+    stories = {each for each in ids if each.startswith(STORIES) and "/random_" not in each}
+    again = {each for each in stories if _runs_on_15_too(each, ids)}
+    tests: dict[str, list[str]] = {}
+    for each in sorted(stories - again, key=_number):
+        tests.setdefault(each.partition("[")[0], []).append(each)
+    variants = {
+        each for found in tests.values() for each in found[max(2, len(found) // VARIANTS) :]
+    }
+    return again | variants | {each for each in ids if each.startswith("tests/benchmarks/")}
+
+
+def _runs_on_15_too(nodeid: str, ids: set[str]) -> bool:
+    return any(
+        database in nodeid
         and nodeid.replace(database, "pg15") in ids - {nodeid}
-        and zlib.crc32(nodeid.encode()) % number
-        for database, (stories, number) in KEPT.items()
+        and _number(nodeid) % number
+        for database, number in KEPT.items()
     )
+
+
+def _number(nodeid: str) -> int:
+    """The same for a test in every run, and by chance among tests."""
+    return zlib.crc32(nodeid.encode())
 
 
 # `timeout` and CI runners end us with SIGTERM: leave by the same door as Ctrl-C, servers stopped.

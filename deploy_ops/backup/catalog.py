@@ -46,9 +46,9 @@ def list_entries(*, must_reach_storage: bool = False) -> list[Entry]:
     A storage that cannot be reached is logged, since what is here can be used without it; with
     `must_reach_storage` it raises BackupError.
     """
-    backup_dir, keys = private_directory(conf.backup_dir), host_keys()
+    backup_dir, keys = conf.backup_dir, host_keys()
     remote_names = _remote_names(must_reach_storage)
-    names = {path.name for path in backup_dir.iterdir() if path.is_dir() and path.name[0] != "."}
+    names = _names_here(backup_dir)
     entries = [
         _read_entry(backup_dir / name, remote_names.get(name, frozenset()), keys) for name in names
     ]
@@ -57,6 +57,14 @@ def list_entries(*, must_reach_storage: bool = False) -> list[Entry]:
         for name in remote_names.keys() - names
     ]
     return sorted(entries, key=_order)
+
+
+def _names_here(backup_dir: Path) -> set[str]:
+    """Names of the directories here; looking makes none."""
+    if not os.path.lexists(backup_dir):
+        return set()
+    paths = private_directory(backup_dir).iterdir()
+    return {path.name for path in paths if path.is_dir() and path.name[0] != "."}
 
 
 def complete_backups(*, must_reach_storage: bool = False) -> list[Backup]:

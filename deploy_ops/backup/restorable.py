@@ -7,7 +7,7 @@ from deploy_ops.backup.methods import method_for
 
 
 def check_restorable(alias: str) -> list[CheckMessage]:
-    """B001 to B007: what the role of an alias could not restore; raises DatabaseUnavailable."""
+    """B001 to B008: what the role of an alias could not restore; raises DatabaseUnavailable."""
     return method_for(alias).unrestorable()
 
 

@@ -154,6 +154,10 @@ class Database(MigratingConnection):  # pylint: disable=too-many-public-methods
         del within, cuts_off
         return nullcontext()
 
+    def resume_clients(self) -> str:
+        """Let clients go on that a killed command left paused; say so, "" if there were none."""
+        return ""
+
     def clients_elsewhere(self) -> list[str]:
         """Who uses the database from other hosts, as far as that is known; a line each."""
         return []

@@ -213,5 +213,12 @@ class MigratingConnection(
         """Keep everybody else out of the tables until the transaction ends."""
 
     @abstractmethod
+    def differs(self, column: str, type_: str) -> str:
+        """SQL for whether a column reads other than a parameter of the type.
+
+        `=` takes some for the same that are not: citext, and collations without case.
+        """
+
+    @abstractmethod
     def keep_rows(self, table: str) -> str | None:
         """Copy a table's rows to a kept table and return its name; None if it has no rows."""

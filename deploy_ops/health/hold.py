@@ -36,27 +36,37 @@ class Gate:
         self._open_since = 0  # the file's time at the last hold that is over, in nanoseconds
         self._closed_since = 0
         self._closed_until = 0.0
+        self._told = ""
         self._thread = threading.local()
         # A lock of flock belongs to the opened file: a child that shared it would free it for all.
         os.register_at_fork(after_in_child=self._begin_anew)
 
     def is_closed(self) -> bool:
-        """Whether requests have to wait: never for longer since this process saw the hold."""
-        since = os.fstat(self._descriptor).st_mtime_ns
+        """Whether requests have to wait: never for longer since this process saw the hold.
+
+        Nor where that cannot be told: to serve is better than not to serve.
+        """
+        facts = os.fstat(self._descriptor)
+        if not facts.st_nlink:
+            if not self._follow():
+                return True
+            facts = os.fstat(self._descriptor)
+        since = facts.st_mtime_ns
         if since == self._open_since:
             return False
         with self._lock:
             if since != self._closed_since:
                 self._closed_since = since
                 self._closed_until = time.monotonic() + self._longest_seconds
-            if time.monotonic() < self._closed_until and self._file.is_held():
+            if time.monotonic() < self._closed_until and self._is_held():
                 return True
             self._open_since = since
         return False
 
     def enter(self) -> None:
         """Let a request of this thread in, as soon as nothing holds it."""
-        while not self._try_enter():
+        deadline = time.monotonic() + self._longest_seconds
+        while not self._try_enter(deadline):
             time.sleep(POLL_SECONDS)
         if getattr(self._thread, "open_since", self._born) != self._open_since:
             _renew_connections()
@@ -64,7 +74,8 @@ class Gate:
 
     async def aenter(self) -> None:
         """The same in an event loop, where Django keeps no connection from request to request."""
-        while not self._try_enter():
+        deadline = time.monotonic() + self._longest_seconds
+        while not self._try_enter(deadline):
             await asyncio.sleep(POLL_SECONDS)
 
     def leave(self) -> None:
@@ -88,24 +99,64 @@ class Gate:
         setattr(response, "close", close_and_leave)
         return response
 
-    def _try_enter(self) -> bool:
-        """Count it, and look then: a hold that begins in between waits for its end."""
+    def _try_enter(self, deadline: float) -> bool:
+        """Count it, and look then: a hold that begins in between waits for its end.
+
+        Past the deadline it goes in, whatever holds it: several holds, or a process that was
+        stopped while it asked whether requests are in flight.
+        """
+        is_late = time.monotonic() > deadline
         with self._lock:
-            if not (self._in_flight or share_while_in_flight(self._descriptor)):
+            if not (self._in_flight or share_while_in_flight(self._descriptor) or is_late):
                 return False
             self._in_flight += 1
         is_open = False
         try:
-            is_open = not self.is_closed()
+            is_open = is_late or not self.is_closed()
         finally:
             if not is_open:
                 self.leave()
         return is_open
 
+    def _is_held(self) -> bool:
+        try:
+            return self._file.is_held()
+        except ConfigurationError as error:
+            self._tell(error)
+            return False
+
+    def _follow(self) -> bool:
+        """Go over to the new file, since that which is open was removed.
+
+        False if a restore asks by its lock whether requests are in flight, and some are.
+        """
+        with self._lock:
+            return bool(os.fstat(self._descriptor).st_nlink) or self._open(shared=self._in_flight)
+
+    def _open(self, *, shared: int) -> bool:
+        """Put the file by its name in the place of the one that is open, if it can be used."""
+        try:
+            descriptor = self._file.open_requests()
+        except ConfigurationError as error:
+            self._tell(error)
+            return True
+        try:
+            if shared and not share_while_in_flight(descriptor):
+                return False
+            os.dup2(descriptor, self._descriptor, inheritable=False)
+            return True
+        finally:
+            os.close(descriptor)
+
     def _begin_anew(self) -> None:
-        os.close(self._descriptor)
-        self._descriptor = self._file.open_requests()
         self._lock, self._in_flight = threading.Lock(), 0
+        self._open(shared=0)
+
+    def _tell(self, error: ConfigurationError) -> None:
+        """Log it, once for as long as it is the same."""
+        if str(error) != self._told:
+            self._told = str(error)
+            logger.error("%s", error)
 
 
 def passing(

@@ -24,6 +24,7 @@ from deploy_ops.errors import (
     RestoreError,
 )
 from deploy_ops.lock import deploy_lock
+from deploy_ops.management.backup_card import card
 from deploy_ops.management.base import Json, OpsCommand, spoken_age
 from deploy_ops.migrate.journal import open_runs, referred_backups
 from deploy_ops.restore import resume_interrupted
@@ -63,16 +64,15 @@ def list_backups(command: OpsCommand, options: Options) -> Outcome:
 
 
 def show(command: OpsCommand, options: Options) -> Outcome:
-    """show everything the manifest says"""
+    """show when it was taken, how it was proven, and what is in it"""
     backup = _find(options)
-    command.tell(_printable(_line(catalog.find_entry(backup.id), datetime.now(UTC))))
+    entry = catalog.find_entry(backup.id)
+    if entry.reason:
+        command.tell(_printable(f"{entry.state}: {entry.reason}"))
     if not backup.verdict.is_usable:
         command.tell("What follows is what it claims; nothing here proves it.")
+    command.tell(_printable(card(backup, datetime.now(UTC))))
     manifest = json.loads(dump_manifest(backup.manifest))
-    for name, value in sorted(manifest.items()):
-        command.tell(f"{name}: {_shown(value)}")
-    for entry in backup.verifications:
-        command.tell(f"verified: {_shown(entry)}")
     facts = {"trust": backup.verdict.trust, "verified": backup.verifications}
     return 0, {"status": "ok", "manifest": manifest, **facts}
 
@@ -278,13 +278,6 @@ def _facts(entry: Entry, now: datetime) -> Json:
         "copied": backup.is_copied,
         "future": entry.is_future(now),
     }
-
-
-def _shown(value: object) -> str:
-    """A value on one line, long lists and tables by their number."""
-    if isinstance(value, (dict, list)) and len(value) > 12:
-        return f"{len(value)} entries (see --format json)"
-    return _printable(str(value))
 
 
 def _printable(text: str) -> str:

@@ -7,6 +7,7 @@ are not brought back by undoing it, and where they are needed, that is an obstac
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from django.db import connections
 from django.db.migrations import Migration
 from django.db.migrations.graph import MigrationGraph
 from django.db.migrations.operations import SeparateDatabaseAndState
@@ -25,11 +26,12 @@ from deploy_ops.migrate.reversal import (
     reversal_at_once,
     reversal_of,
 )
-from deploy_ops.migrate.run import DjangoPlan, History, Target, Todo
+from deploy_ops.migrate.run import DjangoPlan, History, Request, Target, Todo
 from deploy_ops.migrate.way_back import done
 from deploy_ops.phases.operations.base import PhasedOperation
 from deploy_ops.phases.rows import done_places, waiting_rows
 from deploy_ops.phases.snapshot import Snapshot
+from deploy_ops.phases.waiting import all_waiting, doubled_by
 from deploy_ops.phases.where import Place
 
 WHY = {
@@ -92,9 +94,23 @@ def obstacles(alias: str, todo: Todo, needs: Snapshot) -> list[Obstacle]:
     return [
         *_of_operations(alias, forwards, _state_before(todo.history, forwards)),
         *_of_contracts(alias, steps),
+        *_of_copies(alias, todo),
         *_of_steps(steps),
         *_of_values(alias, effects_after(steps), needs),
     ]
+
+
+def refuse_loss(request: Request, todo: Todo, needs: Snapshot) -> None:
+    """Raise PlanRefused where it would lose something by now; call it with the deploy lock.
+
+    Whoever decided did so before the lock: others may have migrated, or written, while it waited.
+    """
+    if found := obstacles(request.alias, todo, needs):
+        listed = "\n".join(f"- {each}" for each in found)
+        raise PlanRefused(
+            f"Since it was decided what to undo, this has come in the way:\n{listed}\nNothing was "
+            f"changed. Decide anew:\n{request.again}"
+        )
 
 
 def _state_before(history: History, undone: Iterable[Migration]) -> ProjectState:
@@ -156,6 +172,15 @@ def _of_contracts(alias: str, steps: Iterable[Step]) -> Iterator[Obstacle]:
             yield Obstacle(f"{each.row.place} ({each.row.description})", str(each))
 
 
+def _of_copies(alias: str, todo: Todo) -> Iterator[Obstacle]:
+    connection, loader = connections[alias], todo.history.executor.loader
+    undone = {step.key for step in todo.plan.steps}
+    for each in all_waiting(connection):
+        doubled = doubled_by(connection, loader, each) if each.key in undone else None
+        if doubled and doubled.has_more(connection):
+            yield Obstacle(f"{each.row.place} ({each.row.description})", str(doubled))
+
+
 def _of_steps(steps: Iterable[Step]) -> Iterator[Obstacle]:
     for step in steps:
         is_harmless = step.indexes is not None or (step.is_idempotent and not step.effects)
@@ -174,7 +199,7 @@ def _of_values(alias: str, effects: Iterable[Effect], needs: Snapshot) -> Iterat
         is_wider = isinstance(effect, WiderColumn)
         what = f"{effect.table}.{column}" if column else effect.table
         known = needs.tables.get(effect.table)
-        if column not in _columns(database, effect.table):
+        if column not in columns_of(database, effect.table):
             yield Obstacle(what, "it is not there any more under this name")
         elif known and (column is None or column in known.columns) and not is_wider:
             yield Obstacle(what, "it would be dropped, and the older release needs it")
@@ -182,7 +207,7 @@ def _of_values(alias: str, effects: Iterable[Effect], needs: Snapshot) -> Iterat
             yield Obstacle(what, lost.rstrip("."))
 
 
-def _columns(database: Database, table: str) -> set[str | None]:
+def columns_of(database: Database, table: str) -> set[str | None]:
     """The columns of a table, and None for the table itself; empty where it is not there."""
     if not database.has_table(table):
         return set()

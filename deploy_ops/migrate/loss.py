@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from deploy_ops.databases import database_for
 from deploy_ops.migrate.reversal import Effect, NewColumn, NewTable, WiderColumn
 
 
@@ -37,8 +38,10 @@ def _has_values(connection: BaseDatabaseWrapper, effect: NewColumn) -> bool:
     if effect.default is None:
         return has_rows(connection, effect.table, f"{column} IS NOT NULL")
     value = effect.field.get_db_prep_save(effect.default, connection)
+    type_ = effect.field.db_type(connection) or ""
     # A NULL is no value: old code, which does not know the column, leaves it out.
-    return has_rows(connection, effect.table, f"{column} <> %s", value)
+    differs = database_for(connection.alias).differs(column, type_)
+    return has_rows(connection, effect.table, f"{column} IS NOT NULL AND {differs}", value)
 
 
 def _exceeds(connection: BaseDatabaseWrapper, effect: WiderColumn) -> bool:

@@ -13,7 +13,7 @@ from deploy_ops.errors import DatabaseUnavailable, UsageError
 from deploy_ops.interrupts import interruptible
 from deploy_ops.lock import DeployLock, deploy_lock
 from deploy_ops.migrate import journal
-from deploy_ops.migrate.backwards import todo_back
+from deploy_ops.migrate.backwards import refuse_loss, todo_back
 from deploy_ops.migrate.carry_out import carry_out
 from deploy_ops.migrate.contract import check_old_code_is_gone, contract, has_waiting
 from deploy_ops.migrate.plan import Plan, make_plan
@@ -84,6 +84,8 @@ def _do_phases(
         from deploy_ops.migrate.lint.refuse import refuse_dangers
 
         check_way_back(request, todo.plan, progress)
+        if request.back_to:
+            refuse_loss(request, todo, request.back_to.needs)
         forwards = [migration for migration, backwards in todo.migrations if not backwards]
         check_names(connections[request.alias], forwards)
         refuse_dangers(request, todo)
@@ -141,7 +143,7 @@ def plan_of(request: Request) -> Todo:
             )
         return Todo(history, [], Plan(()))
     if request.back_to:
-        return todo_back(history, request.back_to)
+        return todo_back(history, request.back_to.targets)
     migrations = django_plan(history.executor, request.app, request.migration)
     return Todo(history, migrations, make_plan(migrations, history.state))
 

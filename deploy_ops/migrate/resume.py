@@ -91,12 +91,25 @@ def _what_happened(record: Record, request: Request) -> str:
     names = ", ".join(".".join(key) for key in step["migrations"])
     applied = recorded(connections[request.alias])
     if all((tuple(key) in applied) != step["backwards"] for key in step["migrations"]):
-        return f"{names} is recorded.{_finish(record, request, applied)}"
+        return f"{names} is recorded.{_kept(record, applied)}{_finish(record, request, applied)}"
     if evidence := _left_nothing(record, step, database):
         return f"{names} has left nothing behind: {evidence}."
     if step.get("is_idempotent"):
         return f"{names} goes on where it stopped; all it does may be run again."
     raise _partially_applied(record, request, names)
+
+
+def _kept(record: Record, applied: set[tuple[str, str]]) -> str:
+    """Where rows of tables are that it has dropped; a try that was repeated noted other names."""
+    noted = [step for step in record.steps if step["step"] == "rows_kept"]
+    undone = {str(step["migrations"]): step for step in noted}
+    tables = [
+        table
+        for step in undone.values()
+        if not applied & set(map(tuple, step["migrations"]))
+        for table in step["tables"]
+    ]
+    return f" Rows of the tables that are gone are kept in {', '.join(tables)}." if tables else ""
 
 
 def _is_restored(record: Record, database: Database) -> bool:

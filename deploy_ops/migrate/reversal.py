@@ -253,8 +253,9 @@ def effects_of(operation: Operation, app_label: str, state: ProjectState) -> Ite
         yield from _new_column(operation.name, operation.field, table)
     elif isinstance(operation, AlterOrderWithRespectTo) and operation.order_with_respect_to:
         yield from _new_column("_order", models.IntegerField(default=0), table)
-    elif isinstance(operation, AlterField):
-        yield from _wider_column(operation, app_label, state, table)
+    # What Contract holds is altered at once where it only loosens.
+    elif isinstance(held := getattr(operation, "operation", operation), AlterField):
+        yield from _wider_column(held, app_label, state, table)
 
 
 def _new_tables(operation: CreateModel, app_label: str) -> Iterator[Effect]:

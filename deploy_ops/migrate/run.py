@@ -26,6 +26,7 @@ from deploy_ops.migrate.journal import Journal
 from deploy_ops.migrate.ladder import OnFailure, Rung
 from deploy_ops.migrate.plan import Key, Plan, Step
 from deploy_ops.migrate.rehearsal import Rehearsal
+from deploy_ops.phases.snapshot import Snapshot
 from deploy_ops.progress import Progress
 
 DjangoPlan = list[tuple[Migration, bool]]
@@ -40,19 +41,30 @@ class Phase(StrEnum):
     ALL = "all"
 
 
+@dataclass(frozen=True, slots=True)
+class BackTo:
+    """An older release: the migrations that it ends with, and what it needs of the schema.
+
+    None in a target is before the first migration of an app.
+    """
+
+    targets: Sequence[Target]
+    needs: Snapshot
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What the operator asked for.
 
-    `back_to` are migrations that an older release ends with: all after them is undone, if nothing
-    is lost by it; None is before the first of an app. `command` is what asks for it.
+    With `back_to` all that came after an older release is undone, if nothing is lost by it.
+    `command` is what asks for it.
     """
 
     alias: str
     command: Sequence[str] = ("safe_migrate",)
     app: str | None = None
     migration: str | None = None
-    back_to: Sequence[Target] = ()
+    back_to: BackTo | None = None
     phase: Phase | None = None
     force: bool = False
     rehearse: bool = False

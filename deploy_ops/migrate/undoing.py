@@ -61,6 +61,9 @@ class Undoing:
             raise NotLossless(f"{', '.join(unknown)} is not there any more under this name.")
         database.lock_tables(tables)
         self.kept = [kept for table in self._new_tables() if (kept := database.keep_rows(table))]
+        if self.kept:  # who is killed after COMMIT cannot tell their names any more
+            undone = [step.key for step in self._steps]
+            self._run.journal.record("rows_kept", migrations=undone, tables=self.kept)
         for effect in self._effects:
             if lost := loss_by(self._run.connection, effect):
                 raise NotLossless(lost)

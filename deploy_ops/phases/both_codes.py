@@ -85,6 +85,11 @@ def findings_of(
     return list(code_findings(code, schema_between(start, [*steps, *planned])))
 
 
+def expected_schema(connection: BaseDatabaseWrapper, state: ProjectState) -> Snapshot:
+    """What migrations have made of the tables: `state` is that of those that are applied."""
+    return schema_between(*_steps_until(Moment.of(connection, state)))
+
+
 def findings_then(
     connection: BaseDatabaseWrapper, applied: Set[Key], at: datetime, code: Code
 ) -> list[CheckMessage]:

@@ -85,7 +85,10 @@ class Snapshot:
     @classmethod
     def from_json(cls, facts: Json) -> "Snapshot":
         """As it was read back; KeyError or TypeError if it is none of this form."""
-        return cls({name: _table_from(table) for name, table in facts["tables"].items()})
+        try:
+            return cls({name: _table_from(table) for name, table in facts["tables"].items()})
+        except AttributeError as error:
+            raise TypeError(str(error)) from error
 
 
 def take_snapshot(apps: Apps, connection: BaseDatabaseWrapper) -> Snapshot:

@@ -9,7 +9,8 @@ from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
 
-from deploy_ops.phases.operations.base import Change, WaitingOperation
+from deploy_ops.phases.operations.base import Change, PhasedOperation, WaitingOperation
+from deploy_ops.phases.operations.doubled import Doubled
 from deploy_ops.phases.rows import Row, done_rows, mark_done, waiting_rows
 from deploy_ops.phases.where import Place, source, walk
 
@@ -88,6 +89,16 @@ def has_way_back(
     editor = connection.schema_editor(collect_sql=True, atomic=False)
     loses = done.found.operation.loses(change_of(loader, editor, done))
     return None if loses is None else not loses
+
+
+def doubled_by(
+    connection: BaseDatabaseWrapper, loader: MigrationLoader, waiting: Waiting
+) -> Doubled | None:
+    """The column that undoing what waits would drop; None where it drops none."""
+    if waiting.found is None or not isinstance(waiting.found.operation, PhasedOperation):
+        return None
+    editor = connection.schema_editor(collect_sql=True, atomic=False)
+    return waiting.found.operation.doubled(change_of(loader, editor, waiting))
 
 
 def run_contract(connection: BaseDatabaseWrapper, waiting: Waiting) -> None:

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.contrib.auth import SESSION_KEY, get_user_model
 from django.utils import timezone
 
+from deploy_ops.audit import SMOKE_ACCOUNT
 from deploy_ops.conf import conf
 from deploy_ops.files import private_directory
 from deploy_ops.lock_file import LockFile, holder_of
@@ -25,7 +26,6 @@ from deploy_ops.redact import Secret
 from deploy_ops.release.account_flag import put_flags_back
 
 SMOKE = "smoke"
-PREFIX = "deploy-ops-smoke-"
 # Longer than any smoke test: what is older was left by one on another host, whose locks are there.
 LEFT_AFTER = timedelta(minutes=15)
 # Sessions are dated by the clock of the host that serves.
@@ -51,7 +51,7 @@ def temporary_account(forget: Forget) -> Iterator[Account]:
     """
     locks = private_directory(private_directory(conf.state_dir) / SMOKE)
     _remove_left(locks, forget)
-    name, password = f"{PREFIX}{secrets.token_hex(8)}", secrets.token_urlsafe(32)
+    name, password = f"{SMOKE_ACCOUNT}{secrets.token_hex(8)}", secrets.token_urlsafe(32)
     with LockFile(locks / name, "smoke_test").held():
         user = get_user_model().objects.create_user(username=name, password=password)
         try:
@@ -65,7 +65,7 @@ def _remove_left(locks: Path, forget: Forget) -> None:
     here = {path.name for path in locks.iterdir()}
     killed = {name for name in here if holder_of(locks / name) is None}
     old = timezone.now() - LEFT_AFTER
-    for user in get_user_model().objects.filter(username__startswith=PREFIX):
+    for user in get_user_model().objects.filter(username__startswith=SMOKE_ACCOUNT):
         name = user.get_username()
         if name in killed or (name not in here and user.date_joined < old):
             _remove(user, forget)

@@ -7,9 +7,9 @@ from deploy_ops.advice import manage
 from deploy_ops.errors import ReleaseUnfinished
 from deploy_ops.migrate.procedure import resolve_earlier, safe_migrate
 from deploy_ops.migrate.resume import Ask
-from deploy_ops.migrate.run import Phase, Request, Result
+from deploy_ops.migrate.run import BackTo, Phase, Request, Result
 from deploy_ops.progress import Progress
-from deploy_ops.release.rollback import Decision, WayBack, find_way_back
+from deploy_ops.release.rollback import Decision, WayBack, find_way_back, recorded_release
 
 
 class GoingBack:
@@ -31,7 +31,8 @@ class GoingBack:
         Raises what `safe_migrate` raises, and ReleaseUnfinished where the older release does not
         work on what came out.
         """
-        request = replace(self._request, back_to=self.way.targets)
+        needs = recorded_release(self.way.alias, self.way.version)[1].needs
+        request = replace(self._request, back_to=BackTo(self.way.targets, needs))
         result = safe_migrate(request, progress=self._progress, ask=self._ask)
         if result.exit_code == 0:
             require_code_only(self.way)

@@ -31,6 +31,7 @@ from deploy_ops.release.placeholders import placeholder_findings
 from deploy_ops.release.requirements import pinned
 from deploy_ops.release.foresee import way_back_findings
 from deploy_ops.release.tree import look_at_tree, tree_findings
+from deploy_ops.version import given_commit
 
 BACKUP_AGE = timedelta(hours=26)
 CERTIFICATE_LEFT = timedelta(days=14)
@@ -66,9 +67,9 @@ def look_before(asked: Asked) -> Iterator[CheckMessage]:
     """
     tree = look_at_tree()
     yield from _migrations(asked.alias)
-    yield from _backup(asked.alias)
-    yield from _disk(asked.alias)
-    yield from _connections(asked.alias)
+    yield from backup_findings(asked.alias)
+    yield from disk_findings(asked.alias)
+    yield from connection_findings(asked.alias)
     yield from _settings()
     yield from placeholder_findings()
     yield from _requirements()
@@ -76,7 +77,7 @@ def look_before(asked: Asked) -> Iterator[CheckMessage]:
     yield from _flags()
     yield from _certificate(asked.url)
     yield from _metrics(asked.metrics)
-    yield from _confirmations(asked, tree.commit if tree else None)
+    yield from _confirmations(asked, tree.commit if tree else given_commit())
 
 
 def _migrations(alias: str) -> Iterator[CheckMessage]:
@@ -102,7 +103,8 @@ def _migrations(alias: str) -> Iterator[CheckMessage]:
     yield from way_back_findings(alias, todo)
 
 
-def _backup(alias: str) -> Iterator[CheckMessage]:
+def backup_findings(alias: str) -> Iterator[CheckMessage]:
+    """R002: no backup that is fresh and verified."""
     if fault := _fault_of_backups(alias):
         yield Caution(
             f"{fault} safe_migrate takes one where it changes something; code that damages data "
@@ -133,7 +135,8 @@ def _fault_of_backups(alias: str) -> str:
     return f"{name} {' and '.join(faults)}." if faults else ""
 
 
-def _disk(alias: str) -> Iterator[CheckMessage]:
+def disk_findings(alias: str) -> Iterator[CheckMessage]:
+    """R003: the disk has less than the next backup takes."""
     directory = conf.backup_dir
     while not directory.exists():
         directory = directory.parent
@@ -148,8 +151,8 @@ def _disk(alias: str) -> Iterator[CheckMessage]:
         )
 
 
-def _connections(alias: str) -> Iterator[CheckMessage]:
-    """While two colours run, each has its connections."""
+def connection_findings(alias: str) -> Iterator[CheckMessage]:
+    """R004: while two colours run, each has its connections."""
     connection = connections[alias]
     if connection.vendor != "postgresql":
         return

@@ -4,7 +4,7 @@ Only the newer release can tell, and can undo: the older one lacks the migration
 it. What the older one needs was recorded when it was released.
 """
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -23,10 +23,11 @@ from deploy_ops.history import Release, release_of, released_versions, schema_of
 from deploy_ops.migrate.backwards import Obstacle, obstacles, tables_to_keep, todo_back
 from deploy_ops.migrate.run import History, Target, Todo
 from deploy_ops.migrate.targets import ensure_connection, load_executor
-from deploy_ops.phases.both_codes import findings_of, findings_then
+from deploy_ops.phases.both_codes import expected_schema, findings_of, findings_then
 from deploy_ops.phases.compat import Code
 from deploy_ops.phases.rows import done_rows
 from deploy_ops.phases.snapshot import Snapshot
+from deploy_ops.release.by_hand import BY_HAND, gone_by_hand
 
 Key = tuple[str, str]
 # Its tables serve releases before it too, and hold what a way back is decided by.
@@ -80,7 +81,8 @@ def find_way_back(alias: str, version: str) -> WayBack:
     history = History(load_executor(connection))
     _require_all_migrations(history.executor.loader, alias)
     release, code = recorded_release(alias, version)
-    why = findings_of(connection, history.state, code)
+    made = expected_schema(connection, history.state)
+    why = [*findings_of(connection, history.state, code), *gone_by_hand(alias, code, made)]
     if _works(why):
         return WayBack(alias=alias, release=release, decision=Decision.CODE_ONLY, why=why)
     return _down(alias, release, code, history, why)
@@ -93,7 +95,7 @@ def _down(
     targets = _targets(history.executor.loader, release)
     try:
         todo = todo_back(history, targets)
-        in_the_way = _in_the_way(alias, todo, release, code)
+        in_the_way = [*_in_the_way(alias, todo, release, code), *_by_hand(why)]
     except PlanRefused as error:
         todo, in_the_way = None, [Obstacle(f"Release {release.version}", str(error).rstrip("."))]
     facts: dict[str, Any] = {"alias": alias, "release": release, "why": why, "targets": targets}
@@ -120,6 +122,13 @@ def _in_the_way(alias: str, todo: Todo, release: Release, code: Code) -> list[Ob
     ]
 
 
+def _by_hand(why: Iterable[CheckMessage]) -> Iterator[Obstacle]:
+    """What no migration brings back."""
+    for each in why:
+        if each.id == BY_HAND:
+            yield Obstacle("By hand", each.msg.rstrip("."))
+
+
 def _works(findings: Iterable[CheckMessage]) -> bool:
     return all(each.level < ERROR for each in findings)
 
@@ -128,6 +137,12 @@ def recorded_release(alias: str, version: str) -> tuple[Release, Code]:
     """A version as it was released into a database, and what its code needs; ReleaseRefused."""
     key = database_for(alias).identify().key
     release, recorded = release_of(key, version), schema_of(key, version)
+    if recorded is None and release is not None:
+        raise ReleaseRefused(
+            f"What {version} needs of the schema is not known: its record, schemas/"
+            f"{release.schema}.json in DEPLOY_OPS_STATE_DIR, is gone or damaged. Nothing was "
+            "changed. Put it back from a copy of that directory, or deploy a new release."
+        )
     if recorded is None:
         known = ", ".join(released_versions()) or "none"
         raise ReleaseRefused(

@@ -10,7 +10,6 @@ from deploy_ops.history import release_of_runs
 from deploy_ops.migrate.journal import Record, read_runs
 from deploy_ops.migrate.recorded import is_contract
 from deploy_ops.redact import redact
-from deploy_ops.release.account import PREFIX
 from deploy_ops.release.times import moment
 
 MIGRATION = "migration"
@@ -39,14 +38,11 @@ class Entry:
 
 
 def read_timeline(most: int, *, without: Container[str] = ()) -> list[Entry]:
-    """The newest of what the audit and the journals have, the newest first.
-
-    Smoke tests switch flags for their own accounts alone, which concerns nobody.
-    """
+    """The newest of what the audit and the journals have, without smoke tests; newest first."""
     events = [
         each
         for each in read_events(conf.state_dir)
-        if each.kind not in without and not str(each.by).startswith(PREFIX)
+        if each.kind not in without and not each.is_of_smoke_test
     ]
     return timeline(events, read_runs()[-most:], release_of_runs())[:most]
 

@@ -122,7 +122,8 @@ def resume_interrupted(alias: str) -> str:
     for path in _markers():
         restoring = _read(path)
         if restoring is None:
-            report.append(_unknown(path, alias))
+            # It may have been killed with clients paused, of which the server has no mark.
+            report += [_unknown(path, alias), database.resume_clients()]
         elif restoring.key == key:
             report.append(_resume(database, restoring))
             _note_end(database, restoring, report[-1])

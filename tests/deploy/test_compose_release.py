@@ -92,6 +92,14 @@ def test_a_release_goes_by_web_next_and_ends_in_web(host):
     assert {each[0] for each in host.asked()} == {"v1.2.3"}
 
 
+def test_what_ci_has_left_is_read(host):
+    (host.directory / "ci-status.json").write_text("{}")
+    assert host.release().returncode == 0
+    (line,) = [" ".join(each) for each in host.asked() if "predeploy" in each]
+    assert f"--volume {host.directory}/ci-status.json:/run/ci-status.json:ro migrate" in line
+    assert line.endswith("--ci-status /run/ci-status.json")
+
+
 def test_its_commands_are_there_and_in_this_order(host):
     host.release()
     commands = [parse_command(each) for each in host.asked() if "manage.py" in each]

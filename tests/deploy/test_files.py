@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from deploy_ops.release.host.config import read_host
 from deploy_ops.release.host.environment import read_environment
@@ -24,6 +25,7 @@ SCRIPTS = [
     "deploy/compose/release",
     "deploy/ci/check-tag",
     "deploy/ci/release",
+    "deploy/ci/status",
     "deploy/kubernetes/release",
     ".kamal/hooks/pre-deploy",
     ".kamal/hooks/post-deploy",
@@ -123,6 +125,20 @@ def test_units_and_the_deployer_speak_of_the_same_places():
     link = (DEPLOY / "systemd" / "kvb-admin-link.service").read_text(encoding="utf-8")
     assert "/var/lib/kvb-admin-deploy/active" in link
     assert 'state = "/var/lib/kvb-admin-deploy"' in host
+
+
+def test_application_deployer_and_prometheus_read_one_token_that_the_page_makes():
+    token = str(read_host(REPOSITORY).metrics_token_file)
+    variables = read_environment([DEPLOY / "settings.env"])
+    assert variables["DEPLOY_OPS_METRICS_TOKEN_FILE"] == token
+    user = read(DEPLOY / "systemd" / "kvb-admin@.service")["Service"]["User"]
+    host = (REPOSITORY / "docs/howto/set-up-a-host.md").read_text(encoding="utf-8")
+    assert f"install -o {user} -m 0600 /dev/null {token}\n" in host
+    assert f"openssl rand -hex 32 > {token}\n" in host
+    prometheus = (REPOSITORY / "docs/howto/alerts-and-dashboard.md").read_text(encoding="utf-8")
+    copied = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text(encoding="utf-8"))
+    file = copied["scrape_configs"][0]["authorization"]["credentials_file"]
+    assert f"install -m 0600 -o prometheus {token} {file}\n" in prometheus
 
 
 def test_gixy_finds_nothing(tmp_path):

@@ -1,5 +1,6 @@
 """The workflows by their schema and by zizmor; what they start is run, with ssh as the only stand-in."""
 
+import json
 import os
 import re
 import shutil
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from django.core.checks import ERROR
 
+from deploy_ops.release.ci_status import ci_findings, read_ci_status
 from tests.programs import find_program
 from tests.project.runner import REPOSITORY
 
@@ -17,6 +20,8 @@ WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
 DEPLOY = yaml.safe_load((REPOSITORY / ".github/workflows/deploy.yml").read_text(encoding="utf-8"))
 JOBS = DEPLOY["jobs"]
 VERSION = "v1.2.3@sha256:" + "5" * 64
+COMMIT = "a" * 40
+STATUS = f'{{"commit":"{COMMIT}","tests":"passed"}}'
 
 
 def run_tool(name, *arguments):
@@ -45,8 +50,8 @@ def test_actions_are_named_by_commit_with_their_version_beside(path):
 
 def test_what_is_tested_is_built_once_and_goes_to_staging_before_production():
     assert JOBS["build"]["needs"] == "test"
-    assert JOBS["staging"]["needs"] == "build"
-    assert JOBS["production"]["needs"] == ["build", "staging"]
+    assert JOBS["staging"]["needs"] == ["build", "status"]
+    assert JOBS["production"]["needs"] == ["build", "status", "staging"]
     builds = [name for name, job in JOBS.items() if "docker buildx build" in str(job)]
     assert builds == ["build"]
     assert JOBS["production"]["steps"] == JOBS["staging"]["steps"]
@@ -58,7 +63,9 @@ def test_what_is_tested_is_built_once_and_goes_to_staging_before_production():
 def test_nothing_is_cut_off_and_no_job_may_write():
     assert DEPLOY["concurrency"] == {"group": "deploy", "cancel-in-progress": False}
     assert DEPLOY["permissions"] == {}
-    assert all(job["permissions"] == {"contents": "read"} for job in JOBS.values())
+    permissions = {name: job["permissions"] for name, job in JOBS.items()}
+    assert permissions.pop("status") == {"actions": "read", "contents": "read"}
+    assert all(each == {"contents": "read"} for each in permissions.values())
 
 
 def test_no_expression_is_part_of_a_shell_line():
@@ -119,7 +126,7 @@ def sent(tmp_path):
     )
     ssh = tmp_path / "ssh"
     ssh.write_text(
-        f"#!/bin/sh\nprintf '%s\\n' \"$@\" >{tmp_path}/argv\nssh-add -l >{tmp_path}/keys\n"
+        f"#!/bin/sh\nprintf '%s\\n' \"$@\" >{tmp_path}/argv\ncat >{tmp_path}/stdin\nssh-add -l >{tmp_path}/keys\n"
         f'for word; do case $word in UserKnownHostsFile=*) cp "${{word#*=}}" {tmp_path}/known;; esac\n'
         f"done\nexit $(cat {tmp_path}/code)\n"
     )
@@ -134,6 +141,7 @@ def sent(tmp_path):
             "DEPLOY_HOST_KEY": "kvb.example.org ssh-ed25519 AAAAC3Nza",
             "DEPLOY_KEY": (tmp_path / "key").read_text(),
             "VERSION": VERSION,
+            "CI_STATUS": STATUS,
         }
         argv = [REPOSITORY / "deploy" / "ci" / "release"]
         return subprocess.run(argv, env=given | env, capture_output=True, text=True, check=False)
@@ -147,7 +155,10 @@ def test_the_host_gets_the_digest_that_was_built(sent):
     assert done.returncode == 0, done.stderr
     argv = (directory / "argv").read_text().splitlines()
     assert argv[-2] == "deploy@kvb.example.org"
-    assert argv[-1].endswith(f"--detach v1.2.3 && deploy/compose/release {VERSION}")
+    assert argv[-1].endswith(
+        f"--detach v1.2.3 && cat >ci-status.json && deploy/compose/release {VERSION}"
+    )
+    assert (directory / "stdin").read_text() == f"{STATUS}\n"
 
 
 def test_the_host_is_known_before_and_the_key_is_nowhere(sent):
@@ -177,6 +188,82 @@ def test_only_a_version_with_its_digest_is_sent(sent, version):
     done = run(VERSION=version)
     assert (done.returncode, (directory / "argv").exists()) == (2, False)
     assert "Nothing was deployed" in done.stderr
+
+
+@pytest.mark.parametrize("status", ["", "{}", f"{STATUS};id", STATUS.replace("passed", "a b")])
+def test_only_what_ci_says_is_sent(sent, status):
+    directory, run = sent
+    done = run(CI_STATUS=status)
+    assert (done.returncode, (directory / "argv").exists()) == (2, False)
+    assert "Nothing was deployed" in done.stderr
+
+
+def run_of(number, status="completed", conclusion="success", commit=COMMIT):
+    return {"run_number": number, "status": status, "conclusion": conclusion, "head_sha": commit}
+
+
+@pytest.fixture
+def asked(tmp_path):
+    """The step of the workflow in a checkout of COMMIT, with a gh that answers like the API."""
+    find_program("jq")
+    (tmp_path / "gh").write_text(
+        f"#!/bin/sh\nprintf '%s ' \"$@\" >{tmp_path}/argv\ncat {tmp_path}/answer\n"
+    )
+    (tmp_path / "git").write_text(f"#!/bin/sh\necho {COMMIT}\n")
+    for name in ("gh", "git"):
+        (tmp_path / name).chmod(0o755)
+    (step,) = [each for each in JOBS["status"]["steps"] if each.get("id") == "ask"]
+
+    def ask(answer):
+        if answer is not None:
+            (tmp_path / "answer").write_text(json.dumps(answer))
+        output = tmp_path / "output"
+        env = {
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "GITHUB_REPOSITORY": "kvb/kvb-admin",
+            "GITHUB_OUTPUT": str(output),
+        }
+        argv = ["bash", "-e", "-c", step["run"]]  # as the runner starts it
+        done = subprocess.run(
+            argv, cwd=REPOSITORY, env=env, capture_output=True, text=True, check=False
+        )
+        return done, output.read_text() if output.exists() else None
+
+    return tmp_path, ask
+
+
+@pytest.mark.parametrize(
+    ("runs", "tests"),
+    [
+        ([run_of(1)], "passed"),
+        ([run_of(1, conclusion="failure")], "failure"),
+        ([run_of(1, conclusion="cancelled")], "cancelled"),
+        ([run_of(2, conclusion="failure"), run_of(1)], "failure"),
+        ([run_of(1, conclusion="failure"), run_of(2)], "passed"),
+        ([run_of(1), run_of(2, "in_progress", None)], "in_progress"),
+        ([run_of(1, "queued", None)], "queued"),
+        ([], None),
+        ([run_of(1, commit="b" * 40)], None),
+    ],
+    ids=["green", "red", "cancelled", "red now", "green now", "again", "pending", "none", "other"],
+)
+def test_what_ci_says_of_this_commit_alone_is_what_predeploy_reads(asked, tmp_path, runs, tests):
+    directory, ask = asked
+    done, output = ask({"workflow_runs": runs})
+    assert done.returncode == 0, done.stderr
+    assert f"workflows/test.yml/runs?head_sha={COMMIT}" in (directory / "argv").read_text()
+    line = output.removeprefix("status=")
+    (tmp_path / "ci-status.json").write_text(line)
+    status = read_ci_status(tmp_path / "ci-status.json", COMMIT)
+    assert (status.problem, status.answers.get("tests")) == ("", tests)
+    errors = [each.msg for each in ci_findings(status, [], "default") if each.level == ERROR]
+    assert len(errors) == (tests not in ("passed", None))
+
+
+@pytest.mark.parametrize("answer", [None, {}, {"message": "Not Found"}, "no"])
+def test_without_an_answer_there_is_no_status(asked, answer):
+    done, output = asked[1](answer)
+    assert done.returncode != 0 and output is None
 
 
 def test_scripts_of_the_workflow_are_executable():

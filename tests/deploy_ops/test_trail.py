@@ -1,10 +1,16 @@
 """What is done is noted, whatever becomes of it; and nothing fails because it cannot be noted."""
 
+import base64
+import json
+from dataclasses import replace
+
 import pytest
 
-from deploy_ops.audit import AUDIT, Event, Kind, Outcome, read_events
+from deploy_ops import notify as notifying
+from deploy_ops.audit import AUDIT, SMOKE_ACCOUNT, Event, Kind, Outcome, read_events
 from deploy_ops.errors import RestoreRefused, SwapUnfinished
 from deploy_ops.trail import note, noted
+from tests.receiver import receiving
 
 EVENT = Event(Kind.FLAG, Outcome.DONE, "1.4.2", by="anna")
 
@@ -60,3 +66,26 @@ def test_receivers_without_a_secret_stop_nothing(state, settings, caplog):
     note(EVENT)
     assert read_events(state) == [EVENT]
     assert "DEPLOY_OPS_NOTIFY_SECRET_FILE" in caplog.text
+
+
+def test_nobody_is_woken_by_what_a_smoke_test_switches_for_itself(state, settings, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text(base64.b64encode(b"0" * 32).decode())
+    settings.DEPLOY_OPS_NOTIFY_SECRET_FILE = secret
+    smoke = f"{SMOKE_ACCOUNT}0123"
+    events = [
+        replace(EVENT, by=by, details={"flag": "export", "source": source})
+        for by, source in [(smoke, "code"), ("anna", "code"), (smoke, "admin")]
+    ]
+    with receiving() as receiver:
+        settings.DEPLOY_OPS_NOTIFY = [receiver.url]
+        for event in events:
+            note(event)
+            for thread in tuple(notifying._under_way):
+                thread.join(10)
+    told = [json.loads(body)["data"] for _, _, body in receiver.told]
+    assert [(each["by"], each["details"]["source"]) for each in told] == [
+        ("anna", "code"),
+        (smoke, "admin"),
+    ]
+    assert read_events(state) == events

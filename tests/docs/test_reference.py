@@ -25,6 +25,7 @@ COMMANDS = (
     "backup",
     "backups",
     "contract",
+    "doctor",
     "flags",
     "health",
     "lint_migrations",

@@ -8,6 +8,7 @@ session of its own: SIGKILL, SIGTERM and exit codes mean the same.
 """
 
 import atexit
+import gc
 import json
 import os
 import signal
@@ -15,10 +16,28 @@ import subprocess
 import sys
 import traceback
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+# What can be imported before there are settings: no models, and nothing that imports some.
+IMPORTED = (
+    *(f"django.contrib.auth.{name}" for name in ("apps", "checks", "decorators", "management")),
+    *(f"django.contrib.auth.{name}" for name in ("hashers", "password_validation", "tokens")),
+    *(f"django.contrib.contenttypes.{name}" for name in ("apps", "checks", "management")),
+    *(f"django.core.{name}" for name in ("cache.backends.locmem", "paginator", "serializers.json")),
+    *(f"django.core.management.commands.{name}" for name in ("makemigrations", "migrate")),
+    *(f"django.db.{name}" for name in ("backends.postgresql.base", "backends.sqlite3.base")),
+    *(f"django.views.{name}" for name in ("csrf", "debug", "generic")),
+    "django.contrib.sites.shortcuts",
+    "django.middleware.csrf",
+    *(f"deploy_ops.backup.{name}" for name in ("checks", "methods.pg_dump", "methods.sqlite")),
+    *(f"deploy_ops.databases.{name}" for name in ("checks", "postgresql", "sqlite")),
+    *(f"deploy_ops.management.commands.{name}" for name in ("makemigrations", "safe_migrate")),
+    *(f"deploy_ops.{name}" for name in ("apps", "checks", "health.checks", "phases.checks")),
+    "environ",
+)
 REPOSITORY = Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 120
 
@@ -98,18 +117,9 @@ class CommandServer:
 
 def serve() -> None:
     """Fork for every line of standard input and answer with the exit code."""
-    # pylint: disable=unused-import
-    import django.core.management
-    import django.db.backends.postgresql.base
-    import django.db.backends.sqlite3.base
-    import django.db.migrations.autodetector
-
-    import deploy_ops.backup.methods.pg_dump
-    import deploy_ops.backup.methods.sqlite
-    import deploy_ops.databases.postgresql
-    import deploy_ops.databases.sqlite
-    import deploy_ops.management.commands.safe_migrate
-
+    for name in IMPORTED:
+        import_module(name)
+    gc.freeze()  # so that no child looks through it, and copies its pages
     for line in sys.stdin:
         job = json.loads(line)
         pid = os.fork()

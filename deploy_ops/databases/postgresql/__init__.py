@@ -237,6 +237,10 @@ class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too
         """Pause PgBouncer, where its console is known."""
         return pgbouncer.paused(self.alias, within, cuts_off=cuts_off)
 
+    def resume_clients(self) -> str:
+        """Ask PgBouncer, where its console is known."""
+        return pgbouncer.resume(self.alias)
+
     def clients_elsewhere(self) -> list[str]:
         """Ask the server for sessions, and the heartbeats for processes without one."""
         if pgbouncer.is_configured(self.alias):
@@ -248,7 +252,7 @@ class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too
         """Finish or undo a swap that was killed; say in one sentence what was found and done."""
         reopened = exclusive.reopen(self._server)
         repaired = swap.repair(self._server, beside, previous)
-        return "\n".join(filter(None, [reopened, repaired, pgbouncer.resume(self.alias)]))
+        return "\n".join(filter(None, [reopened, repaired, self.resume_clients()]))
 
     def local_place(self) -> tuple[str, ...]:
         """Name it by host, port and name; two host names of one server are two places."""
@@ -270,7 +274,7 @@ class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too
         """Repair what killed commands of any host left, by their marks in the server."""
         report = [exclusive.reopen(self._server)]
         if repaired := swap.repair_marked(self._server):
-            report += [repaired, pgbouncer.resume(self.alias)]
+            report += [repaired, self.resume_clients()]
         return "\n".join(filter(None, report))
 
     def drop(self, name: str) -> None:

@@ -148,6 +148,10 @@ class PostgresqlConnection(MigratingConnection):  # pylint: disable=too-many-pub
         """Keep everybody else out of the tables until the transaction ends."""
         rows.lock_tables(self.connection, tables)
 
+    def differs(self, column: str, type_: str) -> str:
+        """SQL for whether a column reads other than a parameter of the type."""
+        return f'{column}::text COLLATE "C" <> (%s::{type_})::text'
+
     def keep_rows(self, table: str) -> str | None:
         """Copy a table's rows to a kept table and return its name; None if it has no rows."""
         return rows.keep_rows(self.connection, table)

@@ -243,6 +243,11 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
         with self.connection.cursor() as cursor:
             return name in self.connection.introspection.table_names(cursor)
 
+    def differs(self, column: str, type_: str) -> str:
+        """SQL for whether a column reads other than a parameter of the type."""
+        del type_
+        return f"{column} COLLATE BINARY <> %s"
+
     def keep_rows(self, table: str) -> str | None:
         """Copy a table's rows to a kept table and return its name; None if it has no rows."""
         quoted = self.connection.ops.quote_name(table)

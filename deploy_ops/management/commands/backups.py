@@ -15,10 +15,16 @@ class Command(ActionsCommand):
 
     def add_options(self, parsers: Mapping[str, CommandParser]) -> None:
         """Add the options of each action."""
-        for name in ("show", "verify", "pin", "unpin"):
+        for name in ("show", "verify"):
             parsers[name].add_argument(
-                "id", metavar="ID", help="id of a backup, or `latest`; `verify` also takes `all`"
+                "id",
+                metavar="ID",
+                nargs="?",
+                default="latest",
+                help="id of a backup, or `latest` (default); `verify` also takes `all`",
             )
+        for name in ("pin", "unpin"):
+            parsers[name].add_argument("id", metavar="ID", help="id of a backup, or `latest`")
         parsers["list"].add_argument(
             "--max-age",
             type=duration,

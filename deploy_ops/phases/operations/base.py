@@ -1,9 +1,11 @@
 """What operations of two phases share: when their halves run, and where the second one waits."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -17,6 +19,9 @@ from deploy_ops.phases.halves import run_together, runs_alone
 from deploy_ops.phases.rows import Entry, add_row, check_table, has_table, is_waiting, remove_row
 from deploy_ops.phases.where import Place, find_place, place_of, source
 from deploy_ops.progress import listener
+
+if TYPE_CHECKING:
+    from deploy_ops.phases.operations.doubled import Doubled
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Change:
         """The model as it is after the operation."""
         return self._model(self.after, name)
 
-    def reversed(self) -> "Change":
+    def reversed(self) -> Change:
         """The same with the states swapped, as reversing it sees them."""
         return Change(self.app, self.editor, self.after, self.before)
 
@@ -179,6 +184,12 @@ class PhasedOperation(WaitingOperation):
     @abstractmethod
     def undo(self, change: Change) -> None:
         """Take back what `expand` did; its contract has not run."""
+
+    # pylint: disable-next=useless-return  # it answers, as those of the operations
+    def doubled(self, change: Change) -> Doubled | None:
+        """The column that new code has beside that of old code, and `undo` drops."""
+        del change
+        return None
 
     def catch_up(self, change: Change) -> None:
         """Do both halves."""

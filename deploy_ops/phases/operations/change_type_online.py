@@ -14,6 +14,7 @@ from deploy_ops.phases.halves import runs_alone
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.column_swap import expand_steps, replace_steps, undo_steps
 from deploy_ops.phases.operations.dependents import check_dependents, has_checks, has_indexes
+from deploy_ops.phases.operations.doubled import Doubled
 from deploy_ops.phases.operations.online import PhasedOnline, run_steps
 from deploy_ops.phases.operations.second_column import SecondColumn
 from deploy_ops.phases.operations.steps import run_whole
@@ -80,6 +81,13 @@ class ChangeTypeOnline(PhasedOnline, AlterField):
         if _way(change.connection, old, new) is Way.BOTH:
             second = SecondColumn(change, old, new, is_written=True)
             run_steps(self, change, undo_steps(second))
+
+    def doubled(self, change: Change) -> Doubled | None:
+        """The second column, if each code has its own."""
+        old, new = self._fields(change)
+        if _way(change.connection, old, new) is not Way.BOTH:
+            return None
+        return SecondColumn(change, old, new, is_written=True).doubled
 
     def contract(self, change: Change) -> None:
         """Change it, or drop the first column."""

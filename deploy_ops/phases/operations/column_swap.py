@@ -32,8 +32,8 @@ def expand_steps(second: SecondColumn) -> Sequence[Step]:
 
 
 def undo_steps(second: SecondColumn) -> Sequence[Step]:
-    """What drops the second column again."""
-    return [DropSecond(tables=(second.table,), column=second.column, second=second)]
+    """What drops the second column again, unless something is in it alone."""
+    return [UndoSecond(tables=(second.table,), column=second.column, second=second)]
 
 
 def replace_steps(second: SecondColumn) -> Sequence[Step]:
@@ -137,6 +137,20 @@ class DropSecond(DropColumn):
             super().work(change)
         if not change.editor.collect_sql:
             forget_filling(change.connection, self.second.filling)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UndoSecond(DropSecond):
+    """The same where others have written it: first a look, behind the lock."""
+
+    def work(self, change: Change) -> None:
+        """All of it in one transaction."""
+        run_whole(change, self.tables, lambda: self._look_and_drop(change))
+
+    def _look_and_drop(self, change: Change) -> None:
+        if column_exists(change, self.table, self.column):
+            self.second.doubled.check(change.connection)
+        super().work(change)
 
 
 @dataclass(frozen=True, kw_only=True)

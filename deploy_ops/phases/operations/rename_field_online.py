@@ -19,6 +19,7 @@ from deploy_ops.phases.backfill import Filling, fill
 from deploy_ops.phases.operations.base import Change, PhasedOperation
 from deploy_ops.phases.operations.column_facts import column_exists, facts_of, type_of
 from deploy_ops.phases.operations.columns import name_foreign_key
+from deploy_ops.phases.operations.doubled import Doubled
 from deploy_ops.phases.operations.online import check_no_transaction, run_steps
 from deploy_ops.phases.operations.shadow import RANK, RANK_AFTER, check_free, equal
 from deploy_ops.phases.operations.shadow_end import Shadow
@@ -68,15 +69,23 @@ class RenameFieldOnline(PhasedOperation, RenameField):
             step.run(change)
 
     def undo(self, change: Change) -> None:
-        """Drop the shadow."""
+        """Drop the shadow, unless something is in it alone."""
         table, (_, new) = self._table(change), self._fields(change)
 
         def work() -> None:
+            has_shadow = column_exists(change, table, new.column)
+            if has_shadow:
+                self.doubled(change).check(change.connection)
             self._drop_triggers(change)
-            if column_exists(change, table, new.column):
+            if has_shadow:
                 change.execute(_drop_column(change, table, new.column))
 
         run_whole(change, [table], work)
+
+    def doubled(self, change: Change) -> Doubled:
+        """The shadow, which is equal where the triggers were not passed by."""
+        old, new = (each.column for each in self._fields(change))
+        return Doubled(self._table(change), old, new, made=change.quote(old))
 
     def contract(self, change: Change) -> None:
         """Drop the shadow, and give its name to the column."""

@@ -12,6 +12,7 @@ from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.catalog import Catalog
 from deploy_ops.phases.operations.column_facts import type_of
 from deploy_ops.phases.operations.dependents import Dependent, Kind, dependents_for
+from deploy_ops.phases.operations.doubled import Doubled
 from deploy_ops.phases.operations.shadow import equal
 from deploy_ops.phases.operations.twins import own_name
 from deploy_ops.phases.triggers import Trigger
@@ -79,6 +80,11 @@ class SecondColumn:
             return same
         old, new = (self.change.quote(each) for each in (self.old.column, self.column))
         return f"({equal(old, _cast(new, self._type(self.old)))} OR {same})"
+
+    @property
+    def doubled(self) -> Doubled:
+        """The first one, and this one as its copy."""
+        return Doubled(self.table, str(self.old.column), self.column, made=self.forwards())
 
     @cached_property
     def dependents(self) -> Sequence[Dependent]:

@@ -56,6 +56,21 @@ def test_options_may_stand_before_or_after_the_action(ready):
         assert ready.run(*argv, check=0).json()["manifest"]["id"] == backup_id
 
 
+def test_a_backup_is_shown_as_a_card_and_the_latest_by_default(ready):
+    backup(ready)
+    newest = backup(ready, "--label", "before the move")
+    shown = ready.run("backups", "show", check=0).stdout
+    lines = [line.split(":", 1) for line in shown.splitlines()]
+    facts = {name: value.strip() for name, value in lines}
+    assert (facts["Backup"], facts["Label"]) == (newest, "before the move")
+    assert facts["Taken"].endswith("0 min ago") and " CE" in facts["Taken"]  # CET or CEST
+    assert facts["Verified"].startswith("by reading all of it, 20")
+    assert facts["Where"] == f"{ready.backups_dir / newest}, no copy elsewhere"
+    assert "{" not in shown
+    verified = ready.json("backups", "verify", check=0)["backups"]
+    assert [each["backup"] for each in verified] == [newest]
+
+
 @pytest.mark.parametrize(("days", "code"), [(0, 0), (1, 0), (1.2, 1)])
 def test_a_stale_catalog_is_an_alarm(ready, days, code):
     age(ready, backup(ready), days)
@@ -153,7 +168,7 @@ class TestNotOurs:
         assert "trust me" not in line
         assert listed(ready)[plain].keys() == {"id", "state", "reason"}
         shown = ready.run("backups", "show", plain, check=0).stdout
-        assert "nothing here proves it" in shown and r"label: \x1b[2J trust me" in shown
+        assert "nothing here proves it" in shown and r"\x1b[2J trust me" in shown
         assert "\x1b" not in shown
 
     def test_does_not_calm_the_alarm(self, ready, plain):

@@ -109,6 +109,23 @@ def test_what_a_kill_has_left_paused_is_resumed_and_said(live, address, settings
     assert answers_within(live, address, 5)
 
 
+def test_damaged_file_of_a_killed_restore_leaves_nobody_paused(database, address, project):
+    project.settings(
+        DEPLOY_OPS_PGBOUNCER_URL=f"{address}pgbouncer", DEPLOY_OPS_DIRECT_DATABASE_URL=database.url
+    )
+    restores = project.ops_dir / "restores"
+    restores.mkdir(mode=0o700)
+    (restores / "x.json").write_text("{")
+    with psycopg.connect(address + database.name, autocommit=True) as session:
+        session.execute("SELECT 1")
+        with psycopg.connect(f"{address}pgbouncer", autocommit=True) as console:
+            console.execute(f"PAUSE {database.name}".encode())
+        repaired = project.run("restore", check=0, env={"DATABASE_URL": address + database.name})
+        assert "x.json, which named the databases" in repaired.stdout
+        assert f"PgBouncer had stayed paused for {database.name}, and goes on." in repaired.stdout
+        session.execute("SELECT 1")
+
+
 def test_console_that_does_not_answer_stops_the_swap(live, settings):
     settings.DEPLOY_OPS_PGBOUNCER_URL = "postgresql://app:geheim@127.0.0.1:1/pgbouncer"
     with pytest.raises(RestoreFailed, match="console does not answer") as stopped:

@@ -1,8 +1,12 @@
 """Requests held by a hold file: in real gunicorn of every kind, and at the gate itself."""
 
 import asyncio
+import contextlib
+import fcntl
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -284,3 +288,128 @@ def test_requests_that_are_held_are_answered_by_a_worker_that_stops(serve, file)
             time.sleep(0.5)
         assert {each.result().status for each in asked} == {200}
         assert server.process.wait(10) == 0
+
+
+def spoil(path, how):
+    """Put something else in the place of a file, as a person or a clean-up does."""
+    path.unlink()
+    if how == "a directory":
+        path.mkdir()
+    elif how == "a pipe":
+        os.mkfifo(path)
+    elif how == "a link":
+        path.symlink_to("/nowhere/hold")
+
+
+@pytest.mark.parametrize("how", ["a directory", "a pipe", "a link"])
+def test_what_is_put_in_the_place_of_a_hold_file_fails_no_request(file, gate, how, caplog):
+    os.close(file.open_requests())
+    assert not file.is_held()
+    spoil(file.path, how)
+    os.utime(file.requests)  # as by a hold that came before
+    for _ in range(2):
+        assert entered(gate).wait(5), "a request failed"
+    assert [each.getMessage() for each in caplog.records if "cannot be used" in each.getMessage()]
+
+
+def test_a_lock_that_nobody_gives_back_holds_no_request_for_ever(file):
+    """Whoever asks whether requests are in flight has it for a moment, unless it is stopped then."""
+    gate = Gate(file, 0.3)
+    descriptor = file.open_requests()
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    assert entered(gate).wait(5)
+    os.close(descriptor)
+    gate.leave()
+
+
+@pytest.mark.parametrize("name", ["path", "requests"])
+def test_files_that_were_removed_are_made_again(file, gate, name):
+    gate.enter()
+    gate.leave()
+    getattr(file, name).unlink()
+    gate.enter()
+    with file.held("test"):
+        assert not file.wait_for_requests(MOMENT), "one is in flight"
+        gate.leave()
+        assert not entered(gate).wait(0.2)
+
+
+@pytest.mark.parametrize("seconds", [-(10**6), 10**9])
+def test_what_the_clock_says_holds_nobody(file, gate, seconds):
+    moment = time.time() + seconds
+    for path in (file.path, file.requests):
+        path.touch()
+        os.utime(path, (moment, moment))
+    assert entered(gate).wait(5)
+
+
+def test_garbage_in_the_file_holds_nobody(file, gate):
+    file.path.write_bytes(b"\xff\0{")
+    assert entered(gate).wait(5)
+    with file.held("restore of one"), pytest.raises(LockHeld):
+        file.path.write_bytes(b"\xff\0{")
+        with file.held("restore of two"):
+            pass
+
+
+HEADERS = b"Host: kvb.example.org\r\nX-Forwarded-Proto: https\r\n"
+GET = b"GET /connect/ HTTP/1.1\r\n" + HEADERS + b"\r\n"
+POST = b"POST /connect/ HTTP/1.1\r\n" + HEADERS + b"Content-Length: 3\r\n"
+# What a client sends in the hold, what after it, and how many answers it gets.
+TALKS = {
+    "HEAD": (GET.replace(b"GET", b"HEAD"), b"", 1),
+    "two requests at once": (GET + GET, b"", 2),
+    "the next one on a kept connection": (GET, GET, 2),
+    "a body that comes late": (POST + b"\r\na", b"=1", 1),
+    "a body that is waited for": (POST + b"Expect: 100-continue\r\n\r\n", b"a=1", 1),
+    "half a line": (GET[:9], GET[9:], 1),
+}
+
+
+def statuses(client) -> list[bytes]:
+    """Those of the answers that come until the connection is quiet, less 100 Continue."""
+    client.settimeout(1.5)
+    received = b""
+    with contextlib.suppress(TimeoutError):
+        while part := client.recv(65536):
+            received += part
+    return [status for status in re.findall(rb"HTTP/1.1 (\d+)", received) if status != b"100"]
+
+
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["stays", "is replaced in the hold"])
+def test_each_request_is_answered_once_however_it_is_sent(serve, file, is_replaced):
+    """Clients that have gone in the hold are in nobody's way; SIGHUP replaces the workers.
+
+    A worker that stops closes the connection after its answer, and says so in it.
+    """
+    with serve(WORKERS[0]) as server, contextlib.ExitStack() as stack:
+        with file.held("test"):
+            clients = []
+            for first, _, _ in TALKS.values():
+                client = socket.create_connection(("127.0.0.1", server.port))
+                stack.enter_context(client)
+                client.sendall(first)
+                clients.append(client)
+            for _ in range(5):
+                with socket.create_connection(("127.0.0.1", server.port)) as leaving:
+                    leaving.sendall(GET)
+            time.sleep(0.5)
+            if is_replaced:
+                server.process.send_signal(signal.SIGHUP)
+                time.sleep(1.5)
+                late = ask(server, 4)
+                time.sleep(0.3)
+                assert not any(each.done() for each in late), "the new workers hold too"
+                assert server.get("/health/").status == 200
+        for client, (_, then, _) in zip(clients, TALKS.values(), strict=True):
+            client.sendall(then)
+        with ThreadPoolExecutor(len(clients)) as pool:
+            answers = list(pool.map(statuses, clients))
+        told = dict(zip(TALKS, answers, strict=True))
+        most = 1 if is_replaced else 2
+        assert told == {
+            name: [b"200"] * min(number, most) for name, (_, _, number) in TALKS.items()
+        }
+        if is_replaced:
+            assert {each.result().status for each in late} == {200}
+        assert file.wait_for_requests(MOMENT)

@@ -66,9 +66,9 @@ def test_a_backup_that_is_verified_and_not_fresh(
     database.execute("CREATE TABLE trip (id INTEGER)")
     project.run("backup", check=0)
     settings.DEPLOY_OPS_BACKUP_DIR = project.backups_dir
-    assert list(predeploy._backup(django_alias)) == []
+    assert list(predeploy.backup_findings(django_alias)) == []
     monkeypatch.setattr(predeploy, "BACKUP_AGE", timedelta(0))
-    [finding] = predeploy._backup(django_alias)
+    [finding] = predeploy.backup_findings(django_alias)
     assert "is not fresh: it is 0 h old, of 0 at most." in finding.msg
     assert "not verified" not in finding.msg
 
@@ -76,10 +76,10 @@ def test_a_backup_that_is_verified_and_not_fresh(
 @SQLITE
 def test_a_disk_that_has_no_room_for_the_next_backup(django_alias, database, monkeypatch):
     database.execute("CREATE TABLE trip (id INTEGER)")
-    assert list(predeploy._disk(django_alias)) == []
+    assert list(predeploy.disk_findings(django_alias)) == []
     usage = shutil.disk_usage("/")._replace(free=1_000)
     monkeypatch.setattr(predeploy.shutil, "disk_usage", lambda path: usage)
-    [finding] = predeploy._disk(django_alias)
+    [finding] = predeploy.disk_findings(django_alias)
     assert finding.id == "deploy_ops.R003"
     assert "0 MB are free where backups are written" in finding.msg
 
@@ -114,6 +114,11 @@ def test_a_tree_that_is_the_tag_and_what_ci_says_of_it(project, shop, tmp_path):
     path.write_text(json.dumps({"commit": git(tmp_path, "rev-parse", "HEAD"), "tests": "failed"}))
     findings = found(project, "--ci-status", str(path), code=1, APP_VERSION="1.2.4")
     assert findings["R015"]["message"].startswith("The tag of this code is v1.2.3")
+    assert findings["R016"]["message"].startswith("CI says of this commit: tests failed")
+
+    commit = git(tmp_path, "rev-parse", "HEAD")
+    shutil.rmtree(tmp_path / ".git")  # an image has none, and its commit from its build
+    findings = found(project, "--ci-status", str(path), code=1, APP_COMMIT=commit)
     assert findings["R016"]["message"].startswith("CI says of this commit: tests failed")
 
 

@@ -213,8 +213,8 @@ def test_killed_in_the_middle_it_is_resolved_and_goes_on_backwards(project, data
     assert "R027" in {each["id"][-4:] for each in plan(project, code=1)["findings"]}
     ask(project, code=0)
     assert columns(database) == {"id", "note"}
-    killed, last = map(project.journal, project.runs()[-2:])
-    assert killed[-1]["step"] == "resolved" and last[-1]["step"] == "finished"
+    ends = [project.journal(run)[-1]["step"] for run in project.runs()]
+    assert sorted(ends) == [*["finished"] * (len(ends) - 1), "resolved"]
 
     assert ask(project, code=0)["decision"] == "code_only"
 
@@ -232,6 +232,46 @@ def test_killed_after_the_commit_nothing_is_undone_twice(project, database, rele
     assert columns(database) == {"id", "note"}
     assert ask(project, code=0)["decision"] == "code_only"
     assert [project.journal(run)[-1]["step"] for run in project.runs()].count("resolved") == 1
+
+
+@PG15
+def test_killed_in_the_middle_it_tells_where_rows_are_kept(project, database, release):
+    """It was committed with the group of steps that comes first, and others are left to do."""
+    make = 'migrations.CreateModel("Item", [("id", models.BigAutoField(primary_key=True))]),'
+    release(make)
+    database.execute("INSERT INTO shop_item DEFAULT VALUES")
+    release(make, MUST)
+    project.run(
+        "rollback",
+        "--to",
+        "1.0.0",
+        env={**NEW, "KILL_AT": "journal:migration_applied:before"},
+        check=-signal.SIGKILL,
+    )
+    told = project.run("rollback", "--to", "1.0.0", check=0, env=NEW).stdout
+    [(kept,)] = database.query(
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'deploy_ops_kept'"
+    )
+    assert f'Rows of the tables that are gone are kept in deploy_ops_kept."{kept}".' in told
+
+
+@EACH
+def test_what_was_taken_away_by_hand_is_not_taken_for_there(project, database, release):
+    release(NOTHING)
+    assert plan(project, code=0)["decision"] == "code_only"
+    database.execute("ALTER TABLE shop_order RENAME note TO remark")
+    way = plan(project, code=1)
+    assert [each["id"] for each in way["why"]] == ["deploy_ops.R030"]
+    assert [each["what"] for each in way["obstacles"]] == ["By hand"]
+    assert way["backup"]
+
+
+@PG15
+def test_nothing_is_undone_where_something_was_taken_away_by_hand(project, database, release):
+    release(MUST)
+    database.execute("ALTER TABLE shop_order RENAME note TO remark")
+    assert ask(project, code=1)["decision"] == "restore"
+    assert columns(database) == {"id", "remark", "must"}
 
 
 @PG15
@@ -335,6 +375,17 @@ def test_a_release_that_was_never_here(project, shop):
 
 
 @PG15
+def test_a_damaged_record_is_not_taken_for_a_release_that_needs_little(project, release):
+    release(MUST)
+    releases = project.journal(project.ops_dir / "releases.jsonl")
+    for text in ("{", '{"tables": {}}', '{"tables": {"shop_order": []}}'):
+        for each in releases:
+            (project.ops_dir / "schemas" / f"{each['schema']}.json").write_text(text)
+        told = project.run("rollback", "--to", "v1.0.0", "--plan", check=1, env=NEW).stderr
+        assert "in DEPLOY_OPS_STATE_DIR, is gone or damaged. Nothing was changed." in told
+
+
+@PG15
 def test_only_the_newest_code_can_tell(project, shop, release):
     release(MUST)
     shop.remove_behind("0001")
@@ -403,7 +454,7 @@ def test_the_way_back_is_told_before_there_is_one(project, shop):
     assert "The way back to 1.0.0 takes more than code:" in told
     assert "To undo: shop.0002" in told
     [schema] = (project.ops_dir / "schemas").iterdir()
-    schema.write_text("{}")
+    schema.write_text('{"tables": {}}')
     level, told = outlook(project, **NEW)
     assert level == "warning"
-    assert "recorded by another version of deploy_ops" in told
+    assert f"its record, schemas/{schema.name} in DEPLOY_OPS_STATE_DIR, is gone or damaged" in told

@@ -1,6 +1,6 @@
 """Random migrations, failures, kills and strangers: no acknowledged row lost, no false sentence.
 
-RANDOM_RUNS is the number of runs over all three databases (150), RANDOM_SEED where they begin (0);
+RANDOM_RUNS is the number of runs over all three databases (48), RANDOM_SEED where they begin (0);
 both are in the id of a test that fails, and hypothesis prints the plan and a blob that repeats it.
 """
 
@@ -18,7 +18,7 @@ from tests.drills.random_plans.plans import plans
 from tests.drills.random_plans.world import World, environment
 from tests.drills.random_plans.writing import write_app
 
-RUNS = int(os.environ.get("RANDOM_RUNS", "150"))
+RUNS = int(os.environ.get("RANDOM_RUNS", "48"))
 KINDS = ["sqlite", "pg15", "pg18"]
 A_CHUNK = 25
 CHUNKS = chunks(RUNS, A_CHUNK * len(KINDS))

@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from deploy_ops.audit import Kind, Outcome, record_event
+from deploy_ops.audit import SMOKE_ACCOUNT, Kind, Outcome, record_event
 from deploy_ops.conf import conf
 from deploy_ops.release.page.timeline import SHOWN, read
-from deploy_ops.release.account import PREFIX
 from deploy_ops.release.timeline import read_timeline, timeline
 from tests.deploy_ops.release.page import scene
 from tests.deploy_ops.release.page.scene import NEW, NOW, OLD, RUN, before, record
@@ -105,6 +104,8 @@ def test_page_shows_the_newest_without_changes_of_flags(settings, tmp_path):
 
 def test_what_a_smoke_test_switches_for_itself_is_not_listed(settings, tmp_path):
     settings.DEPLOY_OPS_STATE_DIR = tmp_path
-    for by in ("anna", f"{PREFIX}0123"):
-        record_event(tmp_path, replace(scene.event(Kind.FLAG, Outcome.DONE, NEW, NOW), by=by))
-    assert [each.by for each in read_timeline(9)] == ["anna"]
+    smoke = f"{SMOKE_ACCOUNT}0123"
+    for by, source in (("anna", "cli"), (smoke, "code"), (smoke, "admin")):
+        event = scene.event(Kind.FLAG, Outcome.DONE, NEW, NOW, details={"source": source})
+        record_event(tmp_path, replace(event, by=by))
+    assert [each.by for each in read_timeline(9)] == [smoke, "anna"]
