@@ -18,11 +18,13 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from deploy_ops.errors import DeployOpsError, Interrupted
 from deploy_ops.interrupts import interruptible
+from deploy_ops.management.arguments import require_text
 from deploy_ops.management.output import LastingOutput
 from deploy_ops.progress import Progress, Silent, listening
 from deploy_ops.redact import server_text
 
 Json = dict[str, Any]
+LONGEST_NUMBER = 9  # digits: any database counts that far
 UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
@@ -50,8 +52,8 @@ def spoken_age(age: timedelta) -> str:
 
 def whole_number(text: str) -> int:
     """Read a whole number from 0."""
-    if not text.isdecimal():
-        raise ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    if not text.isdecimal() or len(text) > LONGEST_NUMBER:
+        raise ArgumentTypeError(f"{text[:99]!r} is not a whole number from 0")
     return int(text)
 
 
@@ -108,6 +110,7 @@ class OpsCommand(BaseCommand, ABC):
             reported = _reported_warnings(self.stderr.write)
             heard = listening(self.progress)
             with interruptible(), reported, heard, self._stdout_for_json():
+                require_text(options.values())
                 code, result = self.operate(options)
         except DeployOpsError as error:
             code, result = self._explain(error, options["traceback"])

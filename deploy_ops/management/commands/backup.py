@@ -7,6 +7,7 @@ from django.core.management.base import CommandParser
 from deploy_ops.backup.create import take_backup
 from deploy_ops.backup.restorable import found_at_backup
 from deploy_ops.lock import deploy_lock
+from deploy_ops.management.arguments import job_count
 from deploy_ops.management.base import Json, OpsCommand
 from deploy_ops.management.findings import as_json, describe
 
@@ -18,7 +19,7 @@ class Command(OpsCommand):
         """Add the options."""
         parser.add_argument("--label", default="", help="a text to find the backup by")
         parser.add_argument(
-            "--jobs", type=int, default=2, help="tables dumped at a time (default 2)"
+            "--jobs", type=job_count, default=2, help="tables dumped at a time (default 2)"
         )
         parser.add_argument("--media", action="store_true", help="also save MEDIA_ROOT")
 

@@ -3,6 +3,7 @@
 from django.core.management.base import CommandParser
 
 from deploy_ops.health.report import query_server, run_checks
+from deploy_ops.management.arguments import server_url
 from deploy_ops.management.base import Json, OpsCommand, duration
 
 
@@ -13,7 +14,9 @@ class Command(OpsCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
-        parser.add_argument("--url", help="ask this server instead of looking from here")
+        parser.add_argument(
+            "--url", type=server_url, help="ask this server instead of looking from here"
+        )
         parser.add_argument(
             "--timeout",
             type=duration,

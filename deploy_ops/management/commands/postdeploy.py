@@ -2,6 +2,7 @@
 
 from django.core.management.base import CommandParser
 
+from deploy_ops.management.arguments import server_url
 from deploy_ops.management.base import Json, OpsCommand
 from deploy_ops.management.findings import add_strict, show_checks
 
@@ -13,8 +14,10 @@ class Command(OpsCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
-        parser.add_argument("--url", required=True, help="where users reach it")
-        parser.add_argument("--metrics", metavar="URL", help="where it has its metrics")
+        parser.add_argument("--url", type=server_url, required=True, help="where users reach it")
+        parser.add_argument(
+            "--metrics", type=server_url, metavar="URL", help="where it has its metrics"
+        )
         add_strict(parser)
 
     def operate(self, options: Json) -> tuple[int, Json]:

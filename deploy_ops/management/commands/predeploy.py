@@ -8,6 +8,7 @@ from deploy_ops.audit import Event, Kind, Outcome, record_event
 from deploy_ops.conf import conf
 from deploy_ops.errors import UsageError
 from deploy_ops.files import private_directory
+from deploy_ops.management.arguments import server_url
 from deploy_ops.management.base import Json, OpsCommand
 from deploy_ops.management.findings import add_strict, show_checks
 from deploy_ops.trail import tell_receivers
@@ -21,8 +22,12 @@ class Command(OpsCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
-        parser.add_argument("--url", help="where users reach it, to look at its certificate")
-        parser.add_argument("--metrics", metavar="URL", help="where what serves has its metrics")
+        parser.add_argument(
+            "--url", type=server_url, help="where users reach it, to look at its certificate"
+        )
+        parser.add_argument(
+            "--metrics", type=server_url, metavar="URL", help="where what serves has its metrics"
+        )
         parser.add_argument(
             "--ci-status", type=Path, metavar="FILE", help="what CI says of this commit, as JSON"
         )

@@ -10,6 +10,7 @@ from deploy_ops.backup.catalog import find_backup
 from deploy_ops.backup.entry import Backup
 from deploy_ops.databases import database_for
 from deploy_ops.lock import deploy_lock
+from deploy_ops.management.arguments import job_count
 from deploy_ops.management.base import Json, OpsCommand
 from deploy_ops.management.confirmation import Confirmation
 from deploy_ops.management.restores import describe_restored, restore_as_asked
@@ -36,7 +37,7 @@ class Command(OpsCommand):
             help="replace the contents of the live database, without a second one",
         )
         parser.add_argument(
-            "--jobs", type=int, default=2, help="tables restored at a time (default 2)"
+            "--jobs", type=job_count, default=2, help="tables restored at a time (default 2)"
         )
         parser.add_argument(
             "--end-requests",

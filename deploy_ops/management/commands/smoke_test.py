@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from django.core.management.base import CommandParser
 
+from deploy_ops.management.arguments import server_url
 from deploy_ops.management.base import Json, OpsCommand
 from deploy_ops.release.smoke import run_smoke_tests
 
@@ -16,7 +17,10 @@ class Command(OpsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the option."""
         parser.add_argument(
-            "--url", required=True, help="https://HOST, or http+unix://QUOTED-PATH of a socket"
+            "--url",
+            type=server_url,
+            required=True,
+            help="https://HOST, or http+unix://QUOTED-PATH of a socket",
         )
 
     def operate(self, options: Json) -> tuple[int, Json]:
