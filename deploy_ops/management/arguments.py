@@ -1,4 +1,4 @@
-"""Words of a command line that stand for more than text; a bad one gets a sentence and exit code 2."""
+"""Words of a command line that are more than text; a bad one gets a sentence and exit code 2."""
 
 from argparse import ArgumentTypeError
 from collections.abc import Iterable
