@@ -194,14 +194,14 @@ def _encrypt(unfinished: BackupInProgress) -> Encryption | None:
         with unfinished.progress.track("Encrypt", sum(sizes.values())) as report:
             done = 0
             for path, size in sizes.items():
-                _encrypt_file(keys, root / path, f"{unfinished.id}/{path}")
+                _encrypt_file(keys, root / path, root / ".sealed", f"{unfinished.id}/{path}")
                 done += size
                 report(done)
     return Encryption(ALGORITHM, keys.current)
 
 
-def _encrypt_file(keys: Keyring, plain: Path, name: str) -> None:
-    sealed = plain.with_name(f"{plain.name}.sealed")
+def _encrypt_file(keys: Keyring, plain: Path, sealed: Path, name: str) -> None:
+    """Encrypt a file in its place; `sealed` is free until then, since a name may have no room."""
     with open(open_private(sealed), "wb") as file:
         keys.encrypt(plain, file, name)
     with plain.open("rb") as file:

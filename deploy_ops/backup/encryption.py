@@ -11,6 +11,7 @@ added, a file cut at a chunk's border, and two files swapped all fail to decrypt
 import base64
 import binascii
 import hmac
+import os
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Keyring:
         target.write(header)
         with source.open("rb") as file:
             for nonce, chunk in _numbered(file, CHUNK_BYTES, prefix):
-                target.write(cipher.encrypt(nonce, chunk, header + name.encode()))
+                target.write(cipher.encrypt(nonce, chunk, header + os.fsencode(name)))
 
     def decrypt(self, source: Path, name: str) -> Iterator[bytes]:
         """Yield the plain chunks of a file; raises BackupCorrupt at the first that is not ours."""
@@ -63,7 +64,7 @@ class Keyring:
             cipher = self._cipher(key_id, salt)
             for nonce, chunk in _numbered(file, CHUNK_BYTES + TAG_BYTES, prefix):
                 try:
-                    yield cipher.decrypt(nonce, chunk, header + name.encode())
+                    yield cipher.decrypt(nonce, chunk, header + os.fsencode(name))
                 except cryptography_library(SETTING).InvalidTag:
                     raise _damaged(name, key_id, nonce) from None
 

@@ -263,7 +263,8 @@ def _canonical(value: object) -> bytes:
     text = json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain
     )
-    return text.encode()
+    # In JSON, backslashreplace makes of bytes that are no UTF-8 (PEP 383) what they are escaped as.
+    return text.encode(errors="backslashreplace")
 
 
 def _plain(value: object) -> Any:

@@ -6,6 +6,7 @@ back and its hash compared before that.
 """
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -79,7 +80,7 @@ class Remote:
             done = 0
             for path, saved in files.items():
                 with (directory / path).open("rb") as file:
-                    self.put(f"{backup_id}/{path}", File(file))
+                    self.put(_object(backup_id, path), File(file))
                 self._compare(backup_id, path, saved.sha256)
                 done += saved.size
                 report(done)
@@ -105,7 +106,7 @@ class Remote:
         """Read an object to its end and return its SHA-256."""
         sha256 = hashlib.sha256()
         with _translated(f"read {path} of {backup_id}"):
-            with self._storage.open(f"{backup_id}/{path}") as file:
+            with self._storage.open(_object(backup_id, path)) as file:
                 for chunk in file.chunks(CHUNK_BYTES):
                     sha256.update(chunk)
         return sha256.hexdigest()
@@ -115,7 +116,7 @@ class Remote:
         for path, saved in files.items():
             make_parents(target, path)
             with _translated(f"read {path} of {backup_id}"):
-                with self._storage.open(f"{backup_id}/{path}") as source:
+                with self._storage.open(_object(backup_id, path)) as source:
                     with open(open_private(target / path), "wb") as file:
                         shutil.copyfileobj(source, file, CHUNK_BYTES)
             if sha256_of(target / path) != saved.sha256:
@@ -143,6 +144,17 @@ class Remote:
     def _compare(self, backup_id: str, path: str, sha256: str) -> None:
         if self.digest(backup_id, path) != sha256:
             raise _changed(backup_id, path)
+
+
+def _object(backup_id: str, path: str) -> str:
+    """Name the object of a file.
+
+    Its own name, but for what storages change or refuse: bytes that are no UTF-8, and backslashes,
+    which Django's file systems take for slashes. The manifest has the name of the file.
+    """
+    is_refused = "\\" in path or any("\udc80" <= letter <= "\udcff" for letter in path)  # PEP 383
+    name = f"renamed/{hashlib.sha256(os.fsencode(path)).hexdigest()}" if is_refused else path
+    return f"{backup_id}/{name}"
 
 
 def _changed(backup_id: str, path: str) -> BackupCorrupt:
