@@ -9,6 +9,12 @@ from deploy_ops.databases.sqlite.copying import frozen
 from deploy_ops.errors import BackupCorrupt
 
 
+NUMBERED = """
+    SELECT name, max(seq) FROM sqlite_sequence
+    WHERE typeof(name) = 'text' AND typeof(seq) = 'integer' GROUP BY name ORDER BY name
+"""
+
+
 def count_rows(connection: sqlite3.Connection) -> Counts:
     quoted = {table: table.replace('"', '""') for table in _tables(connection)}
     return {
@@ -18,10 +24,11 @@ def count_rows(connection: sqlite3.Connection) -> Counts:
 
 
 def read_sequences(connection: sqlite3.Connection) -> Counts:
+    """Those that are numbers: anybody may write anything there, and the copy has it as it is."""
     found = "SELECT count(*) FROM sqlite_master WHERE name = 'sqlite_sequence'"
     if not connection.execute(found).fetchone()[0]:
         return {}
-    return dict(connection.execute("SELECT name, seq FROM sqlite_sequence ORDER BY name"))
+    return dict(connection.execute(NUMBERED))
 
 
 def read_migrations(connection: sqlite3.Connection) -> list[tuple[str, str]]:

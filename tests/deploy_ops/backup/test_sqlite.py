@@ -164,6 +164,23 @@ def test_sequences_and_odd_names_are_counted(method, trips, tmp_path):
     assert snapshot.sequences == {'a "b" %': 41}
 
 
+def test_whatever_somebody_wrote_into_sqlite_sequence_survives(method, live, trips, tmp_path):
+    trips.execute("CREATE TABLE numbered (id integer PRIMARY KEY AUTOINCREMENT)")
+    trips.execute("INSERT INTO numbered VALUES (41)")
+    trips.execute(
+        "INSERT INTO sqlite_sequence VALUES ('gone', NULL), (NULL, 7), ('text', 'x'), ('real', 1.5),"
+        " (x'ff', 2), ('numbered', 43), (NULL, NULL)"
+    )
+    rows = "SELECT typeof(name), quote(name), quote(seq) FROM sqlite_sequence ORDER BY rowid"
+    directory = tmp_path / "odd"
+    directory.mkdir(mode=0o700)
+    snapshot = method.dump(directory, jobs=1, progress=Silent())
+    assert snapshot.sequences == {"numbered": 43}
+    beside = restore(method, (directory, manifest_of(live.identify(), snapshot), snapshot))
+    with closing(sqlite3.connect(beside)) as restored:
+        assert restored.execute(rows).fetchall() == trips.query(rows)
+
+
 @pytest.mark.parametrize("where", ["head", "page", "tail"])
 def test_a_damaged_copy_does_not_pass(method, trips, tmp_path, where):
     with closing(trips.connect()) as connection:
