@@ -3,6 +3,7 @@
 import os
 import signal
 from contextlib import closing
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -10,6 +11,7 @@ from django.db import connections
 
 from deploy_ops.databases import database_for
 from deploy_ops.databases.postgresql import closing as closing_postgresql
+from deploy_ops.databases.postgresql import sessions
 from deploy_ops.databases.postgresql.closing import Mark
 from deploy_ops.databases.postgresql.server import server_of
 from deploy_ops.errors import LockLost, NotExclusive, SwapUnfinished
@@ -129,9 +131,10 @@ def test_a_role_that_may_not_create_databases_is_told(live, database):
 
 
 @postgresql_15
-def test_a_session_that_may_not_be_ended_stops_it(live, database):
+def test_a_session_that_may_not_be_ended_stops_it(live, database, monkeypatch):
+    monkeypatch.setattr(sessions, "PATIENCE", timedelta(seconds=0.5))
     with closing(database.cluster.connect(database.name, "postgres")):
-        with pytest.raises(NotExclusive, match="could not be ended"):
+        with pytest.raises(NotExclusive, match="Superusers are connected .* is open and was not"):
             live.closed_to_others(lambda: None).__enter__()
     assert state(database) == [(database.name, True, "Reisekosten")]
 
