@@ -8,7 +8,6 @@ from deploy_ops.databases.base import Counts
 from deploy_ops.databases.sqlite.copying import frozen
 from deploy_ops.errors import BackupCorrupt
 
-
 NUMBERED = """
     SELECT name, max(seq) FROM sqlite_sequence
     WHERE typeof(name) = 'text' AND typeof(seq) = 'integer' GROUP BY name ORDER BY name
