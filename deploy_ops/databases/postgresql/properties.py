@@ -1,8 +1,8 @@
 """What belongs to a database but lies outside it, and is in no dump without --create.
 
-Owner, ACL, connection limit, comment, IS_TEMPLATE, ALTER DATABASE SET, ALTER ROLE IN DATABASE SET, encoding
-and locale. A restored database gets them from the live one, else from the manifest
-(all of them are lost in a plain restore and swap: docs/decisions/0003).
+Owner, ACL, connection limit, comment, IS_TEMPLATE, ALTER DATABASE SET, ALTER ROLE IN DATABASE SET,
+encoding and locale. A restored database gets them from the live one, else from the manifest (all
+of them are lost in a plain restore and swap: docs/decisions/0003).
 """
 
 import re

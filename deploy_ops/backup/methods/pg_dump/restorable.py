@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from django.core.checks import CheckMessage, Warning as Caution
-from psycopg import sql
 
 from deploy_ops.advice import manage
 from deploy_ops.databases.base import Json
@@ -127,7 +126,8 @@ def _owners(connection: Connection) -> Iterator[Unrestorable]:
             f"{owner} is a superuser. Let it give them to a role that is none (ALTER ... OWNER TO "
             f"{role}), or {RESTORE_AS_ADMINISTRATOR}."
             if is_super
-            else f"As {owner}'s administrator, run:\n    GRANT {quoted(connection, owner)} TO {role};"
+            else f"As {owner}'s administrator, run:\n"
+            f"    GRANT {quoted(connection, owner)} TO {role};"
         )
         yield Unrestorable(
             "B003",
@@ -145,7 +145,8 @@ def _without_create(connection: Connection) -> Iterator[Unrestorable]:
             "These own something in a schema that is another role's. Only a superuser could give "
             "it back to them, since pg_restore gives owners before it grants what they may create: "
             f"{listed}.",
-            f"Give it to the owner of the schema (ALTER ... OWNER TO), or {RESTORE_AS_ADMINISTRATOR}.",
+            "Give it to the owner of the schema (ALTER ... OWNER TO), or "
+            f"{RESTORE_AS_ADMINISTRATOR}.",
         )
 
 

@@ -40,7 +40,8 @@ def refused(connection: Connection, manifest: Manifest) -> Iterator[str]:
             yield f"Extension {name} cannot be created: {error}"
     for kind, names in _by_kind(manifest).items():
         if error := _error(connection, sql.SQL(TRIALS[kind])):
-            yield f"This role may not create what the backup has, {kind} {', '.join(names)}: {error}"
+            what = f"{kind} {', '.join(names)}"
+            yield f"This role may not create what the backup has, {what}: {error}"
 
 
 def other_versions(connection: Connection, manifest: Manifest) -> Iterator[str]:
