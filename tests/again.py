@@ -17,7 +17,7 @@ def pass_on(database_url: str, folder: Path, *but: str) -> None:
         env=os.environ | {"DATABASE_URL": database_url},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=480,
         check=False,
     )
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]

@@ -55,9 +55,11 @@ def ask_about(is_interactive: bool) -> Ask:
     """Return who decides about the session of a killed run: the operator, else wait for it."""
 
     def ask(backend: Backend) -> Decision:
-        answer = input(
-            f"Wait for process {backend.pid}, or cancel it (it rolls back)? [wait/cancel] "
-        )
+        question = f"Wait for process {backend.pid}, or cancel it (it rolls back)? [wait/cancel] "
+        try:
+            answer = input(question)
+        except EOFError:  # nobody is there to type
+            answer = ""
         return Decision.CANCEL if answer.strip().lower() == "cancel" else Decision.WAIT
 
     return ask if is_interactive else always_wait

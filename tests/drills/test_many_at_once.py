@@ -176,14 +176,17 @@ def test_the_session_of_a_killed_run_is_found_and_can_be_cancelled(deployed, wai
 
 
 @on_pg15
-def test_the_server_ends_an_orphan_by_itself_and_waiting_gets_there(deployed, wait_for):
-    """client_connection_check_interval lets the server notice that nobody listens any more."""
+@pytest.mark.parametrize("options", [("--noinput",), ()], ids=["noinput", "no_stdin"])
+def test_the_server_ends_an_orphan_by_itself_and_waiting_gets_there(deployed, wait_for, options):
+    """Also where it would ask and standard input has ended.
+
+    client_connection_check_interval lets the server notice that nobody listens any more."""
     project = deployed("slow_migration")
     run = project.start("safe_migrate")
     wait_for(project.database, SLEEPING)
     run.kill()
     project.finish(run)
-    project.run("safe_migrate", "--noinput", env={"SLOW_MIGRATION_SECONDS": "0"}, check=0)
+    project.run("safe_migrate", *options, env={"SLOW_MIGRATION_SECONDS": "0"}, check=0)
 
 
 @on_postgresql

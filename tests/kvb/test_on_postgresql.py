@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import pytest
+
 from tests.again import pass_on
 
 HERE = Path(__file__).resolve()
@@ -7,6 +9,7 @@ HERE = Path(__file__).resolve()
 ALIKE = ("test_settings_prod.py", "test_logging.py", "test_served_*.py")
 
 
+@pytest.mark.timeout(600)
 def test_all_the_tests_beside_this_one_pass_on_postgresql(postgresql_database):
     """The run around this one has SQLite below the application; deployed it runs on PostgreSQL."""
     pass_on(postgresql_database.url, HERE.parent, HERE.name, *ALIKE)

@@ -112,7 +112,7 @@ def _accepting(default: str) -> str:
 def _read_line(say: Any) -> str:
     try:
         return input()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EOFError):
         say("\nCancelled.")
         sys.exit(1)
 
