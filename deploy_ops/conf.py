@@ -10,9 +10,9 @@ from django.conf import settings
 
 from deploy_ops.errors import ConfigurationError
 from deploy_ops.redact import Secret
+from deploy_ops.webhooks import find_fault
 
 PREFIX = "DEPLOY_OPS_"
-WEB = ("http://", "https://")
 
 
 class Conf:  # pylint: disable=too-many-public-methods  # as many as there are settings
@@ -150,16 +150,9 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
     def notify(self) -> tuple[str, ...]:
         """DEPLOY_OPS_NOTIFY: addresses of webhooks that are told of each event; default none."""
         urls = _read("NOTIFY", list | tuple, ())
-        if not all(isinstance(url, str) and url.startswith(WEB) for url in urls):
-            raise ConfigurationError(
-                "DEPLOY_OPS_NOTIFY wants addresses such as https://hooks.example.org/deploy. "
-                "Nothing was changed."
-            )
-        if urls and self.notify_secret_file is None:
-            raise ConfigurationError(
-                "DEPLOY_OPS_NOTIFY wants DEPLOY_OPS_NOTIFY_SECRET_FILE too: what is told is "
-                "signed. Nothing was changed."
-            )
+        names = ("DEPLOY_OPS_NOTIFY", "DEPLOY_OPS_NOTIFY_SECRET_FILE")
+        if fault := find_fault(names, urls, self.notify_secret_file):
+            raise ConfigurationError(f"{fault}. Nothing was changed.")
         return tuple(urls)
 
     @property

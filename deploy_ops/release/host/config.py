@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from deploy_ops.errors import ConfigurationError
+from deploy_ops.webhooks import WEB, find_fault
 
 FILE = Path("deploy") / "host.toml"
 COLOUR = "{colour}"
-WEB = ("http://", "https://")
 
 
 class Target(StrEnum):
@@ -120,10 +120,9 @@ def _check(path: Path, host: Host) -> None:
         raise _invalid(path, "keep: without the release before there is no way back; at least 2")
     if not host.url.startswith(WEB):
         raise _invalid(path, "url: it is asked over http or https, through the proxy")
-    if not all(url.startswith(WEB) for url in host.notify):
-        raise _invalid(path, "notify: who is told of events is told over http or https")
-    if host.notify and host.notify_secret_file is None:
-        raise _invalid(path, "notify: what is told is signed, so it wants notify_secret_file too")
+    names = ("notify", "notify_secret_file")
+    if fault := find_fault(names, host.notify, host.notify_secret_file):
+        raise _invalid(path, fault)
 
 
 def _invalid(path: Path, what: str) -> ConfigurationError:

@@ -54,7 +54,7 @@ def test_the_one_that_is_shipped():
         ('metrics_token_file = "token"', "not an absolute path"),
         ("user = ", "Invalid value"),
         ('target = "dev"', "target: 'dev' is not a valid Target"),
-        ('notify = ["hooks.example.org"]', "told over http or https"),
+        ('notify = ["hooks.example.org"]', "notify wants addresses such as"),
         ('notify = ["https://hooks.example.org"]', "wants notify_secret_file"),
     ],
 )

@@ -1,0 +1,35 @@
+"""The same rule for the settings and for deploy/host.toml."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy_ops.conf import conf
+from deploy_ops.errors import ConfigurationError
+from deploy_ops.webhooks import find_fault
+
+HOOK = "https://hooks.example.org/"
+
+
+@pytest.mark.parametrize(
+    ("urls", "secret", "said"),
+    [
+        ([], None, None),
+        ([HOOK, "http://127.0.0.1:1/"], Path("/etc/secret"), None),
+        ([HOOK], None, "notify wants secret_file too"),
+        ([HOOK, "hooks.example.org"], Path("/etc/secret"), "notify wants addresses such as"),
+        ([HOOK, 5], Path("/etc/secret"), "notify wants addresses such as"),
+    ],
+)
+def test_fault(urls, secret, said):
+    fault = find_fault(("notify", "secret_file"), urls, secret)
+    assert fault is None if said is None else fault.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("urls", "said"), [(["hooks.example.org"], "addresses such as"), ([HOOK], "_SECRET_FILE too")]
+)
+def test_settings_that_are_refused(settings, urls, said):
+    settings.DEPLOY_OPS_NOTIFY = urls
+    with pytest.raises(ConfigurationError, match=f"^DEPLOY_OPS_NOTIFY wants .*{said}"):
+        _ = conf.notify
