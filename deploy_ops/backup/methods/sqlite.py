@@ -25,8 +25,10 @@ from deploy_ops.databases.sqlite.copying import (
     reading,
     remove,
 )
+from deploy_ops.databases.sqlite.registered import REGISTER, is_missing, reading_copy
 from deploy_ops.errors import (
     BackupCorrupt,
+    BackupError,
     BackupFailed,
     DatabaseUnavailable,
     RestoreFailed,
@@ -60,7 +62,7 @@ class SqliteCopy(Method):
         try:
             with reading(self.database.path) as source:
                 copy_database(source, target, progress, "Database")
-            with frozen(target) as copy:
+            with reading_copy(target, self.alias) as copy:
                 counts, sequences = count_rows(copy), read_sequences(copy)
                 migrations, orphans = read_migrations(copy), len(find_orphans(copy))
         except (sqlite3.Error, Stalled) as error:
@@ -76,7 +78,7 @@ class SqliteCopy(Method):
 
     def read_through(self, directory: Path) -> None:
         """Let SQLite check every page and index of the copy."""
-        check_integrity(directory / FILE)
+        check_integrity(directory / FILE, self.alias)
 
     def check_restore(self, manifest: Manifest, *, into: str | None = None) -> list[str]:
         """Look for another engine or database, too little space or rights, a name that is taken."""
@@ -105,9 +107,9 @@ class SqliteCopy(Method):
         try:
             with frozen(directory / FILE) as source:
                 copy_database(source, target, progress, "Restore")
-            check_integrity(target)
+            check_integrity(target, self.alias)
             self._check_orphans(target, manifest)
-        except (sqlite3.Error, Stalled, OSError, BackupCorrupt) as error:
+        except (sqlite3.Error, Stalled, OSError, BackupError) as error:
             remove(target)
             raise RestoreFailed(
                 f"The backup could not be restored to {target}: {error}\n"
@@ -134,7 +136,7 @@ class SqliteCopy(Method):
         raise RestoreRefused("\n".join(self.check_in_place(manifest)))
 
     def _check_orphans(self, target: Path, manifest: Manifest) -> None:
-        with frozen(target) as copy:
+        with reading_copy(target, self.alias) as copy:
             found = len(find_orphans(copy))
         if found != manifest.extra["foreign_key_violations"]:
             raise BackupCorrupt(
@@ -171,6 +173,8 @@ class SqliteCopy(Method):
 
 
 def _remedy(error: Exception) -> str:
+    if is_missing(error):
+        return REGISTER
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
         return "The database file or the disk is damaged; an older backup may be sound."
     return (

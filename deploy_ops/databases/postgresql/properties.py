@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from deploy_ops.databases.base import Json
-from deploy_ops.databases.postgresql.server import Connection
+from deploy_ops.databases.postgresql.server import Connection, quoted
 from deploy_ops.errors import RestoreRefused
 
 PROPERTIES = """
@@ -55,16 +55,20 @@ def properties_of(connection: Connection, dbname: str) -> Json | None:
     try:
         row = connection.execute(PROPERTIES, [dbname]).fetchone()
     except (UnicodeDecodeError, psycopg.DataError) as error:
-        name = sql.Identifier(dbname).as_string(connection)
-        raise RestoreRefused(
-            f"The comment on database {dbname} or one of its settings is no text in the encoding "
-            f"of database {connection.info.dbname}, from where a restored database is given them. "
-            "Nothing was changed. Write them in ASCII, the comment so:\n"
-            f"    COMMENT ON DATABASE {name} IS '...';"
-        ) from error
+        raise not_carried_over(connection, dbname) from error
     if row is None:
         return None
     return {name: value for name, value in row[0].items() if name in KEPT}
+
+
+def not_carried_over(connection: Connection, dbname: str) -> RestoreRefused:
+    """The error for texts of a database that were written in another encoding."""
+    return RestoreRefused(
+        f"The comment on database {dbname} or one of its settings is no text in the encoding of "
+        f"database {connection.info.dbname}, from where they are carried over. Nothing was "
+        "changed. Write them in ASCII, the comment so:\n"
+        f"    COMMENT ON DATABASE {quoted(connection, dbname)} IS '...';"
+    )
 
 
 def create_statement(dbname: str, properties: Json) -> sql.Composed:

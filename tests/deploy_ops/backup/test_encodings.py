@@ -8,6 +8,8 @@ from psycopg import sql
 
 from deploy_ops.backup.methods import method_for
 from deploy_ops.databases import database_for
+from deploy_ops.databases.postgresql import exclusive
+from deploy_ops.databases.postgresql.server import server_of
 from deploy_ops.errors import RestoreRefused
 from deploy_ops.progress import Silent
 from tests.conftest import scratch_alias
@@ -129,6 +131,9 @@ def test_a_comment_that_cannot_be_given_on_is_refused_with_its_cure(encoded, ali
 
     with pytest.raises(RestoreRefused, match="COMMENT ON DATABASE"):
         method.check_restore(manifest, into=f"{database.name}_drill")
+    with pytest.raises(RestoreRefused, match="COMMENT ON DATABASE"):
+        exclusive.close(server_of(alias), check_lock=lambda: None)
+    assert database.databases() == [database.name]
 
     run(database, encoding, b"COMMENT ON DATABASE " + name + b" IS 'of trips'")
     assert method.check_restore(manifest, into=f"{database.name}_drill") == []
