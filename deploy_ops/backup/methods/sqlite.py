@@ -18,6 +18,7 @@ from deploy_ops.databases.sqlite.contents import (
     read_sequences,
 )
 from deploy_ops.databases.sqlite.copying import (
+    COMPANIONS,
     Stalled,
     claim,
     copy_database,
@@ -89,8 +90,8 @@ class SqliteCopy(Method):
             problems.append(
                 f"{self.database.path.parent} cannot be written; give this user the right to."
             )
-        if into is not None and self.database.path_beside(into).exists():
-            problems.append(f"{self.database.path_beside(into)} exists; choose another name.")
+        if into is not None:
+            problems += self._name_not_taken(self.database.path_beside(into))
         problems += self._check_free_space(manifest)
         return problems
 
@@ -103,6 +104,11 @@ class SqliteCopy(Method):
         except FileExistsError as error:
             raise RestoreRefused(
                 f"{error.filename} exists. Nothing was changed. Choose another name."
+            ) from error
+        except OSError as error:
+            raise RestoreRefused(
+                f"{error.filename} cannot be made: {error.strerror}. Nothing was changed. Choose "
+                "another name."
             ) from error
         try:
             with frozen(directory / FILE) as source:
@@ -143,6 +149,22 @@ class SqliteCopy(Method):
                 f"{found} rows violate a foreign key; at the backup it was "
                 f"{manifest.extra['foreign_key_violations']}."
             )
+
+    def _name_not_taken(self, path: Path) -> Iterator[str]:
+        """Whether a new file may have that name, and the side files that SQLite gives it."""
+        if not os.access(path.parent, os.W_OK) or not path.parent.is_dir():
+            yield f"{path.parent} is no directory that this user can write; choose another name."
+            return
+        longest = os.pathconf(path.parent, "PC_NAME_MAX") - max(map(len, COMPANIONS))
+        if len(os.fsencode(path.name)) > longest:
+            yield f"The name of the new file has more than {longest} bytes; choose another name."
+        elif path.name.endswith(COMPANIONS):
+            yield (
+                f"SQLite would take {path} for a part of another database: names that end in "
+                f"{', '.join(COMPANIONS)} are its own. Choose another name."
+            )
+        elif path.exists():
+            yield f"{path} exists; choose another name."
 
     def _not_to_replace(self, manifest: Manifest) -> Iterator[str]:
         """Whether there is a live database, and the backup is of it."""
