@@ -21,6 +21,7 @@ from deploy_ops.redact import redact, server_text
 
 INHERITED = ("PATH", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH")
 LAST_LINES = 20
+ERRORS = "backslashreplace"  # bytes that are no UTF-8 can be printed, and differ as they did
 STOP_SECONDS = 10
 
 # Becomes the program after asking the kernel for SIGTERM at the parent's death (prctl 1, 15).
@@ -57,8 +58,8 @@ def run(
     `on_line` sees each line of stderr as it comes (progress); only the last lines are kept then.
     Whatever ends the wait early (Ctrl-C, an error in `on_line`) ends the program first.
     """
-    with tempfile.TemporaryFile("w+", errors="replace") as stdout:
-        with tempfile.TemporaryFile("w+", errors="replace") as stderr:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors=ERRORS) as stdout:
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors=ERRORS) as stderr:
             child = _start(argv, env, cwd, stdout, subprocess.PIPE if on_line else stderr, umask)
             with child:
                 try:
@@ -116,7 +117,8 @@ def _start(  # pylint: disable=too-many-arguments,too-many-positional-arguments
         stdout=stdout,
         stderr=stderr,
         text=True,
-        errors="replace",
+        encoding="utf-8",
+        errors=ERRORS,
         start_new_session=True,
         umask=umask,
     )

@@ -29,15 +29,15 @@ class Confirmation:
     def check_options(self) -> None:
         """Refuse before any work what would be declined after it; raises UsageError."""
         options = self._options
-        if options["into"] and options["in_place"]:
+        if options["into"] is not None and options["in_place"]:
             raise UsageError("--into and --in-place exclude each other. Nothing was changed.")
-        if options["id"] is None and (options["into"] or options["in_place"]):
+        if options["id"] is None and (options["into"] is not None or options["in_place"]):
             raise UsageError(
                 "Which backup to restore is missing: without an id, only what a killed restore "
                 "left is repaired. Nothing was changed. See them:\n"
                 "    python manage.py backups list"
             )
-        if options["into"] or options["interactive"] or options["id"] is None:
+        if options["into"] is not None or options["interactive"] or options["id"] is None:
             return
         name = database_for(options["database"]).database_name
         if options["confirm"] not in {name, PurePath(name).name}:  # SQLite's name is a path

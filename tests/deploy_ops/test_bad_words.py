@@ -95,6 +95,17 @@ def test_bad_words_are_usage_errors(sqlite_project, argv):
     assert not any(sqlite_project.ops_dir.rglob("*.json*"))
 
 
+def test_names_of_files_that_cannot_be_restored_into(sqlite_project):
+    sqlite_project.database.execute("CREATE TABLE trip (id integer)")
+    sqlite_project.run("backup", check=0)
+    live = sqlite_project.database.path
+    words = ["", ".", "..", "x" * 300, "x" * 250, "ü" * 200, "x" * 10_000, "no/such", "/proc/x"]
+    for word in [*words, f"{live.name}-wal", f"{live.name}-journal", live.name, f"{live}/x"]:
+        done = sqlite_project.run("restore", "latest", "--into", word, "--noinput", check=1)
+        assert "Traceback" not in done.stderr and "hoose another name" in done.stderr, done
+    assert [path.name for path in live.parent.iterdir()] == [live.name]
+
+
 def texts():
     for name in sorted(set(of_ours()) - WRITES_CODE):
         parser = command(name).create_parser("manage.py", name)

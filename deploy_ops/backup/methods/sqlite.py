@@ -18,6 +18,7 @@ from deploy_ops.databases.sqlite.contents import (
     read_sequences,
 )
 from deploy_ops.databases.sqlite.copying import (
+    COMPANIONS,
     Stalled,
     claim,
     copy_database,
@@ -25,8 +26,10 @@ from deploy_ops.databases.sqlite.copying import (
     reading,
     remove,
 )
+from deploy_ops.databases.sqlite.registered import REGISTER, is_missing, reading_copy
 from deploy_ops.errors import (
     BackupCorrupt,
+    BackupError,
     BackupFailed,
     DatabaseUnavailable,
     RestoreFailed,
@@ -60,7 +63,7 @@ class SqliteCopy(Method):
         try:
             with reading(self.database.path) as source:
                 copy_database(source, target, progress, "Database")
-            with frozen(target) as copy:
+            with reading_copy(target, self.alias) as copy:
                 counts, sequences = count_rows(copy), read_sequences(copy)
                 migrations, orphans = read_migrations(copy), len(find_orphans(copy))
         except (sqlite3.Error, Stalled) as error:
@@ -76,7 +79,7 @@ class SqliteCopy(Method):
 
     def read_through(self, directory: Path) -> None:
         """Let SQLite check every page and index of the copy."""
-        check_integrity(directory / FILE)
+        check_integrity(directory / FILE, self.alias)
 
     def check_restore(self, manifest: Manifest, *, into: str | None = None) -> list[str]:
         """Look for another engine or database, too little space or rights, a name that is taken."""
@@ -87,8 +90,8 @@ class SqliteCopy(Method):
             problems.append(
                 f"{self.database.path.parent} cannot be written; give this user the right to."
             )
-        if into is not None and self.database.path_beside(into).exists():
-            problems.append(f"{self.database.path_beside(into)} exists; choose another name.")
+        if into is not None:
+            problems += self._name_not_taken(self.database.path_beside(into))
         problems += self._check_free_space(manifest)
         return problems
 
@@ -102,12 +105,17 @@ class SqliteCopy(Method):
             raise RestoreRefused(
                 f"{error.filename} exists. Nothing was changed. Choose another name."
             ) from error
+        except OSError as error:
+            raise RestoreRefused(
+                f"{error.filename} cannot be made: {error.strerror}. Nothing was changed. Choose "
+                "another name."
+            ) from error
         try:
             with frozen(directory / FILE) as source:
                 copy_database(source, target, progress, "Restore")
-            check_integrity(target)
+            check_integrity(target, self.alias)
             self._check_orphans(target, manifest)
-        except (sqlite3.Error, Stalled, OSError, BackupCorrupt) as error:
+        except (sqlite3.Error, Stalled, OSError, BackupError) as error:
             remove(target)
             raise RestoreFailed(
                 f"The backup could not be restored to {target}: {error}\n"
@@ -134,13 +142,29 @@ class SqliteCopy(Method):
         raise RestoreRefused("\n".join(self.check_in_place(manifest)))
 
     def _check_orphans(self, target: Path, manifest: Manifest) -> None:
-        with frozen(target) as copy:
+        with reading_copy(target, self.alias) as copy:
             found = len(find_orphans(copy))
         if found != manifest.extra["foreign_key_violations"]:
             raise BackupCorrupt(
                 f"{found} rows violate a foreign key; at the backup it was "
                 f"{manifest.extra['foreign_key_violations']}."
             )
+
+    def _name_not_taken(self, path: Path) -> Iterator[str]:
+        """Whether a new file may have that name, and the side files that SQLite gives it."""
+        if not os.access(path.parent, os.W_OK) or not path.parent.is_dir():
+            yield f"{path.parent} is no directory that this user can write; choose another name."
+            return
+        longest = os.pathconf(path.parent, "PC_NAME_MAX") - max(map(len, COMPANIONS))
+        if len(os.fsencode(path.name)) > longest:
+            yield f"The name of the new file has more than {longest} bytes; choose another name."
+        elif path.name.endswith(COMPANIONS):
+            yield (
+                f"SQLite would take {path} for a part of another database: names that end in "
+                f"{', '.join(COMPANIONS)} are its own. Choose another name."
+            )
+        elif path.exists():
+            yield f"{path} exists; choose another name."
 
     def _not_to_replace(self, manifest: Manifest) -> Iterator[str]:
         """Whether there is a live database, and the backup is of it."""
@@ -171,6 +195,8 @@ class SqliteCopy(Method):
 
 
 def _remedy(error: Exception) -> str:
+    if is_missing(error):
+        return REGISTER
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
         return "The database file or the disk is damaged; an older backup may be sound."
     return (

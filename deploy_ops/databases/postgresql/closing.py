@@ -17,6 +17,7 @@ from enum import StrEnum
 
 from psycopg import sql
 
+from deploy_ops.databases.postgresql.properties import not_carried_over
 from deploy_ops.databases.postgresql.server import Connection, quoted
 from deploy_ops.files import read_object
 
@@ -154,7 +155,10 @@ def _without_mark(comment: str) -> str:
 
 
 def _comment_of(connection: Connection, name: str) -> str:
-    row = connection.execute(COMMENT, [name]).fetchone()
+    try:
+        row = connection.execute(COMMENT, [name]).fetchone()
+    except UnicodeDecodeError as error:
+        raise not_carried_over(connection, name) from error
     return str(row[0] or "") if row else ""
 
 

@@ -9,10 +9,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg
 from psycopg import sql
 
 from deploy_ops.databases.base import Json
-from deploy_ops.databases.postgresql.server import Connection
+from deploy_ops.databases.postgresql.server import Connection, quoted
+from deploy_ops.errors import RestoreRefused
 
 PROPERTIES = """
     SELECT to_jsonb(d) - '{oid,datdba,dattablespace,datacl,encoding}'::text[] || jsonb_build_object(
@@ -46,11 +48,27 @@ _LIST_ITEM = re.compile(r'"((?:[^"]|"")*)"|([^,\s]+)')
 
 
 def properties_of(connection: Connection, dbname: str) -> Json | None:
-    """Read the properties of a database of this server, None if there is no such database."""
-    row = connection.execute(PROPERTIES, [dbname]).fetchone()
+    """Read the properties of a database of this server, None if there is no such database.
+
+    Raises RestoreRefused for texts that the connection's database cannot hold, and so not give on.
+    """
+    try:
+        row = connection.execute(PROPERTIES, [dbname]).fetchone()
+    except (UnicodeDecodeError, psycopg.DataError) as error:
+        raise not_carried_over(connection, dbname) from error
     if row is None:
         return None
     return {name: value for name, value in row[0].items() if name in KEPT}
+
+
+def not_carried_over(connection: Connection, dbname: str) -> RestoreRefused:
+    """The error for texts of a database that were written in another encoding."""
+    return RestoreRefused(
+        f"The comment on database {dbname} or one of its settings is no text in the encoding of "
+        f"database {connection.info.dbname}, from where they are carried over. Nothing was "
+        "changed. Write them in ASCII, the comment so:\n"
+        f"    COMMENT ON DATABASE {quoted(connection, dbname)} IS '...';"
+    )
 
 
 def create_statement(dbname: str, properties: Json) -> sql.Composed:

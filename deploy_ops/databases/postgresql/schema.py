@@ -15,7 +15,7 @@ from psycopg import sql
 from deploy_ops.databases.base import Invalid, Relation, Schema
 from deploy_ops.databases.postgresql import own_sessions
 from deploy_ops.databases.postgresql.programs import find_program
-from deploy_ops.databases.postgresql.server import Server
+from deploy_ops.databases.postgresql.server import Server, server_encoding
 from deploy_ops.databases.postgresql.user_tables import IN_USER_SCHEMA
 from deploy_ops.process import run
 
@@ -92,8 +92,10 @@ def dump_schema(server: Server) -> Schema:
     """Return the schema as pg_dump writes it; raises ProgramError, DatabaseUnavailable."""
     with server.connect(application_name="deploy_ops/schema") as connection:
         program = find_program("pg_dump", connection.info.server_version // 10000)
+        is_bytes = server_encoding(connection) == "SQL_ASCII"
     argv = [program.path, "--schema-only", "--no-sync", "--no-password"]
     argv += [f"--exclude-schema={KEPT_SCHEMA}", f"--lock-wait-timeout={LOCK_WAIT_MS}"]
+    argv.append(f"--encoding={'SQL_ASCII' if is_bytes else 'UTF8'}")
     argv += [f"--role={server.role}"] if server.role else []
     with server.environment() as env:
         text = run(argv, env=env).stdout

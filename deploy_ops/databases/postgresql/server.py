@@ -72,12 +72,17 @@ class Server:
             **{name: secret.reveal() for name, secret in self.secrets.items()},
             "dbname": self._in_catalog(dbname),
             "application_name": application_name[:63],
+            "client_encoding": "UTF8",
         }
         try:
             connection = psycopg.connect(autocommit=True, **parameters)
         except psycopg.Error as error:
             raise self._unavailable(parameters["dbname"], error) from None
         own_sessions.note_connection(connection)
+        if server_encoding(connection) == "SQL_ASCII":
+            # Its texts are bytes of no known encoding. In LATIN1 each byte is a letter, so that
+            # names are text here too, and go back as the bytes that they are.
+            connection.execute("SET client_encoding = LATIN1")
         if self.role:
             self._assume_role(connection, parameters["dbname"], self.role)
         return connection
@@ -233,6 +238,11 @@ def refuse_pooler(server: Server) -> None:
 def _keeps_its_session(first: Connection, second: Connection, before: int) -> bool:
     with second.transaction():
         return _backend_pid(second) != before and _backend_pid(first) == before
+
+
+def server_encoding(connection: Connection) -> str:
+    """Name of the encoding of the connection's database, such as UTF8."""
+    return connection.info.parameter_status("server_encoding") or ""
 
 
 def system_identifier(connection: Connection) -> str:

@@ -45,6 +45,7 @@ from deploy_ops.databases.sqlite.copying import (
     reading,
     remove,
 )
+from deploy_ops.databases.sqlite.registered import register
 from deploy_ops.databases.sqlite.transactions import SqliteTransactions
 from deploy_ops.errors import (
     ConfigurationError,
@@ -122,6 +123,7 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
     def count_rows(self, name: str) -> tuple[Counts, Counts]:
         """Count the tables of a file and read its AUTOINCREMENT sequences."""
         with reading(self.path_beside(name)) as connection:
+            register(connection, self.alias)
             return count_rows(connection), read_sequences(connection)
 
     def name_beside(self, suffix: str) -> str:
@@ -209,6 +211,7 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
         """Keep the live database and overwrite it without a moment for writers in between."""
         with frozen(new) as source:
             if pragma(live, "journal_mode") == "wal":
+                self._refuse_other_pages(pragma(live, "page_size"), pragma(source, "page_size"))
                 with connected(self.path) as target:
                     overwrite(target, source, lambda: keep(live, old, before))
             else:
@@ -216,6 +219,16 @@ class SqliteDatabase(Database):  # pylint: disable=abstract-method
                 lock_out_others(live)
                 keep(live, old, before)
                 overwrite(live, source, lambda: None)
+
+    def _refuse_other_pages(self, live_bytes: int, beside_bytes: int) -> None:
+        if live_bytes != beside_bytes:
+            raise RestoreRefused(
+                f"The backup has pages of {beside_bytes} bytes and {self.path} of {live_bytes}, "
+                "and in WAL mode SQLite cannot change that. The live database was not changed. "
+                "Stop everything that uses it, take what switches WAL on out of the settings, and "
+                "run this in it; then restore again:\n"
+                "    PRAGMA journal_mode = DELETE"
+            )
 
     # The connection that migrates.
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from deploy_ops.databases.base import Counts
-from deploy_ops.databases.sqlite.copying import frozen
-from deploy_ops.errors import BackupCorrupt
+from deploy_ops.databases.sqlite.registered import REGISTER, is_missing, reading_copy
+from deploy_ops.errors import BackupCorrupt, BackupError
 
 NUMBERED = """
     SELECT name, max(seq) FROM sqlite_sequence
@@ -40,11 +40,17 @@ def find_orphans(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
     return connection.execute("PRAGMA foreign_key_check").fetchall()
 
 
-def check_integrity(path: Path) -> None:
+def check_integrity(path: Path, alias: str) -> None:
+    """Let SQLite check a copy; raises BackupCorrupt, and BackupError where it could not."""
     try:
-        with frozen(path) as connection:
+        with reading_copy(path, alias) as connection:
             problems = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
     except sqlite3.Error as error:
+        if is_missing(error):
+            raise BackupError(
+                f"{path.name} could not be checked: {error}. That says nothing about its contents. "
+                f"The database was not changed. {REGISTER}"
+            ) from error
         problems = [str(error)]
     if problems != ["ok"]:
         raise BackupCorrupt(f"{path.name} is damaged, says SQLite: {'; '.join(problems)}.")

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 from django.db import connections
+from django.db.backends.signals import connection_created
 
 from deploy_ops.backup.methods import method_for
 from deploy_ops.databases import database_for
@@ -17,6 +18,7 @@ from deploy_ops.databases.base import Answer
 from deploy_ops.databases.sqlite import copying
 from deploy_ops.errors import (
     BackupCorrupt,
+    BackupError,
     BackupFailed,
     ConfigurationError,
     RestoreFailed,
@@ -147,6 +149,58 @@ def test_checks_that_use_functions_of_django_can_be_verified(method, trips, tmp_
         connection.execute("INSERT INTO code VALUES ('KVB')")
     method.dump(tmp_path, jobs=1, progress=Silent())
     method.read_through(tmp_path)
+
+
+@pytest.fixture
+def registered(django_alias):
+    """What an app of the project does in ready(): a collation, a function and a PRAGMA."""
+
+    def register(connection, **_):
+        if connection.alias == django_alias:
+            connection.connection.create_collation("german", lambda a, b: (a > b) - (a < b))
+            connection.connection.create_function("plate", 1, str.upper, deterministic=True)
+            with connection.cursor() as cursor:
+                cursor.execute("PRAGMA journal_mode = wal")
+
+    connection_created.connect(register)
+    connections[django_alias].close()
+    yield lambda: connection_created.disconnect(register)
+    connection_created.disconnect(register)
+
+
+def test_what_the_project_registers_is_there_in_copies(registered, method, live, trips, tmp_path):
+    with connections[method.alias].cursor() as cursor:
+        cursor.execute(
+            "CREATE TABLE car (name text COLLATE german PRIMARY KEY, owner text COLLATE german"
+            " REFERENCES car (name), kept text GENERATED ALWAYS AS (plate(name)) STORED,"
+            " seen text AS (plate(name)) VIRTUAL, CHECK (plate(name) <> 'X')) WITHOUT ROWID"
+        )
+        cursor.execute("CREATE INDEX by_plate ON car (plate(owner)) WHERE plate(owner) <> 'Y'")
+        cursor.execute("INSERT INTO car (name, owner) VALUES ('b', 'b'), ('a', 'b')")
+    directory = tmp_path / "dumped"
+    directory.mkdir(mode=0o700)
+
+    snapshot = method.dump(directory, jobs=1, progress=Silent())
+    method.read_through(directory)
+    dumped = directory, manifest_of(live.identify(), snapshot), snapshot
+    name = restore(method, dumped)
+
+    assert live.count_rows(name) == ({"car": 2, "trip": 3}, {})
+    assert os.listdir(directory) == ["database.sqlite3"]
+    live.drop(name)
+    trips.execute("DELETE FROM trip")
+    _, previous = swap(method, dumped)
+    assert (live.count_rows(str(trips.path))[0], live.count_rows(previous)[0]) == (
+        {"car": 2, "trip": 3},
+        {"car": 2, "trip": 0},
+    )
+    registered()
+    connections[method.alias].close()
+    with pytest.raises(BackupFailed, match="german.*registered by a receiver"):
+        method.dump(tmp_path, jobs=1, progress=Silent())
+    with pytest.raises(BackupError, match="plate.*says nothing about its contents") as refused:
+        method.read_through(directory)
+    assert not isinstance(refused.value, BackupCorrupt)
 
 
 def test_orphans_are_saved_as_they_are_and_told(method, trips, tmp_path):
@@ -290,6 +344,25 @@ def test_a_swap_brings_the_rows_back_and_keeps_the_others(
     assert trips.query("PRAGMA journal_mode") == [
         (journal_mode if journal_mode == "wal" else "delete",)
     ]
+
+
+def test_other_pages_under_wal_are_refused_with_what_helps(method, live, trips, dumped):
+    for statement in ("page_size = 8192", "journal_mode = wal"):
+        with closing(trips.connect()) as connection:
+            connection.execute(f"PRAGMA {statement}")
+            connection.execute("VACUUM")
+    trips.execute("DELETE FROM trip")
+    beside = restore(method, dumped)
+    previous = live.name_beside(f"before_restore_{STAMP}")
+
+    with pytest.raises(RestoreRefused, match="4096 bytes and .* of 8192") as refused:
+        live.swap(beside, previous, before=lambda: None)
+
+    assert trips.query("SELECT * FROM trip") == [] and not os.path.exists(previous)
+    trips.execute(str(refused.value).splitlines()[-1].strip())
+    live.swap(beside, previous, before=lambda: None)
+    assert trips.query("PRAGMA page_size") == [(4096,)] and len(rows(trips.path)) == 3
+    assert rows(previous) == []
 
 
 def test_an_older_previous_database_of_the_same_name_is_never_touched(

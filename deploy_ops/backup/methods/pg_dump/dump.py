@@ -22,7 +22,7 @@ from deploy_ops.backup.methods.pg_dump.restorable import unrestorable
 from deploy_ops.databases.base import Json
 from deploy_ops.databases.postgresql import materialized_views, own_sessions, properties, tables
 from deploy_ops.databases.postgresql.programs import Program, find_program
-from deploy_ops.databases.postgresql.server import Connection, Server, scalar
+from deploy_ops.databases.postgresql.server import Connection, Server, scalar, server_encoding
 from deploy_ops.databases.postgresql.surroundings import surroundings_of
 from deploy_ops.databases.postgresql.write_position import take_write_position
 from deploy_ops.errors import BackupFailed
@@ -51,6 +51,8 @@ def dump(server: Server, directory: Path, *, jobs: int, progress: Progress) -> S
             position = take_write_position(connection).as_json()
             with _snapshot(connection) as snapshot:
                 options = [f"--file={directory}", f"--jobs={jobs}", f"--snapshot={snapshot}"]
+                # The database's own: whatever the settings say, no byte is converted.
+                options.append(f"--encoding={server_encoding(connection)}")
                 seen = _look_around(server, connection)
                 listen = follow_tables("Dump", seen.extra["table_bytes"], jobs, progress)
                 with _counting(connection) as counted, listen as on_line:

@@ -5,6 +5,7 @@ its COMMIT that everything came back.
 """
 
 import json
+from collections.abc import Mapping
 
 from psycopg import sql
 
@@ -107,8 +108,8 @@ def change_guard(unchanged: Unchanged) -> str:
     tables = unchanged.write_position["tables"].items()
     return _text(
         _CHANGE,
-        counts=sql.Literal(json.dumps(dict(unchanged.counts))),
-        counters=sql.Literal(json.dumps({oid: table["changes"] for oid, table in tables})),
+        counts=_json(unchanged.counts),
+        counters=_json({oid: table["changes"] for oid, table in tables}),
         all_tables=sql.SQL(write_position.TABLES),
         tables=sql.SQL(TABLES),
         first=sql.Literal(str(first)),
@@ -119,7 +120,7 @@ def contents_guard(manifest: Manifest) -> str:
     """Stop unless every table has the rows that the manifest counts, and no other is there."""
     return _text(
         _CONTENTS,
-        counts=sql.Literal(json.dumps(dict(manifest.counts))),
+        counts=_json(manifest.counts),
         tables=sql.SQL(TABLES),
         large_objects=sql.Literal(manifest.extra["large_objects"]),
     )
@@ -128,6 +129,11 @@ def contents_guard(manifest: Manifest) -> str:
 def set_locally(name: str, value: str) -> str:
     """Give the transaction a setting, if that is allowed."""
     return _text(_SETTING, name=sql.Literal(name), value=sql.Literal(value))
+
+
+def _json(values: Mapping[str, int]) -> sql.Literal:
+    """Names as they are: not every encoding of a database has what \\uXXXX stands for."""
+    return sql.Literal(json.dumps(dict(values), ensure_ascii=False))
 
 
 def _text(template: str, **values: sql.Composable) -> str:

@@ -40,7 +40,7 @@ PUBLIC = """
 HEAD = "SET client_min_messages = warning; SET LOCAL lock_timeout = '30s';"
 EDGE_BYTES = 4096  # before and after all data there are only comments
 # These are the script's own business, or decide about roles.
-NOT_SET = frozenset({"role", "session_authorization", *SAFE})
+NOT_SET = frozenset({"role", "session_authorization", "client_encoding", *SAFE})
 
 
 def restore_in_place(
@@ -58,13 +58,13 @@ def restore_in_place(
     with server.connect(application_name=f"deploy_ops/in_place/{os.getpid()}") as connection:
         major = connection.info.server_version // 10000
         before = _before(connection, manifest, unless_changed)
+        encoding = connection.info.encoding
         may_subscribe = is_superuser(connection)
     # What a kill leaves is the whole database in plain text: swept, as other remains are.
-    name = f"{OPENED}{os.getpid()}-{secrets.token_hex(4)}"
-    with open_workspace(conf.backup_dir, name) as opened:
+    with open_workspace(conf.backup_dir, f"{OPENED}{os.getpid()}-{secrets.token_hex(4)}") as opened:
         scratch = opened.path
         script = Path(scratch, "restore.sql")
-        _write(Path(scratch, "before.sql"), before, server)
+        _write(Path(scratch, "before.sql"), before, server, encoding)
         progress.say("Writing the script of the restore; nothing is locked yet.")
         reader = find_program("pg_restore", major).path
         # Else the script would commit before and after its large objects.
@@ -72,7 +72,7 @@ def restore_in_place(
         whole += [] if may_subscribe else ["--no-subscriptions"]
         run([reader, *whole, *as_role(server), str(directory)])
         _leave_the_transaction_open(script)
-        _write(Path(scratch, "after.sql"), guards.contents_guard(manifest), server)
+        _write(Path(scratch, "after.sql"), guards.contents_guard(manifest), server, encoding)
         progress.say(f"Replacing the contents of {server.dbname}; others wait until it is done.")
         _psql(server, find_program("psql", major).path, Path(scratch))
     load.detach_subscriptions(server, server.dbname, manifest, progress)
@@ -112,10 +112,15 @@ def _before(connection: Connection, manifest: Manifest, unless_changed: Unchange
     return "\n".join([*statements, ""])
 
 
-def _write(path: Path, text: str, server: Server) -> None:
-    role = f"SET ROLE {sql.Identifier(server.role).as_string(None)};\n" if server.role else ""
-    with os.fdopen(open_private(path), "w", encoding="utf-8") as file:
-        file.write(role + text)
+def _write(path: Path, text: str, server: Server, encoding: str) -> None:
+    """Write a script in the encoding of our own session, and let it say so.
+
+    It is one of two whose Python name PostgreSQL knows too. pg_restore's script leaves another.
+    """
+    head = f"SET client_encoding = '{encoding}';\n"
+    head += f"SET ROLE {sql.Identifier(server.role).as_string(None)};\n" if server.role else ""
+    with os.fdopen(open_private(path), "w", encoding=encoding) as file:
+        file.write(head + text)
 
 
 def _psql(server: Server, psql: str, scratch: Path) -> None:
