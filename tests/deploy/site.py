@@ -85,7 +85,7 @@ class Site:
             "/srv/kvb-admin/static": f"{self.directory}/static",
             "/etc/nginx/kvb-admin": str(self.directory),
             "/var/log/nginx": str(self.directory),
-            "/var/www/letsencrypt": f"{self.directory}/acme",
+            "/var/www/html": f"{self.directory}/acme",
             "listen 80": f"listen 127.0.0.1:{self.http}",
             "listen 443": f"listen 127.0.0.1:{self.https}",
             "127.0.0.1:8000": f"127.0.0.1:{self.local}",

@@ -127,7 +127,7 @@ def test_nginx_finds_what_its_file_names():
         "/run/kvb-admin",
         "/srv/kvb-admin/static",
         "/etc/letsencrypt",
-        "/var/www/letsencrypt",
+        "/var/www/html",
     }
     assert mounted <= places
     assert all(place in conf for place in mounted)

@@ -141,6 +141,29 @@ def test_application_deployer_and_prometheus_read_one_token_that_the_page_makes(
     assert f"install -m 0600 -o prometheus {token} {file}\n" in prometheus
 
 
+def test_renewals_are_answered_from_where_the_first_certificate_was():
+    conf = (DEPLOY / "nginx/kvb-admin.conf").read_text(encoding="utf-8")
+    (root,) = re.findall(r"acme-challenge/ \{\s+root (\S+);", conf)
+    for name in ("set-up-a-host.md", "run-in-containers.md"):
+        page = (REPOSITORY / "docs/howto" / name).read_text(encoding="utf-8")
+        assert re.findall(r"certbot certonly (.*) -d", page) == [f"--webroot --webroot-path {root}"]
+
+
+def test_nginx_is_ready_for_the_first_release_on_the_page():
+    """deploy.sh uses it through nginx, whose first site may be the only default one of its port."""
+    page = (REPOSITORY / "docs/howto/set-up-a-host.md").read_text(encoding="utf-8")
+    steps = (
+        "certbot certonly",  # answered by the site that goes next
+        "rm /etc/nginx/sites-enabled/default",
+        "install -m 0644 deploy/nginx/kvb-admin.conf /etc/nginx/conf.d/",
+        "nginx -t",
+        "systemctl reload nginx",
+        "./deploy.sh v1.0.0",
+    )
+    found = [page.index(f"   {step}") for step in steps]
+    assert found == sorted(found)
+
+
 def test_gixy_finds_nothing(tmp_path):
     # The targets of proxy_pass are upstreams, whose addresses are sockets.
     argv = [Path(sys.executable).with_name("gixy"), "--skips", "missing_resolver"]

@@ -122,6 +122,11 @@ def test_walk(walked):
     assert "No migrations to apply" in printed["python manage.py migrate"]
     assert "Backup " in printed["./scripts/backup.sh"]
 
+    page = (ROOT / "docs/development/git-workflow.md").read_text(encoding="utf-8")
+    (hook,) = re.findall(r"^ln -s .*$", page, re.M)
+    walked(hook)
+    assert "loads the code anew" in walked("git push origin main 2>&1")
+
 
 def test_snippet_of_the_last_section(walked):
     """It migrates, and its half after || is not needed."""
