@@ -20,7 +20,7 @@ def describe(way: WayBack, loss: Loss | None) -> Iterator[str]:
     """The decision and why; `loss` is what restoring its backup would take away."""
     reasons = [str(each.msg) for each in way.why]
     if way.decision is Decision.CODE_ONLY:
-        yield f"{way.version} works on the schema as it is: only code has to go back."
+        yield f"{way.version} works on the schema as it is: only the code has to change."
         yield from reasons
         return
     yield f"{way.version} does not work on the schema as it is:"

@@ -376,6 +376,13 @@ def test_a_release_that_was_never_here(project, shop):
 
 
 @PG15
+def test_the_version_of_the_code_itself_is_refused(project, release):
+    release(NOTHING)
+    told = project.run("rollback", "--to", "v1.1.0", "--plan", check=1, env=NEW).stderr
+    assert "1.1.0 is the version of this code" in told
+
+
+@PG15
 def test_a_damaged_record_is_not_taken_for_a_release_that_needs_little(project, release):
     release(MUST)
     releases = project.journal(project.ops_dir / "releases.jsonl")
