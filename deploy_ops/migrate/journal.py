@@ -9,6 +9,8 @@ import os
 import secrets
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -45,6 +47,7 @@ class Journal:
         self.path = path
         self._again = again
         self._descriptor = descriptor
+        self._beside = ThreadPoolExecutor(max_workers=1)
 
     @classmethod
     def start(
@@ -88,20 +91,37 @@ class Journal:
         """Append one step, durable when this returns; raises JournalFailed if it cannot be.
 
         What the database can be asked for again after a power cut need not be written `durably`:
-        the next record takes it along to the disk.
+        the next record, or `on_disk_at_the_end`, takes it along to the disk.
         """
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         try:
             append_line(self._descriptor, {"step": step, "at": now, **facts}, durably=durably)
         except OSError as error:
-            raise JournalFailed(
-                f"The journal of run {self.run} cannot be written: {error.strerror}. Stopped at "
-                f"'{step}': what was committed until then stays, and nothing else was begun. Make "
-                f"room, then go on from there:\n{self._again}"
-            ) from error
+            raise self._failed(error, f"at '{step}'", "was begun") from error
+
+    @contextmanager
+    def on_disk_at_the_end(self) -> Iterator[None]:
+        """Bring what was recorded to the disk beside the block, and wait for it where it ends well.
+
+        For a step whose transaction commits after the block. Raises JournalFailed.
+        """
+        syncing = self._beside.submit(os.fsync, self._descriptor)
+        yield
+        try:
+            syncing.result()
+        except OSError as error:
+            raise self._failed(error, "before a COMMIT", "was committed") from error
+
+    def _failed(self, error: OSError, where: str, undone: str) -> JournalFailed:
+        return JournalFailed(
+            f"The journal of run {self.run} cannot be written: {error.strerror}. Stopped {where}: "
+            f"what was committed until then stays, and nothing else {undone}. Make room, then go "
+            f"on from there:\n{self._again}"
+        )
 
     def close(self) -> None:
         """Close the file."""
+        self._beside.shutdown()
         os.close(self._descriptor)
 
 
