@@ -21,7 +21,7 @@ from django.db import DEFAULT_DB_ALIAS
 from deploy_ops.advice import manage
 from deploy_ops.backup.authenticity import HostKeys, Trust, host_keys
 from deploy_ops.backup.entry import PINNED, Backup, Entry, State
-from deploy_ops.backup.manifest import NAME, BackupId, is_id, load_manifest, parse_id
+from deploy_ops.backup.manifest import NAME, BackupId, load_manifest, parse_id
 from deploy_ops.backup.storage import remote_storage
 from deploy_ops.backup.trust import accepted, require_usable
 from deploy_ops.backup.workspace import owner_of, remove_tree
@@ -35,6 +35,7 @@ from deploy_ops.errors import (
     UsageError,
 )
 from deploy_ops.files import open_private, private_directory, read_private, sync_directory
+from deploy_ops.ids import is_id
 
 UPLOAD_LIMIT = timedelta(days=1)
 logger = logging.getLogger(__name__)

@@ -10,11 +10,10 @@ was proven. `checksum` is SHA-256 over that form of all other fields: it finds d
 import hashlib
 import json
 import re
-import secrets
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, is_dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Any, NewType
@@ -22,12 +21,13 @@ from typing import Any, NewType
 from deploy_ops.backup.decode import Undecodable, decode
 from deploy_ops.databases.base import Identity
 from deploy_ops.errors import BackupCorrupt, BackupUnreadable, UsageError
+from deploy_ops.ids import is_id
 
-FORMAT = 3
+FORMAT = 4
+READABLE = (3, FORMAT)  # 3 has its times in whole seconds
 NAME = "manifest.json"
 BackupId = NewType("BackupId", str)
 KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 PROOFS = ("mac", "signature", "checksum")
 LAST_SEQUENCE = 2**63 - 1
 ROOTS = ("database", "media")
@@ -142,16 +142,6 @@ class Manifest:  # pylint: disable=too-many-instance-attributes  # one file, doc
 REQUIRED = frozenset(field.name for field in fields(Manifest))
 
 
-def new_id(now: datetime) -> BackupId:
-    """Make an id from the UTC time and four random bytes."""
-    return BackupId(f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}")
-
-
-def is_id(text: str) -> bool:
-    """Whether a text has exactly the form of `new_id`, so that an id is never a path."""
-    return bool(_ID.fullmatch(text))
-
-
 def parse_id(text: str) -> BackupId:
     """Accept an id and nothing else; raises UsageError."""
     if not is_id(text):
@@ -179,13 +169,14 @@ def load_manifest(content: bytes) -> Manifest:
         checksum = _checksum(found) if isinstance(found, dict) else ""
     except (ValueError, RecursionError) as error:
         raise BackupCorrupt(f"The manifest is not JSON: {error}.") from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    formats = " and ".join(map(str, READABLE))
+    if not isinstance(found, dict) or found.get("format") not in READABLE:
         if checksum and found.get("checksum") == checksum:
             raise BackupUnreadable(
                 f"Its manifest is sound and of format {found.get('format')!r}, and this version of "
-                f"deploy_ops reads format {FORMAT}."
+                f"deploy_ops reads formats {formats}."
             )
-        raise BackupCorrupt(f"The manifest is not of format {FORMAT}.")
+        raise BackupCorrupt(f"The manifest is not of formats {formats}.")
     if missing := REQUIRED - set(found):
         raise BackupCorrupt(f"The manifest lacks {', '.join(sorted(missing))}.")
     if found["checksum"] != checksum:
@@ -270,7 +261,7 @@ def _canonical(value: object) -> bytes:
 def _plain(value: object) -> Any:
     """One level of a value as JSON has it."""
     if isinstance(value, datetime):
-        return value.isoformat(timespec="seconds")
+        return value.isoformat()
     if is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     raise TypeError(f"{type(value).__name__} has no form in a manifest")

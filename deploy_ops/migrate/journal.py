@@ -6,7 +6,6 @@ it does not touch.
 """
 
 import os
-import secrets
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,14 +27,17 @@ from deploy_ops.files import (
     read_lines,
     sync_directory,
 )
+from deploy_ops.history import release_of_runs
+from deploy_ops.ids import is_id, new_id
 
 Json = dict[str, Any]
 ENDED = frozenset({"finished", "resolved"})
 
 
 def new_run_id() -> str:
-    """An id that sorts behind all earlier ones."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    """An id that sorts behind those of all runs and releases, whatever the clock did meanwhile."""
+    known = [*(record.run for record in read_runs()), *release_of_runs()]
+    return new_id(datetime.now(UTC), after=max(filter(is_id, known), default=""))
 
 
 class Journal:
@@ -90,7 +92,7 @@ class Journal:
         What the database can be asked for again after a power cut need not be written `durably`:
         the next record takes it along to the disk.
         """
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
         try:
             append_line(self._descriptor, {"step": step, "at": now, **facts}, durably=durably)
         except OSError as error:
