@@ -3,12 +3,14 @@
 import argparse
 import json
 import logging
+import os
+import shutil
 import sys
 import time
 import traceback
 from abc import ABC, abstractmethod
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -19,7 +21,8 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from deploy_ops.errors import DeployOpsError, Interrupted
 from deploy_ops.interrupts import interruptible
 from deploy_ops.management.arguments import require_text
-from deploy_ops.management.output import LastingOutput
+from deploy_ops.management.output import LastingOutput, spelled
+from deploy_ops.management.tables import table
 from deploy_ops.progress import Progress, Silent, listening
 from deploy_ops.redact import server_text
 
@@ -132,6 +135,19 @@ class OpsCommand(BaseCommand, ABC):
         stream = self.stderr if self.as_json else self.stdout
         stream.write(text)
         stream.flush()  # in a log that both streams share, the order is the order of events
+
+    def tell_table(self, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Say a table to people: fitted to their terminal, and plain text elsewhere."""
+        is_terminal = self.stdout.isatty() and not self.as_json
+        encoding = (self.stderr if self.as_json else self.stdout).encoding
+        self.tell(
+            table(
+                headings,
+                ([spelled(cell, encoding) for cell in row] for row in rows),
+                width=shutil.get_terminal_size().columns if is_terminal else None,
+                style=str if os.environ.get("NO_COLOR") else self.style.SQL_TABLE,
+            )
+        )
 
     def _explain(self, error: DeployOpsError, with_traceback: bool) -> tuple[int, Json]:
         if with_traceback:

@@ -18,7 +18,7 @@ from django.db import DEFAULT_DB_ALIAS
 
 from deploy_ops.advice import manage
 from deploy_ops.conf import conf
-from deploy_ops.errors import ConfigurationError, JournalFailed, UnresolvedRun
+from deploy_ops.errors import ConfigurationError, JournalFailed, UnresolvedRun, UsageError
 from deploy_ops.files import (
     Lines,
     append_line,
@@ -28,7 +28,7 @@ from deploy_ops.files import (
     sync_directory,
 )
 from deploy_ops.history import release_of_runs
-from deploy_ops.ids import is_id, new_id
+from deploy_ops.ids import is_beginning, is_id, new_id, only_one
 
 Json = dict[str, Any]
 ENDED = frozenset({"finished", "resolved"})
@@ -180,6 +180,18 @@ class Record:
 def read_runs() -> list[Record]:
     """Read all runs, oldest first."""
     return [Record(path) for path in sorted((conf.state_dir / "runs").glob("*.jsonl"))]
+
+
+def find_run(text: str) -> str:
+    """The id of the only run that begins with a text, its day at least; raises UsageError."""
+    known = [record.run for record in read_runs()]
+    found = text if text in known else is_beginning(text) and only_one(text, known)
+    if not found:
+        raise UsageError(
+            f"There is no run {text!r}. Nothing was changed. See those there are:\n"
+            "    python manage.py runs"
+        )
+    return found
 
 
 def unresolved_runs(key: str) -> list[Record]:

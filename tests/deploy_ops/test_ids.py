@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from deploy_ops.ids import is_id, new_id
+from deploy_ops.errors import UsageError
+from deploy_ops.ids import is_beginning, is_id, new_id, only_one, shortened
 
 THEN = datetime(2026, 1, 31, 2, tzinfo=UTC)
 
@@ -52,3 +53,33 @@ def test_what_no_clock_has_said_is_not_reckoned_with(text):
 )
 def test_what_has_another_form_is_no_id(text):
     assert not is_id(text)
+
+
+ALONE, TWIN, OTHER = "20260131T020000Z-0123abcd", "20260201T020000Z-0123abcd", "20260201T020000Z-1"
+TWINS = [ALONE, TWIN, f"{OTHER}0000000"]
+
+
+def test_an_id_is_short_where_its_second_is_its_own():
+    odd = "20260131T020000Z.old"
+    assert list(shortened(TWINS).values()) == [ALONE[:16], *TWINS[1:]]
+    assert shortened([ALONE, odd]) == {ALONE: ALONE, odd: odd}
+
+
+@pytest.mark.parametrize("text", ["20260131", "20260131T02", ALONE[:16], f"{ALONE[:16]}-012"])
+def test_the_beginning_of_one_id_names_it(text):
+    assert is_beginning(text) and only_one(text, [*TWINS, "20260131T020000Z.old"]) == ALONE
+
+
+def test_the_beginning_of_several_ids_is_refused_and_they_are_named():
+    with pytest.raises(UsageError, match=f"of 2 ids: {TWINS[2]}, {TWINS[1]}. Nothing was changed"):
+        only_one("20260201", TWINS)
+    many = [f"20260201T020000Z-{number:08x}" for number in range(9)]
+    with pytest.raises(UsageError, match="of 9 ids: .*00000004 and 4 older. "):
+        only_one("20260201", many)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "2026", "2026013*", "20260131T02Z", ALONE, "latest", "../20260131"]
+)
+def test_the_beginning_of_no_id_names_none(text):
+    assert not is_beginning(text)

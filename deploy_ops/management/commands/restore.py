@@ -29,7 +29,7 @@ class Command(OpsCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
-        parser.add_argument("id", nargs="?", help="id of the backup, or latest")
+        parser.add_argument("id", nargs="?", help="id of the backup or its time, or latest")
         parser.add_argument("--into", metavar="NAME", help="restore into a new database instead")
         parser.add_argument(
             "--in-place",

@@ -9,6 +9,7 @@ from django.core.management.base import CommandParser
 from deploy_ops.management.base import Json, OpsCommand, duration, whole_number
 from deploy_ops.management.migrations import ask_about, show_result
 from deploy_ops.management.plans import show_plan
+from deploy_ops.migrate.journal import find_run
 from deploy_ops.migrate.ladder import OnFailure
 from deploy_ops.migrate.procedure import safe_migrate
 from deploy_ops.migrate.run import Phase, Request
@@ -122,6 +123,8 @@ class Command(OpsCommand):
     def operate(self, options: Json) -> tuple[int, Json]:
         """Show the plan, or run it."""
         known = {field.name for field in fields(Request)}
+        if options["resolved"]:
+            options["resolved"] = find_run(options["resolved"])
         request = Request(
             alias=options["database"], **{k: v for k, v in options.items() if k in known}
         )

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deploy_ops.backup import catalog
-from deploy_ops.backup.catalog import find_backup, find_entry, list_entries, pin, unpin
+from deploy_ops.backup.catalog import find_backup, find_entry, list_entries
 from deploy_ops.backup.entry import Level, State
 from deploy_ops.backup.opening import opened
+from deploy_ops.backup.upkeep import delete_backup, pin, unpin
 from deploy_ops.errors import BackupCorrupt, BackupNotFound, BackupUnreadable, UsageError
 from deploy_ops.ids import new_id
 from deploy_ops.metrics import collectors
@@ -239,7 +239,7 @@ def test_a_verification_line_cut_off_by_a_crash_is_ignored(take):
 def test_deleting_leaves_no_half_backup_when_killed(take, backup_dir, monkeypatch):
     backup = take()
     monkeypatch.setattr(shutil, "rmtree", lambda *args, **kwargs: os._exit)
-    catalog.delete_backup(backup)
+    delete_backup(backup)
     monkeypatch.undo()
     assert [path.name for path in backup_dir.iterdir() if backup.id in path.name] == [
         f".deleted-{backup.id}"

@@ -47,7 +47,7 @@ def test_restores_are_listed_with_who_and_what(project):
     swapped = found[1]
     assert (swapped["by"], swapped["version"], swapped["subject"]) == ("anna", "7", backup)
     heading, first, *_ = project.run("releases", "--limit", "1", check=0).stdout.splitlines()
-    assert heading.split() == "TIME WHAT VERSION BEFORE OUTCOME TOOK BY WHY".split()
+    assert heading.split() == "TIME AGE WHAT VERSION BEFORE OUTCOME TOOK BY WHY".split()
     assert heading.index("OUTCOME") == first.index("done")
     assert len(project.run("releases", "--limit", "1", check=0).stdout.splitlines()) == 2
 
