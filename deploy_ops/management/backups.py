@@ -111,11 +111,12 @@ def prune(command: OpsCommand, options: Options) -> Outcome:
             datetime.now(UTC),
             referred_backups() | {b.id for b in backups.values() if b.manifest.run in runs},
         )
+        say = _listed_or_reported(command, options)
         for backup_id, reasons in choice.keep.items():
-            command.tell(f"keep    {backup_id}  {', '.join(reasons)}")
+            say(f"keep    {backup_id}  {', '.join(reasons)}")
         for backup_id, backup in backups.items():
             if backup_id in choice.drop:
-                command.tell(f"{_verb(options)}  {backup_id}  {backup.size_bytes / 1e6:.1f} MB")
+                say(f"{_verb(options)}  {backup_id}  {backup.size_bytes / 1e6:.1f} MB")
                 if options["delete"]:
                     upkeep.delete_backup(backup)
         left = _tell_left(command, entries)
@@ -129,7 +130,7 @@ def pin(command: OpsCommand, options: Options) -> Outcome:
     """keep a backup for good: prune leaves it"""
     backup = _find(options)
     upkeep.pin(backup)
-    command.tell(f"Backup {backup.id} is pinned.")
+    command.report(f"Backup {backup.id} is pinned.")
     return 0, {"status": "ok", "backup": backup.id, "pinned": True}
 
 
@@ -137,7 +138,7 @@ def unpin(command: OpsCommand, options: Options) -> Outcome:
     """let a pinned backup be pruned when its time comes"""
     backup = _find(options)
     upkeep.unpin(backup)
-    command.tell(f"Backup {backup.id} is no longer pinned.")
+    command.report(f"Backup {backup.id} is no longer pinned.")
     return 0, {"status": "ok", "backup": backup.id, "pinned": False}
 
 
@@ -181,9 +182,9 @@ def _verify(command: OpsCommand, backup: Backup, level: Level, alias: str) -> Js
         command.stderr.write(str(error))
         status = "corrupt" if isinstance(error, BackupCorrupt) else "not_tried"
         return facts | {"status": status, "error": str(error)}
-    command.tell(f"Backup {backup.id} passed level {level}.")
+    command.report(f"Backup {backup.id} passed level {level}.")
     if verification.pending:
-        command.tell(f"    This code has migrations it lacks: {', '.join(verification.pending)}")
+        command.report(f"    This code has migrations it lacks: {', '.join(verification.pending)}")
     return facts | {"status": "ok", "pending": verification.pending}
 
 
@@ -201,7 +202,7 @@ def _prune_databases(command: OpsCommand, options: Options) -> Outcome:
         }
         drop = [name for name in previous if _age_of(name) >= options["min_age"]]
         for name in drop:
-            command.tell(f"{_verb(options)}  {name}")
+            _listed_or_reported(command, options)(f"{_verb(options)}  {name}")
             if options["delete"]:
                 previous[name](name)
     _remind(command, options, bool(drop))
@@ -214,13 +215,18 @@ def _age_of(database: str) -> timedelta:
     return datetime.now(UTC) - datetime.strptime(stamps[-1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
+def _listed_or_reported(command: OpsCommand, options: Options) -> Callable[[str], None]:
+    """Without --delete it is the list that was asked for."""
+    return command.report if options["delete"] else command.tell
+
+
 def _verb(options: Options) -> str:
     return "delete" if options["delete"] else "would delete"
 
 
 def _remind(command: OpsCommand, options: Options, has_work: bool) -> None:
     if not has_work:
-        command.tell("Nothing to delete.")
+        command.report("Nothing to delete.")
     elif not options["delete"]:
         command.tell(f"Nothing was deleted. To delete them:\n{_deleting(options)}")
 

@@ -185,12 +185,12 @@ def _change(
     )
     if change is None:
         same = flag_list.spoken(rules.as_json() if rules else None)
-        command.tell(f"{name} already has these rules: {same}.")
+        command.report(f"{name} already has these rules: {same}.")
         return 0, {"status": "nothing_to_do", "flag": name, "change": None}
-    command.tell(f"{name}: {flag_list.spoken(change.old)} -> {flag_list.spoken(change.new)}")
-    command.tell(f"Every process sees it within {conf.flags_poll_seconds:g} s.")
+    command.report(f"{name}: {flag_list.spoken(change.old)} -> {flag_list.spoken(change.new)}")
+    command.report(f"Every process sees it within {conf.flags_poll_seconds:g} s.")
     if name in forced_flags():
-        command.tell("It has no effect here: the environment forces the flag.")
+        command.report("It has no effect here: the environment forces the flag.")
     return 0, {"status": "ok", "flag": name, "change": _entry(change)}
 
 

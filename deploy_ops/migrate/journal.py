@@ -29,6 +29,7 @@ from deploy_ops.files import (
 )
 from deploy_ops.history import release_of_runs
 from deploy_ops.ids import is_beginning, is_id, new_id, only_one
+from deploy_ops.progress import listener
 
 Json = dict[str, Any]
 ENDED = frozenset({"finished", "resolved"})
@@ -95,6 +96,7 @@ class Journal:
         now = datetime.now(UTC).isoformat(timespec="microseconds")
         try:
             append_line(self._descriptor, {"step": step, "at": now, **facts}, durably=durably)
+            listener().detail(f"Journal of run {self.run}: {step}", 3)
         except OSError as error:
             raise JournalFailed(
                 f"The journal of run {self.run} cannot be written: {error.strerror}. Stopped at "

@@ -92,5 +92,5 @@ class Command(OpsCommand):
 
     def _repaired(self, repaired: str) -> tuple[int, Json]:
         if not repaired:
-            self.tell("No restore was cut off: there is nothing to repair.")
+            self.report("No restore was cut off: there is nothing to repair.")
         return 0, {"status": "ok" if repaired else "nothing_to_do", "repaired": repaired}

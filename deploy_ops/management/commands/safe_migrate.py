@@ -132,4 +132,4 @@ class Command(OpsCommand):
             return 0, show_plan(request, self.tell)
         ask = ask_about(options["interactive"])
         result = safe_migrate(request, progress=self.progress, ask=ask)
-        return result.exit_code, show_result(result, self.tell, self.stderr.write)
+        return result.exit_code, show_result(result, self)
