@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NewType
 
 from deploy_ops.backup.decode import Undecodable, decode
@@ -28,6 +28,7 @@ READABLE = (3, FORMAT)  # 3 has its times in whole seconds
 NAME = "manifest.json"
 BackupId = NewType("BackupId", str)
 KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+FIRST_FIELD = len(b'{"checksum":"' + b"0" * 64 + b'",')
 PROOFS = ("mac", "signature", "checksum")
 LAST_SEQUENCE = 2**63 - 1
 ROOTS = ("database", "media")
@@ -154,7 +155,7 @@ def parse_id(text: str) -> BackupId:
 
 def dump_manifest(manifest: Manifest) -> bytes:
     """Return the manifest as its file has it, with its checksum."""
-    checksum = _checksum(_plain(manifest))
+    checksum = _checksum(_canonical(replace(manifest, checksum="0" * 64)))
     return _canonical(replace(manifest, checksum=checksum)) + b"\n"
 
 
@@ -166,12 +167,12 @@ def load_manifest(content: bytes) -> Manifest:
     """
     try:
         found = json.loads(content)
-        checksum = _checksum(found) if isinstance(found, dict) else ""
+        canonical = _canonical(found)
     except (ValueError, RecursionError) as error:
         raise BackupCorrupt(f"The manifest is not JSON: {error}.") from error
     formats = " and ".join(map(str, READABLE))
     if not isinstance(found, dict) or found.get("format") not in READABLE:
-        if checksum and found.get("checksum") == checksum:
+        if isinstance(found, dict) and found.get("checksum") == _checksum(canonical):
             raise BackupUnreadable(
                 f"Its manifest is sound and of format {found.get('format')!r}, and this version of "
                 f"deploy_ops reads formats {formats}."
@@ -179,7 +180,7 @@ def load_manifest(content: bytes) -> Manifest:
         raise BackupCorrupt(f"The manifest is not of formats {formats}.")
     if missing := REQUIRED - set(found):
         raise BackupCorrupt(f"The manifest lacks {', '.join(sorted(missing))}.")
-    if found["checksum"] != checksum:
+    if found["checksum"] != _checksum(canonical):
         raise BackupCorrupt("The manifest does not match its checksum: it was edited or damaged.")
     try:
         manifest: Manifest = decode(Manifest, found, "manifest")
@@ -187,7 +188,7 @@ def load_manifest(content: bytes) -> Manifest:
     except Undecodable as error:
         shown = str(error).encode("unicode_escape").decode()  # names of fields are foreign text
         raise BackupCorrupt(f"The manifest has a field of another kind: {shown}.") from error
-    if dump_manifest(manifest) != content:
+    if canonical + b"\n" != content:
         raise BackupCorrupt("The manifest is not in canonical form: it was edited or damaged.")
     return manifest
 
@@ -240,14 +241,14 @@ def total_bytes(files: Mapping[str, SavedFile], root: str = "") -> int:
 
 
 def _is_inside(path: str) -> bool:
-    parts = PurePosixPath(path).parts
-    is_plain = PurePosixPath(path).as_posix() == path and ".." not in parts and "\0" not in path
+    parts = path.split("/")
+    is_plain = not {"", ".", ".."} & {*parts} and "\0" not in path
     return is_plain and len(parts) > 1 and parts[0] in ROOTS
 
 
-def _checksum(found: Mapping[str, Any]) -> str:
-    body = {name: value for name, value in found.items() if name != "checksum"}
-    return hashlib.sha256(_canonical(body)).hexdigest()
+def _checksum(canonical: bytes) -> str:
+    """SHA-256 of the canonical form of all other fields: `checksum` sorts before them."""
+    return hashlib.sha256(b"{" + canonical[FIRST_FIELD:]).hexdigest()
 
 
 def _canonical(value: object) -> bytes:
