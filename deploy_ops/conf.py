@@ -192,6 +192,17 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         return checks
 
     @property
+    def readiness_databases(self) -> tuple[str, ...]:
+        """DEPLOY_OPS_READINESS_DATABASES: aliases that have to answer, migrated; default all."""
+        given = _read("READINESS_DATABASES", list | tuple, tuple(settings.DATABASES))
+        if unknown := [alias for alias in given if alias not in settings.DATABASES]:
+            raise ConfigurationError(
+                f"DEPLOY_OPS_READINESS_DATABASES names {', '.join(map(repr, unknown))}, which "
+                "DATABASES does not have. Nothing was changed."
+            )
+        return tuple(given)
+
+    @property
     def smoke_tests(self) -> Sequence[str]:
         """DEPLOY_OPS_SMOKE_TESTS: what `smoke_test` does besides asking who answers; nothing."""
         tests: Sequence[str] = _read("SMOKE_TESTS", list | tuple, [])

@@ -34,7 +34,7 @@ def check_health_middleware(**_options: Any) -> list[CheckMessage]:
 def check_readiness_checks(**_options: Any) -> list[CheckMessage]:
     """C009: a readiness check that cannot be made, so that every poll would fail."""
     try:
-        make_probes()
+        make_probes(conf.readiness_databases)
     except (AttributeError, ImportError, TypeError, ValueError, ConfigurationError) as error:
         return [
             Error(

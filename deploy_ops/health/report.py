@@ -3,6 +3,7 @@
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -27,9 +28,9 @@ class HealthReport:
     notes: dict[str, str] = field(default_factory=dict)
 
 
-def run_checks(alias: str, patience: timedelta) -> HealthReport:
-    """Run the readiness checks in this process."""
-    found = outcomes(make_probes(alias, patience, is_watched=False))
+def run_checks(aliases: Iterable[str], patience: timedelta) -> HealthReport:
+    """Run the readiness checks in this process, those of databases for each of the aliases."""
+    found = outcomes(make_probes(aliases, patience, is_watched=False))
     failing = {name: each.reason for name, each in found.items() if not each.is_ok}
     if is_draining():
         failing["draining"] = "the drain file is there"
