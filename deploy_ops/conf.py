@@ -1,5 +1,6 @@
 """The only reader of settings: DEPLOY_OPS_<NAME>, read on access so that tests can override."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -141,6 +142,11 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
             ) from None
 
     @property
+    def metrics_path(self) -> str:
+        """DEPLOY_OPS_METRICS_PATH: what Prometheus reads, without a last slash; `/metrics`."""
+        return _url_path("METRICS_PATH", "/metrics")
+
+    @property
     def metrics_token_file(self) -> Path | None:
         """DEPLOY_OPS_METRICS_TOKEN_FILE: the bearer token that may read /metrics; default none."""
         path = _read("METRICS_TOKEN_FILE", str | Path | None, None)
@@ -231,6 +237,11 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         return seconds
 
     @property
+    def health_path(self) -> str:
+        """DEPLOY_OPS_HEALTH_PATH: of the polls, without its last slash; default `/health/`."""
+        return _url_path("HEALTH_PATH", "/health/")
+
+    @property
     def journal_retention_days(self) -> int:
         """DEPLOY_OPS_JOURNAL_RETENTION_DAYS: when journals of ended runs are removed; 90."""
         return int(_read("JOURNAL_RETENTION_DAYS", int, 90))
@@ -260,6 +271,15 @@ def _read(name: str, kind: Any, default: Any) -> Any:
             "Nothing was changed."
         )
     return value
+
+
+def _url_path(name: str, default: str) -> str:
+    path: str = _read(name, str, default)
+    if not re.fullmatch(r"(/[\w.~-]+)+/?", path, re.ASCII):
+        raise ConfigurationError(
+            f"{PREFIX}{name} is {path!r}; it wants a path such as {default}. Nothing was changed."
+        )
+    return path.removesuffix("/")
 
 
 def _spoken(kind: Any) -> str:
