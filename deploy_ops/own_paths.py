@@ -1,4 +1,4 @@
-"""Whether the project has URL patterns for paths that deploy_ops answers: the finding C017."""
+"""Whether the project has URL patterns for paths that deploy_ops answers: the finding C021."""
 
 import codecs
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ def clashes(paths: Iterable[str], setting: str) -> Iterator[CheckMessage]:
             "Whether the project has the paths of deploy_ops itself is not known, since its URL "
             f"patterns cannot be loaded: {str(error) or type(error).__name__}",
             hint="`python manage.py check` shows where.",
-            id="deploy_ops.C017",
+            id="deploy_ops.C021",
         )
         return
     for pattern, path in found.items():
@@ -35,7 +35,7 @@ def clash(path: str, other: str, setting: str) -> CheckMessage:
     return checks.Warning(
         f"{path} is a path of deploy_ops and of {other} as well: only one of them is asked.",
         hint=f"Give ours a path that is free by {setting}, or take the other one out.",
-        id="deploy_ops.C017",
+        id="deploy_ops.C021",
     )
 
 

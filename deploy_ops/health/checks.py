@@ -37,7 +37,7 @@ def check_health_middleware(**_options: Any) -> list[CheckMessage]:
 
 @register("deploy_ops")
 def check_health_paths(**_options: Any) -> list[CheckMessage]:
-    """C017: a path of the polls that the project has a URL pattern for."""
+    """C021: a path of the polls that the project has a URL pattern for."""
     try:
         polls = poll_paths() if HEALTH in settings.MIDDLEWARE else {}
     except ConfigurationError:

@@ -16,7 +16,7 @@ METRICS = "deploy_ops.metrics.page.MetricsMiddleware"
 
 @register("deploy_ops")
 def check_metrics_path(**_options: Any) -> list[CheckMessage]:
-    """C017: the path of the metrics is the project's too, or that of a poll."""
+    """C021: the path of the metrics is the project's too, or that of a poll."""
     if METRICS not in settings.MIDDLEWARE:
         return []
     try:
@@ -30,7 +30,7 @@ def check_metrics_path(**_options: Any) -> list[CheckMessage]:
 
 @register("deploy_ops")
 def check_client(**_options: Any) -> list[CheckMessage]:
-    """C018: the middleware of the metrics, and not what it needs."""
+    """C022: the middleware of the metrics, and not what it needs."""
     if METRICS not in settings.MIDDLEWARE or has_client():
         return []
     return [
@@ -38,6 +38,6 @@ def check_client(**_options: Any) -> list[CheckMessage]:
             "MetricsMiddleware is in MIDDLEWARE, and prometheus-client is not installed: nobody "
             "answers Prometheus.",
             hint=f"Install it, or take {METRICS} out:\n    pip install prometheus-client",
-            id="deploy_ops.C018",
+            id="deploy_ops.C022",
         )
     ]

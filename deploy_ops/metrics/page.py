@@ -32,7 +32,7 @@ def metrics_paths() -> frozenset[str]:
 class MetricsMiddleware:
     """Answers DEPLOY_OPS_METRICS_PATH, hands on all else. It belongs right behind that of /health/.
 
-    Without prometheus-client it is left out, and the path is the project's: C018 says so before.
+    Without prometheus-client it is left out, and the path is the project's: C022 says so before.
     """
 
     sync_capable = True

@@ -1,4 +1,4 @@
-"""Paths that a project chooses, and those that it has itself: C017 and C018."""
+"""Paths that a project chooses, and those that it has itself: C021 and C022."""
 
 import builtins
 import logging
@@ -115,37 +115,37 @@ NO_CLASHES = {
 
 
 @pytest.mark.parametrize("patterns", CLASHES.values(), ids=CLASHES)
-def test_c017_a_path_that_the_project_has_itself(findings, urls, patterns):
+def test_c021_a_path_that_the_project_has_itself(findings, urls, patterns):
     urls(*patterns)
-    found = findings()["C017"]
+    found = findings()["C021"]
     assert f"({__name__}.shop)" in found.msg and "only one of them is asked" in found.msg
     assert "DEPLOY_OPS_METRICS_PATH" in found.hint or "DEPLOY_OPS_HEALTH_PATH" in found.hint
 
 
 @pytest.mark.parametrize("patterns", NO_CLASHES.values(), ids=NO_CLASHES)
-def test_c017_is_not_about_patterns_that_take_any_word_nor_about_ours(findings, urls, patterns):
+def test_c021_is_not_about_patterns_that_take_any_word_nor_about_ours(findings, urls, patterns):
     urls(*patterns)
-    assert "C017" not in findings()
+    assert "C021" not in findings()
 
 
-def test_c017_views_that_another_pattern_gets_before(findings, settings, urls):
+def test_c021_views_that_another_pattern_gets_before(findings, settings, urls):
     settings.MIDDLEWARE = []
     urls(path("ops/health/details/", shop), path("ops/", include("deploy_ops.urls")))
-    assert "/ops/health/details/" in findings()["C017"].msg
+    assert "/ops/health/details/" in findings()["C021"].msg
     urls(path("health/", shop))
-    assert "C017" not in findings(), "nothing of ours is there"
+    assert "C021" not in findings(), "nothing of ours is there"
 
 
-def test_c017_metrics_where_a_poll_is(findings, settings):
+def test_c021_metrics_where_a_poll_is(findings, settings):
     settings.DEPLOY_OPS_METRICS_PATH = "/health/db/"
-    assert "/health/db is a path of deploy_ops and of HealthMiddleware" in findings()["C017"].msg
+    assert "/health/db is a path of deploy_ops and of HealthMiddleware" in findings()["C021"].msg
 
 
-def test_c017_patterns_that_cannot_be_loaded_are_said_to_be_unknown(findings, settings):
+def test_c021_patterns_that_cannot_be_loaded_are_said_to_be_unknown(findings, settings):
     settings.ROOT_URLCONF = "nowhere.urls"
-    assert "is not known" in findings()["C017"].msg
+    assert "is not known" in findings()["C021"].msg
     del settings.ROOT_URLCONF
-    assert "C017" not in findings()
+    assert "C021" not in findings()
 
 
 @pytest.fixture
@@ -164,9 +164,9 @@ def no_client(monkeypatch):
     monkeypatch.setattr(page, "find_spec", lambda name: None)
 
 
-def test_c018_metrics_without_their_client(findings, settings, no_client, caplog):
+def test_c022_metrics_without_their_client(findings, settings, no_client, caplog):
     settings.MIDDLEWARE = [HEALTH, METRICS]
-    found = findings()["C018"]
+    found = findings()["C022"]
     assert found.is_serious() and "pip install prometheus-client" in found.hint
     with pytest.raises(MiddlewareNotUsed), caplog.at_level(logging.ERROR):
         page.MetricsMiddleware(shop)
@@ -174,11 +174,11 @@ def test_c018_metrics_without_their_client(findings, settings, no_client, caplog
     assert Client().get("/metrics").status_code == 404
     assert Client().get("/health/").status_code == 200
     settings.MIDDLEWARE = [HEALTH]
-    assert "C018" not in findings()
+    assert "C022" not in findings()
 
 
-def test_c018_is_not_there_with_it(findings):
-    assert "C018" not in findings()
+def test_c022_is_not_there_with_it(findings):
+    assert "C022" not in findings()
 
 
 def test_root_is_no_poll(rf: RequestFactory):
