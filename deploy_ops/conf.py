@@ -238,8 +238,8 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
 
     @property
     def health_path(self) -> str:
-        """DEPLOY_OPS_HEALTH_PATH: of the polls, without its last slash; default `/health/`."""
-        return _url_path("HEALTH_PATH", "/health/")
+        """DEPLOY_OPS_HEALTH_PATH: where the polls are, without a last slash; `/health`."""
+        return _url_path("HEALTH_PATH", "/health")
 
     @property
     def journal_retention_days(self) -> int:
