@@ -28,6 +28,7 @@ SOURCES = {
     "stale_flags": Source("stale_flags", collectors.stale_flags, keep=timedelta(minutes=1)),
 }
 
+
 def metrics(request: HttpRequest) -> HttpResponse:
     """Answer whoever asks."""
     if not is_allowed(request):

@@ -171,7 +171,9 @@ def test_reasons_are_facts_and_no_advice_of_a_command(settings, aliases, tmp_pat
     found = reasons(*shapes)
     assert len(found) == 2 * len(shapes) and all(found.values())
     told = {name: reason for name, reason in found.items() if ":other" not in name}
-    assert [reason for reason in told.values() if any(each in reason for each in OF_A_COMMAND)] == []
+    assert [
+        reason for reason in told.values() if any(each in reason for each in OF_A_COMMAND)
+    ] == []
     assert "cannot be reached as" in found["database:refused"]
 
 
