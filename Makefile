@@ -41,6 +41,10 @@ lint: $(VENV)/.develops  ## Check format, style, imports and types
 	"$(VENV)/bin/lint-imports"
 	"$(VENV)/bin/mypy"
 
+.PHONY: docs
+docs: $(VENV)/.develops  ## Build the site of the documentation into build/docs; a warning fails
+	"$(VENV)/bin/mkdocs" build --strict
+
 .PHONY: messages
 messages: $(VENV)/.develops  ## Collect and compile the German texts (needs gettext)
 	for locale in $(wildcard */locale */*/locale); do (cd "$$locale/.." && \
