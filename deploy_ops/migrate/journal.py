@@ -67,8 +67,8 @@ class Journal:
             path.unlink(missing_ok=True)
             reason = error.__cause__ or error
             raise ConfigurationError(
-                f"The journal {path} cannot be written: {reason}. Nothing was changed. Make room, "
-                "then run the command again."
+                f"The journal {path} cannot be written: {reason}. Nothing was changed. "
+                "Once that is fixed, run the command again."
             ) from error
         return journal
 
@@ -96,8 +96,8 @@ class Journal:
         except OSError as error:
             raise JournalFailed(
                 f"The journal of run {self.run} cannot be written: {error.strerror}. Stopped at "
-                f"'{step}': what was committed until then stays, and nothing else was begun. Make "
-                f"room, then go on from there:\n{self._again}"
+                f"'{step}': what was committed until then stays, and nothing else was begun. Once "
+                f"that is fixed, this goes on from there:\n{self._again}"
             ) from error
 
     def close(self) -> None:

@@ -146,7 +146,7 @@ def disk_findings(alias: str) -> Iterator[CheckMessage]:
         yield Error(
             f"{free / 1e6:.0f} MB are free where backups are written ({directory}), and the next "
             f"one takes about {needed / 1e6:.0f} MB: safe_migrate would not begin.",
-            hint=f"Make room:\n{manage('backups', 'prune', alias=alias)}",
+            hint=f"Free disk space:\n{manage('backups', 'prune', alias=alias)}",
             id="deploy_ops.R003",
         )
 
