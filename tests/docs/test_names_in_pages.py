@@ -134,7 +134,7 @@ def test_messages_in_troubleshooting_are_those_of_the_code():
 @pytest.mark.parametrize(
     ("page", "said"),
     [
-        ("README.md", f"within {seconds(DEADLINE)} s whether"),
+        ("README.md", f"answer within {seconds(DEADLINE)} s"),
         ("docs/reference/health.md", f"is answered within {seconds(DEADLINE)} s"),
         ("docs/reference/health.md", f"for what failed last time only {seconds(BRIEF)} s"),
         ("docs/reference/health.md", f"its outcome serves all polls for {seconds(KEEP)} s"),
