@@ -1,6 +1,7 @@
 """What pages name is there: settings, variables, paths, options, units, findings, messages, numbers."""
 
 import ast
+import html
 import re
 
 import pytest
@@ -129,6 +130,14 @@ def test_messages_in_troubleshooting_are_those_of_the_code():
         for piece in message.split("..."):
             words = piece.strip(" .:;,()")
             assert any(words in text for text in texts), f"{message}: {words!r}"
+
+
+def test_terminal_of_the_readme_shows_what_the_tutorial_shows():
+    """Which is run; `python -m docs.make_terminal_picture` makes the picture."""
+    drawn = re.findall(r"<text[^>]*>(.*?)</text>", (ROOT / "docs/terminal.svg").read_text())
+    shown = "".join(map(html.unescape, drawn)).replace("\xa0", " ")
+    says = re.findall(r"^Reversed reisekosten\.0005_projekt\. .*$", PAGES["docs/tutorial.md"], re.M)
+    assert says and says[0] in shown
 
 
 @pytest.mark.parametrize(
