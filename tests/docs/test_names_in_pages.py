@@ -1,4 +1,4 @@
-"""What pages name is there: settings, variables, paths, options, units, findings, messages, numbers."""
+"""What pages name is there: settings, paths, options, units, findings, messages, numbers."""
 
 import ast
 import html
