@@ -158,14 +158,16 @@ class Probe:
     def _run(self) -> tuple[str, str]:
         """Why it did not pass, or what it says besides."""
         try:
-            said = self._check()
+            try:
+                said = self._check()
+            finally:
+                # A check may have used Django's connections; those of this thread nobody else
+                # closes.
+                connections.close_all()
         except BaseException as error:  # pylint: disable=broad-exception-caught
             # Whatever it was, SystemExit too: the check did not pass, and the reason is told.
             reason = error.fact if isinstance(error, DeployOpsError) else str(error)
             return redact(reason).strip() or type(error).__name__, ""
-        finally:
-            # A check may have used Django's connections; those of this thread nobody else closes.
-            connections.close_all()
         return "", said if isinstance(said, str) else ""
 
     def _give_up(self, check_run: CheckRun) -> Outcome:
