@@ -236,6 +236,11 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         return given if isinstance(given, timedelta) else timedelta(seconds=given)
 
     @property
+    def migrate_without(self) -> tuple[str, ...]:
+        """DEPLOY_OPS_MIGRATE_WITHOUT: modules of `migrate` that safe_migrate may leave out; none."""
+        return tuple(_read("MIGRATE_WITHOUT", list | tuple, ()))
+
+    @property
     def two_phase(self) -> bool:
         """DEPLOY_OPS_TWO_PHASE: what old code needs stays until the contract phase; False."""
         return bool(_read("TWO_PHASE", bool, False))

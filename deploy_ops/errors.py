@@ -23,6 +23,7 @@ DeployOpsError                      exit code 1: refused, nothing changed
 │       └── RestoreUnfinished       exit code 4: swapped, and what comes after is missing
 ├── MigrationError
 │   ├── PlanRefused                 the plan cannot be run as it is
+│   ├── OtherMigrate                the project does not migrate by Django's command alone
 │   ├── NotExclusive                the database cannot be closed to others
 │   ├── MigrationFailed             one migration failed
 │   ├── UnresolvedRun               an earlier run did not end and its session still works
@@ -175,6 +176,10 @@ class MigrationError(DeployOpsError):
 
 class PlanRefused(MigrationError):
     """The plan cannot be run as it is. Nothing was changed."""
+
+
+class OtherMigrate(MigrationError):
+    """The project does not migrate by Django's command alone. Nothing was changed."""
 
 
 class NotExclusive(MigrationError):

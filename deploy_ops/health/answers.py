@@ -65,7 +65,8 @@ def _connected(failing: list[str], _found: Mapping[str, Outcome]) -> bytes:
 def _ready(failing: list[str], found: Mapping[str, Outcome]) -> bytes:
     if failing:
         return _json(status="error", version=code_version(), failing=sorted(failing))
-    return _json(status="ok", version=code_version(), checks=dict.fromkeys(found, "ok"))
+    checks = {name: "ok" if each.is_known else "unknown" for name, each in found.items()}
+    return _json(status="ok", version=code_version(), checks=checks)
 
 
 def _json(**facts: object) -> bytes:

@@ -20,8 +20,9 @@ from django.utils.module_loading import import_string
 from deploy_ops.conf import conf
 from deploy_ops.errors import HealthCheckFailed
 from deploy_ops.health.connections import connection_to
-from deploy_ops.health.probe import DEADLINE, KEEP, Probe
+from deploy_ops.health.probe import DEADLINE, KEEP, NotKnown, Probe
 from deploy_ops.health.schema_ahead import missing_columns
+from deploy_ops.migrate.other_migrate import what_is_other
 
 Run = Callable[[], object]
 # Migrations change with a deploy; writing to a storage may cost money.
@@ -35,9 +36,18 @@ def ping_database(alias: str) -> None:
     connection_to(alias, "ping").ping()
 
 
-def require_migrations(alias: str) -> str:
+def require_migrations(alias: str) -> str | NotKnown:
     """Raise HealthCheckFailed if a migration of this code is not applied, or if newer ones have
-    taken away what it needs; say so where they have not, "" where there are none."""
+    taken away what it needs; say so where they have not, "" where there are none.
+
+    Only the schema that the connection finds is looked at: NotKnown where there may be others.
+    """
+    said = _look_at_migrations(alias)
+    other = what_is_other(alias)
+    return NotKnown(other) if other else said
+
+
+def _look_at_migrations(alias: str) -> str:
     applied = _applied(alias)
     if missing := _pending(applied):
         raise HealthCheckFailed(f"{_listed(missing)} not applied")
