@@ -3,6 +3,7 @@
 DeployOpsError                      exit code 1: refused, nothing changed
 ├── UsageError                      exit code 2: the command line names something that is not there
 ├── ConfigurationError              a DEPLOY_OPS_ setting or a directory is invalid
+│   └── NoDirectory                 where deploy_ops may write is not known, or no place for it
 ├── DatabaseUnavailable             the database server does not answer or does not let us in
 ├── PoolerRefused                   the connection goes through a transaction pooler
 ├── LockHeld                        another deployment step is running
@@ -81,6 +82,10 @@ class UsageError(DeployOpsError):
 
 class ConfigurationError(DeployOpsError):
     """A setting of deploy_ops is invalid. Nothing was changed."""
+
+
+class NoDirectory(ConfigurationError):
+    """There is no directory that deploy_ops may write to. Nothing was changed."""
 
 
 class DatabaseUnavailable(DeployOpsError):

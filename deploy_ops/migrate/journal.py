@@ -24,10 +24,10 @@ from deploy_ops.files import (
     Lines,
     append_line,
     open_lines,
-    private_directory,
     read_lines,
     sync_directory,
 )
+from deploy_ops.places import state_directory
 
 Json = dict[str, Any]
 ENDED = frozenset({"finished", "resolved"})
@@ -56,7 +56,7 @@ class Journal:
     ) -> "Journal":
         """Open the journal of a new run of an alias, by a command of ours, and record its start."""
         run = new_run_id()
-        directory = private_directory(conf.state_dir / "runs")
+        directory = state_directory("runs")
         path = directory / f"{run}.jsonl"
         journal = cls(path, _open(path), manage(*command, alias=alias))
         try:

@@ -82,8 +82,9 @@ def _other_modules() -> Iterator[str]:
                 module = _module(kind, value)
                 if module.partition(".")[0] not in ("django", "builtins"):
                     yield module
-    if migrate.MigrationExecutor is not MigrationExecutor:
-        yield migrate.MigrationExecutor.__module__
+    executor = vars(migrate)["MigrationExecutor"]
+    if executor is not MigrationExecutor:
+        yield executor.__module__
 
 
 def _is_code(value: object) -> bool:

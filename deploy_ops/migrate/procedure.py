@@ -132,7 +132,7 @@ def _closed_if_asked(request: Request, progress: Progress, lock: DeployLock) -> 
 
 
 def plan_of(request: Request) -> Todo:
-    """What there is to migrate; raises UsageError, PlanRefused, OtherMigrate, DatabaseUnavailable."""
+    """What there is to do; raises UsageError, PlanRefused, OtherMigrate, DatabaseUnavailable."""
     refuse_other_migrate(request.alias)
     connection = connections[request.alias]
     ensure_connection(connection)
