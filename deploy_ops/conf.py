@@ -1,6 +1,7 @@
 """The only reader of settings: DEPLOY_OPS_<NAME>, read on access so that tests can override."""
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -144,6 +145,11 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
             ) from None
 
     @property
+    def metrics_path(self) -> str:
+        """DEPLOY_OPS_METRICS_PATH: what Prometheus reads, without a last slash; `/metrics`."""
+        return _url_path("METRICS_PATH", "/metrics")
+
+    @property
     def metrics_token_file(self) -> Path | None:
         """DEPLOY_OPS_METRICS_TOKEN_FILE: the bearer token that may read /metrics; default none."""
         path = _read("METRICS_TOKEN_FILE", str | Path | None, None)
@@ -195,6 +201,17 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         return checks
 
     @property
+    def readiness_databases(self) -> tuple[str, ...]:
+        """DEPLOY_OPS_READINESS_DATABASES: aliases that have to answer, migrated; default all."""
+        given = _read("READINESS_DATABASES", list | tuple, tuple(settings.DATABASES))
+        if unknown := [alias for alias in given if alias not in settings.DATABASES]:
+            raise ConfigurationError(
+                f"DEPLOY_OPS_READINESS_DATABASES names {', '.join(map(repr, unknown))}, which "
+                "DATABASES does not have. Nothing was changed."
+            )
+        return tuple(given)
+
+    @property
     def smoke_tests(self) -> Sequence[str]:
         """DEPLOY_OPS_SMOKE_TESTS: what `smoke_test` does besides asking who answers; nothing."""
         tests: Sequence[str] = _read("SMOKE_TESTS", list | tuple, [])
@@ -221,6 +238,11 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
                 "to end, and half for the swap. Nothing was changed."
             )
         return seconds
+
+    @property
+    def health_path(self) -> str:
+        """DEPLOY_OPS_HEALTH_PATH: where the polls are, without a last slash; `/health`."""
+        return _url_path("HEALTH_PATH", "/health")
 
     @property
     def journal_retention_days(self) -> int:
@@ -285,6 +307,15 @@ def _absolute(name: str, given: str | os.PathLike[str]) -> Path:
             f"such as:\n    {path.absolute()}"
         )
     return path
+
+
+def _url_path(name: str, default: str) -> str:
+    path: str = _read(name, str, default)
+    if not re.fullmatch(r"(/[\w.~-]+)+/?", path, re.ASCII):
+        raise ConfigurationError(
+            f"{PREFIX}{name} is {path!r}; it wants a path such as {default}. Nothing was changed."
+        )
+    return path.removesuffix("/")
 
 
 def _spoken(kind: Any) -> str:
