@@ -1,16 +1,18 @@
 """The only reader of settings: DEPLOY_OPS_<NAME>, read on access so that tests can override."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, get_args
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 
 from deploy_ops.errors import ConfigurationError
 from deploy_ops.redact import Secret
-from deploy_ops.webhooks import find_fault
+from deploy_ops.webhooks import MAIL, find_fault, is_mail
 
 PREFIX = "DEPLOY_OPS_"
 
@@ -148,16 +150,18 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
 
     @property
     def notify(self) -> tuple[str, ...]:
-        """DEPLOY_OPS_NOTIFY: addresses of webhooks that are told of each event; default none."""
-        urls = _read("NOTIFY", list | tuple, ())
+        """DEPLOY_OPS_NOTIFY: webhooks and mailto: addresses that are told of events; none."""
+        given = tuple(_read("NOTIFY", list | tuple, ()))
+        webhooks = [each for each in given if not is_mail(each)]
         names = ("DEPLOY_OPS_NOTIFY", "DEPLOY_OPS_NOTIFY_SECRET_FILE")
-        if fault := find_fault(names, urls, self.notify_secret_file):
+        fault = webhooks and find_fault(names, webhooks, self.notify_secret_file)
+        if fault := fault or _invalid_address(given):
             raise ConfigurationError(f"{fault}. Nothing was changed.")
-        return tuple(urls)
+        return given
 
     @property
     def notify_secret_file(self) -> Path | None:
-        """DEPLOY_OPS_NOTIFY_SECRET_FILE: the secret that signs what they are told; default none."""
+        """DEPLOY_OPS_NOTIFY_SECRET_FILE: the secret that signs what webhooks are told; none."""
         path = _read("NOTIFY_SECRET_FILE", str | Path | None, None)
         return Path(path) if path else None
 
@@ -239,6 +243,15 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
     def two_phase(self) -> bool:
         """DEPLOY_OPS_TWO_PHASE: what old code needs stays until the contract phase; False."""
         return bool(_read("TWO_PHASE", bool, False))
+
+
+def _invalid_address(receivers: Iterable[object]) -> str:
+    for address in (str(each).removeprefix(MAIL) for each in receivers if is_mail(each)):
+        try:
+            validate_email(address)
+        except ValidationError:
+            return f"DEPLOY_OPS_NOTIFY wants one address behind {MAIL}, not {address!r}"
+    return ""
 
 
 def _read(name: str, kind: Any, default: Any) -> Any:
