@@ -11,8 +11,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
+from deploy_ops.csp import HEADER, new_nonce, policy
 from deploy_ops.health.answers import CONNECTION, LIVENESS, READINESS, Poll
 from deploy_ops.health.draining import is_draining
+from deploy_ops.health.frame import frame_of_admin
 from deploy_ops.health.probe import outcomes
 from deploy_ops.health.readiness import readiness_probes
 from deploy_ops.version import code_version
@@ -39,11 +41,15 @@ def details(request: HttpRequest) -> HttpResponse:
     """Show staff every check with its reason; others who are logged in get 403."""
     if not getattr(request.user, "is_staff", False):
         raise PermissionDenied
-    found = outcomes(readiness_probes())
-    context = {
+    found, frame, nonce = outcomes(readiness_probes()), frame_of_admin(request), new_nonce()
+    context = frame | {
         "checks": sorted(found.items()),
         "is_draining": is_draining(),
         "is_ready": all(each.is_ok for each in found.values()) and not is_draining(),
         "version": code_version(),
+        "nonce": nonce,
+        "frame": "deploy_ops/health/in_admin.html" if frame else "deploy_ops/health/alone.html",
     }
-    return render(request, "deploy_ops/health.html", context)
+    response = render(request, "deploy_ops/health/details.html", context)
+    response[HEADER] = policy(request, nonce, is_in_admin=bool(frame))
+    return response

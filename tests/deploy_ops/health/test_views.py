@@ -1,5 +1,7 @@
 """The same polls as views, and the page for staff."""
 
+import re
+
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.test import Client, RequestFactory
@@ -8,6 +10,7 @@ from django.utils.translation import override
 
 from deploy_ops.errors import HealthCheckFailed
 from deploy_ops.health import views
+from deploy_ops.health.titles import title_of
 
 PATHS = ["health", "health/", "health/db", "health/db/", "health/ready", "health/ready/"]
 DETAILS = "/ops/health/details/"
@@ -75,6 +78,27 @@ def test_page_shows_staff_every_check_with_its_reason(page, settings):
     assert response.status_code == 200 and "no-store" in response.headers["Cache-Control"]
     assert "geheim.example.org refused &lt;b&gt;anna&lt;/b&gt;" in text
     assert "Nicht bereit" in text and "bestanden" in text and 'lang="de"' in text
+
+
+def test_page_without_an_administration_has_a_strict_policy_too(page):
+    response = page(is_staff=True)
+    policy = response.headers["Content-Security-Policy"]
+    (nonce,) = re.findall(r'<style nonce="([^"]+)">', response.text)
+    assert f"style-src 'nonce-{nonce}';" in policy and "unsafe" not in policy
+    assert not re.search(r"<script|\bstyle=|\bon\w+=|<link", response.text)
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("migrations", "Migrationen"),
+        ("database:reports", "Datenbankverbindung (reports)"),
+        ("supplier", "supplier"),
+    ],
+)
+def test_checks_have_titles_in_the_readers_language(name, title):
+    with override("de"):
+        assert title_of(name) == title
 
 
 def test_page_when_all_is_well(page):
