@@ -1,4 +1,4 @@
-"""What receivers must be, in the settings as in deploy/host.toml; without Django, for the latter."""
+"""What receivers must be, in settings as in deploy/host.toml; without Django, for the latter."""
 
 from collections.abc import Iterable
 from pathlib import Path

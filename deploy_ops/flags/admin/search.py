@@ -67,7 +67,7 @@ class Found:
 
 
 def search(rows: Sequence[FlagRow], asked: Mapping[str, Any]) -> Found:
-    """The flags with every word in name, description or owner; what is no filter filters nothing."""
+    """The flags with every word in name, description or owner; what is no filter is ignored."""
     form = SearchForm(asked)
     given = form.cleaned_data if form.is_valid() else {}
     words, show = given.get("q", "").casefold().split(), Show(given.get("show", ""))
