@@ -21,10 +21,11 @@ from deploy_ops.flags.accounts import find_users, group_names
 from deploy_ops.flags.change import Source, change_flag, stored_rules
 from deploy_ops.flags.declaration import forced_flags
 from deploy_ops.flags.evaluation import UserContext
-from deploy_ops.flags.overview import FlagOverview, flag_overview, flag_overviews
+from deploy_ops.flags.overview import flag_overview, flag_overviews
 from deploy_ops.flags.rules import Rules, parse_percentage
 from deploy_ops.flags.store import flags_alias
-from deploy_ops.management.base import Json, OpsCommand, spoken_age
+from deploy_ops.management import flag_list
+from deploy_ops.management.base import Json, OpsCommand
 from deploy_ops.models import FlagChange
 from deploy_ops.redact import redact
 
@@ -56,19 +57,19 @@ def moment(text: str) -> datetime:
 def list_flags(command: OpsCommand, options: Options) -> Outcome:
     """list all flags; with --stale those to be tidied up, and exit code 1 if there are any"""
     flags = [flag for flag in flag_overviews() if flag.is_stale or not options["stale"]]
-    for flag in flags:
-        command.tell(_line(flag))
-    if not flags:
+    if flags:
+        command.tell_table(flag_list.HEADINGS, flag_list.rows(flags, timezone.now()))
+    else:
         command.tell("No flag is stale." if options["stale"] else "No flags are declared.")
     is_stale = bool(options["stale"] and flags)
     status = "stale" if is_stale else "ok"
-    return int(is_stale), {"status": status, "flags": [_facts(flag) for flag in flags]}
+    return int(is_stale), {"status": status, "flags": [flag_list.facts(flag) for flag in flags]}
 
 
 def show(command: OpsCommand, options: Options) -> Outcome:
     """show everything about one flag, and with --user what it is for somebody and why"""
     flag = flag_overview(options["name"])
-    facts = _facts(flag)
+    facts = flag_list.facts(flag)
     if options["user"] and flag.state:
         evaluation = flag.state.evaluate(UserContext(None, *_users([options["user"]])))
         facts |= {"user": options["user"], **evaluation._asdict()}
@@ -118,7 +119,8 @@ def history(command: OpsCommand, options: Options) -> Outcome:
     entries = [_entry(change) for change in changes]
     for entry in entries:
         words = [f"{entry['at']:%Y-%m-%d %H:%M:%S %Z}", entry["flag"], entry["by"], entry["source"]]
-        command.tell(f"{'  '.join(words)}  {_spoken(entry['old'])} -> {_spoken(entry['new'])}")
+        old, new = map(flag_list.spoken, (entry["old"], entry["new"]))
+        command.tell(f"{'  '.join(words)}  {old} -> {new}")
         if entry["reason"]:
             command.tell(f"    {entry['reason']}")
     if not entries:
@@ -182,14 +184,13 @@ def _change(
         reason=options["reason"],
     )
     if change is None:
-        command.tell(
-            f"{name} already has these rules: {_spoken(rules.as_json() if rules else None)}."
-        )
+        same = flag_list.spoken(rules.as_json() if rules else None)
+        command.report(f"{name} already has these rules: {same}.")
         return 0, {"status": "nothing_to_do", "flag": name, "change": None}
-    command.tell(f"{name}: {_spoken(change.old)} -> {_spoken(change.new)}")
-    command.tell(f"Every process sees it within {conf.flags_poll_seconds:g} s.")
+    command.report(f"{name}: {flag_list.spoken(change.old)} -> {flag_list.spoken(change.new)}")
+    command.report(f"Every process sees it within {conf.flags_poll_seconds:g} s.")
     if name in forced_flags():
-        command.tell("It has no effect here: the environment forces the flag.")
+        command.report("It has no effect here: the environment forces the flag.")
     return 0, {"status": "ok", "flag": name, "change": _entry(change)}
 
 
@@ -215,82 +216,7 @@ def _known_groups(names: list[str]) -> list[str]:
     return names
 
 
-def _line(flag: FlagOverview) -> str:
-    owner = flag.declaration.owner if flag.declaration else ""
-    marks = {
-        f"forced by {flag.variable}": flag.is_forced,
-        "NOT DECLARED": flag.is_undeclared,
-        f"TO BE REMOVED BY {_remove_by(flag)}": flag.is_overdue,
-        _since(flag): True,
-    }
-    words = ", ".join(word for word, applies in marks.items() if applies)
-    return f"{flag.name}  {_state(flag)}  {flag.source}  {owner or '-'}  {words}"
-
-
-def _state(flag: FlagOverview) -> str:
-    if flag.is_on is not None:
-        return "on" if flag.is_on else "off"
-    return _spoken(flag.state.rules.as_json()) if flag.state else "off"
-
-
-def _since(flag: FlagOverview) -> str:
-    last = flag.last_change
-    if last is None:
-        return "never changed"
-    return f"changed {spoken_age(timezone.now() - last.at)} ago by {last.by}"
-
-
-def _remove_by(flag: FlagOverview) -> Any:
-    return flag.declaration.remove_by if flag.declaration else None
-
-
-def _facts(flag: FlagOverview) -> Json:
-    declaration, last = flag.declaration, flag.last_change
-    return {
-        "name": flag.name,
-        "description": declaration.description if declaration else "",
-        "owner": declaration.owner if declaration else "",
-        "remove_by": _remove_by(flag),
-        "declared": declaration is not None,
-        "stale": flag.is_stale,
-        "state": _state(flag),
-        "source": flag.source,
-        "forced_by": flag.variable if flag.is_forced else None,
-        "default": declaration.default if declaration else None,
-        "rules": flag.rules.as_json() if flag.rules else None,
-        "first_changed_at": flag.first_changed_at,
-        "changed_at": last.at if last else None,
-        "changed_by": last.by if last else None,
-    }
-
-
 def _entry(change: FlagChange) -> Json:
     names = ("flag", "version", "at", "by", "source", "reason", "old", "new")
     entry = {name: getattr(change, name) for name in names}
     return entry | {"source": str(change.source)}
-
-
-def _spoken(rules: Json | None) -> str:
-    """Rules in words: `5.00 %, groups pilots`, or `on (kept for later: 5.00 %)`."""
-    if not rules:
-        return "as declared"
-    targets = {
-        "percentage": f"{rules.get('percentage')} %",
-        "users": f"users {', '.join(rules.get('users', ()))}",
-        "groups": f"groups {', '.join(rules.get('groups', ()))}",
-        "staff": "staff",
-        "superusers": "superusers",
-    }
-    dates = {
-        "starts_at": f"from {rules.get('starts_at')}",
-        "ends_at": f"until {rules.get('ends_at')}",
-    }
-    spoken, bounds = _joined(targets, rules), _joined(dates, rules)
-    if "everyone" in rules:
-        kept = f"(kept for later: {spoken})" if spoken else ""
-        spoken = " ".join(filter(None, ["on" if rules["everyone"] else "off", kept]))
-    return ", ".join(filter(None, [spoken, bounds]))
-
-
-def _joined(words: Mapping[str, str], rules: Json) -> str:
-    return ", ".join(text for name, text in words.items() if name in rules)

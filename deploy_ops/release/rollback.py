@@ -79,8 +79,8 @@ def find_way_back(alias: str, version: str) -> WayBack:
     """
     if version == code_version():
         raise ReleaseRefused(
-            f"{version} is the version of this code: there is no way back to it. Known are "
-            f"{_known()}. Nothing was changed."
+            f"{version} is the version of this code: there is no way back to it. Nothing was "
+            "changed. Name one that is older."
         )
     connection = connections[alias]
     ensure_connection(connection)
@@ -150,9 +150,10 @@ def recorded_release(alias: str, version: str) -> tuple[Release, Code]:
             "changed. Put it back from a copy of that directory, or deploy a new release."
         )
     if recorded is None:
+        known = ", ".join(released_versions(key)) or "none"
         raise ReleaseRefused(
             f"What {version} needs of the schema is not known: it was not released into this "
-            f"database from this host. Known are {_known()}. Nothing was changed."
+            f"database from this host. Known are {known}. Nothing was changed."
         )
     try:
         if release is None:
@@ -164,10 +165,6 @@ def recorded_release(alias: str, version: str) -> tuple[Release, Code]:
             f"What {version} needs of the schema was recorded by another version of deploy_ops. "
             "Nothing was changed."
         ) from error
-
-
-def _known() -> str:
-    return ", ".join(released_versions()) or "none"
 
 
 def _require_all_migrations(loader: MigrationLoader, alias: str) -> None:
