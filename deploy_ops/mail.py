@@ -8,8 +8,9 @@ from smtplib import SMTPRecipientsRefused, SMTPResponseException
 
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 
+from deploy_ops.advice import manage
 from deploy_ops.audit import Event
 from deploy_ops.deliver import NotDelivered, deliver
 from deploy_ops.redact import redact
@@ -63,4 +64,5 @@ def _send(message: EmailMessage) -> None:
 
 
 def _cure(message: EmailMessage) -> str:
-    return f"This tries it again:\n    python manage.py sendtestemail {message.to[0]}"
+    again = manage("sendtestemail", message.to[0], alias=DEFAULT_DB_ALIAS)
+    return f"This tries whether mail can be sent:\n{again}"

@@ -2,6 +2,7 @@
 
 from django.core.management.base import CommandParser
 
+from deploy_ops.advice import manage
 from deploy_ops.audit import Kind, read_events
 from deploy_ops.conf import conf
 from deploy_ops.errors import UsageError
@@ -25,6 +26,6 @@ class Command(OpsCommand):
                 write_mail(event)
                 return 0, {"status": "ok"}
         raise UsageError(
-            f"The audit in {conf.state_dir} has no {kind} of {at}. Nobody was written to. "
-            "`python manage.py releases --format json` lists what it has."
+            f"The audit in {conf.state_dir} has no {kind} of {at}. Nobody was written to. This lists "
+            "what it has:\n" + manage("releases", "--format", "json", alias=options["database"])
         )
