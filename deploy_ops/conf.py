@@ -1,18 +1,17 @@
 """The only reader of settings: DEPLOY_OPS_<NAME>, read on access so that tests can override."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, get_args
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 
 from deploy_ops.errors import ConfigurationError
 from deploy_ops.redact import Secret
-from deploy_ops.webhooks import MAIL, find_fault, is_mail
+from deploy_ops.webhooks import find_fault, find_no_address, is_mail
 
 PREFIX = "DEPLOY_OPS_"
 
@@ -143,6 +142,11 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
             ) from None
 
     @property
+    def metrics_path(self) -> str:
+        """DEPLOY_OPS_METRICS_PATH: what Prometheus reads, without a last slash; `/metrics`."""
+        return _url_path("METRICS_PATH", "/metrics")
+
+    @property
     def metrics_token_file(self) -> Path | None:
         """DEPLOY_OPS_METRICS_TOKEN_FILE: the bearer token that may read /metrics; default none."""
         path = _read("METRICS_TOKEN_FILE", str | Path | None, None)
@@ -153,9 +157,9 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         """DEPLOY_OPS_NOTIFY: webhooks and mailto: addresses that are told of events; none."""
         given = tuple(_read("NOTIFY", list | tuple, ()))
         webhooks = [each for each in given if not is_mail(each)]
+        secret = self.notify_secret_file if webhooks else None
         names = ("DEPLOY_OPS_NOTIFY", "DEPLOY_OPS_NOTIFY_SECRET_FILE")
-        fault = webhooks and find_fault(names, webhooks, self.notify_secret_file)
-        if fault := fault or _invalid_address(given):
+        if fault := find_fault(names, webhooks, secret) or find_no_address(names[0], given):
             raise ConfigurationError(f"{fault}. Nothing was changed.")
         return given
 
@@ -196,6 +200,17 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         return checks
 
     @property
+    def readiness_databases(self) -> tuple[str, ...]:
+        """DEPLOY_OPS_READINESS_DATABASES: aliases that have to answer, migrated; default all."""
+        given = _read("READINESS_DATABASES", list | tuple, tuple(settings.DATABASES))
+        if unknown := [alias for alias in given if alias not in settings.DATABASES]:
+            raise ConfigurationError(
+                f"DEPLOY_OPS_READINESS_DATABASES names {', '.join(map(repr, unknown))}, which "
+                "DATABASES does not have. Nothing was changed."
+            )
+        return tuple(given)
+
+    @property
     def smoke_tests(self) -> Sequence[str]:
         """DEPLOY_OPS_SMOKE_TESTS: what `smoke_test` does besides asking who answers; nothing."""
         tests: Sequence[str] = _read("SMOKE_TESTS", list | tuple, [])
@@ -224,6 +239,11 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         return seconds
 
     @property
+    def health_path(self) -> str:
+        """DEPLOY_OPS_HEALTH_PATH: where the polls are, without a last slash; `/health`."""
+        return _url_path("HEALTH_PATH", "/health")
+
+    @property
     def journal_retention_days(self) -> int:
         """DEPLOY_OPS_JOURNAL_RETENTION_DAYS: when journals of ended runs are removed; 90."""
         return int(_read("JOURNAL_RETENTION_DAYS", int, 90))
@@ -245,15 +265,6 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         return bool(_read("TWO_PHASE", bool, False))
 
 
-def _invalid_address(receivers: Iterable[object]) -> str:
-    for address in (str(each).removeprefix(MAIL) for each in receivers if is_mail(each)):
-        try:
-            validate_email(address)
-        except ValidationError:
-            return f"DEPLOY_OPS_NOTIFY wants one address behind {MAIL}, not {address!r}"
-    return ""
-
-
 def _read(name: str, kind: Any, default: Any) -> Any:
     value = getattr(settings, PREFIX + name, default)
     if not isinstance(value, kind):
@@ -262,6 +273,15 @@ def _read(name: str, kind: Any, default: Any) -> Any:
             "Nothing was changed."
         )
     return value
+
+
+def _url_path(name: str, default: str) -> str:
+    path: str = _read(name, str, default)
+    if not re.fullmatch(r"(/[\w.~-]+)+/?", path, re.ASCII):
+        raise ConfigurationError(
+            f"{PREFIX}{name} is {path!r}; it wants a path such as {default}. Nothing was changed."
+        )
+    return path.removesuffix("/")
 
 
 def _spoken(kind: Any) -> str:

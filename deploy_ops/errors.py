@@ -68,8 +68,10 @@ class DeployOpsError(Exception):
 
     exit_code = 1
 
-    def __init__(self, message: str | None = None) -> None:
+    def __init__(self, message: str | None = None, *, fact: str = "") -> None:
+        """`fact` is what is wrong, for those that have nothing to change, nor to advise."""
         super().__init__(message or inspect.getdoc(type(self)))
+        self.fact = fact or str(self)
 
 
 class UsageError(DeployOpsError):

@@ -1,10 +1,12 @@
 """What receivers must be, in settings as in deploy/host.toml; without Django, for the latter."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 WEB = ("http://", "https://")
 MAIL = "mailto:"
+_ADDRESS = re.compile(rf"{MAIL}[^@\s,;?<>]+@[^@\s,;?<>]+")
 
 
 def find_fault(names: tuple[str, str], urls: Iterable[object], secret: Path | None) -> str | None:
@@ -17,6 +19,14 @@ def find_fault(names: tuple[str, str], urls: Iterable[object], secret: Path | No
         return f"{names[0]} wants addresses such as https://hooks.example.org/deploy"
     if given and secret is None:
         return f"{names[0]} wants {names[1]} too: what is told is signed"
+    return None
+
+
+def find_no_address(name: str, receivers: Iterable[object]) -> str | None:
+    """The same of what is to be written to; others are passed over."""
+    for each in filter(is_mail, receivers):
+        if not _ADDRESS.fullmatch(str(each)):
+            return f"{name} wants one address behind {MAIL}, not {str(each).removeprefix(MAIL)!r}"
     return None
 
 

@@ -20,6 +20,7 @@ from weakref import WeakSet
 from django.db import connections
 from django.dispatch import Signal
 
+from deploy_ops.errors import DeployOpsError
 from deploy_ops.redact import redact
 
 logger = logging.getLogger("deploy_ops.health")
@@ -160,7 +161,8 @@ class Probe:
             said = self._check()
         except BaseException as error:  # pylint: disable=broad-exception-caught
             # Whatever it was, SystemExit too: the check did not pass, and the reason is told.
-            return redact(str(error)).strip() or type(error).__name__, ""
+            reason = error.fact if isinstance(error, DeployOpsError) else str(error)
+            return redact(reason).strip() or type(error).__name__, ""
         finally:
             # A check may have used Django's connections; those of this thread nobody else closes.
             connections.close_all()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from django.contrib.auth.decorators import login_not_required, login_required
 from django.core.exceptions import PermissionDenied
 from django.db.transaction import non_atomic_requests
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
@@ -36,9 +36,18 @@ readiness = _view(READINESS)
 
 @never_cache
 @require_safe
-@login_required
 def details(request: HttpRequest) -> HttpResponse:
-    """Show staff every check with its reason; others who are logged in get 403."""
+    """Show staff every check with its reason; others who are logged in get 403.
+
+    Raises Http404 where nobody can log in, without AuthenticationMiddleware.
+    """
+    if not hasattr(request, "user"):
+        raise Http404
+    return _page(request)
+
+
+@login_required
+def _page(request: HttpRequest) -> HttpResponse:
     if not getattr(request.user, "is_staff", False):
         raise PermissionDenied
     found, frame, nonce = outcomes(readiness_probes()), frame_of_admin(request), new_nonce()

@@ -167,12 +167,14 @@ def _copies(_alias: str) -> Iterator[CheckMessage]:
 
 def _persistent(alias: str) -> Iterator[CheckMessage]:
     given = connections[alias].settings_dict
-    if connections[alias].vendor == "sqlite" or not given["CONN_MAX_AGE"]:
+    # None keeps them for ever.
+    if connections[alias].vendor == "sqlite" or given["CONN_MAX_AGE"] == 0:
         return
     if not given["CONN_HEALTH_CHECKS"]:
         yield checks.Warning(
             f"Database '{alias}' keeps its connections (CONN_MAX_AGE) and does not check them: "
-            "after a restore or a restart of the server each fails one request.",
+            "after a restore or a restart of the server each fails one request, for a second or so "
+            "one after the other.",
             hint='Set "CONN_HEALTH_CHECKS": True beside CONN_MAX_AGE.',
             id="deploy_ops.D009",
         )

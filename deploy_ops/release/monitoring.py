@@ -53,7 +53,7 @@ def read_page(url: str) -> Page:
     parts, token = urlsplit(url), read_token()
     headers = {"Authorization": f"Bearer {token.reveal()}"} if token else {}
     client = Client(f"{parts.scheme}://{parts.netloc}")
-    text = client.get(parts.path or "/metrics", headers=headers).text
+    text = client.get(parts.path or conf.metrics_path, headers=headers).text
     try:
         return _read(text)
     except (ValueError, KeyError) as error:

@@ -65,9 +65,11 @@ def _ask(given: Mapping[str, str], refused: str) -> dict[str, str]:
 
 
 def _unusable(reason: str) -> ConfigurationError:
+    fact = f"The connection settings cannot be used: {reason.strip()}"
     return ConfigurationError(
-        f"The connection settings cannot be used: {reason.strip()}. Nothing was changed. Look at "
-        "DATABASES, and at PGSERVICE, PGSERVICEFILE and the other variables of PostgreSQL."
+        f"{fact}. Nothing was changed. Look at DATABASES, and at PGSERVICE, PGSERVICEFILE and the "
+        "other variables of PostgreSQL.",
+        fact=fact,
     )
 
 

@@ -55,8 +55,9 @@ def test_what_the_role_of_backups_could_not_restore(project):
 
 
 @PG15
-def test_a_connection_that_is_kept_unchecked(project):
-    project.env["DATABASE_URL"] += "&conn_max_age=60"
+@pytest.mark.parametrize("seconds", ["60", "None"])
+def test_a_connection_that_is_kept_unchecked(project, seconds):
+    project.env["DATABASE_URL"] += f"&conn_max_age={seconds}"
     assert "CONN_HEALTH_CHECKS" in found(project, code=0)["D009"]["hint"]
 
 
