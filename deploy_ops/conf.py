@@ -12,7 +12,7 @@ from django.conf import settings
 
 from deploy_ops.errors import ConfigurationError, NoDirectory
 from deploy_ops.redact import Secret
-from deploy_ops.webhooks import find_fault
+from deploy_ops.webhooks import find_fault, find_no_address, is_mail
 
 PREFIX = "DEPLOY_OPS_"
 
@@ -157,16 +157,18 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
 
     @property
     def notify(self) -> tuple[str, ...]:
-        """DEPLOY_OPS_NOTIFY: addresses of webhooks that are told of each event; default none."""
-        urls = _read("NOTIFY", list | tuple, ())
+        """DEPLOY_OPS_NOTIFY: webhooks and mailto: addresses that are told of events; none."""
+        given = tuple(_read("NOTIFY", list | tuple, ()))
+        webhooks = [each for each in given if not is_mail(each)]
+        secret = self.notify_secret_file if webhooks else None
         names = ("DEPLOY_OPS_NOTIFY", "DEPLOY_OPS_NOTIFY_SECRET_FILE")
-        if fault := find_fault(names, urls, self.notify_secret_file):
+        if fault := find_fault(names, webhooks, secret) or find_no_address(names[0], given):
             raise ConfigurationError(f"{fault}. Nothing was changed.")
-        return tuple(urls)
+        return given
 
     @property
     def notify_secret_file(self) -> Path | None:
-        """DEPLOY_OPS_NOTIFY_SECRET_FILE: the secret that signs what they are told; default none."""
+        """DEPLOY_OPS_NOTIFY_SECRET_FILE: the secret that signs what webhooks are told; none."""
         path = _read("NOTIFY_SECRET_FILE", str | Path | None, None)
         return Path(path) if path else None
 
