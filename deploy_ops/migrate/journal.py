@@ -25,12 +25,12 @@ from deploy_ops.files import (
     Lines,
     append_line,
     open_lines,
-    private_directory,
     read_lines,
     sync_directory,
 )
 from deploy_ops.history import release_of_runs
 from deploy_ops.ids import is_beginning, is_id, new_id, only_one
+from deploy_ops.places import state_directory
 from deploy_ops.progress import listener
 
 Json = dict[str, Any]
@@ -62,7 +62,7 @@ class Journal:
     ) -> "Journal":
         """Open the journal of a new run of an alias, by a command of ours, and record its start."""
         run = new_run_id()
-        directory = private_directory(conf.state_dir / "runs")
+        directory = state_directory("runs")
         path = directory / f"{run}.jsonl"
         journal = cls(path, _open(path), manage(*command, alias=alias))
         try:
