@@ -14,7 +14,8 @@ from deploy_ops.audit import Event, Kind, Outcome
 from deploy_ops.errors import FlagConflict, UnknownFlag
 from deploy_ops.flags.declaration import declared_flags
 from deploy_ops.flags.rules import Rules
-from deploy_ops.flags.store import flags_alias, rules_of, store
+from deploy_ops.flags.store import store
+from deploy_ops.flags.stored import flags_alias, rules_of
 from deploy_ops.models import FlagChange, FlagState, FlagVersion
 from deploy_ops.trail import note
 from deploy_ops.version import code_version

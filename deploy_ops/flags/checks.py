@@ -14,7 +14,7 @@ from django.db import Error as DatabaseFailure
 from deploy_ops.advice import manage
 from deploy_ops.flags.declaration import declared_flags
 from deploy_ops.flags.overview import local_today
-from deploy_ops.flags.store import flags_alias, read_rules
+from deploy_ops.flags.stored import flags_alias, read_rules
 
 FLAGS = "deploy_ops.flags.middleware.FlagsMiddleware"
 CACHE = "django.middleware.cache.UpdateCacheMiddleware"

@@ -20,10 +20,10 @@ from deploy_ops.errors import DatabaseUnavailable, InvalidRules, UsageError
 from deploy_ops.flags.accounts import find_users, group_names
 from deploy_ops.flags.change import Source, change_flag, stored_rules
 from deploy_ops.flags.declaration import forced_flags
-from deploy_ops.flags.evaluation import UserContext
+from deploy_ops.flags.person import UserContext
 from deploy_ops.flags.overview import FlagOverview, flag_overview, flag_overviews
 from deploy_ops.flags.rules import Rules, parse_percentage
-from deploy_ops.flags.store import flags_alias
+from deploy_ops.flags.stored import flags_alias
 from deploy_ops.management.base import Json, OpsCommand, spoken_age
 from deploy_ops.models import FlagChange
 from deploy_ops.redact import redact
