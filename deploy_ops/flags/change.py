@@ -12,6 +12,7 @@ from django.utils import timezone
 from deploy_ops.advice import manage
 from deploy_ops.audit import Event, Kind, Outcome
 from deploy_ops.errors import FlagConflict, UnknownFlag
+from deploy_ops.flags.attributes import refuse_new_attributes
 from deploy_ops.flags.declaration import declared_flags
 from deploy_ops.flags.rules import Rules
 from deploy_ops.flags.store import store
@@ -48,7 +49,8 @@ def change_flag(  # pylint: disable=too-many-arguments  # all but two are named,
     `expected_revision` is the revision on which the new rules are based, from `stored_rules`; `by`
     names the person for the history. None if the flag has these rules already: then nothing is
     written. UnknownFlag for a flag that is not declared (only its row may still be removed),
-    FlagConflict if somebody changed it since `expected_revision`. Other processes see it at their
+    InvalidRules for an attribute that is not declared, FlagConflict if somebody changed it since
+    `expected_revision`. Other processes see it at their
     next poll.
     """
     if rules is not None and name not in declared_flags():
@@ -60,6 +62,7 @@ def change_flag(  # pylint: disable=too-many-arguments  # all but two are named,
         if expected_revision != (state.revision if state else NO_ROW):
             raise FlagConflict(_conflict(alias, name))
         old = rules_of(state) if state else None
+        refuse_new_attributes(rules, old)
         if old == rules:
             transaction.set_rollback(True, using=alias)
             return None

@@ -5,6 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
+from deploy_ops.flags.attributes import read_attribute
 from deploy_ops.flags.request_flags import request_flags_of, visitor_id
 
 
@@ -14,6 +15,7 @@ class UserContext:
     def __init__(self, request: HttpRequest | None, user: Any) -> None:
         self.user = user
         self._request = request
+        self._attributes: dict[str, frozenset[str]] = {}
 
     @cached_property
     def user_id(self) -> str | None:
@@ -27,6 +29,12 @@ class UserContext:
         if self.user_id is not None or self._request is None:
             return self.user_id
         return visitor_id(self._request)
+
+    def attribute(self, name: str) -> frozenset[str]:
+        """The values of a declared attribute, asked for once in the life of a request."""
+        if name not in self._attributes:
+            self._attributes[name] = read_attribute(name, self._request, self.user)
+        return self._attributes[name]
 
     @property
     def is_staff(self) -> bool:

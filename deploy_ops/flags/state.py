@@ -43,6 +43,9 @@ class Person(Protocol):
     def groups(self) -> frozenset[str]:
         """Names of the user's groups."""
 
+    def attribute(self, name: str) -> frozenset[str]:
+        """The values of a declared attribute, such as their country."""
+
     @property
     def is_staff(self) -> bool:
         """May the user enter the admin?"""
@@ -121,7 +124,10 @@ class State:
             return "staff"
         if rules.users and person.user_id in rules.users:
             return "users"
-        return "groups" if rules.groups and not rules.groups.isdisjoint(person.groups) else ""
+        if rules.groups and not rules.groups.isdisjoint(person.groups):
+            return "groups"
+        is_match = any(value in person.attribute(name) for name, value in rules.attributes)
+        return "attributes" if is_match else ""
 
     def _deal(self, person: Person) -> Evaluation:
         """What is left of the rules: the percentage; nobody is asked for an id at 0 and 100."""

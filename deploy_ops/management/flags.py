@@ -5,6 +5,7 @@ import os
 import socket
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import wraps
@@ -21,6 +22,7 @@ from deploy_ops.flags.accounts import find_users, group_names
 from deploy_ops.flags.change import Source, change_flag, stored_rules
 from deploy_ops.flags.declaration import forced_flags
 from deploy_ops.flags.person import UserContext
+from deploy_ops.flags.moments import moment_in_zone
 from deploy_ops.flags.overview import FlagOverview, flag_overview, flag_overviews
 from deploy_ops.flags.rules import Rules, parse_percentage
 from deploy_ops.flags.stored import flags_alias
@@ -50,7 +52,18 @@ def moment(text: str) -> datetime:
         found = None
     if found is None:
         raise ArgumentTypeError(f"{text!r} is not a date such as 2027-01-31 or 2027-01-31T08:00")
-    return timezone.make_aware(found) if timezone.is_naive(found) else found
+    try:
+        return moment_in_zone(found) if timezone.is_naive(found) else found
+    except InvalidRules as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+def attribute(text: str) -> tuple[str, str]:
+    """Read `country=DE`."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise ArgumentTypeError(f"{text!r} is not an attribute with a value, such as country=DE")
+    return name, value
 
 
 def list_flags(command: OpsCommand, options: Options) -> Outcome:
@@ -94,7 +107,7 @@ def set_rules(command: OpsCommand, options: Options) -> Outcome:
         "users": [str(user.pk) for user in _users(options["user"])],
         "groups": _known_groups(options["group"]),
     }
-    rules = Rules.of({**options, **named})
+    rules = replace(Rules.of({**options, **named}), attributes=frozenset(options["attribute"]))
     if rules == Rules():
         raise UsageError(
             "No rule was given. Nothing was changed. For example:\n"
@@ -278,6 +291,9 @@ def _spoken(rules: Json | None) -> str:
         "percentage": f"{rules.get('percentage')} %",
         "users": f"users {', '.join(rules.get('users', ()))}",
         "groups": f"groups {', '.join(rules.get('groups', ()))}",
+        "attributes": ", ".join(
+            f"{name} {' or '.join(values)}" for name, values in rules.get("attributes", {}).items()
+        ),
         "staff": "staff",
         "superusers": "superusers",
     }

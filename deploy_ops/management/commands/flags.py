@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from django.core.management.base import CommandParser
 
 from deploy_ops.management.base import ActionsCommand
-from deploy_ops.management.flags import ACTIONS, moment, percentage
+from deploy_ops.management.flags import ACTIONS, attribute, moment, percentage
 
 
 class Command(ActionsCommand):
@@ -47,6 +47,14 @@ def _add_rules(parser: CommandParser) -> None:
         action="append",
         default=[],
         help="on for the members of this group; may be repeated",
+    )
+    add(
+        "--attribute",
+        action="append",
+        default=[],
+        type=attribute,
+        metavar="NAME=VALUE",
+        help="on for whom this declared attribute has this value; may be repeated",
     )
     add("--staff", action="store_true", help="on for users who may enter the admin")
     add("--superusers", action="store_true", help="on for users who have all permissions")
