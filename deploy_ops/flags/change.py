@@ -60,7 +60,7 @@ def change_flag(  # pylint: disable=too-many-arguments  # all but two are named,
         version = _next_version(alias)  # takes the row's lock: changes are made one by one
         state = FlagState.objects.using(alias).filter(name=name).first()
         if expected_revision != (state.revision if state else NO_ROW):
-            raise FlagConflict(_conflict(alias, name))
+            raise FlagConflict(_conflict(last_change(name), name, alias))
         old = rules_of(state) if state else None
         refuse_new_attributes(rules, old)
         if old == rules:
@@ -79,6 +79,35 @@ def change_flag(  # pylint: disable=too-many-arguments  # all but two are named,
         entry.save(using=alias)
         transaction.on_commit(store.expire, using=alias)
         transaction.on_commit(partial(note, _event(entry)), using=alias)
+    return entry
+
+
+def last_change(name: str) -> FlagChange | None:
+    """The newest entry in the history of a flag."""
+    return FlagChange.objects.using(flags_alias()).filter(flag=name).first()
+
+
+def undo_change(change: FlagChange, *, by: str, source: Source, reason: str = "") -> FlagChange:
+    """Give a flag the rules that it had before its last change; the entry in the history.
+
+    FlagConflict if it was changed again since. UnknownFlag and InvalidRules if the rules from
+    before can be no more. An undo is a change, too, and so can be undone.
+    """
+    alias = flags_alias()
+    with transaction.atomic(using=alias):
+        entry = change_flag(
+            change.flag,
+            None if change.old is None else Rules.of(change.old),
+            expected_revision=NO_ROW if change.new is None else change.version,
+            by=by,
+            source=source,
+            reason=reason or f"Undoes change {change.version}, by {change.by}.",
+        )
+        # The revision does not tell apart two times without a row, the history does.
+        past = FlagChange.objects.using(alias).filter(flag=change.flag)
+        last = past.exclude(version=entry.version).first() if entry else past.first()
+        if entry is None or last != change:
+            raise FlagConflict(_conflict(last, change.flag, alias))
     return entry
 
 
@@ -112,8 +141,7 @@ def _stored(value: Any) -> Any:
     return timezone.make_naive(value) if is_local else value
 
 
-def _conflict(alias: str, name: str) -> str:
-    last = FlagChange.objects.using(alias).filter(flag=name).first()
+def _conflict(last: FlagChange | None, name: str, alias: str) -> str:
     who = f"{last.by} changed {name} at {last.at:%Y-%m-%d %H:%M:%S %Z}" if last else "It changed"
     return (
         f"{who}, after you had looked at it. Nothing was changed now. Review the current rules, "

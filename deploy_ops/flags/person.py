@@ -53,8 +53,8 @@ class UserContext:
         if user is None or not user.is_authenticated or not hasattr(user, "groups"):
             return frozenset()
         if not hasattr(user, "_deploy_ops_groups"):
-            names = user.groups.values_list("name", flat=True)
-            setattr(user, "_deploy_ops_groups", frozenset(names))
+            names = frozenset(group.name for group in user.groups.all())
+            setattr(user, "_deploy_ops_groups", names)
         found: frozenset[str] = getattr(user, "_deploy_ops_groups")
         return found
 

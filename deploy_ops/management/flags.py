@@ -1,10 +1,7 @@
 """The actions of `manage.py flags`: options in, exit code and JSON out, text on the way."""
 
-import getpass
-import os
-import socket
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -18,15 +15,17 @@ from django.utils.dateparse import parse_date, parse_datetime
 from deploy_ops.advice import manage
 from deploy_ops.conf import conf
 from deploy_ops.errors import DatabaseUnavailable, InvalidRules, UsageError
-from deploy_ops.flags.accounts import find_users, group_names
-from deploy_ops.flags.change import Source, change_flag, stored_rules
+from deploy_ops.flags.accounts import group_names
+from deploy_ops.flags.change import Source, change_flag, last_change, stored_rules, undo_change
 from deploy_ops.flags.declaration import forced_flags
-from deploy_ops.flags.person import UserContext
+from deploy_ops.flags.audience import answer_for
 from deploy_ops.flags.moments import moment_in_zone
 from deploy_ops.flags.overview import FlagOverview, flag_overview, flag_overviews
 from deploy_ops.flags.rules import Rules, parse_percentage
 from deploy_ops.flags.stored import flags_alias
 from deploy_ops.management.base import Json, OpsCommand, spoken_age
+from deploy_ops.management.flag_transfer import export, import_file, who
+from deploy_ops.management.flag_words import named_users, operator, spoken_rules
 from deploy_ops.models import FlagChange
 from deploy_ops.redact import redact
 
@@ -83,7 +82,7 @@ def show(command: OpsCommand, options: Options) -> Outcome:
     flag = flag_overview(options["name"])
     facts = _facts(flag)
     if options["user"] and flag.state:
-        evaluation = flag.state.evaluate(UserContext(None, *_users([options["user"]])))
+        evaluation = answer_for(flag.state, *named_users([options["user"]]))
         facts |= {"user": options["user"], **evaluation._asdict()}
     for name, value in facts.items():
         command.tell(f"{name}: {'' if value is None else value}")
@@ -104,7 +103,7 @@ def set_rules(command: OpsCommand, options: Options) -> Outcome:
     """switch a flag on for some; these rules replace the ones before"""
     named = {
         "percentage": options["percent"],
-        "users": [str(user.pk) for user in _users(options["user"])],
+        "users": [str(user.pk) for user in named_users(options["user"])],
         "groups": _known_groups(options["group"]),
     }
     rules = replace(Rules.of({**options, **named}), attributes=frozenset(options["attribute"]))
@@ -121,6 +120,16 @@ def clear(command: OpsCommand, options: Options) -> Outcome:
     return _change(command, options, lambda _before: None)
 
 
+def undo(command: OpsCommand, options: Options) -> Outcome:
+    """give a flag the rules that it had before its last change"""
+    last = last_change(options["name"])
+    if last is None:
+        flag_overview(options["name"])  # raises UnknownFlag
+        raise UsageError(f"{options['name']} was never changed, so there is nothing to undo.")
+    entry = undo_change(last, by=operator(), source=Source.CLI, reason=options["reason"])
+    return _tell_change(command, entry)
+
+
 def history(command: OpsCommand, options: Options) -> Outcome:
     """show who changed a flag, or any, newest first"""
     changes = FlagChange.objects.using(flags_alias())
@@ -131,7 +140,9 @@ def history(command: OpsCommand, options: Options) -> Outcome:
     entries = [_entry(change) for change in changes]
     for entry in entries:
         words = [f"{entry['at']:%Y-%m-%d %H:%M:%S %Z}", entry["flag"], entry["by"], entry["source"]]
-        command.tell(f"{'  '.join(words)}  {_spoken(entry['old'])} -> {_spoken(entry['new'])}")
+        command.tell(
+            f"{'  '.join(words)}  {spoken_rules(entry['old'])} -> {spoken_rules(entry['new'])}"
+        )
         if entry["reason"]:
             command.tell(f"    {entry['reason']}")
     if not entries:
@@ -165,6 +176,10 @@ ACTIONS: Mapping[str, Action] = {
     "off": _guarded(switch_off),
     "set": _guarded(set_rules),
     "clear": _guarded(clear),
+    "undo": _guarded(undo),
+    "who": _guarded(who),
+    "export": _guarded(export),
+    "import": _guarded(import_file),
     "history": _guarded(history),
 }
 
@@ -190,36 +205,24 @@ def _change(
         name,
         rules,
         expected_revision=revision,
-        by=_operator(),
+        by=operator(),
         source=Source.CLI,
         reason=options["reason"],
     )
     if change is None:
         command.tell(
-            f"{name} already has these rules: {_spoken(rules.as_json() if rules else None)}."
+            f"{name} already has these rules: {spoken_rules(rules.as_json() if rules else None)}."
         )
         return 0, {"status": "nothing_to_do", "flag": name, "change": None}
-    command.tell(f"{name}: {_spoken(change.old)} -> {_spoken(change.new)}")
+    return _tell_change(command, change)
+
+
+def _tell_change(command: OpsCommand, change: FlagChange) -> Outcome:
+    command.tell(f"{change.flag}: {spoken_rules(change.old)} -> {spoken_rules(change.new)}")
     command.tell(f"Every process sees it within {conf.flags_poll_seconds:g} s.")
-    if name in forced_flags():
+    if change.flag in forced_flags():
         command.tell("It has no effect here: the environment forces the flag.")
-    return 0, {"status": "ok", "flag": name, "change": _entry(change)}
-
-
-def _operator() -> str:
-    """Who types this: the account of the system, and the host."""
-    try:
-        account = getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number that has no name
-        account = f"uid {os.getuid()}"
-    return f"{account}@{socket.gethostname()}"[:254]
-
-
-def _users(names: list[str]) -> Iterable[Any]:
-    found = find_users(names) if names else {}
-    if missing := [name for name in names if name not in found]:
-        raise UsageError(f"There is no user {missing[0]!r}. Nothing was changed.")
-    return found.values()
+    return 0, {"status": "ok", "flag": change.flag, "change": _entry(change)}
 
 
 def _known_groups(names: list[str]) -> list[str]:
@@ -243,7 +246,7 @@ def _line(flag: FlagOverview) -> str:
 def _state(flag: FlagOverview) -> str:
     if flag.is_on is not None:
         return "on" if flag.is_on else "off"
-    return _spoken(flag.state.rules.as_json()) if flag.state else "off"
+    return spoken_rules(flag.state.rules.as_json()) if flag.state else "off"
 
 
 def _since(flag: FlagOverview) -> str:
@@ -281,32 +284,3 @@ def _entry(change: FlagChange) -> Json:
     names = ("flag", "version", "at", "by", "source", "reason", "old", "new")
     entry = {name: getattr(change, name) for name in names}
     return entry | {"source": str(change.source)}
-
-
-def _spoken(rules: Json | None) -> str:
-    """Rules in words: `5.00 %, groups pilots`, or `on (kept for later: 5.00 %)`."""
-    if not rules:
-        return "as declared"
-    targets = {
-        "percentage": f"{rules.get('percentage')} %",
-        "users": f"users {', '.join(rules.get('users', ()))}",
-        "groups": f"groups {', '.join(rules.get('groups', ()))}",
-        "attributes": ", ".join(
-            f"{name} {' or '.join(values)}" for name, values in rules.get("attributes", {}).items()
-        ),
-        "staff": "staff",
-        "superusers": "superusers",
-    }
-    dates = {
-        "starts_at": f"from {rules.get('starts_at')}",
-        "ends_at": f"until {rules.get('ends_at')}",
-    }
-    spoken, bounds = _joined(targets, rules), _joined(dates, rules)
-    if "everyone" in rules:
-        kept = f"(kept for later: {spoken})" if spoken else ""
-        spoken = " ".join(filter(None, ["on" if rules["everyone"] else "off", kept]))
-    return ", ".join(filter(None, [spoken, bounds]))
-
-
-def _joined(words: Mapping[str, str], rules: Json) -> str:
-    return ", ".join(text for name, text in words.items() if name in rules)

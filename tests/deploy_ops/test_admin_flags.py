@@ -316,3 +316,17 @@ def test_list_costs_the_same_queries_for_many_flags_as_for_one(as_chef, settings
     with CaptureQueriesContext(connection) as for_one:
         as_chef.get(LIST)
     assert len(for_many) == len(for_one)
+
+
+def test_attributes_have_a_field_each_and_one_that_is_gone_can_be_taken_out(as_chef, settings):
+    settings.DEPLOY_OPS_FLAGS_ATTRIBUTES = {
+        name: "tests.deploy_ops.flags.shop.country_of" for name in ("country", "plan")
+    }
+    as_chef.post(RULES, answer(attribute_country="DE, AT", attribute_plan="pro"))
+    pairs = [("country", "AT"), ("country", "DE"), ("plan", "pro")]
+    assert stored() == Rules(attributes=frozenset(pairs))
+    assert 'value="AT, DE"' in as_chef.get(RULES).text
+    settings.DEPLOY_OPS_FLAGS_ATTRIBUTES = {}
+    assert "country: AT, DE" in as_chef.get(HISTORY).text
+    as_chef.post(RULES, answer(attribute_plan="pro"))
+    assert stored() == Rules(attributes=frozenset(pairs[2:]))

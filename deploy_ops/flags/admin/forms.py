@@ -186,6 +186,25 @@ class RulesForm(ReasonForm):
         return None if rules == Rules() else rules
 
 
+class WhoForm(forms.Form):
+    """Somebody of whom to say whether a flag is on; nobody in particular if left empty."""
+
+    user = forms.CharField(
+        label=gettext_lazy("User"),
+        required=False,
+        help_text=gettext_lazy("A user name, to see whether this person is included and why."),
+    )
+    prefix = "who"
+
+    def clean_user(self) -> Any:
+        """The user of that name, or None."""
+        name = self.cleaned_data["user"]
+        users = find_users([name]) if name else {}
+        if name and name not in users:
+            raise forms.ValidationError(_("There is no user %s.") % name)
+        return users.get(name)
+
+
 def initial_of(rules: Rules) -> dict[str, Any]:
     """Rules as the form shows them; accounts that were deleted fall out with the next change."""
     words = {value: word for word, value in EVERYONE.items()}
