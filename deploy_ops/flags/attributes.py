@@ -23,7 +23,7 @@ def read_attribute(name: str, request: HttpRequest | None, user: Any) -> frozens
     """
     path = conf.flags_attributes.get(name)
     try:
-        return _texts(import_function(path)(request, user)) if path else frozenset()
+        return texts_of(import_function(path)(request, user)) if path else frozenset()
     except Exception:  # pylint: disable=broad-exception-caught  # foreign code may raise anything
         if name not in _reported:
             _reported.add(name)
@@ -55,8 +55,8 @@ def refuse_new_attributes(rules: Rules | None, before: Rules | None) -> None:
         )
 
 
-def _texts(value: Any) -> frozenset[str]:
-    """One value or several, as rules have them."""
+def texts_of(value: Any) -> frozenset[str]:
+    """One value or several, as rules have them; None is none."""
     if value is None:
         return frozenset()
     is_one = isinstance(value, str) or not isinstance(value, Iterable)

@@ -15,7 +15,7 @@ from django.views.generic import View
 from deploy_ops.errors import UnknownFlag
 from deploy_ops.flags.person import person_of
 from deploy_ops.flags.request_flags import REQUEST_FLAGS, RequestFlags, pinned_snapshot
-from deploy_ops.flags.state import Evaluation, Origin, because
+from deploy_ops.flags.state import Evaluation, Origin, Person, because
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,6 +57,14 @@ def evaluate_flag(name: str, request: HttpRequest | None = None, user: Any = Non
     if state is None:
         return _evaluate_unknown(name)
     return state.fixed or state.evaluate(person_of(request, user))
+
+
+def evaluate_person(name: str, person: Person) -> Evaluation | None:
+    """The answer for somebody who is known otherwise; None for a flag that is not declared."""
+    if (forced := overrides.get()) and name in forced:
+        return because(forced[name], Origin.OVERRIDE)
+    state = pinned_snapshot(None).states.get(name)
+    return None if state is None else state.evaluate(person)
 
 
 def flag_required(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
