@@ -2,7 +2,7 @@
 
 from openfeature import api
 api.set_provider(FlagsProvider())
-api.get_client().get_boolean_value("csv_export", False, evaluation_context(request))
+api.get_client().get_boolean_value("csv_export", False, context_of(request))
 """
 
 from collections.abc import Mapping
@@ -123,7 +123,7 @@ class ContextPerson:
         return texts_of(self._attributes.get(name))
 
 
-def evaluation_context(request: HttpRequest | None = None, user: Any = None) -> EvaluationContext:
+def context_of(request: HttpRequest | None = None, user: Any = None) -> EvaluationContext:
     """Somebody as rules ask about them, by default the request's user.
 
     All that rules may ask is looked up at once: the groups, and every declared attribute.

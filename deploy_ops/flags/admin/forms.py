@@ -48,6 +48,7 @@ class Moment(forms.DateTimeField):
         if self.stored and value == timezone.localtime(self.stored).strftime(MOMENT):
             return self.stored
         try:
+            # pylint: disable-next=no-member  # the field's, which pylint does not find
             moment: datetime | None = super().to_python(value)
         except forms.ValidationError as error:
             if error.code != "ambiguous_timezone":

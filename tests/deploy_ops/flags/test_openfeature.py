@@ -18,7 +18,7 @@ from openfeature.provider import ProviderStatus
 
 from deploy_ops.flags.declaration import Flag
 from deploy_ops.flags.evaluation import flag_enabled
-from deploy_ops.flags.openfeature import FlagsProvider, evaluation_context
+from deploy_ops.flags.openfeature import FlagsProvider, context_of
 from deploy_ops.flags.testing import forget_flags, override_flag
 
 EMAIL = {"email": "ballmer@macrosoft.com"}
@@ -117,7 +117,7 @@ def test_percentage_is_a_split_by_the_targeting_key_as_everywhere(client, set_ru
     set_rules("dark_mode", percent="50")
     users = [User(pk=number, username=f"user{number}") for number in range(40)]
     for user in users:
-        details = client.get_boolean_details("dark_mode", False, evaluation_context(user=user))
+        details = client.get_boolean_details("dark_mode", False, context_of(user=user))
         assert details.value is flag_enabled("dark_mode", user=user)
         assert details.reason == Reason.SPLIT
     assert len({flag_enabled("dark_mode", user=user) for user in users}) == 2
@@ -144,7 +144,7 @@ def test_context_of_a_request_says_what_rules_ask(
     anna.is_staff = anna.is_superuser = True
     for user in (anna, User.objects.create_user("bert")):
         request = request_of(user)
-        context = evaluation_context(request)
+        context = context_of(request)
         asked = client.get_boolean_value("dark_mode", False, context)
         assert asked is flag_enabled("dark_mode", request)
 
