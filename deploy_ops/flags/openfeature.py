@@ -1,9 +1,4 @@
-"""The flags as a provider of OpenFeature (extra `openfeature`): for code that asks through its API.
-
-from openfeature import api
-api.set_provider(FlagsProvider())
-api.get_client().get_boolean_value("csv_export", False, context_of(request))
-"""
+"""The flags as a provider of OpenFeature (extra `openfeature`): for code that asks by its API."""
 
 from collections.abc import Mapping
 from typing import Any, NoReturn
