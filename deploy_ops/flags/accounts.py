@@ -35,8 +35,8 @@ def names_of_users(all_rules: Iterable[Rules]) -> dict[str, str]:
     return {str(key): str(user.get_username()) for key, user in users.items()}
 
 
-def newest_users(limit: int) -> tuple[list[Any], int]:
-    """So many of the newest users with their groups, and how many there are in all.
+def some_users(limit: int) -> tuple[list[Any], int]:
+    """So many users with their groups, the highest keys first, and how many there are in all.
 
     ConfigurationError without django.contrib.auth.
     """

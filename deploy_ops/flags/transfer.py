@@ -118,6 +118,7 @@ def _parse(text: str) -> dict[str, Any]:
         document = json.loads(
             text, object_pairs_hook=_once, parse_int=str, parse_float=str, parse_constant=str
         )
+        _check_characters(document)
     except (ValueError, RecursionError) as error:
         raise InvalidRules(f"This is not JSON: {error}. {_UNCHANGED}") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
@@ -128,6 +129,14 @@ def _parse(text: str) -> dict[str, Any]:
     if not isinstance(flags, dict):
         raise InvalidRules(f'The export has no object "flags". {_UNCHANGED}')
     return flags
+
+
+def _check_characters(document: Any) -> None:
+    """ValueError for escapes of what no database stores: half a character, and NUL."""
+    text = json.dumps(document, ensure_ascii=False)
+    text.encode()
+    if r"\u0000" in text:
+        raise ValueError("it has a NUL")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

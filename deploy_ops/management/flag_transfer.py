@@ -77,7 +77,7 @@ def _say_of_each(command: OpsCommand, name: str, state: State, users: list[str])
 def _spoken(audience: Audience) -> str:
     users = f"{audience.looked_at} users"
     if not audience.is_complete:
-        users = f"the {audience.looked_at} newest of {audience.users} users"
+        users = f"{audience.looked_at} users that were looked at, of {audience.users}"
     names = ", ".join(audience.names[:NAMES_SHOWN])
     more = len(audience.names) - NAMES_SHOWN
     listed = f": {names}{f' and {more} more' if more > 0 else ''}" if names else ""

@@ -323,11 +323,11 @@ def test_attributes_have_a_field_each_and_one_that_is_gone_can_be_taken_out(as_c
     settings.DEPLOY_OPS_FLAGS_ATTRIBUTES = {
         name: "tests.deploy_ops.flags.shop.country_of" for name in ("country", "plan")
     }
-    as_chef.post(RULES, answer(attribute_country="DE, AT", attribute_plan="pro"))
-    pairs = [("country", "AT"), ("country", "DE"), ("plan", "pro")]
+    as_chef.post(RULES, answer(attribute_country="DE\r\nSmith, Inc\r\n", attribute_plan="pro"))
+    pairs = [("country", "DE"), ("country", "Smith, Inc"), ("plan", "pro")]
     assert stored() == Rules(attributes=frozenset(pairs))
-    assert 'value="AT, DE"' in as_chef.get(RULES).text
+    assert "DE\nSmith, Inc</textarea>" in as_chef.get(RULES).text
     settings.DEPLOY_OPS_FLAGS_ATTRIBUTES = {}
-    assert "country: AT, DE" in as_chef.get(HISTORY).text
+    assert "country: DE, Smith, Inc" in as_chef.get(HISTORY).text
     as_chef.post(RULES, answer(attribute_plan="pro"))
     assert stored() == Rules(attributes=frozenset(pairs[2:]))

@@ -64,6 +64,7 @@ def test_last_change_is_undone_with_one_click(logged_in):
     assert stored() == STAFF
     newest = last_change("csv_export")
     assert (newest.by, newest.source) == ("chef", "admin")
+    assert newest.reason == f"Nimmt Änderung {entry.version} von anna zurück."
 
 
 def test_link_that_is_followed_undoes_nothing(logged_in):

@@ -140,8 +140,9 @@ class RulesForm(ReasonForm):
             self.fields[_field_of(name)] = forms.CharField(
                 label=name,
                 required=False,
-                initial=", ".join(values),
-                help_text=_("Values, separated by commas."),
+                initial="\n".join(values),
+                widget=forms.Textarea(attrs={"rows": 2}),
+                help_text=_("Values, one on each line."),  # which may have commas
             )
             self._attributes.append(name)
 
@@ -163,7 +164,7 @@ class RulesForm(ReasonForm):
 
     def clean_users(self) -> frozenset[str]:
         """Primary keys of the users that are named."""
-        names = _split(self.cleaned_data["users"])
+        names = _split(self.cleaned_data["users"], r"[,;\r\n]+")
         users = find_users(names)
         if unknown := [name for name in names if name not in users]:
             raise forms.ValidationError(_("There is no user %s.") % ", ".join(unknown))
@@ -182,7 +183,7 @@ class RulesForm(ReasonForm):
         """The rules of a valid form; None if it has none, so that the declaration decides."""
         given = self.cleaned_data
         everyone = EVERYONE[given["everyone"]] if "everyone" in given else self._stored.everyone
-        attributes = {name: _split(given[_field_of(name)]) for name in self._attributes}
+        attributes = {name: _split(given[_field_of(name)], r"[\r\n]+") for name in self._attributes}
         rules = Rules.of(given | {"everyone": everyone, "attributes": attributes})
         return None if rules == Rules() else rules
 
@@ -222,9 +223,9 @@ def _field_of(attribute: str) -> str:
     return f"attribute_{attribute}"
 
 
-def _split(typed: str) -> list[str]:
-    """What stands between commas, semicolons or lines."""
-    return [text.strip() for text in re.split(r"[,;\r\n]+", typed) if text.strip()]
+def _split(typed: str, separator: str) -> list[str]:
+    """What stands between separators, without blanks around it."""
+    return [text.strip() for text in re.split(separator, typed) if text.strip()]
 
 
 def _plain(percentage: Decimal | None) -> Decimal | None:

@@ -151,7 +151,12 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
             raise Http404(f"there is no change {change} of {object_id}")
         _require(self._may_undo(request, found))
         try:
-            undo_change(found, by=request.user.get_username(), source=Source.ADMIN)
+            undo_change(
+                found,
+                by=request.user.get_username(),
+                source=Source.ADMIN,
+                reason=_("Undoes change %(version)d, by %(by)s.") % vars(found),
+            )
         except FlagConflict:
             messages.error(request, _("Somebody changed the flag since. Nothing was undone."))
         except (InvalidRules, UnknownFlag):

@@ -42,8 +42,8 @@ def _included(audience: Audience) -> str:
             counts["included"],
         )
     else:
-        text = _("%(included)d of the %(newest)d newest users (of %(users)d) are included.")
-    return text % (counts | {"newest": audience.looked_at})
+        text = _("%(included)d of %(looked_at)d users are included; %(users)d exist in all.")
+    return text % (counts | {"looked_at": audience.looked_at})
 
 
 def _of_user(name: str, answer: Evaluation) -> str:
