@@ -59,7 +59,7 @@ class Event:
     outcome: Outcome
     version: str
     by: str = field(default_factory=operator)
-    at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="microseconds"))
     seconds: float | None = None
     message: str = ""
     details: dict[str, Any] = field(default_factory=dict)

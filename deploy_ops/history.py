@@ -55,9 +55,13 @@ def record_release(release: Release, schema: Mapping[str, Any]) -> None:
     add_line(directory / RELEASES, asdict(replace(release, schema=digest)))
 
 
-def released_versions() -> Sequence[str]:
-    """Every version that was released from this host, in the order of its first release."""
-    return list(dict.fromkeys(str(entry["version"]) for entry in _entries() if "version" in entry))
+def released_versions(database: str | None = None) -> Sequence[str]:
+    """Every version that was released from this host, in the order of its first release.
+
+    Those released into one database (`Identity.key`), or into any.
+    """
+    released = (e for e in _entries() if database is None or e.get("database") == database)
+    return list(dict.fromkeys(str(entry["version"]) for entry in released if "version" in entry))
 
 
 def release_of_runs() -> Mapping[str, str]:

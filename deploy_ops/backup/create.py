@@ -31,7 +31,6 @@ from deploy_ops.backup.manifest import (
     describe_files,
     dump_manifest,
     load_manifest,
-    new_id,
     paths_in,
 )
 from deploy_ops.backup.media import copy_media, media_bytes
@@ -49,6 +48,7 @@ from deploy_ops.files import (
     sync_tree,
     write_atomically,
 )
+from deploy_ops.ids import new_id
 from deploy_ops.lock import DeployLock
 from deploy_ops.progress import Progress, Silent
 from deploy_ops.version import code_version
@@ -114,7 +114,7 @@ def _begin(
     method: Method, keys: HostKeys, started: datetime, needed: int, progress: Progress
 ) -> Iterator[BackupInProgress]:
     """Begin a backup in a directory that vanishes unless it is finished."""
-    backup_id, backup_dir = new_id(started), conf.backup_dir
+    backup_id, backup_dir = BackupId(new_id(started)), conf.backup_dir
     with (
         open_workspace(backup_dir, PARTIAL + backup_id) as workspace,
         translated_errors(backup_dir, needed, method.alias),

@@ -50,21 +50,21 @@ def run(command: OpsCommand, options: Options) -> Outcome:
         except NotInThisCode as error:
             if options["name"]:
                 raise
-            command.tell(f"{name} is passed over. {error}")
+            command.report(f"{name} is passed over. {error}")
             continue
-        command.tell(f"{name}: done, {rows} rows written")
+        command.report(f"{name}: done, {rows} rows written")
         done.append(name)
     if not names:
-        command.tell("No backfill has anything left to do.")
+        command.report("No backfill has anything left to do.")
     return 0, {"status": "ok" if done else "nothing_to_do", "backfills": done}
 
 
 def _enqueue(command: OpsCommand, alias: str, names: list[str]) -> Outcome:
     for name in names:
         start(alias, name)
-        command.tell(f"{name}: enqueued for the workers of the task framework")
+        command.report(f"{name}: enqueued for the workers of the task framework")
     if not names:
-        command.tell("No backfill has anything left to do.")
+        command.report("No backfill has anything left to do.")
     return 0, {"status": "enqueued" if names else "nothing_to_do", "backfills": names}
 
 
@@ -100,9 +100,9 @@ def _told(
 ) -> Outcome:
     name = options["name"]
     if act(options["database"], name):
-        command.tell(f"{name}: {text}")
+        command.report(f"{name}: {text}")
         return 0, {"status": "ok", "backfill": name}
-    command.tell(f"{name} already was so. Nothing was changed.")
+    command.report(f"{name} already was so. Nothing was changed.")
     return 0, {"status": "nothing_to_do", "backfill": name}
 
 

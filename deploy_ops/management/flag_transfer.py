@@ -14,8 +14,9 @@ from deploy_ops.flags.overview import flag_overview
 from deploy_ops.flags.state import State
 from deploy_ops.flags.stored import flags_alias
 from deploy_ops.flags.transfer import PlannedChange, export_flags, import_flags, plan_import
+from deploy_ops.management import flag_list
 from deploy_ops.management.base import Json, OpsCommand
-from deploy_ops.management.flag_words import named_users, operator, spoken_rules
+from deploy_ops.management.flag_people import named_users, operator
 
 NAMES_SHOWN = 20
 
@@ -54,7 +55,7 @@ def import_file(command: OpsCommand, options: Options) -> Outcome:
         command.tell(f"{change.name}: {_words(change)}")
     changes = [_facts(change) for change in planned]
     if not planned:
-        command.tell("All flags have these rules already. Nothing was changed.")
+        command.report("All flags have these rules already. Nothing was changed.")
         return 0, {"status": "nothing_to_do", "changes": []}
     if options["plan"]:
         words = manage("flags", "import", options["file"], alias=flags_alias())
@@ -62,7 +63,7 @@ def import_file(command: OpsCommand, options: Options) -> Outcome:
         return 0, {"status": "planned", "changes": changes}
     reason = options["reason"] or f"Import of {_spoken_name(options['file'])}."
     import_flags(planned, by=operator(), reason=reason)
-    command.tell(f"Every process sees it within {conf.flags_poll_seconds:g} s.")
+    command.report(f"Every process sees it within {conf.flags_poll_seconds:g} s.")
     return 0, {"status": "ok", "changes": changes}
 
 
@@ -100,7 +101,7 @@ def _spoken_name(name: str) -> str:
 
 def _words(change: PlannedChange) -> str:
     facts = _facts(change)
-    return f"{spoken_rules(facts['old'])} -> {spoken_rules(facts['new'])}"
+    return f"{flag_list.spoken(facts['old'])} -> {flag_list.spoken(facts['new'])}"
 
 
 def _facts(change: PlannedChange) -> Json:

@@ -16,16 +16,17 @@ from deploy_ops.advice import manage
 from deploy_ops.conf import conf
 from deploy_ops.errors import DatabaseUnavailable, InvalidRules, UsageError
 from deploy_ops.flags.accounts import group_names
+from deploy_ops.flags.audience import answer_for
 from deploy_ops.flags.change import Source, change_flag, last_change, stored_rules, undo_change
 from deploy_ops.flags.declaration import forced_flags
-from deploy_ops.flags.audience import answer_for
 from deploy_ops.flags.moments import moment_in_zone
-from deploy_ops.flags.overview import FlagOverview, flag_overview, flag_overviews
+from deploy_ops.flags.overview import flag_overview, flag_overviews
 from deploy_ops.flags.rules import Rules, parse_percentage
 from deploy_ops.flags.stored import flags_alias
-from deploy_ops.management.base import Json, OpsCommand, spoken_age
+from deploy_ops.management import flag_list
+from deploy_ops.management.base import Json, OpsCommand
+from deploy_ops.management.flag_people import named_users, operator
 from deploy_ops.management.flag_transfer import export, import_file, who
-from deploy_ops.management.flag_words import named_users, operator, spoken_rules
 from deploy_ops.models import FlagChange
 from deploy_ops.redact import redact
 
@@ -68,19 +69,19 @@ def attribute(text: str) -> tuple[str, str]:
 def list_flags(command: OpsCommand, options: Options) -> Outcome:
     """list all flags; with --stale those to be tidied up, and exit code 1 if there are any"""
     flags = [flag for flag in flag_overviews() if flag.is_stale or not options["stale"]]
-    for flag in flags:
-        command.tell(_line(flag))
-    if not flags:
+    if flags:
+        command.tell_table(flag_list.HEADINGS, flag_list.rows(flags, timezone.now()))
+    else:
         command.tell("No flag is stale." if options["stale"] else "No flags are declared.")
     is_stale = bool(options["stale"] and flags)
     status = "stale" if is_stale else "ok"
-    return int(is_stale), {"status": status, "flags": [_facts(flag) for flag in flags]}
+    return int(is_stale), {"status": status, "flags": [flag_list.facts(flag) for flag in flags]}
 
 
 def show(command: OpsCommand, options: Options) -> Outcome:
     """show everything about one flag, and with --user what it is for somebody and why"""
     flag = flag_overview(options["name"])
-    facts = _facts(flag)
+    facts = flag_list.facts(flag)
     if options["user"] and flag.state:
         evaluation = answer_for(flag.state, *named_users([options["user"]]))
         facts |= {"user": options["user"], **evaluation._asdict()}
@@ -127,7 +128,7 @@ def undo(command: OpsCommand, options: Options) -> Outcome:
         flag_overview(options["name"])  # raises UnknownFlag
         raise UsageError(f"{options['name']} was never changed, so there is nothing to undo.")
     entry = undo_change(last, by=operator(), source=Source.CLI, reason=options["reason"])
-    return _tell_change(command, entry)
+    return _report_change(command, entry)
 
 
 def history(command: OpsCommand, options: Options) -> Outcome:
@@ -140,9 +141,8 @@ def history(command: OpsCommand, options: Options) -> Outcome:
     entries = [_entry(change) for change in changes]
     for entry in entries:
         words = [f"{entry['at']:%Y-%m-%d %H:%M:%S %Z}", entry["flag"], entry["by"], entry["source"]]
-        command.tell(
-            f"{'  '.join(words)}  {spoken_rules(entry['old'])} -> {spoken_rules(entry['new'])}"
-        )
+        old, new = map(flag_list.spoken, (entry["old"], entry["new"]))
+        command.tell(f"{'  '.join(words)}  {old} -> {new}")
         if entry["reason"]:
             command.tell(f"    {entry['reason']}")
     if not entries:
@@ -210,18 +210,18 @@ def _change(
         reason=options["reason"],
     )
     if change is None:
-        command.tell(
-            f"{name} already has these rules: {spoken_rules(rules.as_json() if rules else None)}."
-        )
+        same = flag_list.spoken(rules.as_json() if rules else None)
+        command.report(f"{name} already has these rules: {same}.")
         return 0, {"status": "nothing_to_do", "flag": name, "change": None}
-    return _tell_change(command, change)
+    return _report_change(command, change)
 
 
-def _tell_change(command: OpsCommand, change: FlagChange) -> Outcome:
-    command.tell(f"{change.flag}: {spoken_rules(change.old)} -> {spoken_rules(change.new)}")
-    command.tell(f"Every process sees it within {conf.flags_poll_seconds:g} s.")
+def _report_change(command: OpsCommand, change: FlagChange) -> Outcome:
+    old, new = map(flag_list.spoken, (change.old, change.new))
+    command.report(f"{change.flag}: {old} -> {new}")
+    command.report(f"Every process sees it within {conf.flags_poll_seconds:g} s.")
     if change.flag in forced_flags():
-        command.tell("It has no effect here: the environment forces the flag.")
+        command.report("It has no effect here: the environment forces the flag.")
     return 0, {"status": "ok", "flag": change.flag, "change": _entry(change)}
 
 
@@ -229,55 +229,6 @@ def _known_groups(names: list[str]) -> list[str]:
     if missing := set(names) - (group_names() if names else set()):
         raise UsageError(f"There is no group {min(missing)!r}. Nothing was changed.")
     return names
-
-
-def _line(flag: FlagOverview) -> str:
-    owner = flag.declaration.owner if flag.declaration else ""
-    marks = {
-        f"forced by {flag.variable}": flag.is_forced,
-        "NOT DECLARED": flag.is_undeclared,
-        f"TO BE REMOVED BY {_remove_by(flag)}": flag.is_overdue,
-        _since(flag): True,
-    }
-    words = ", ".join(word for word, applies in marks.items() if applies)
-    return f"{flag.name}  {_state(flag)}  {flag.source}  {owner or '-'}  {words}"
-
-
-def _state(flag: FlagOverview) -> str:
-    if flag.is_on is not None:
-        return "on" if flag.is_on else "off"
-    return spoken_rules(flag.state.rules.as_json()) if flag.state else "off"
-
-
-def _since(flag: FlagOverview) -> str:
-    last = flag.last_change
-    if last is None:
-        return "never changed"
-    return f"changed {spoken_age(timezone.now() - last.at)} ago by {last.by}"
-
-
-def _remove_by(flag: FlagOverview) -> Any:
-    return flag.declaration.remove_by if flag.declaration else None
-
-
-def _facts(flag: FlagOverview) -> Json:
-    declaration, last = flag.declaration, flag.last_change
-    return {
-        "name": flag.name,
-        "description": declaration.description if declaration else "",
-        "owner": declaration.owner if declaration else "",
-        "remove_by": _remove_by(flag),
-        "declared": declaration is not None,
-        "stale": flag.is_stale,
-        "state": _state(flag),
-        "source": flag.source,
-        "forced_by": flag.variable if flag.is_forced else None,
-        "default": declaration.default if declaration else None,
-        "rules": flag.rules.as_json() if flag.rules else None,
-        "first_changed_at": flag.first_changed_at,
-        "changed_at": last.at if last else None,
-        "changed_by": last.by if last else None,
-    }
 
 
 def _entry(change: FlagChange) -> Json:

@@ -20,7 +20,8 @@ def describe(way: WayBack, loss: Loss | None) -> Iterator[str]:
     """The decision and why; `loss` is what restoring its backup would take away."""
     reasons = [str(each.msg) for each in way.why]
     if way.decision is Decision.CODE_ONLY:
-        yield f"{way.version} works on the schema as it is: only code has to go back."
+        but = ", but for this" if reasons else ""
+        yield f"Only the code has to change: {way.version} works on the schema as it is{but}."
         yield from reasons
         return
     yield f"{way.version} does not work on the schema as it is:"

@@ -32,6 +32,7 @@ VARYING = {
     r"\d{8}T\d{6}Z-[0-9a-f]{8}": "ID",
     r"\d{8}T\d{6}Z(_[0-9a-f]{4})?": "TIME",
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00": "TIME",
+    r"\b\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?\b": "MOMENT",
     r"\b\d{4}-\d\d-\d\d\b": "DATE",
     r"\b[0-9A-F]+/[0-9A-F]+\b": "LSN",
     r"[ (]+\d+(\.\d+)? (s|min|minutes|MB|kB|trips)\b": " AMOUNT",

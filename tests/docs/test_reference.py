@@ -35,6 +35,7 @@ COMMANDS = (
     "releases",
     "restore",
     "rollback",
+    "runs",
     "safe_migrate",
     "smoke_test",
 )

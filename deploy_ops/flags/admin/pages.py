@@ -151,18 +151,13 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
             raise Http404(f"there is no change {change} of {object_id}")
         _require(self._may_undo(request, found))
         try:
-            undo_change(
-                found,
-                by=request.user.get_username(),
-                source=Source.ADMIN,
-                reason=_("Undoes change %(version)d, by %(by)s.") % vars(found),
-            )
+            reason = _("Undoes change %(version)d, by %(by)s.") % vars(found)
+            undo_change(found, by=request.user.get_username(), source=Source.ADMIN, reason=reason)
+            messages.success(request, _("The change of %s was undone.") % object_id)
         except FlagConflict:
             messages.error(request, _("Somebody changed the flag since. Nothing was undone."))
         except (InvalidRules, UnknownFlag):
             messages.error(request, _("The earlier rules are not valid now. Nothing was undone."))
-        else:
-            messages.success(request, _("The change of %s was undone.") % object_id)
         return HttpResponseRedirect(_address("history", object_id))
 
     def _may_undo(self, request: HttpRequest, change: FlagChange) -> bool:

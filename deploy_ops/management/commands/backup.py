@@ -35,7 +35,7 @@ class Command(OpsCommand):
                 media=options["media"],
                 progress=self.progress,
             )
-        self.tell(f"Backup {backup.id}: {backup.size_bytes / 1e6:.1f} MB in {backup.directory}")
+        self.report(f"Backup {backup.id}: {backup.size_bytes / 1e6:.1f} MB in {backup.directory}")
         saved = backup.manifest.media
         if saved and saved.left_out:
             self.tell(
