@@ -13,7 +13,7 @@ from django.urls import path, reverse
 from django.utils.translation import gettext as _
 
 from deploy_ops.conf import conf
-from deploy_ops.errors import FlagConflict, InvalidRules, UnknownFlag
+from deploy_ops.errors import FlagConflict
 from deploy_ops.flags.admin.preview import preview
 from deploy_ops.flags.admin.questions import (
     DECLARED,
@@ -27,18 +27,12 @@ from deploy_ops.flags.admin.questions import (
 from deploy_ops.flags.admin.rows import (
     FlagRow,
     describe_past,
-    needed_to_undo,
     read_flag_row,
     read_flag_rows,
     read_past,
 )
-from deploy_ops.flags.change import (
-    Source,
-    change_flag,
-    last_change,
-    stored_rules,
-    undo_change,
-)
+from deploy_ops.flags.admin.undo import CHANGE, SWITCH, needed_to_undo, undo
+from deploy_ops.flags.change import Source, change_flag, last_change, stored_rules
 from deploy_ops.models import FlagChange
 
 CHANGES_ON_A_PAGE = 50
@@ -150,14 +144,7 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
         if found is None:
             raise Http404(f"there is no change {change} of {object_id}")
         _require(self._may_undo(request, found))
-        try:
-            reason = _("Undoes change %(version)d, by %(by)s.") % vars(found)
-            undo_change(found, by=request.user.get_username(), source=Source.ADMIN, reason=reason)
-            messages.success(request, _("The change of %s was undone.") % object_id)
-        except FlagConflict:
-            messages.error(request, _("Somebody changed the flag since. Nothing was undone."))
-        except (InvalidRules, UnknownFlag):
-            messages.error(request, _("The earlier rules are not valid now. Nothing was undone."))
+        undo(request, found)
         return HttpResponseRedirect(_address("history", object_id))
 
     def _may_undo(self, request: HttpRequest, change: FlagChange) -> bool:
@@ -165,7 +152,7 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
         row = read_flag_row(change.flag)
         if row is None or row.forced_by or (row.flag.is_undeclared and change.old is not None):
             return False
-        may = {"toggle": self.has_toggle_permission, "change": self.has_change_permission}
+        may = {SWITCH: self.has_toggle_permission, CHANGE: self.has_change_permission}
         return all(may[permission](request) for permission in needed_to_undo(change))
 
     def _may_switch(self, request: HttpRequest, row: FlagRow, to: str) -> bool:

@@ -1,7 +1,7 @@
 """What the pages say about a flag, as values."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import QuerySet
@@ -61,17 +61,6 @@ def describe_past(changes: Iterable[FlagChange]) -> list[tuple[FlagChange, str, 
         (change, texts.rules_text(old, names), texts.rules_text(new, names))
         for change, old, new in pairs
     ]
-
-
-def needed_to_undo(change: FlagChange) -> set[str]:
-    """The permissions that the change itself took: `toggle`, `change` or both."""
-    old, new = _rules(change.old), _rules(change.new)
-    if old is None or new is None:
-        switched = (old or new or Rules()).everyone is not None
-        return {"change", "toggle"} if switched else {"change"}
-    rest_is_same = replace(old, everyone=new.everyone) == new
-    needed = {"toggle"} if old.everyone != new.everyone else set()
-    return needed if rest_is_same else needed | {"change"}
 
 
 def _row(flag: FlagOverview, names: Mapping[str, str]) -> FlagRow:
