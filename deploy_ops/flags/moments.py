@@ -8,7 +8,10 @@ from deploy_ops.errors import InvalidRules
 
 
 def readings(typed: datetime) -> tuple[datetime, ...]:
-    """The moments that a local time may mean: one; none where clocks go forward, two where back."""
+    """The moments that a local time may mean: one; none where clocks go forward, two where back.
+
+    InvalidRules for the first and last hours that there are, which other zones have not.
+    """
     return tuple(moment for moment in _folds(typed) if moment.replace(tzinfo=None, fold=0) == typed)
 
 
@@ -32,8 +35,13 @@ def moment_in_zone(typed: datetime) -> datetime:
 def _folds(typed: datetime) -> list[datetime]:
     """The moments on both sides of a change of the clocks, as the clocks then show them."""
     zone = timezone.get_current_timezone()
-    found = {typed.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
-    return [moment.astimezone(zone) for moment in sorted(found)]
+    try:
+        found = {typed.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
+        return [moment.astimezone(zone) for moment in sorted(found)]
+    except OverflowError:
+        raise InvalidRules(
+            f"{typed} is out of the range of years 1 to 9999. Nothing was changed."
+        ) from None
 
 
 def _to_minute(moment: datetime) -> str:

@@ -42,10 +42,8 @@ class Rules:
         if self.percentage is not None:
             _check_percentage(self.percentage)
         for moment in (self.starts_at, self.ends_at):
-            if moment is not None and timezone.is_naive(moment):
-                raise InvalidRules(
-                    f"{moment} has no time zone. Nothing was changed. Add one: {moment}+00:00"
-                )
+            if moment is not None:
+                _check_moment(moment)
         if self.starts_at and self.ends_at and self.starts_at >= self.ends_at:
             raise InvalidRules(
                 f"The flag would end ({self.ends_at}) before it starts ({self.starts_at}). "
@@ -145,6 +143,19 @@ def _check_percentage(percentage: Decimal) -> None:
         raise InvalidRules(
             f"{percentage} is not a percentage from 0 to 100 in steps of 0.01. Nothing was changed."
         )
+
+
+def _check_moment(moment: datetime) -> None:
+    if timezone.is_naive(moment):
+        raise InvalidRules(
+            f"{moment} has no time zone. Nothing was changed. Add one: {moment}+00:00"
+        )
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidRules(
+            f"{moment} is out of the range of years 1 to 9999. Nothing was changed."
+        ) from None
 
 
 def _moment(given: datetime | str) -> datetime:

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from deploy_ops.conf import conf
+from deploy_ops.errors import InvalidRules
 from deploy_ops.flags.accounts import find_users, group_names, names_of_users
 from deploy_ops.flags.moments import readings
 from deploy_ops.flags.rules import Rules
@@ -54,7 +55,12 @@ class Moment(forms.DateTimeField):
             if error.code != "ambiguous_timezone":
                 raise
             moment = (error.params or {})["datetime"]
-        return _in_zone(moment) if moment and timezone.is_naive(moment) else moment
+        try:
+            moment = _in_zone(moment) if moment and timezone.is_naive(moment) else moment
+            Rules(starts_at=moment)
+        except InvalidRules:
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from None
+        return moment
 
 
 def _in_zone(typed: datetime) -> datetime:

@@ -10,6 +10,7 @@ from deploy_ops.flags.change import Source, change_flag, stored_rules
 from deploy_ops.flags.checks import check_attributes, check_undeclared_flags
 from deploy_ops.flags.evaluation import evaluate_flag, flag_enabled
 from deploy_ops.flags.rules import Rules
+from deploy_ops.models import FlagState
 from tests.deploy_ops.flags import shop
 
 SHOP = "tests.deploy_ops.flags.shop"
@@ -89,6 +90,11 @@ def test_rule_that_outlives_its_attribute_is_named_and_stops_no_switch(set_rules
     assert not flag_enabled("dark_mode")
     call_command("flags", "off", "dark_mode", verbosity=0)
     assert stored_rules("dark_mode")[0] == Rules(everyone=False, **of(country="DE"))
+
+
+def test_row_of_a_release_that_knows_no_attributes_has_none(db):
+    FlagState.objects.create(name="dark_mode", staff=True, revision=1)
+    assert stored_rules("dark_mode") == (Rules(staff=True), 1)
 
 
 def test_check_names_what_cannot_be_called(settings):

@@ -65,6 +65,17 @@ def test_form_says_which_of_the_two_it_is(db, settings, use_tz, typed, message):
     assert message in said and "Europe/Berlin" in said
 
 
+@pytest.mark.parametrize("use_tz", [True, False])
+@pytest.mark.parametrize("typed", ["0001-01-01T00:00", "9999-12-31T23:59"])
+def test_first_and_last_hours_are_refused(db, settings, use_tz, typed):
+    settings.USE_TZ = use_tz
+    zone = "Europe/Berlin" if typed < "1" else "America/New_York"
+    with timezone.override(zone):
+        assert form(starts_at=typed).errors["starts_at"]
+        with pytest.raises(CommandError, match="out of the range of years"):
+            call_command("flags", "set", "dark_mode", "--from", typed)
+
+
 def test_form_keeps_a_stored_moment_that_it_cannot_name(db):
     rules = Rules(starts_at=SECOND_OF_TWO, staff=True)
     shown = form(rules, starts_at="2027-10-31T02:30", superusers="on")

@@ -125,6 +125,8 @@ def test_flags_that_the_file_does_not_name_stay(set_rules):
         (document(dark_mode={"attributes": {"planet": ["Mars"]}}), "no attribute 'planet'"),
         (document(dark_mode={"starts_at": "soon"}), "soon"),
         (document(dark_mode={"starts_at": 5}), "'5'"),
+        (document(dark_mode={"starts_at": "0001-01-01T00:00+14:00"}), "out of the range"),
+        (document(dark_mode={"ends_at": "9999-12-31T23:59-12:00"}), "out of the range"),
         (document(dark_mode={"starts_at": "2027-03-28T02:30"}), "does not exist"),
         (document(dark_mode={"ends_at": "2027-10-31T02:30"}), "comes twice"),
         (
