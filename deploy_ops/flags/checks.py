@@ -1,6 +1,6 @@
 """System checks of flags: what to tidy up, and the middleware's place.
 
-C011 and C018 ask the database, and so run with `check --database default` and before `migrate`.
+C011 and C024 ask the database, and so run with `check --database default` and before `migrate`.
 """
 
 from collections.abc import Iterable
@@ -40,7 +40,7 @@ def check_overdue_flags(**_options: Any) -> list[CheckMessage]:
 
 @register(Tags.database)
 def check_undeclared_flags(databases: Iterable[str] | None, **_options: Any) -> list[CheckMessage]:
-    """C011: a row for a flag that no code can ask for any more. C018: for such an attribute."""
+    """C011: a row for a flag that no code can ask for any more. C024: for such an attribute."""
     alias = flags_alias()
     if alias not in (databases or ()):
         return []
@@ -70,20 +70,20 @@ def _undeclared_attribute(name: str, attribute: str, alias: str) -> CheckMessage
         "rule applies to nobody.",
         hint="Declare it in DEPLOY_OPS_FLAGS_ATTRIBUTES, or set other rules:\n"
         + manage("flags", "show", name, alias=alias),
-        id="deploy_ops.C018",
+        id="deploy_ops.C024",
     )
 
 
 @register("deploy_ops")
 def check_attributes(**_options: Any) -> list[CheckMessage]:
-    """C017: an attribute whose name no rule can have, or without a function."""
+    """C023: an attribute whose name no rule can have, or without a function."""
     found = {name: _fault(name, path) for name, path in conf.flags_attributes.items()}
     return [
         checks.Error(
             f"DEPLOY_OPS_FLAGS_ATTRIBUTES[{name!r}] cannot be used: {fault}",
             hint="An entry reads {'country': 'shop.flags.country_of'}, a function that is called "
             "with the request and the user, of which each may be None.",
-            id="deploy_ops.C017",
+            id="deploy_ops.C023",
         )
         for name, fault in found.items()
         if fault

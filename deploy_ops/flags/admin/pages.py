@@ -13,6 +13,7 @@ from django.urls import path, reverse
 from django.utils.translation import gettext as _
 
 from deploy_ops.conf import conf
+from deploy_ops.csp import HEADER, new_nonce, policy
 from deploy_ops.errors import FlagConflict
 from deploy_ops.flags.admin.preview import preview
 from deploy_ops.flags.admin.questions import (
@@ -31,6 +32,7 @@ from deploy_ops.flags.admin.rows import (
     read_flag_rows,
     read_past,
 )
+from deploy_ops.flags.admin.search import search
 from deploy_ops.flags.admin.undo import CHANGE, SWITCH, needed_to_undo, undo
 from deploy_ops.flags.change import Source, change_flag, last_change, stored_rules
 from deploy_ops.models import FlagChange
@@ -84,8 +86,10 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """All flags with their state."""
         _require(self.has_view_permission(request))
-        rows = [(row, self._actions(request, row)) for row in read_flag_rows()]
+        found = search(read_flag_rows(), request.GET)
+        rows = [(row, self._actions(request, row)) for row in found.rows]
         context = {
+            "found": found,
             "rows": [row for row in rows if row[0].flag.declaration],
             "undeclared": [row for row in rows if row[0].flag.is_undeclared],
             "seconds": conf.flags_poll_seconds,
@@ -230,8 +234,11 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
             "list_url": _address("changelist"),
             "history_url": _address("history", name) if name else "",
         }
-        template = f"deploy_ops/flags/{page}.html"
-        return TemplateResponse(request, template, shared | context, status=status)
+        template, nonce = f"deploy_ops/flags/{page}.html", new_nonce()
+        context |= {"nonce": nonce}
+        response = TemplateResponse(request, template, shared | context, status=status)
+        response[HEADER] = policy(request, nonce)
+        return response
 
     def _actions(self, request: HttpRequest, row: FlagRow) -> list[Action]:
         """What the person may do with a flag; the first is what is done most."""

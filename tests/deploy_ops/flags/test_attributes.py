@@ -84,7 +84,7 @@ def test_rule_that_outlives_its_attribute_is_named_and_stops_no_switch(set_rules
     set_rules(**of(country="DE"))
     settings.DEPLOY_OPS_FLAGS_ATTRIBUTES = {}
     (found,) = check_undeclared_flags(["default"])
-    assert found.id == "deploy_ops.C018" and "dark_mode has a rule for the attribute country" in (
+    assert found.id == "deploy_ops.C024" and "dark_mode has a rule for the attribute country" in (
         found.msg
     )
     assert not flag_enabled("dark_mode")
