@@ -123,6 +123,12 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         return given
 
     @property
+    def flags_attributes(self) -> Mapping[str, str]:
+        """DEPLOY_OPS_FLAGS_ATTRIBUTES: {name: path of a function}, what rules may ask; none."""
+        given: Mapping[str, str] = _read("FLAGS_ATTRIBUTES", Mapping, {})
+        return given
+
+    @property
     def flags_poll_seconds(self) -> float:
         """DEPLOY_OPS_FLAGS_POLL_SECONDS: how often a process looks for changed flags; 1."""
         return float(_read("FLAGS_POLL_SECONDS", float | int, 1.0))

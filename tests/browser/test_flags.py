@@ -11,7 +11,7 @@ from selenium.webdriver.common.keys import Keys
 
 from deploy_ops.flags.change import NO_ROW, Source, change_flag, stored_rules
 from deploy_ops.flags.declaration import Flag
-from deploy_ops.flags.rollout import is_included
+from deploy_ops.flags.rollout import bucket_of
 from deploy_ops.flags.rules import Rules
 from deploy_ops.flags.testing import forget_flags
 from deploy_ops.models import FlagState
@@ -46,7 +46,7 @@ def change(name: str, rules: Rules, reason: str) -> None:
 def key(is_in: bool) -> int:
     """A primary key that 5 % of csv_export include, or leave out."""
     keys = itertools.count(1000)
-    return next(k for k in keys if is_included("csv_export", str(k), FIVE_PERCENT) is is_in)
+    return next(k for k in keys if (bucket_of("csv_export", str(k)) < FIVE_PERCENT) is is_in)
 
 
 def test_admin_rolls_the_export_out_to_five_percent_and_only_they_see_it(browser, chef, person):

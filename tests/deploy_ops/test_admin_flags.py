@@ -289,13 +289,14 @@ def test_unknown_switch_is_not_found(as_chef):
     assert as_chef.get(f"{LIST}csv_export/switch/maybe/").status_code == 404
 
 
-def test_history_is_paged_newest_first_and_offers_no_change(as_chef):
+def test_history_is_paged_newest_first_and_offers_only_undo(as_chef):
     for number in range(60):
         change(Rules(percentage=Decimal(number)))
     first, second = as_chef.get(HISTORY).text, as_chef.get(f"{HISTORY}?page=2").text
     assert "Seite 1 von 2" in first and "59 % der Benutzer" in first
     assert "Seite 2 von 2" in second and "wie deklariert" in second
-    assert "<form method" not in first.partition("<main")[2]
+    forms = [page.partition("<main")[2].count("<form method") for page in (first, second)]
+    assert forms == [1, 0]  # undo of the last change
 
 
 def test_text_from_people_is_never_markup(as_chef):
@@ -394,3 +395,17 @@ def test_list_costs_the_same_queries_for_many_flags_as_for_one(as_chef, settings
     with CaptureQueriesContext(connection) as for_one:
         as_chef.get(LIST)
     assert len(for_many) == len(for_one)
+
+
+def test_attributes_have_a_field_each_and_one_that_is_gone_can_be_taken_out(as_chef, settings):
+    settings.DEPLOY_OPS_FLAGS_ATTRIBUTES = {
+        name: "tests.deploy_ops.flags.shop.country_of" for name in ("country", "plan")
+    }
+    as_chef.post(RULES, answer(attribute_country="DE\r\nSmith, Inc\r\n", attribute_plan="pro"))
+    pairs = [("country", "DE"), ("country", "Smith, Inc"), ("plan", "pro")]
+    assert stored() == Rules(attributes=frozenset(pairs))
+    assert "DE\nSmith, Inc</textarea>" in as_chef.get(RULES).text
+    settings.DEPLOY_OPS_FLAGS_ATTRIBUTES = {}
+    assert "country: DE, Smith, Inc" in as_chef.get(HISTORY).text
+    as_chef.post(RULES, answer(attribute_plan="pro"))
+    assert stored() == Rules(attributes=frozenset(pairs[2:]))

@@ -12,7 +12,7 @@ from deploy_ops.flags.accounts import names_of_users
 from deploy_ops.flags.admin import texts
 from deploy_ops.flags.overview import FlagOverview, flag_overview, flag_overviews
 from deploy_ops.flags.rules import Rules
-from deploy_ops.flags.store import flags_alias
+from deploy_ops.flags.stored import flags_alias
 from deploy_ops.models import FlagChange
 
 

@@ -97,6 +97,8 @@ def _target_texts(rules: Rules, names: Mapping[str, str]) -> Iterable[str]:
         yield _("%s of users") % percent_text(rules.percentage)
     if rules.groups:
         yield _("groups: %s") % ", ".join(sorted(rules.groups))
+    for name, values in rules.by_attribute.items():
+        yield f"{name}: {', '.join(values)}"
     if rules.users:
         yield _users_text(rules.users, names)
     if rules.staff:
