@@ -3,6 +3,7 @@
 DeployOpsError                      exit code 1: refused, nothing changed
 ├── UsageError                      exit code 2: the command line names something that is not there
 ├── ConfigurationError              a DEPLOY_OPS_ setting or a directory is invalid
+│   └── VersionRefused              psycopg or the server is older than deploy_ops works with
 ├── DatabaseUnavailable             the database server does not answer or does not let us in
 ├── PoolerRefused                   the connection goes through a transaction pooler
 ├── LockHeld                        another deployment step is running
@@ -80,6 +81,10 @@ class UsageError(DeployOpsError):
 
 class ConfigurationError(DeployOpsError):
     """A setting of deploy_ops is invalid. Nothing was changed."""
+
+
+class VersionRefused(ConfigurationError):
+    """A version is older than deploy_ops works with. Nothing was changed."""
 
 
 class DatabaseUnavailable(DeployOpsError):
