@@ -4,8 +4,7 @@ import os
 import subprocess
 import sys
 
-from django.apps import apps
-from django.core.checks import Tags, run_checks
+from django.core.checks import Tags
 from django.core.checks.registry import registry
 from django.db import connections
 
@@ -53,8 +52,18 @@ def test_no_check_asks_a_database_unless_one_is_named():
     for check in ours:
         for databases in (None, [*connections]):
             check(app_configs=None, databases=databases)
-    own = [apps.get_app_config("deploy_ops")]
-    run_checks(app_configs=own, databases=None, include_deployment_checks=True)
+
+
+def test_check_needs_no_server():
+    env = {
+        "PATH": os.environ["PATH"],
+        "DJANGO_SETTINGS_MODULE": "tests.project.settings",
+        "MEDIA_ROOT": "/nonexistent",
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing",
+    }
+    argv = [sys.executable, "-W", "error", "-m", "django", "check"]
+    run = subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_every_package_with_checks_is_registered():
