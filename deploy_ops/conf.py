@@ -12,7 +12,7 @@ from django.conf import settings
 
 from deploy_ops.errors import ConfigurationError, NoDirectory
 from deploy_ops.redact import Secret
-from deploy_ops.webhooks import find_fault
+from deploy_ops.webhooks import find_fault, find_no_address, is_mail
 
 PREFIX = "DEPLOY_OPS_"
 
@@ -123,6 +123,12 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         return given
 
     @property
+    def flags_attributes(self) -> Mapping[str, str]:
+        """DEPLOY_OPS_FLAGS_ATTRIBUTES: {name: path of a function}, what rules may ask; none."""
+        given: Mapping[str, str] = _read("FLAGS_ATTRIBUTES", Mapping, {})
+        return given
+
+    @property
     def flags_poll_seconds(self) -> float:
         """DEPLOY_OPS_FLAGS_POLL_SECONDS: how often a process looks for changed flags; 1."""
         return float(_read("FLAGS_POLL_SECONDS", float | int, 1.0))
@@ -157,16 +163,18 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
 
     @property
     def notify(self) -> tuple[str, ...]:
-        """DEPLOY_OPS_NOTIFY: addresses of webhooks that are told of each event; default none."""
-        urls = _read("NOTIFY", list | tuple, ())
+        """DEPLOY_OPS_NOTIFY: webhooks and mailto: addresses that are told of events; none."""
+        given = tuple(_read("NOTIFY", list | tuple, ()))
+        webhooks = [each for each in given if not is_mail(each)]
+        secret = self.notify_secret_file if webhooks else None
         names = ("DEPLOY_OPS_NOTIFY", "DEPLOY_OPS_NOTIFY_SECRET_FILE")
-        if fault := find_fault(names, urls, self.notify_secret_file):
+        if fault := find_fault(names, webhooks, secret) or find_no_address(names[0], given):
             raise ConfigurationError(f"{fault}. Nothing was changed.")
-        return tuple(urls)
+        return given
 
     @property
     def notify_secret_file(self) -> Path | None:
-        """DEPLOY_OPS_NOTIFY_SECRET_FILE: the secret that signs what they are told; default none."""
+        """DEPLOY_OPS_NOTIFY_SECRET_FILE: the secret that signs what webhooks are told; none."""
         path = _read("NOTIFY_SECRET_FILE", str | Path | None, None)
         return Path(path) if path else None
 

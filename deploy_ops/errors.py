@@ -56,7 +56,7 @@ DeployOpsError                      exit code 1: refused, nothing changed
 ├── ReleaseError
 │   ├── ReleaseRefused              the release cannot be deployed, and nothing has begun
 │   ├── ReleaseFailed               exit code 3: it failed, and what served before it serves
-│   ├── ReleaseUnfinished           exit code 4: it failed, and a person is needed
+│   ├── ReleaseUnfinished           exit code 4: manual intervention required
 │   └── SmokeTestFailed             an instance does not do what it is for
 ├── HealthCheckFailed               a health check did not pass
 └── Interrupted                     the operator stopped the command

@@ -165,14 +165,16 @@ class Probe:
 
     def _run(self) -> Outcome:
         try:
-            said = self._check()
+            try:
+                said = self._check()
+            finally:
+                # A check may have used Django's connections; those of this thread nobody else
+                # closes.
+                connections.close_all()
         except BaseException as error:  # pylint: disable=broad-exception-caught
             # Whatever it was, SystemExit too: the check did not pass, and the reason is told.
             reason = error.fact if isinstance(error, DeployOpsError) else str(error)
             return Outcome(redact(reason).strip() or type(error).__name__)
-        finally:
-            # A check may have used Django's connections; those of this thread nobody else closes.
-            connections.close_all()
         if isinstance(said, NotKnown):
             return Outcome(note=said.why, is_known=False)
         return Outcome(note=said if isinstance(said, str) else "")

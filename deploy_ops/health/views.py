@@ -1,6 +1,5 @@
 """The polls as views, for projects without the middleware, and the page for staff."""
 
-import secrets
 from collections.abc import Callable
 
 from django.contrib.auth.decorators import login_not_required, login_required
@@ -12,18 +11,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
+from deploy_ops.csp import HEADER, new_nonce, policy
 from deploy_ops.health.answers import CONNECTION, LIVENESS, READINESS, Poll
 from deploy_ops.health.draining import is_draining
+from deploy_ops.health.frame import frame_of_admin
 from deploy_ops.health.probe import outcomes
 from deploy_ops.health.readiness import readiness_probes
 from deploy_ops.version import code_version
-
-# Nothing but the page's own stylesheet, which a policy of the project that knows no nonce lets in
-# as a file of its own.
-POLICY = (
-    "default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
 
 
 def _view(poll: Poll) -> Callable[[HttpRequest], HttpResponse]:
@@ -56,14 +50,15 @@ def details(request: HttpRequest) -> HttpResponse:
 def _page(request: HttpRequest) -> HttpResponse:
     if not getattr(request.user, "is_staff", False):
         raise PermissionDenied
-    found, nonce = outcomes(readiness_probes()), secrets.token_urlsafe(16)
-    context = {
-        "nonce": nonce,
+    found, frame, nonce = outcomes(readiness_probes()), frame_of_admin(request), new_nonce()
+    context = frame | {
         "checks": sorted(found.items()),
         "is_draining": is_draining(),
         "is_ready": all(each.is_ok for each in found.values()) and not is_draining(),
         "version": code_version(),
+        "nonce": nonce,
+        "frame": "deploy_ops/health/in_admin.html" if frame else "deploy_ops/health/alone.html",
     }
-    response = render(request, "deploy_ops/health.html", context)
-    response["Content-Security-Policy"] = POLICY.format(nonce=nonce)
+    response = render(request, "deploy_ops/health/details.html", context)
+    response[HEADER] = policy(request, nonce, is_in_admin=bool(frame))
     return response

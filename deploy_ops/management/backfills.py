@@ -6,6 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from deploy_ops.audit import Kind
 from deploy_ops.errors import NotInThisCode
 from deploy_ops.management.base import Json, OpsCommand, spoken_age
 from deploy_ops.models import BackfillProgress
@@ -13,6 +14,7 @@ from deploy_ops.phases.backfill import control
 from deploy_ops.phases.backfill.pressure import Limits
 from deploy_ops.phases.backfill.framework import has_workers
 from deploy_ops.phases.backfill.queue import start
+from deploy_ops.trail import watched
 
 OPEN = (control.State.WAITING, control.State.UNFINISHED)
 FACTS = (
@@ -46,7 +48,8 @@ def run(command: OpsCommand, options: Options) -> Outcome:
     done = []
     for name in names:
         try:
-            rows = control.work_on(alias, name, limits, command.progress)
+            with watched(Kind.BACKFILL, database=alias, backfill=name):
+                rows = control.work_on(alias, name, limits, command.progress)
         except NotInThisCode as error:
             if options["name"]:
                 raise

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from deploy_ops import audit
 from deploy_ops.advice import manage
 from deploy_ops.backup import catalog, retention, upkeep
 from deploy_ops.backup.entry import Backup, Entry, Level, State
@@ -32,6 +33,8 @@ from deploy_ops.management.output import printable
 from deploy_ops.migrate.journal import open_runs, referred_backups
 from deploy_ops.restore import resume_interrupted
 from deploy_ops.restore.media import media_beside, require_media_root
+from deploy_ops.trail import tell_receivers, watched
+from deploy_ops.version import code_version
 
 Options = Mapping[str, Any]
 Outcome = tuple[int, Json]
@@ -57,11 +60,13 @@ def list_backups(command: OpsCommand, options: Options) -> Outcome:
     result: Json = {"status": "ok", "backups": [backup_list.facts(each, now) for each in entries]}
     if options["max_age"] is None or _is_fresh(options["database"], now, options["max_age"]):
         return 0, result
-    command.tell(
+    message = (
         f"No verified backup of database '{options['database']}' is younger than "
         f"{spoken_age(options['max_age'])}. Take one:\n"
         f"{manage('backup', alias=options['database'])}"
     )
+    command.tell(message)
+    tell_receivers(_stale(message))
     return 1, result | {"status": "stale"}
 
 
@@ -84,6 +89,7 @@ def verify(command: OpsCommand, options: Options) -> Outcome:
     alias, level = options["database"], options["level"]
     # A scratch database is not known to a pooler.
     with (
+        watched(audit.Kind.VERIFICATION, database=alias, level=level) as ending,
         database_for(alias).connected_directly(),
         deploy_lock(alias, purpose="verify", shared=True),
     ):
@@ -92,6 +98,8 @@ def verify(command: OpsCommand, options: Options) -> Outcome:
         else:
             backups = [_find(options)]
         results = [_verify(command, backup, level, alias) for backup in backups]
+        if errors := [result["error"] for result in results if result["status"] != "ok"]:
+            ending.outcome, ending.message = audit.Outcome.FAILED, "\n".join(errors)
     status = max((result["status"] for result in results), key=VERDICTS.index, default="ok")
     return 0 if status == "ok" else 1, {"status": status, "backups": results}
 
@@ -246,3 +254,7 @@ def _is_fresh(alias: str, now: datetime, max_age: timedelta) -> bool:
     backups = catalog.same_database(catalog.complete_backups(), alias)
     sound = [each for each in retention.candidates(backups) if each.is_verified]
     return any(timedelta(minutes=-5) <= now - each.taken_at <= max_age for each in sound)
+
+
+def _stale(message: str) -> audit.Event:
+    return audit.Event(audit.Kind.BACKUP, audit.Outcome.STALE, code_version(), message=message)

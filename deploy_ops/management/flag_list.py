@@ -76,6 +76,9 @@ def spoken(rules: Json | None) -> str:
         "percentage": f"{rules.get('percentage')} %",
         "users": f"users {', '.join(rules.get('users', ()))}",
         "groups": f"groups {', '.join(rules.get('groups', ()))}",
+        "attributes": ", ".join(
+            f"{name} {' or '.join(values)}" for name, values in rules.get("attributes", {}).items()
+        ),
         "staff": "staff",
         "superusers": "superusers",
     }

@@ -1,10 +1,8 @@
 """The actions of `manage.py flags`: options in, exit code and JSON out, text on the way."""
 
-import getpass
-import os
-import socket
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import wraps
@@ -17,15 +15,18 @@ from django.utils.dateparse import parse_date, parse_datetime
 from deploy_ops.advice import manage
 from deploy_ops.conf import conf
 from deploy_ops.errors import DatabaseUnavailable, InvalidRules, UsageError
-from deploy_ops.flags.accounts import find_users, group_names
-from deploy_ops.flags.change import Source, change_flag, stored_rules
+from deploy_ops.flags.accounts import group_names
+from deploy_ops.flags.audience import answer_for
+from deploy_ops.flags.change import Source, change_flag, last_change, stored_rules, undo_change
 from deploy_ops.flags.declaration import forced_flags
-from deploy_ops.flags.evaluation import UserContext
+from deploy_ops.flags.moments import moment_in_zone
 from deploy_ops.flags.overview import flag_overview, flag_overviews
 from deploy_ops.flags.rules import Rules, parse_percentage
-from deploy_ops.flags.store import flags_alias
+from deploy_ops.flags.stored import flags_alias
 from deploy_ops.management import flag_list
 from deploy_ops.management.base import Json, OpsCommand
+from deploy_ops.management.flag_people import named_users, operator
+from deploy_ops.management.flag_transfer import export, import_file, who
 from deploy_ops.models import FlagChange
 from deploy_ops.redact import redact
 
@@ -51,7 +52,18 @@ def moment(text: str) -> datetime:
         found = None
     if found is None:
         raise ArgumentTypeError(f"{text!r} is not a date such as 2027-01-31 or 2027-01-31T08:00")
-    return timezone.make_aware(found) if timezone.is_naive(found) else found
+    try:
+        return moment_in_zone(found) if timezone.is_naive(found) else found
+    except InvalidRules as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+def attribute(text: str) -> tuple[str, str]:
+    """Read `country=DE`."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise ArgumentTypeError(f"{text!r} is not an attribute with a value, such as country=DE")
+    return name, value
 
 
 def list_flags(command: OpsCommand, options: Options) -> Outcome:
@@ -71,7 +83,7 @@ def show(command: OpsCommand, options: Options) -> Outcome:
     flag = flag_overview(options["name"])
     facts = flag_list.facts(flag)
     if options["user"] and flag.state:
-        evaluation = flag.state.evaluate(UserContext(None, *_users([options["user"]])))
+        evaluation = answer_for(flag.state, *named_users([options["user"]]))
         facts |= {"user": options["user"], **evaluation._asdict()}
     for name, value in facts.items():
         command.tell(f"{name}: {'' if value is None else value}")
@@ -92,10 +104,10 @@ def set_rules(command: OpsCommand, options: Options) -> Outcome:
     """switch a flag on for some; these rules replace the ones before"""
     named = {
         "percentage": options["percent"],
-        "users": [str(user.pk) for user in _users(options["user"])],
+        "users": [str(user.pk) for user in named_users(options["user"])],
         "groups": _known_groups(options["group"]),
     }
-    rules = Rules.of({**options, **named})
+    rules = replace(Rules.of({**options, **named}), attributes=frozenset(options["attribute"]))
     if rules == Rules():
         raise UsageError(
             "No rule was given. Nothing was changed. For example:\n"
@@ -107,6 +119,16 @@ def set_rules(command: OpsCommand, options: Options) -> Outcome:
 def clear(command: OpsCommand, options: Options) -> Outcome:
     """remove the rules of a flag, so that its declaration decides"""
     return _change(command, options, lambda _before: None)
+
+
+def undo(command: OpsCommand, options: Options) -> Outcome:
+    """give a flag the rules that it had before its last change"""
+    last = last_change(options["name"])
+    if last is None:
+        flag_overview(options["name"])  # raises UnknownFlag
+        raise UsageError(f"{options['name']} was never changed, so there is nothing to undo.")
+    entry = undo_change(last, by=operator(), source=Source.CLI, reason=options["reason"])
+    return _report_change(command, entry)
 
 
 def history(command: OpsCommand, options: Options) -> Outcome:
@@ -154,6 +176,10 @@ ACTIONS: Mapping[str, Action] = {
     "off": _guarded(switch_off),
     "set": _guarded(set_rules),
     "clear": _guarded(clear),
+    "undo": _guarded(undo),
+    "who": _guarded(who),
+    "export": _guarded(export),
+    "import": _guarded(import_file),
     "history": _guarded(history),
 }
 
@@ -179,7 +205,7 @@ def _change(
         name,
         rules,
         expected_revision=revision,
-        by=_operator(),
+        by=operator(),
         source=Source.CLI,
         reason=options["reason"],
     )
@@ -187,27 +213,16 @@ def _change(
         same = flag_list.spoken(rules.as_json() if rules else None)
         command.report(f"{name} already has these rules: {same}.")
         return 0, {"status": "nothing_to_do", "flag": name, "change": None}
-    command.report(f"{name}: {flag_list.spoken(change.old)} -> {flag_list.spoken(change.new)}")
+    return _report_change(command, change)
+
+
+def _report_change(command: OpsCommand, change: FlagChange) -> Outcome:
+    old, new = map(flag_list.spoken, (change.old, change.new))
+    command.report(f"{change.flag}: {old} -> {new}")
     command.report(f"Every process sees it within {conf.flags_poll_seconds:g} s.")
-    if name in forced_flags():
+    if change.flag in forced_flags():
         command.report("It has no effect here: the environment forces the flag.")
-    return 0, {"status": "ok", "flag": name, "change": _entry(change)}
-
-
-def _operator() -> str:
-    """Who types this: the account of the system, and the host."""
-    try:
-        account = getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number that has no name
-        account = f"uid {os.getuid()}"
-    return f"{account}@{socket.gethostname()}"[:254]
-
-
-def _users(names: list[str]) -> Iterable[Any]:
-    found = find_users(names) if names else {}
-    if missing := [name for name in names if name not in found]:
-        raise UsageError(f"There is no user {missing[0]!r}. Nothing was changed.")
-    return found.values()
+    return 0, {"status": "ok", "flag": change.flag, "change": _entry(change)}
 
 
 def _known_groups(names: list[str]) -> list[str]:

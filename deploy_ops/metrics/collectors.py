@@ -12,7 +12,7 @@ from deploy_ops.audit import read_events
 from deploy_ops.backup.catalog import list_entries
 from deploy_ops.backup.entry import Backup, Entry, State
 from deploy_ops.conf import conf
-from deploy_ops.flags.evaluation import UserContext
+from deploy_ops.flags.person import UserContext
 from deploy_ops.flags.overview import flag_overviews
 from deploy_ops.flags.rollout import BUCKETS
 from deploy_ops.flags.state import State as FlagState

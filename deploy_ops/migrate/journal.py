@@ -73,8 +73,8 @@ class Journal:
             path.unlink(missing_ok=True)
             reason = error.__cause__ or error
             raise ConfigurationError(
-                f"The journal {path} cannot be written: {reason}. Nothing was changed. Make room, "
-                "then run the command again."
+                f"The journal {path} cannot be written: {reason}. Nothing was changed. "
+                "Once that is fixed, run the command again."
             ) from error
         return journal
 
@@ -119,8 +119,8 @@ class Journal:
     def _failed(self, error: OSError, where: str, undone: str) -> JournalFailed:
         return JournalFailed(
             f"The journal of run {self.run} cannot be written: {error.strerror}. Stopped {where}: "
-            f"what was committed until then stays, and nothing else {undone}. Make room, then go "
-            f"on from there:\n{self._again}"
+            f"what was committed until then stays, and nothing else {undone}. Once that is "
+            f"fixed, this goes on from there:\n{self._again}"
         )
 
     def close(self) -> None:

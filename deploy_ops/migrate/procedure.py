@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import connections
 from django.utils import translation
 
+from deploy_ops.audit import Kind
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.errors import DatabaseUnavailable, UsageError
@@ -28,6 +29,7 @@ from deploy_ops.phases.operations.base import PhasedOperation
 from deploy_ops.phases.taken_names import check_names
 from deploy_ops.progress import Progress, Silent
 from deploy_ops.restore import has_interrupted, resume_interrupted
+from deploy_ops.trail import watched
 
 
 @translation.override(None)  # names that migrations write are not translated, as in migrate
@@ -91,7 +93,9 @@ def _do_phases(
         forwards = [migration for migration, backwards in todo.migrations if not backwards]
         check_names(connections[request.alias], forwards)
         refuse_dangers(request, todo)
-        carry_out(request, result, todo, progress=progress, lock=lock)
+        with watched(Kind.MIGRATION, database=request.alias) as ending:
+            carry_out(request, result, todo, progress=progress, lock=lock)
+            ending.outcome, ending.message = result.outcome, result.story
     if Phase.CONTRACT in request.phases and result.status in ("ok", "nothing_to_do"):
         contract(request, result, progress, lock, todo.history)
     if result.status in ("ok", "nothing_to_do") and hasattr(settings, "TASKS"):

@@ -44,7 +44,7 @@ def _guarded(look: Callable[[str], Iterator[CheckMessage]], alias: str) -> Itera
     except (DeployOpsError, DatabaseError) as error:
         yield Error(
             redact(str(error)),
-            hint="What needs this was not looked at. Once it is mended:\n"
+            hint="What needs this was not checked. Once it is fixed:\n"
             + manage("doctor", alias=alias),
             id="deploy_ops.D001",
         )

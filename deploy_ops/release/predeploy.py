@@ -149,7 +149,8 @@ def disk_findings(alias: str) -> Iterator[CheckMessage]:
         yield Error(
             f"{free / 1e6:.0f} MB are free where backups are written ({directory}), and the next "
             f"one takes about {needed / 1e6:.0f} MB: safe_migrate would not begin.",
-            hint=f"Make room:\n{manage('backups', 'prune', alias=alias)}",
+            hint="Free disk space, for example by deleting backups that are not kept any more:\n"
+            f"{manage('backups', 'prune', '--delete', alias=alias)}",
             id="deploy_ops.R003",
         )
 

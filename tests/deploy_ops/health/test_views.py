@@ -12,6 +12,7 @@ from django.utils.translation import override
 
 from deploy_ops.errors import HealthCheckFailed
 from deploy_ops.health import views
+from deploy_ops.health.titles import title_of
 
 PATHS = ["health", "health/", "health/db", "health/db/", "health/ready", "health/ready/"]
 STATIC = Path(views.__file__).parents[1] / "static" / "deploy_ops"
@@ -80,6 +81,19 @@ def test_page_shows_staff_every_check_with_its_reason(page, settings):
     assert response.status_code == 200 and "no-store" in response.headers["Cache-Control"]
     assert "geheim.example.org refused &lt;b&gt;anna&lt;/b&gt;" in text
     assert "Nicht bereit" in text and "bestanden" in text and 'lang="de"' in text
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("migrations", "Migrationen"),
+        ("database:reports", "Datenbankverbindung (reports)"),
+        ("supplier", "supplier"),
+    ],
+)
+def test_checks_have_titles_in_the_readers_language(name, title):
+    with override("de"):
+        assert title_of(name) == title
 
 
 def test_page_when_all_is_well(page):
