@@ -298,10 +298,14 @@ def _path(name: str, default: Callable[[], Path]) -> Path:
 def _base_dir() -> Path:
     base = getattr(settings, "BASE_DIR", None)
     if not base or not isinstance(base, str | os.PathLike):
-        raise NoDirectory(
+        fact = (
             "DEPLOY_OPS_STATE_DIR is not set, and the settings have no BASE_DIR for its default, "
-            "so where to write is not known. Nothing was changed. Name a directory that stays:\n"
-            '    DEPLOY_OPS_STATE_DIR = "/var/lib/deploy_ops"'
+            "so where to write is not known"
+        )
+        raise NoDirectory(
+            f"{fact}. Nothing was changed. Name a directory that stays:\n"
+            '    DEPLOY_OPS_STATE_DIR = "/var/lib/deploy_ops"',
+            fact=fact,
         )
     return _absolute("BASE_DIR", base)
 
@@ -309,10 +313,14 @@ def _base_dir() -> Path:
 def _absolute(name: str, given: str | os.PathLike[str]) -> Path:
     path = Path(given)
     if not path.is_absolute():
-        raise NoDirectory(
+        fact = (
             f"{name} is {str(given)!r}, a relative path: a command that is started in another "
-            "directory would write and look there. Nothing was changed. Name it from the root on, "
-            f"such as:\n    {path.absolute()}"
+            "directory would write and look there"
+        )
+        raise NoDirectory(
+            f"{fact}. Nothing was changed. Name it from the root on, such as:\n"
+            f"    {path.absolute()}",
+            fact=fact,
         )
     return path
 

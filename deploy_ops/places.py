@@ -71,9 +71,10 @@ def _made(path: Path, setting: str) -> Path:
 
 def _refuse_packages(path: Path, setting: str) -> None:
     if not OF_PACKAGES.isdisjoint(path.resolve().parts):
+        fact = f"{path} lies among installed packages, which the next installation may remove"
         raise NoDirectory(
-            f"{path} lies among installed packages, which the next installation may remove. "
-            f"Nothing was changed. Name a directory that stays:\n    {_example(setting)}"
+            f"{fact}. Nothing was changed. Name a directory that stays:\n    {_example(setting)}",
+            fact=fact,
         )
 
 

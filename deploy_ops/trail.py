@@ -33,7 +33,8 @@ def note(event: Event) -> None:
     try:
         record_event(state_directory(), event)
     except (OSError, DeployOpsError) as error:
-        logger.warning("The audit lacks a %s: %s", event.kind, error)
+        fact = error.fact if isinstance(error, DeployOpsError) else str(error)
+        logger.warning("The audit lacks a %s: %s", event.kind, fact)
     tell_receivers(event)
 
 

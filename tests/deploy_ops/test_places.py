@@ -20,6 +20,7 @@ READING = (
     "backfill list",
     "flags list",
     "releases",
+    "runs",
     "health",
     "doctor",
     "lint_migrations",
