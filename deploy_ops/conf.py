@@ -1,7 +1,8 @@
 """The only reader of settings: DEPLOY_OPS_<NAME>, read on access so that tests can override."""
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, get_args
 
 from django.conf import settings
 
-from deploy_ops.errors import ConfigurationError
+from deploy_ops.errors import ConfigurationError, NoDirectory
 from deploy_ops.redact import Secret
 from deploy_ops.webhooks import find_fault, find_no_address, is_mail
 
@@ -21,9 +22,11 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
 
     @property
     def state_dir(self) -> Path:
-        """DEPLOY_OPS_STATE_DIR: journals, locks and history; default `var/deploy_ops`."""
-        default = Path(getattr(settings, "BASE_DIR", "")) / "var" / "deploy_ops"
-        return Path(_read("STATE_DIR", str | Path, default)).absolute()
+        """DEPLOY_OPS_STATE_DIR: journals, locks and history; default `var/deploy_ops` in BASE_DIR.
+
+        As each directory here it raises NoDirectory where it is relative, or nothing says where.
+        """
+        return _path("STATE_DIR", lambda: _base_dir() / "var" / "deploy_ops")
 
     @property
     def backfill_limits(self) -> Mapping[str, float | None]:
@@ -53,7 +56,7 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
     @property
     def backup_dir(self) -> Path:
         """DEPLOY_OPS_BACKUP_DIR: where backups are written; default `backups` in STATE_DIR."""
-        return Path(_read("BACKUP_DIR", str | Path, self.state_dir / "backups")).absolute()
+        return _path("BACKUP_DIR", lambda: self.state_dir / "backups")
 
     @property
     def backup_retention(self) -> Mapping[str, int]:
@@ -219,7 +222,7 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
     @property
     def drain_file(self) -> Path:
         """DEPLOY_OPS_DRAIN_FILE: while it is there, the instance says that it is not ready."""
-        return Path(_read("DRAIN_FILE", str | Path, self.state_dir / "drain")).absolute()
+        return _path("DRAIN_FILE", lambda: self.state_dir / "drain")
 
     @property
     def hold_file(self) -> Path | None:
@@ -260,6 +263,11 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         return given if isinstance(given, timedelta) else timedelta(seconds=given)
 
     @property
+    def migrate_without(self) -> tuple[str, ...]:
+        """DEPLOY_OPS_MIGRATE_WITHOUT: modules of `migrate` that safe_migrate leaves out; none."""
+        return tuple(_read("MIGRATE_WITHOUT", list | tuple, ()))
+
+    @property
     def two_phase(self) -> bool:
         """DEPLOY_OPS_TWO_PHASE: what old code needs stays until the contract phase; False."""
         return bool(_read("TWO_PHASE", bool, False))
@@ -273,6 +281,34 @@ def _read(name: str, kind: Any, default: Any) -> Any:
             "Nothing was changed."
         )
     return value
+
+
+def _path(name: str, default: Callable[[], Path]) -> Path:
+    if not hasattr(settings, PREFIX + name):
+        return default()
+    return _absolute(PREFIX + name, _read(name, str | os.PathLike, ""))
+
+
+def _base_dir() -> Path:
+    base = getattr(settings, "BASE_DIR", None)
+    if not base or not isinstance(base, str | os.PathLike):
+        raise NoDirectory(
+            "DEPLOY_OPS_STATE_DIR is not set, and the settings have no BASE_DIR for its default, "
+            "so where to write is not known. Nothing was changed. Name a directory that stays:\n"
+            '    DEPLOY_OPS_STATE_DIR = "/var/lib/deploy_ops"'
+        )
+    return _absolute("BASE_DIR", base)
+
+
+def _absolute(name: str, given: str | os.PathLike[str]) -> Path:
+    path = Path(given)
+    if not path.is_absolute():
+        raise NoDirectory(
+            f"{name} is {str(given)!r}, a relative path: a command that is started in another "
+            "directory would write and look there. Nothing was changed. Name it from the root on, "
+            f"such as:\n    {path.absolute()}"
+        )
+    return path
 
 
 def _url_path(name: str, default: str) -> str:

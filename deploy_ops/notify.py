@@ -78,7 +78,7 @@ def _read_secret(path: Path) -> Secret:
     except (UnicodeDecodeError, binascii.Error):
         reason = "it is not in base64"
     raise ConfigurationError(
-        f"The secret in {path} cannot sign an event: {reason}. Nobody was told of it. This makes "
+        f"The secret in {path} cannot sign an event: {reason}. The event was not sent. This makes "
         "one:\n    openssl rand -base64 32"
     )
 

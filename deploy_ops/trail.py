@@ -10,8 +10,8 @@ from typing import Any
 from deploy_ops.audit import Event, Kind, Outcome, record_event
 from deploy_ops.conf import conf
 from deploy_ops.errors import DeployOpsError
-from deploy_ops.files import private_directory
 from deploy_ops.notify import notify
+from deploy_ops.places import state_directory
 from deploy_ops.redact import error_text
 from deploy_ops.version import code_version
 from deploy_ops.webhooks import MAIL, is_mail
@@ -31,9 +31,9 @@ class Ending:
 def note(event: Event) -> None:
     """Add the event and tell the receivers. What was done does not fail for it: that is logged."""
     try:
-        record_event(private_directory(conf.state_dir), event)
+        record_event(state_directory(), event)
     except (OSError, DeployOpsError) as error:
-        logger.warning("The audit in %s lacks a %s: %s", conf.state_dir, event.kind, error)
+        logger.warning("The audit lacks a %s: %s", event.kind, error)
     tell_receivers(event)
 
 

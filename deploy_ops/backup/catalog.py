@@ -98,9 +98,10 @@ def find_entry(text: str) -> Entry:
     Raises UsageError, BackupNotFound.
     """
     backup_id, keys = _full_id(text), host_keys()
-    directory = private_directory(conf.backup_dir) / backup_id
-    names = _names_in_storage(backup_id, is_needed=not directory.exists())
-    if directory.exists():
+    directory = conf.backup_dir / backup_id
+    is_here = backup_id in _names_here(conf.backup_dir)
+    names = _names_in_storage(backup_id, is_needed=not is_here)
+    if is_here:
         return _read_entry(directory, names, keys)
     if NAME in names:
         return _read_remote(directory, names, keys)

@@ -7,6 +7,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, register
 
 from deploy_ops.conf import conf
+from deploy_ops.errors import ConfigurationError
 
 
 @register("deploy_ops", deploy=True)
@@ -15,13 +16,17 @@ def check_programs(**_options: Any) -> list[CheckMessage]:
 
     Which major the server has only a connection can tell; `backup` checks that.
     """
+    try:
+        directories = conf.pg_bin.items()
+    except ConfigurationError:
+        return []  # C003 tells it
     return [
         checks.Warning(
             f"DEPLOY_OPS_PG_BIN[{major}] is {directory}, and {program} is not there.",
             hint=f"Name the directory of PostgreSQL {major}'s client programs.",
             id="deploy_ops.C005",
         )
-        for major, directory in conf.pg_bin.items()
+        for major, directory in directories
         for program in ("pg_dump", "pg_restore")
         if not Path(directory, program).is_file()
     ]

@@ -67,6 +67,7 @@ def _ready(failing: list[str], found: Mapping[str, Outcome]) -> bytes:
         names = sorted(set(map(public_name, failing)))
         return _json(status="error", version=code_version(), failing=names)
     checks = dict.fromkeys(map(public_name, found), "ok")
+    checks |= {public_name(name): "unknown" for name, each in found.items() if not each.is_known}
     return _json(status="ok", version=code_version(), checks=checks)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, register
-from django.urls import NoReverseMatch, reverse
+from django.urls import NoReverseMatch, get_script_prefix, reverse
 
 from deploy_ops.conf import conf
 from deploy_ops.errors import ConfigurationError
@@ -49,7 +49,8 @@ def _paths_of_views() -> Iterator[str]:
     """Where the project has included deploy_ops.urls, if it has."""
     for name in ("health", "health_db", "health_ready", "health_details"):
         with suppress(NoReverseMatch):
-            path = reverse(f"deploy_ops:{name}")
+            below = get_script_prefix().removesuffix("/")  # FORCE_SCRIPT_NAME, which no pattern has
+            path = reverse(f"deploy_ops:{name}").removeprefix(below)
             yield from (path, f"{path.removesuffix('/')}/")
 
 

@@ -22,8 +22,9 @@ from django.utils.module_loading import import_string
 from deploy_ops.conf import conf
 from deploy_ops.errors import HealthCheckFailed
 from deploy_ops.health.connections import connection_to
-from deploy_ops.health.probe import DEADLINE, KEEP, Probe
+from deploy_ops.health.probe import DEADLINE, KEEP, NotKnown, Probe
 from deploy_ops.health.schema_ahead import missing_columns
+from deploy_ops.migrate.other_migrate import what_is_other
 
 Run = Callable[[], object]
 Migration = tuple[tuple[str, str], list[tuple[str, str]]]  # its key, and those that it replaces
@@ -39,15 +40,21 @@ def ping_database(alias: str) -> None:
     connection_to(alias, "ping").ping()
 
 
-def require_migrations(alias: str) -> str:
+def require_migrations(alias: str) -> str | NotKnown:
     """Raise HealthCheckFailed if a migration of this code is not applied, or if newer ones have
     taken away what it needs; say so where they have not, "" where there are none.
 
     A database that the routers let no app migrate into need not even have the table of migrations.
+    Only the schema that the connection finds is looked at: NotKnown where there may be others.
     """
     expected = _expected(alias)
     if not expected:
         return ""
+    said, other = _look_at_migrations(alias, expected), what_is_other(alias)
+    return NotKnown(other) if other else said
+
+
+def _look_at_migrations(alias: str, expected: Iterable[Migration]) -> str:
     applied = _applied(alias)
     if missing := _pending(expected, applied):
         raise HealthCheckFailed(f"{_listed(missing)} not applied")

@@ -22,11 +22,13 @@ LARGEST_ANSWER_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """Names of failing checks with their reasons, those that passed, and what they say besides."""
+    """Names of failing checks with their reasons, those that passed, what these say besides, and
+    those that cannot know, with why."""
 
     failing: dict[str, str]
     passed: list[str]
     notes: dict[str, str] = field(default_factory=dict)
+    unknown: dict[str, str] = field(default_factory=dict)
 
 
 def run_checks(aliases: Iterable[str], patience: timedelta) -> HealthReport:
@@ -35,9 +37,12 @@ def run_checks(aliases: Iterable[str], patience: timedelta) -> HealthReport:
     failing = {name: each.reason for name, each in found.items() if not each.is_ok}
     if is_draining():
         failing["draining"] = "the drain file is there"
-    passed = [name for name, each in found.items() if each.is_ok]
+    passed = [name for name, each in found.items() if each.is_ok and each.is_known]
     return HealthReport(
-        failing, passed, {name: found[name].note for name in passed if found[name].note}
+        failing,
+        passed,
+        notes={name: found[name].note for name in passed if found[name].note},
+        unknown={name: each.note for name, each in found.items() if not each.is_known},
     )
 
 

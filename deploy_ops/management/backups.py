@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -108,7 +109,8 @@ def prune(command: OpsCommand, options: Options) -> Outcome:
     if options["previous_databases"]:
         return _prune_databases(command, options)
     alias = options["database"]
-    with deploy_lock(alias, purpose="prune"):
+    # Looking makes nothing, not even the file of the lock.
+    with deploy_lock(alias, purpose="prune") if options["delete"] else nullcontext():
         entries = catalog.list_entries(must_reach_storage=True)
         found = [each.backup for each in entries if each.backup and each.state is State.COMPLETE]
         backups = {backup.id: backup for backup in catalog.same_database(found, alias)}

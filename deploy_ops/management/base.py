@@ -155,7 +155,7 @@ class OpsCommand(BaseCommand, ABC):
                 headings,
                 ([spelled(cell, encoding) for cell in row] for row in rows),
                 width=shutil.get_terminal_size().columns if is_terminal else None,
-                style=str if os.environ.get("NO_COLOR") else self.style.SQL_TABLE,
+                style=str if _is_plain() else self.style.SQL_TABLE,
             )
         )
 
@@ -169,6 +169,11 @@ class OpsCommand(BaseCommand, ABC):
             "error": type(error).__name__,
             "message": str(error),
         }
+
+
+def _is_plain() -> bool:
+    """Whether the terminal, or who sits at it, wants no escape sequences; see no-color.org."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
 
 
 class ActionsCommand(OpsCommand):

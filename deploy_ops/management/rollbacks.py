@@ -68,7 +68,7 @@ def after_failure(way: WayBack) -> str:
     """What is left to do where undoing was rolled back."""
     restore = manage("rollback", "--to", f"v{way.version}", "--restore", "latest", alias=way.alias)
     return (
-        "Nothing was undone. Mend what stood in the way and type the same again, or restore the "
+        "Nothing was undone. Fix what stood in the way, then run the same again; or restore the "
         f"newest backup on whose schema {way.version} works, after a look at the loss:\n{restore}"
     )
 

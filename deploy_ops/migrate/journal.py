@@ -25,12 +25,12 @@ from deploy_ops.files import (
     Lines,
     append_line,
     open_lines,
-    private_directory,
     read_lines,
     sync_directory,
 )
 from deploy_ops.history import release_of_runs
 from deploy_ops.ids import is_beginning, is_id, new_id, only_one
+from deploy_ops.places import state_directory
 from deploy_ops.progress import listener
 
 Json = dict[str, Any]
@@ -62,7 +62,7 @@ class Journal:
     ) -> "Journal":
         """Open the journal of a new run of an alias, by a command of ours, and record its start."""
         run = new_run_id()
-        directory = private_directory(conf.state_dir / "runs")
+        directory = state_directory("runs")
         path = directory / f"{run}.jsonl"
         journal = cls(path, _open(path), manage(*command, alias=alias))
         try:
@@ -73,8 +73,8 @@ class Journal:
             path.unlink(missing_ok=True)
             reason = error.__cause__ or error
             raise ConfigurationError(
-                f"The journal {path} cannot be written: {reason}. Nothing was changed. Make room, "
-                "then run the command again."
+                f"The journal {path} cannot be written: {reason}. Nothing was changed. "
+                "Once that is fixed, run the command again."
             ) from error
         return journal
 
@@ -119,8 +119,8 @@ class Journal:
     def _failed(self, error: OSError, where: str, undone: str) -> JournalFailed:
         return JournalFailed(
             f"The journal of run {self.run} cannot be written: {error.strerror}. Stopped {where}: "
-            f"what was committed until then stays, and nothing else {undone}. Make room, then go "
-            f"on from there:\n{self._again}"
+            f"what was committed until then stays, and nothing else {undone}. Once that is "
+            f"fixed, this goes on from there:\n{self._again}"
         )
 
     def close(self) -> None:

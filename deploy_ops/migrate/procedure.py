@@ -17,6 +17,7 @@ from deploy_ops.migrate import journal
 from deploy_ops.migrate.backwards import refuse_loss, todo_back
 from deploy_ops.migrate.carry_out import carry_out
 from deploy_ops.migrate.contract import check_old_code_is_gone, contract, has_waiting
+from deploy_ops.migrate.other_migrate import refuse_other_migrate
 from deploy_ops.migrate.plan import Plan, make_plan
 from deploy_ops.migrate.reversal import flat
 from deploy_ops.migrate.resume import Ask, always_wait, resolve_run
@@ -66,6 +67,7 @@ def _safe_migrate(request: Request, progress: Progress, ask: Ask) -> Result:
 
 
 def _check(request: Request) -> None:
+    refuse_other_migrate(request.alias)
     if request.rehearse and not request.with_backup:
         raise UsageError(
             "--rehearse runs the plan on the backup that it takes first, and --no-backup takes "
@@ -134,7 +136,8 @@ def _closed_if_asked(request: Request, progress: Progress, lock: DeployLock) -> 
 
 
 def plan_of(request: Request) -> Todo:
-    """What there is to migrate; raises UsageError, PlanRefused, DatabaseUnavailable."""
+    """What there is to do; raises UsageError, PlanRefused, OtherMigrate, DatabaseUnavailable."""
+    refuse_other_migrate(request.alias)
     connection = connections[request.alias]
     ensure_connection(connection)
     history = History(load_executor(connection))

@@ -46,5 +46,11 @@ class Command(OpsCommand):
             self.tell(f"Not healthy: {' '.join(reasons.split())}")
             return 1, {"status": "error", "failing": report.failing}
         notes = "".join(f"; {name}: {note}" for name, note in report.notes.items())
-        self.tell(f"Healthy: {', '.join(report.passed)}{notes}")
-        return 0, {"status": "ok", "passed": report.passed, "notes": report.notes}
+        unknown = "".join(f"; not known: {name}: {why}" for name, why in report.unknown.items())
+        self.tell(f"Healthy: {', '.join(report.passed)}{notes}{unknown}")
+        return 0, {
+            "status": "ok",
+            "passed": report.passed,
+            "notes": report.notes,
+            "unknown": report.unknown,
+        }

@@ -32,18 +32,20 @@ class Command(OpsCommand):
             self.tell_table(HEADINGS, rows(shown, [run.id for run in runs], datetime.now(UTC)))
         else:
             self.tell(f"No run is noted in {conf.state_dir}.")
-        for line in _next_commands(runs):
+        for line in _next_commands(runs, options["database"]):
             self.tell(line)
         return 0, {"status": "ok", "runs": [asdict(each) for each in shown]}
 
 
-def _next_commands(runs: Sequence[Run]) -> Iterator[str]:
+def _next_commands(runs: Sequence[Run], alias: str) -> Iterator[str]:
     """What goes on with that which was cut off."""
-    for alias in {run.alias for run in runs if run.state is State.UNRESOLVED}:
+    for each in sorted({run.alias for run in runs if run.state is State.UNRESOLVED}):
         yield (
             "What did not end is looked at, and finished or undone, by the next:\n"
-            + manage("safe_migrate", alias=alias)
+            + manage("safe_migrate", alias=each)
         )
-    for each in unfinished_restores():
-        yield f"A restore of backup {each.backup} is at work, or was cut off; that is repaired by:"
-        yield "    python manage.py restore"
+    for restoring in unfinished_restores():
+        yield (
+            f"A restore of backup {restoring.backup} is at work, or was cut off, which is repaired "
+            f"by:\n{manage('restore', alias=alias)}"
+        )

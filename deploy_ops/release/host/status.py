@@ -25,7 +25,7 @@ def _lines(host: Host) -> Iterator[str]:
         tag = colour.release(host) or "nothing"
         yield f"{colour:6} {tag:12} {role:12} {ask_ready(host, colour)}".rstrip()
     for each in releases(host):
-        built = "built" if find_release(host, each) else "incomplete: it is built anew next time"
+        built = "built" if find_release(host, each) else "incomplete: it is built again next time"
         yield f"{'':6} {each.name:12} {built}"
     if holder := holder_of(host.state / LOCK):
         yield f"At work: {holder}"

@@ -10,7 +10,7 @@ import pytest
 from django.core.exceptions import MiddlewareNotUsed
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
-from django.urls import clear_url_caches, include, path, re_path, reverse
+from django.urls import clear_url_caches, include, path, re_path, reverse, set_script_prefix
 
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
@@ -132,6 +132,11 @@ def test_c021_views_that_another_pattern_gets_before(findings, settings, urls):
     settings.MIDDLEWARE = []
     urls(path("ops/health/details/", shop), path("ops/", include("deploy_ops.urls")))
     assert "/ops/health/details/" in findings()["C021"].msg
+    set_script_prefix("/below/")  # as FORCE_SCRIPT_NAME does at the start
+    try:
+        assert "/ops/health/details/" in findings()["C021"].msg
+    finally:
+        set_script_prefix("/")
     urls(path("health/", shop))
     assert "C021" not in findings(), "nothing of ours is there"
 

@@ -114,6 +114,7 @@ def change_facts(**changes_) -> changes.Facts:
     )
     fields = {
         "is_two_phase": True,
+        "is_all_seen": True,
         "pending": [],
         "rows": [row()],
         "processes": at_work,
