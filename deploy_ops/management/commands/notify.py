@@ -26,6 +26,6 @@ class Command(OpsCommand):
                 write_mail(event)
                 return 0, {"status": "ok"}
         raise UsageError(
-            f"The audit in {conf.state_dir} has no {kind} of {at}. Nobody was written to. This lists "
-            "what it has:\n" + manage("releases", "--format", "json", alias=options["database"])
+            f"The audit in {conf.state_dir} has no {kind} of {at}. Nobody was written to. What it "
+            "has:\n" + manage("releases", "--format", "json", alias=options["database"])
         )
