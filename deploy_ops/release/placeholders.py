@@ -56,7 +56,7 @@ def _faults() -> Iterator[tuple[str, str]]:
 def _other_secrets() -> Iterator[tuple[str, object]]:
     """What the project has set; Django warns of who reads an old default of its own."""
     for name in sorted(filter(SECRET_NAME.search, {*dir(settings)})):
-        if settings.is_overridden(name):
+        if settings.is_overridden(name):  # type: ignore[misc]
             yield name, getattr(settings, name)
     for alias, mailer in getattr(settings, "MAILERS", {}).items():  # from Django 6.1 on
         yield f'The password in MAILERS["{alias}"]', mailer.get("OPTIONS", {}).get("password")
