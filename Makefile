@@ -41,6 +41,16 @@ lint: $(VENV)/.develops  ## Check format, style, imports and types
 	"$(VENV)/bin/lint-imports"
 	"$(VENV)/bin/mypy"
 
+.PHONY: docs
+docs: $(VENV)/.develops  ## Build the site of the documentation into build/docs; a warning fails
+	"$(VENV)/bin/mkdocs" build --strict
+
+.PHONY: pictures
+pictures: $(VENV)/.develops  ## Take the pictures of the documentation again (needs Chromium)
+	REQUIRE_BROWSER=true "$(VENV)/bin/python" -m pytest tests/browser -k "accessible_fits or page_fits"
+	cp var/screenshots/operations-en-desktop.png docs/pictures/operations.png
+	cp var/screenshots/list-desktop.png docs/pictures/flags.png
+
 .PHONY: messages
 messages: $(VENV)/.develops  ## Collect and compile the German texts (needs gettext)
 	for locale in $(wildcard */locale */*/locale); do (cd "$$locale/.." && \

@@ -17,8 +17,13 @@ LOCAL = ("Cache", "Database", "Storage")
 BODY = b'{"status": "ok", "version": "1.2.3"}'
 
 
-def bare_app(_environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
-    """The least that gunicorn can serve."""
+def bare_app() -> Callable[..., Iterable[bytes]]:
+    """The least that gunicorn can serve; its worker asks the settings whether there is a hold."""
+    settings.configure()
+    return _answer
+
+
+def _answer(_environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(BODY)))]
     start_response("200 OK", [*headers, ("Cache-Control", "no-store")])
     return [BODY]

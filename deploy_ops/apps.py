@@ -27,6 +27,8 @@ class DeployOpsConfig(AppConfig):
         import deploy_ops.databases.checks
         import deploy_ops.flags.checks
         import deploy_ops.health.checks
+        import deploy_ops.metrics.checks
+        import deploy_ops.migrate.checks
         import deploy_ops.phases.checks
         from deploy_ops.flags.declaration import forced_flags
         from deploy_ops.phases.halves import note_start

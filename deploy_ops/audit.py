@@ -21,7 +21,7 @@ SMOKE_ACCOUNT = "deploy-ops-smoke-"
 
 
 class Kind(StrEnum):
-    """What was done."""
+    """What was done. The last four are told and not kept here: journal and catalog have them."""
 
     DEPLOYMENT = "deployment"
     ROLLBACK = "rollback"
@@ -30,15 +30,30 @@ class Kind(StrEnum):
     RESTORE = "restore"
     FLAG = "flag"
     CHECK = "check"
+    MIGRATION = "migration"
+    BACKUP = "backup"
+    VERIFICATION = "verification"
+    BACKFILL = "backfill"
 
 
 class Outcome(StrEnum):
-    """How it ended; STARTED where it has not yet, or was killed."""
+    """How it ended; STARTED where it has not yet, or was killed.
+
+    REFUSED has changed nothing; RECOVERED failed, and the state before it is back; STALE is said of
+    backups when none is young enough.
+    """
 
     STARTED = "started"
     DONE = "done"
     REFUSED = "refused"
     FAILED = "failed"
+    RECOVERED = "recovered"
+    STALE = "stale"
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Whether somebody should look at it, though nobody may have been there."""
+        return self in (Outcome.FAILED, Outcome.RECOVERED, Outcome.STALE)
 
 
 def operator() -> str:
@@ -59,7 +74,7 @@ class Event:
     outcome: Outcome
     version: str
     by: str = field(default_factory=operator)
-    at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="microseconds"))
     seconds: float | None = None
     message: str = ""
     details: dict[str, Any] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
 from deploy_ops.conf import PREFIX, conf, known_names
-from deploy_ops.errors import ConfigurationError
+from deploy_ops.errors import ConfigurationError, NoDirectory
 
 
 @register("deploy_ops")
@@ -36,6 +36,8 @@ def _invalid_settings() -> Iterator[CheckMessage]:
     for name in sorted(known_names()):
         try:
             getattr(conf, name.removeprefix(PREFIX).lower())
+        except NoDirectory:
+            pass  # C018 tells it, of what is deployed
         except ConfigurationError as error:
             yield Error(str(error), id="deploy_ops.C003")
         except (ValueError, TypeError) as error:

@@ -1,6 +1,8 @@
 """The only reader of settings: DEPLOY_OPS_<NAME>, read on access so that tests can override."""
 
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -8,9 +10,9 @@ from typing import Any, get_args
 
 from django.conf import settings
 
-from deploy_ops.errors import ConfigurationError
+from deploy_ops.errors import ConfigurationError, NoDirectory
 from deploy_ops.redact import Secret
-from deploy_ops.webhooks import find_fault
+from deploy_ops.webhooks import find_fault, find_no_address, is_mail
 
 PREFIX = "DEPLOY_OPS_"
 
@@ -20,9 +22,11 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
 
     @property
     def state_dir(self) -> Path:
-        """DEPLOY_OPS_STATE_DIR: journals, locks and history; default `var/deploy_ops`."""
-        default = Path(getattr(settings, "BASE_DIR", "")) / "var" / "deploy_ops"
-        return Path(_read("STATE_DIR", str | Path, default)).absolute()
+        """DEPLOY_OPS_STATE_DIR: journals, locks and history; default `var/deploy_ops` in BASE_DIR.
+
+        As each directory here it raises NoDirectory where it is relative, or nothing says where.
+        """
+        return _path("STATE_DIR", lambda: _base_dir() / "var" / "deploy_ops")
 
     @property
     def backfill_limits(self) -> Mapping[str, float | None]:
@@ -52,7 +56,7 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
     @property
     def backup_dir(self) -> Path:
         """DEPLOY_OPS_BACKUP_DIR: where backups are written; default `backups` in STATE_DIR."""
-        return Path(_read("BACKUP_DIR", str | Path, self.state_dir / "backups")).absolute()
+        return _path("BACKUP_DIR", lambda: self.state_dir / "backups")
 
     @property
     def backup_retention(self) -> Mapping[str, int]:
@@ -119,6 +123,12 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         return given
 
     @property
+    def flags_attributes(self) -> Mapping[str, str]:
+        """DEPLOY_OPS_FLAGS_ATTRIBUTES: {name: path of a function}, what rules may ask; none."""
+        given: Mapping[str, str] = _read("FLAGS_ATTRIBUTES", Mapping, {})
+        return given
+
+    @property
     def flags_poll_seconds(self) -> float:
         """DEPLOY_OPS_FLAGS_POLL_SECONDS: how often a process looks for changed flags; 1."""
         return float(_read("FLAGS_POLL_SECONDS", float | int, 1.0))
@@ -141,6 +151,11 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
             ) from None
 
     @property
+    def metrics_path(self) -> str:
+        """DEPLOY_OPS_METRICS_PATH: what Prometheus reads, without a last slash; `/metrics`."""
+        return _url_path("METRICS_PATH", "/metrics")
+
+    @property
     def metrics_token_file(self) -> Path | None:
         """DEPLOY_OPS_METRICS_TOKEN_FILE: the bearer token that may read /metrics; default none."""
         path = _read("METRICS_TOKEN_FILE", str | Path | None, None)
@@ -148,16 +163,18 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
 
     @property
     def notify(self) -> tuple[str, ...]:
-        """DEPLOY_OPS_NOTIFY: addresses of webhooks that are told of each event; default none."""
-        urls = _read("NOTIFY", list | tuple, ())
+        """DEPLOY_OPS_NOTIFY: webhooks and mailto: addresses that are told of events; none."""
+        given = tuple(_read("NOTIFY", list | tuple, ()))
+        webhooks = [each for each in given if not is_mail(each)]
+        secret = self.notify_secret_file if webhooks else None
         names = ("DEPLOY_OPS_NOTIFY", "DEPLOY_OPS_NOTIFY_SECRET_FILE")
-        if fault := find_fault(names, urls, self.notify_secret_file):
+        if fault := find_fault(names, webhooks, secret) or find_no_address(names[0], given):
             raise ConfigurationError(f"{fault}. Nothing was changed.")
-        return tuple(urls)
+        return given
 
     @property
     def notify_secret_file(self) -> Path | None:
-        """DEPLOY_OPS_NOTIFY_SECRET_FILE: the secret that signs what they are told; default none."""
+        """DEPLOY_OPS_NOTIFY_SECRET_FILE: the secret that signs what webhooks are told; none."""
         path = _read("NOTIFY_SECRET_FILE", str | Path | None, None)
         return Path(path) if path else None
 
@@ -192,6 +209,17 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         return checks
 
     @property
+    def readiness_databases(self) -> tuple[str, ...]:
+        """DEPLOY_OPS_READINESS_DATABASES: aliases that have to answer, migrated; default all."""
+        given = _read("READINESS_DATABASES", list | tuple, tuple(settings.DATABASES))
+        if unknown := [alias for alias in given if alias not in settings.DATABASES]:
+            raise ConfigurationError(
+                f"DEPLOY_OPS_READINESS_DATABASES names {', '.join(map(repr, unknown))}, which "
+                "DATABASES does not have. Nothing was changed."
+            )
+        return tuple(given)
+
+    @property
     def smoke_tests(self) -> Sequence[str]:
         """DEPLOY_OPS_SMOKE_TESTS: what `smoke_test` does besides asking who answers; nothing."""
         tests: Sequence[str] = _read("SMOKE_TESTS", list | tuple, [])
@@ -200,7 +228,7 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
     @property
     def drain_file(self) -> Path:
         """DEPLOY_OPS_DRAIN_FILE: while it is there, the instance says that it is not ready."""
-        return Path(_read("DRAIN_FILE", str | Path, self.state_dir / "drain")).absolute()
+        return _path("DRAIN_FILE", lambda: self.state_dir / "drain")
 
     @property
     def hold_file(self) -> Path | None:
@@ -220,6 +248,11 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         return seconds
 
     @property
+    def health_path(self) -> str:
+        """DEPLOY_OPS_HEALTH_PATH: where the polls are, without a last slash; `/health`."""
+        return _url_path("HEALTH_PATH", "/health")
+
+    @property
     def journal_retention_days(self) -> int:
         """DEPLOY_OPS_JOURNAL_RETENTION_DAYS: when journals of ended runs are removed; 90."""
         return int(_read("JOURNAL_RETENTION_DAYS", int, 90))
@@ -236,6 +269,11 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         return given if isinstance(given, timedelta) else timedelta(seconds=given)
 
     @property
+    def migrate_without(self) -> tuple[str, ...]:
+        """DEPLOY_OPS_MIGRATE_WITHOUT: modules of `migrate` that safe_migrate leaves out; none."""
+        return tuple(_read("MIGRATE_WITHOUT", list | tuple, ()))
+
+    @property
     def two_phase(self) -> bool:
         """DEPLOY_OPS_TWO_PHASE: what old code needs stays until the contract phase; False."""
         return bool(_read("TWO_PHASE", bool, False))
@@ -249,6 +287,43 @@ def _read(name: str, kind: Any, default: Any) -> Any:
             "Nothing was changed."
         )
     return value
+
+
+def _path(name: str, default: Callable[[], Path]) -> Path:
+    if not hasattr(settings, PREFIX + name):
+        return default()
+    return _absolute(PREFIX + name, _read(name, str | os.PathLike, ""))
+
+
+def _base_dir() -> Path:
+    base = getattr(settings, "BASE_DIR", None)
+    if not base or not isinstance(base, str | os.PathLike):
+        raise NoDirectory(
+            "DEPLOY_OPS_STATE_DIR is not set, and the settings have no BASE_DIR for its default, "
+            "so where to write is not known. Nothing was changed. Name a directory that stays:\n"
+            '    DEPLOY_OPS_STATE_DIR = "/var/lib/deploy_ops"'
+        )
+    return _absolute("BASE_DIR", base)
+
+
+def _absolute(name: str, given: str | os.PathLike[str]) -> Path:
+    path = Path(given)
+    if not path.is_absolute():
+        raise NoDirectory(
+            f"{name} is {str(given)!r}, a relative path: a command that is started in another "
+            "directory would write and look there. Nothing was changed. Name it from the root on, "
+            f"such as:\n    {path.absolute()}"
+        )
+    return path
+
+
+def _url_path(name: str, default: str) -> str:
+    path: str = _read(name, str, default)
+    if not re.fullmatch(r"(/[\w.~-]+)+/?", path, re.ASCII):
+        raise ConfigurationError(
+            f"{PREFIX}{name} is {path!r}; it wants a path such as {default}. Nothing was changed."
+        )
+    return path.removesuffix("/")
 
 
 def _spoken(kind: Any) -> str:

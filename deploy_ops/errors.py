@@ -3,7 +3,8 @@
 DeployOpsError                      exit code 1: refused, nothing changed
 ├── UsageError                      exit code 2: the command line names something that is not there
 ├── ConfigurationError              a DEPLOY_OPS_ setting or a directory is invalid
-│   └── VersionRefused              psycopg or the server is older than deploy_ops works with
+│   ├── VersionRefused              psycopg or the server is older than deploy_ops works with
+│   └── NoDirectory                 where deploy_ops may write is not known, or no place for it
 ├── DatabaseUnavailable             the database server does not answer or does not let us in
 ├── PoolerRefused                   the connection goes through a transaction pooler
 ├── LockHeld                        another deployment step is running
@@ -24,6 +25,7 @@ DeployOpsError                      exit code 1: refused, nothing changed
 │       └── RestoreUnfinished       exit code 4: swapped, and what comes after is missing
 ├── MigrationError
 │   ├── PlanRefused                 the plan cannot be run as it is
+│   ├── OtherMigrate                the project does not migrate by Django's command alone
 │   ├── NotExclusive                the database cannot be closed to others
 │   ├── MigrationFailed             one migration failed
 │   ├── UnresolvedRun               an earlier run did not end and its session still works
@@ -55,7 +57,7 @@ DeployOpsError                      exit code 1: refused, nothing changed
 ├── ReleaseError
 │   ├── ReleaseRefused              the release cannot be deployed, and nothing has begun
 │   ├── ReleaseFailed               exit code 3: it failed, and what served before it serves
-│   ├── ReleaseUnfinished           exit code 4: it failed, and a person is needed
+│   ├── ReleaseUnfinished           exit code 4: manual intervention required
 │   └── SmokeTestFailed             an instance does not do what it is for
 ├── HealthCheckFailed               a health check did not pass
 └── Interrupted                     the operator stopped the command
@@ -69,8 +71,10 @@ class DeployOpsError(Exception):
 
     exit_code = 1
 
-    def __init__(self, message: str | None = None) -> None:
+    def __init__(self, message: str | None = None, *, fact: str = "") -> None:
+        """`fact` is what is wrong, for those that have nothing to change, nor to advise."""
         super().__init__(message or inspect.getdoc(type(self)))
+        self.fact = fact or str(self)
 
 
 class UsageError(DeployOpsError):
@@ -85,6 +89,10 @@ class ConfigurationError(DeployOpsError):
 
 class VersionRefused(ConfigurationError):
     """A version is older than deploy_ops works with. Nothing was changed."""
+
+
+class NoDirectory(ConfigurationError):
+    """There is no directory that deploy_ops may write to. Nothing was changed."""
 
 
 class DatabaseUnavailable(DeployOpsError):
@@ -180,6 +188,10 @@ class MigrationError(DeployOpsError):
 
 class PlanRefused(MigrationError):
     """The plan cannot be run as it is. Nothing was changed."""
+
+
+class OtherMigrate(MigrationError):
+    """The project does not migrate by Django's command alone. Nothing was changed."""
 
 
 class NotExclusive(MigrationError):

@@ -14,12 +14,12 @@ from typing import Any
 from deploy_ops.conf import conf
 from deploy_ops.files import (
     add_line,
-    private_directory,
     read_lines,
     read_object,
     read_private,
     write_atomically,
 )
+from deploy_ops.places import state_directory
 
 RELEASES = "releases.jsonl"
 SCHEMAS = "schemas"
@@ -48,16 +48,19 @@ def record_release(release: Release, schema: Mapping[str, Any]) -> None:
     """Append the release, durable when this returns; `schema` is what its models need."""
     content = json.dumps(schema, sort_keys=True, separators=(",", ":")).encode()
     digest = _digest(content)
-    directory = private_directory(conf.state_dir)
-    path = private_directory(directory / SCHEMAS) / f"{digest}.json"
+    path = state_directory(SCHEMAS) / f"{digest}.json"
     if not path.exists():
         write_atomically(path, content)
-    add_line(directory / RELEASES, asdict(replace(release, schema=digest)))
+    add_line(state_directory() / RELEASES, asdict(replace(release, schema=digest)))
 
 
-def released_versions() -> Sequence[str]:
-    """Every version that was released from this host, in the order of its first release."""
-    return list(dict.fromkeys(str(entry["version"]) for entry in _entries() if "version" in entry))
+def released_versions(database: str | None = None) -> Sequence[str]:
+    """Every version that was released from this host, in the order of its first release.
+
+    Those released into one database (`Identity.key`), or into any.
+    """
+    released = (e for e in _entries() if database is None or e.get("database") == database)
+    return list(dict.fromkeys(str(entry["version"]) for entry in released if "version" in entry))
 
 
 def release_of_runs() -> Mapping[str, str]:

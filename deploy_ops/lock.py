@@ -20,8 +20,8 @@ from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Guard
 from deploy_ops.errors import LockHeld
-from deploy_ops.files import private_directory
 from deploy_ops.lock_file import Holder, LockFile, watch_holder
+from deploy_ops.places import state_directory
 
 POLL_SECONDS = 0.2
 
@@ -94,7 +94,7 @@ def _acquire(guard: Guard, deadline: float, notify: Callable[[str], None]) -> No
 
 
 def _lock_file(alias: str) -> Path:
-    private_directory(private_directory(conf.state_dir) / "locks")
+    state_directory("locks")
     return _lock_path(alias)
 
 

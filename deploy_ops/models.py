@@ -21,6 +21,8 @@ class FlagState(models.Model):
     # Ids and names instead of foreign keys: django.contrib.auth need not be installed.
     users = models.JSONField(_("users"), default=list, blank=True)
     groups = models.JSONField(_("groups"), default=list, blank=True)
+    # Lists of values by name; null where a release wrote that does not know the column yet.
+    attributes = models.JSONField(_("attributes"), null=True, blank=True)
     staff = models.BooleanField(_("staff"), default=False)
     superusers = models.BooleanField(_("superusers"), default=False)
     starts_at = models.DateTimeField(_("from"), null=True, blank=True)

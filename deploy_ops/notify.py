@@ -1,23 +1,20 @@
 """Webhooks: each event of the audit to those who want to be told of it, signed.
 
 As https://www.standardwebhooks.com has it, so that a receiver checks it with a library of that
-name. Nobody waits for a receiver: each is told once, by a thread of its own, and a process that
-ends gives the last of them a few seconds. The record is the audit.
+name. Nobody waits for a receiver, and each is told once. The record is the audit.
 """
 
-import atexit
 import base64
 import binascii
 import hashlib
 import hmac
 import json
-import logging
 import secrets
 import socket
-import threading
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
@@ -25,16 +22,13 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from deploy_ops.audit import Event
+from deploy_ops.deliver import NotDelivered, deliver
 from deploy_ops.errors import ConfigurationError
 from deploy_ops.redact import Secret, redact
 
 ANSWER_SECONDS = 5.0
-# Once for all that are still being told when the process ends.
-LAST_SECONDS = 6.0
 PREFIX = "whsec_"
 LEAST_BYTES = 24  # of a secret; the specification's own limit
-logger = logging.getLogger(__name__)
-_under_way: set[threading.Thread] = set()
 
 
 def notify(event: Event, urls: Iterable[str], secret_file: Path) -> None:
@@ -42,9 +36,9 @@ def notify(event: Event, urls: Iterable[str], secret_file: Path) -> None:
     body = payload(event)
     headers = signed(body, _read_secret(secret_file))
     for url in urls:
-        thread = threading.Thread(target=_tell, args=(url, body, headers), daemon=True)
-        _under_way.add(thread)
-        thread.start()
+        # An address may have a token in its path.
+        receiver = urlsplit(url).hostname or "A receiver without a name"
+        deliver(receiver, partial(_tell, url, body, headers))
 
 
 def payload(event: Event) -> bytes:
@@ -84,7 +78,7 @@ def _read_secret(path: Path) -> Secret:
     except (UnicodeDecodeError, binascii.Error):
         reason = "it is not in base64"
     raise ConfigurationError(
-        f"The secret in {path} cannot sign an event: {reason}. Nobody was told of it. This makes "
+        f"The secret in {path} cannot sign an event: {reason}. The event was not sent. This makes "
         "one:\n    openssl rand -base64 32"
     )
 
@@ -99,19 +93,11 @@ class _NoRedirect(HTTPRedirectHandler):
 
 
 def _tell(url: str, body: bytes, headers: dict[str, str]) -> None:
+    request = Request(url, body, headers, method="POST")
     try:
-        request = Request(url, body, headers, method="POST")
         with build_opener(_NoRedirect).open(request, timeout=ANSWER_SECONDS):
             pass
-    except (OSError, HTTPException) as error:
-        # An address may have a token in its path.
-        logger.warning("%s was not told of an event: %s", urlsplit(url).hostname, error)
-    finally:
-        _under_way.discard(threading.current_thread())
-
-
-@atexit.register
-def _finish() -> None:
-    end = time.monotonic() + LAST_SECONDS
-    for thread in tuple(_under_way):
-        thread.join(max(0.0, end - time.monotonic()))
+    except OSError as error:
+        raise NotDelivered(str(error)) from None
+    except (HTTPException, ValueError) as error:  # whose text may have the address in it
+        raise NotDelivered(type(error).__name__) from None

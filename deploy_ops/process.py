@@ -11,12 +11,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
 from deploy_ops.errors import ProgramError
+from deploy_ops.progress import listener
 from deploy_ops.redact import redact, server_text
 
 INHERITED = ("PATH", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH")
@@ -58,6 +60,7 @@ def run(
     `on_line` sees each line of stderr as it comes (progress); only the last lines are kept then.
     Whatever ends the wait early (Ctrl-C, an error in `on_line`) ends the program first.
     """
+    started = time.monotonic()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors=ERRORS) as stdout:
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors=ERRORS) as stderr:
             child = _start(argv, env, cwd, stdout, subprocess.PIPE if on_line else stderr, umask)
@@ -72,6 +75,7 @@ def run(
         if child.returncode:
             failure = _failure(argv, child.returncode, last_words)
             raise ProgramError(failure, child.returncode)
+        _tell_details(argv, time.monotonic() - started, last_words)
         return Completed(_read(stdout), last_words)
 
 
@@ -98,6 +102,12 @@ def call(
         raise ProgramError(
             f"{redact(shlex.join(argv))} {_ended(child.returncode)}.", child.returncode
         )
+
+
+def _tell_details(argv: Sequence[str], seconds: float, stderr: str) -> None:
+    listener().detail(f"{redact(shlex.join(argv))}: {seconds:.2f} s", 2)
+    if last_words := server_text(stderr.strip()):
+        listener().detail(last_words, 3)
 
 
 def _start(  # pylint: disable=too-many-arguments,too-many-positional-arguments

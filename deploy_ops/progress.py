@@ -12,6 +12,9 @@ class Progress(Protocol):
     def say(self, text: str) -> None:
         """Tell one finished or starting step."""
 
+    def detail(self, text: str, verbosity: int) -> None:
+        """Tell what is only shown from so much `--verbosity` on, 2 or 3."""
+
     def track(self, label: str, total_bytes: int) -> AbstractContextManager[Callable[[int], None]]:
         """Follow one long piece of work: `with progress.track(...) as report: report(bytes)`.
 
@@ -28,6 +31,9 @@ class Silent:  # pylint: disable=unused-argument  # nobody looks at what nobody 
     """Nobody listens."""
 
     def say(self, text: str) -> None:
+        """Say nothing."""
+
+    def detail(self, text: str, verbosity: int) -> None:
         """Say nothing."""
 
     @contextmanager

@@ -49,7 +49,7 @@ def _described() -> str:
         # is believed anyway.
         argv = ["git", "-c", f"safe.directory={base}", "describe", "--tags", "--always", "--dirty"]
         return process.run(argv, cwd=str(base)).stdout.strip()
-    except ProgramError:  # no git, or no checkout: a container image usually has neither
+    except (ProgramError, OSError):  # no git, no checkout, or none that could be one: in a zip
         return ""
 
 

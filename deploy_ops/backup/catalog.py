@@ -13,18 +13,17 @@ import logging
 import os
 import shlex
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from django.db import DEFAULT_DB_ALIAS
 
 from deploy_ops.advice import manage
 from deploy_ops.backup.authenticity import HostKeys, Trust, host_keys
-from deploy_ops.backup.entry import PINNED, Backup, Entry, State
-from deploy_ops.backup.manifest import NAME, BackupId, is_id, load_manifest, parse_id
+from deploy_ops.backup.entry import Backup, Entry, State
+from deploy_ops.backup.manifest import NAME, BackupId, load_manifest, parse_id
 from deploy_ops.backup.storage import remote_storage
 from deploy_ops.backup.trust import accepted, require_usable
-from deploy_ops.backup.workspace import owner_of, remove_tree
+from deploy_ops.backup.workspace import owner_of
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.errors import (
@@ -34,9 +33,9 @@ from deploy_ops.errors import (
     BackupUnreadable,
     UsageError,
 )
-from deploy_ops.files import open_private, private_directory, read_private, sync_directory
+from deploy_ops.files import private_directory, read_private
+from deploy_ops.ids import is_beginning, only_one
 
-UPLOAD_LIMIT = timedelta(days=1)
 logger = logging.getLogger(__name__)
 
 
@@ -94,15 +93,33 @@ def find_backup(
 
 
 def find_entry(text: str) -> Entry:
-    """Return what is known under an id, usable or not; raises UsageError, BackupNotFound."""
-    backup_id, keys = parse_id(text), host_keys()
-    directory = private_directory(conf.backup_dir) / backup_id
-    names = _names_in_storage(backup_id, is_needed=not directory.exists())
-    if directory.exists():
+    """Return what is known under an id or the beginning of one, usable or not.
+
+    Raises UsageError, BackupNotFound.
+    """
+    backup_id, keys = _full_id(text), host_keys()
+    directory = conf.backup_dir / backup_id
+    is_here = backup_id in _names_here(conf.backup_dir)
+    names = _names_in_storage(backup_id, is_needed=not is_here)
+    if is_here:
         return _read_entry(directory, names, keys)
     if NAME in names:
         return _read_remote(directory, names, keys)
-    raise BackupNotFound(
+    raise _not_found(backup_id)
+
+
+def _full_id(text: str) -> BackupId:
+    if not is_beginning(text):
+        return parse_id(text)
+    # Without the storage one that is only there could be meant.
+    remote = remote_storage()
+    if found := only_one(text, _names_here(conf.backup_dir).union(remote.ids() if remote else ())):
+        return BackupId(found)
+    raise _not_found(text)
+
+
+def _not_found(backup_id: str) -> BackupNotFound:
+    return BackupNotFound(
         f"There is no backup {backup_id}. Nothing was changed. See those there are:\n"
         "    python manage.py backups list"
     )
@@ -131,43 +148,6 @@ def usable(
         f"Backup {entry.id} is {entry.state} and cannot be used: {entry.reason} "
         "Nothing was changed. See the others:\n    python manage.py backups list"
     )
-
-
-def pin(backup: Backup) -> None:
-    """Keep a backup from being pruned, here and in the storage."""
-    if backup.is_here:
-        os.close(open_private(backup.directory / PINNED, os.O_WRONLY | os.O_CREAT))
-        sync_directory(backup.directory)
-    if backup.is_copied and PINNED not in backup.remote_names and (remote := remote_storage()):
-        remote.put_bytes(f"{backup.id}/{PINNED}", b"\n")
-
-
-def unpin(backup: Backup) -> None:
-    """Let a backup be pruned when its time comes."""
-    (backup.directory / PINNED).unlink(missing_ok=True)
-    if PINNED in backup.remote_names and (remote := remote_storage()):
-        remote.remove(f"{backup.id}/{PINNED}")
-
-
-def delete_backup(backup: Backup) -> None:
-    """Delete a backup: in the storage first its manifest, here first its name."""
-    if backup.remote_names and (remote := remote_storage()):
-        remote.delete(backup.id)
-    if backup.directory.exists():
-        remove_tree(backup.directory)
-
-
-def sweep_storage() -> list[str]:
-    """Delete what interrupted uploads left in the storage more than a day ago; return the ids."""
-    remote, before = remote_storage(), datetime.now(UTC) - UPLOAD_LIMIT
-    if remote is None:
-        return []
-    # Ids begin with the time; what is younger may be an upload that another host is doing.
-    ids = [i for i in remote.ids() if is_id(i) and i[:16] < f"{before:%Y%m%dT%H%M%SZ}"]
-    left = [backup_id for backup_id in ids if NAME not in remote.names(backup_id)]
-    for backup_id in left:
-        remote.delete(backup_id)
-    return left
 
 
 def same_database(backups: list[Backup], alias: str) -> list[Backup]:

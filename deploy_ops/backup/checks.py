@@ -10,7 +10,8 @@ from django.core.checks import CheckMessage, Error, register
 from deploy_ops.backup.authenticity import host_keys
 from deploy_ops.backup.storage import ALIAS
 from deploy_ops.conf import conf
-from deploy_ops.errors import ConfigurationError
+from deploy_ops.errors import ConfigurationError, NoDirectory
+from deploy_ops.places import check_place
 
 PUBLIC_ROOTS = ("MEDIA_ROOT", "STATIC_ROOT")
 FILE_SYSTEM = "django.core.files.storage.FileSystemStorage"
@@ -20,7 +21,10 @@ S3 = ("storages.backends.s3.", "storages.backends.s3boto3.")
 @register("deploy_ops")
 def check_backup_place(**_options: Any) -> list[CheckMessage]:
     """C002: backups below a directory whose files the web server hands out."""
-    place = conf.backup_dir.resolve()
+    try:
+        place = conf.backup_dir.resolve()
+    except ConfigurationError:
+        return []  # C003 or C018 tells it
     return [
         Error(
             f"Backups are written to {place}, below {name}: anybody could fetch them.",
@@ -30,6 +34,26 @@ def check_backup_place(**_options: Any) -> list[CheckMessage]:
         for name in PUBLIC_ROOTS
         if (root := getattr(settings, name, None)) and place.is_relative_to(Path(root).resolve())
     ]
+
+
+@register("deploy_ops", deploy=True)
+def check_directories(**_options: Any) -> list[CheckMessage]:
+    """C018: nothing says where to write, or it is no place for it. D006: it cannot be used."""
+    try:
+        places = dict.fromkeys((conf.state_dir, conf.backup_dir))
+    except NoDirectory as error:
+        return [Error(str(error), id="deploy_ops.C018")]
+    except ConfigurationError:
+        return []  # C003 tells it
+    found: list[CheckMessage] = []
+    for place in places:
+        try:
+            check_place(place)
+        except NoDirectory as error:
+            return [Error(str(error), id="deploy_ops.C018")]
+        except ConfigurationError as error:
+            found.append(Error(str(error), id="deploy_ops.D006"))
+    return found
 
 
 @register("deploy_ops", deploy=True)

@@ -31,7 +31,6 @@ from deploy_ops.backup.manifest import (
     describe_files,
     dump_manifest,
     load_manifest,
-    new_id,
     paths_in,
 )
 from deploy_ops.backup.media import copy_media, media_bytes
@@ -45,11 +44,12 @@ from deploy_ops.databases.base import Identity
 from deploy_ops.errors import BackupCorrupt, BackupError, BackupFailed
 from deploy_ops.files import (
     open_private,
-    private_directory,
     sync_tree,
     write_atomically,
 )
+from deploy_ops.ids import new_id
 from deploy_ops.lock import DeployLock
+from deploy_ops.places import backup_directory
 from deploy_ops.progress import Progress, Silent
 from deploy_ops.version import code_version
 
@@ -98,7 +98,7 @@ def take_backup(
     method, keys, started = method_for(alias), host_keys(), datetime.now(UTC)
     keys.check_can_prove()
     source = database_for(alias).identify()
-    needed = _check_before(method, source, conf.backup_dir, media)
+    needed = _check_before(method, source, backup_directory(), media)
     fields: Fields = {"database": SavedDatabase(alias=alias, **asdict(source))}
     fields |= {"started_at": started, "label": "", "run": None} | metadata
     with _begin(method, keys, started, needed, progress) as unfinished:
@@ -114,7 +114,7 @@ def _begin(
     method: Method, keys: HostKeys, started: datetime, needed: int, progress: Progress
 ) -> Iterator[BackupInProgress]:
     """Begin a backup in a directory that vanishes unless it is finished."""
-    backup_id, backup_dir = new_id(started), conf.backup_dir
+    backup_id, backup_dir = BackupId(new_id(started)), conf.backup_dir
     with (
         open_workspace(backup_dir, PARTIAL + backup_id) as workspace,
         translated_errors(backup_dir, needed, method.alias),
@@ -149,7 +149,6 @@ class Seconds:
 
 def _check_before(method: Method, source: Identity, backup_dir: Path, media: bool) -> int:
     """Refuse what would fail later; return the bytes that the backup is expected to need."""
-    private_directory(backup_dir)
     if problems := method.check_backup():
         raise BackupFailed(
             "\n".join(problems) + "\nNo backup was made and the database was not changed."

@@ -1,61 +1,85 @@
 """Typed values out of foreign JSON: what is not exactly as annotated is refused, and named.
 
-A field too many is as wrong as one too few, `true` is not a number, and a time has a time zone, so
-that whoever gets the value need not look again.
+A field too many is as wrong as one too few, `true` is not a number, and a time has a time zone and
+one form, so that whoever gets the value need not look again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
+from functools import cache, partial
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
+
+Decoder = Callable[[Any, str], Any]
 
 
 class Undecodable(ValueError):
     """A field is of another kind than the annotation says; the text begins with its name."""
 
 
-def decode(kind: Any, value: Any, name: str) -> Any:  # pylint: disable=too-many-return-statements
+def decode(kind: Any, value: Any, name: str) -> Any:
     """Return the value as `kind` (a dataclass, Mapping, tuple, plain type); raises Undecodable."""
-    kind = getattr(kind, "__supertype__", kind)  # a NewType is its type
-    if is_dataclass(kind):
-        return _decode_dataclass(kind, value, name)
-    if kind is Any:
-        return value
-    origin, args = get_origin(kind) or kind, get_args(kind)
-    if origin is UnionType:
-        return None if value is None else decode(args[0], value, name)
-    if origin is Mapping or origin is dict:
-        items = _expect(dict, value, name).items()
-        return {key: decode(args[1], each, f"{name}.{key}") for key, each in items}
-    if origin is tuple:
-        return _decode_tuple(args, _expect(list, value, name), name)
-    if issubclass(kind, datetime):
-        return _decode_time(_expect(str, value, name), name)
-    if issubclass(kind, StrEnum):
-        return _decode_word(kind, _expect(str, value, name), name)
-    return _expect(kind, value, name)
-
-
-def _decode_dataclass(kind: Any, value: Any, name: str) -> Any:
-    hints = _hints(kind)
-    if odd := _expect(dict, value, name).keys() ^ hints.keys():
-        raise Undecodable(f"{name}: {', '.join(sorted(odd))}")
-    return kind(**{each: decode(hint, value[each], each) for each, hint in hints.items()})
+    return _decoder(kind)(value, name)
 
 
 @cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
+def _decoder(kind: Any) -> Decoder:  # pylint: disable=too-many-return-statements
+    """What decodes a kind, put together once: a catalog has a hundred values in each manifest."""
+    kind = getattr(kind, "__supertype__", kind)  # a NewType is its type
+    if is_dataclass(kind):
+        return _dataclass(kind)
+    if kind is Any:
+        return lambda value, name: value
+    origin, args = get_origin(kind) or kind, get_args(kind)
+    if origin is UnionType:
+        present = _decoder(args[0])
+        return lambda value, name: None if value is None else present(value, name)
+    if origin is Mapping or origin is dict:
+        return _mapping(_decoder(args[1]))
+    if origin is tuple:
+        return _tuple(args)
+    if issubclass(kind, datetime):
+        return lambda value, name: _decode_time(_expect(str, value, name), name)
+    if issubclass(kind, StrEnum):
+        return lambda value, name: _decode_word(kind, _expect(str, value, name), name)
+    return partial(_expect, kind)
 
 
-def _decode_tuple(args: tuple[Any, ...], values: list[Any], name: str) -> tuple[Any, ...]:
-    kinds = args[:1] * len(values) if args[1:] == (...,) else args
-    if len(kinds) != len(values):
-        raise Undecodable(f"{name} has {len(values)} parts, not {len(kinds)}")
-    return tuple(decode(kind, value, name) for kind, value in zip(kinds, values, strict=True))
+def _dataclass(kind: Any) -> Decoder:
+    fields = {name: _decoder(hint) for name, hint in get_type_hints(kind).items()}
+
+    def decoded(value: Any, name: str) -> Any:
+        if odd := _expect(dict, value, name).keys() ^ fields.keys():
+            raise Undecodable(f"{name}: {', '.join(sorted(odd))}")
+        return kind(**{each: field(value[each], each) for each, field in fields.items()})
+
+    return decoded
+
+
+def _mapping(item: Decoder) -> Decoder:
+    def decoded(value: Any, name: str) -> Any:
+        items = _expect(dict, value, name).items()
+        return {key: item(each, f"{name}.{key}") for key, each in items}
+
+    return decoded
+
+
+def _tuple(args: tuple[Any, ...]) -> Decoder:
+    if args[1:] == (...,):
+        each_like = _decoder(args[0])
+        return lambda value, name: tuple(
+            each_like(each, name) for each in _expect(list, value, name)
+        )
+    parts = [_decoder(arg) for arg in args]
+
+    def decoded(value: Any, name: str) -> Any:
+        if len(_expect(list, value, name)) != len(parts):
+            raise Undecodable(f"{name} has {len(value)} parts, not {len(parts)}")
+        return tuple(part(each, name) for part, each in zip(parts, value, strict=True))
+
+    return decoded
 
 
 def _decode_time(text: str, name: str) -> datetime:
@@ -65,6 +89,8 @@ def _decode_time(text: str, name: str) -> datetime:
         raise Undecodable(f"{name} is not a time") from error
     if moment.tzinfo is None:
         raise Undecodable(f"{name} has no time zone")
+    if moment.isoformat() != text:
+        raise Undecodable(f"{name} is a time in another form")
     return moment
 
 

@@ -10,24 +10,25 @@ was proven. `checksum` is SHA-256 over that form of all other fields: it finds d
 import hashlib
 import json
 import re
-import secrets
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, is_dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NewType
 
 from deploy_ops.backup.decode import Undecodable, decode
 from deploy_ops.databases.base import Identity
 from deploy_ops.errors import BackupCorrupt, BackupUnreadable, UsageError
+from deploy_ops.ids import is_id
 
-FORMAT = 3
+FORMAT = 4
+READABLE = (3, FORMAT)  # 3 has its times in whole seconds
 NAME = "manifest.json"
 BackupId = NewType("BackupId", str)
 KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+FIRST_FIELD = len(b'{"checksum":"' + b"0" * 64 + b'",')
 PROOFS = ("mac", "signature", "checksum")
 LAST_SEQUENCE = 2**63 - 1
 ROOTS = ("database", "media")
@@ -142,16 +143,6 @@ class Manifest:  # pylint: disable=too-many-instance-attributes  # one file, doc
 REQUIRED = frozenset(field.name for field in fields(Manifest))
 
 
-def new_id(now: datetime) -> BackupId:
-    """Make an id from the UTC time and four random bytes."""
-    return BackupId(f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}")
-
-
-def is_id(text: str) -> bool:
-    """Whether a text has exactly the form of `new_id`, so that an id is never a path."""
-    return bool(_ID.fullmatch(text))
-
-
 def parse_id(text: str) -> BackupId:
     """Accept an id and nothing else; raises UsageError."""
     if not is_id(text):
@@ -164,7 +155,7 @@ def parse_id(text: str) -> BackupId:
 
 def dump_manifest(manifest: Manifest) -> bytes:
     """Return the manifest as its file has it, with its checksum."""
-    checksum = _checksum(_plain(manifest))
+    checksum = _checksum(_canonical(replace(manifest, checksum="0" * 64)))
     return _canonical(replace(manifest, checksum=checksum)) + b"\n"
 
 
@@ -176,19 +167,20 @@ def load_manifest(content: bytes) -> Manifest:
     """
     try:
         found = json.loads(content)
-        checksum = _checksum(found) if isinstance(found, dict) else ""
+        canonical = _canonical(found)
     except (ValueError, RecursionError) as error:
         raise BackupCorrupt(f"The manifest is not JSON: {error}.") from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        if checksum and found.get("checksum") == checksum:
+    formats = " and ".join(map(str, READABLE))
+    if not isinstance(found, dict) or found.get("format") not in READABLE:
+        if isinstance(found, dict) and found.get("checksum") == _checksum(canonical):
             raise BackupUnreadable(
                 f"Its manifest is sound and of format {found.get('format')!r}, and this version of "
-                f"deploy_ops reads format {FORMAT}."
+                f"deploy_ops reads formats {formats}."
             )
-        raise BackupCorrupt(f"The manifest is not of format {FORMAT}.")
+        raise BackupCorrupt(f"The manifest is not of formats {formats}.")
     if missing := REQUIRED - set(found):
         raise BackupCorrupt(f"The manifest lacks {', '.join(sorted(missing))}.")
-    if found["checksum"] != checksum:
+    if found["checksum"] != _checksum(canonical):
         raise BackupCorrupt("The manifest does not match its checksum: it was edited or damaged.")
     try:
         manifest: Manifest = decode(Manifest, found, "manifest")
@@ -196,7 +188,7 @@ def load_manifest(content: bytes) -> Manifest:
     except Undecodable as error:
         shown = str(error).encode("unicode_escape").decode()  # names of fields are foreign text
         raise BackupCorrupt(f"The manifest has a field of another kind: {shown}.") from error
-    if dump_manifest(manifest) != content:
+    if canonical + b"\n" != content:
         raise BackupCorrupt("The manifest is not in canonical form: it was edited or damaged.")
     return manifest
 
@@ -249,14 +241,14 @@ def total_bytes(files: Mapping[str, SavedFile], root: str = "") -> int:
 
 
 def _is_inside(path: str) -> bool:
-    parts = PurePosixPath(path).parts
-    is_plain = PurePosixPath(path).as_posix() == path and ".." not in parts and "\0" not in path
+    parts = path.split("/")
+    is_plain = not {"", ".", ".."} & {*parts} and "\0" not in path
     return is_plain and len(parts) > 1 and parts[0] in ROOTS
 
 
-def _checksum(found: Mapping[str, Any]) -> str:
-    body = {name: value for name, value in found.items() if name != "checksum"}
-    return hashlib.sha256(_canonical(body)).hexdigest()
+def _checksum(canonical: bytes) -> str:
+    """SHA-256 of the canonical form of all other fields: `checksum` sorts before them."""
+    return hashlib.sha256(b"{" + canonical[FIRST_FIELD:]).hexdigest()
 
 
 def _canonical(value: object) -> bytes:
@@ -270,7 +262,7 @@ def _canonical(value: object) -> bytes:
 def _plain(value: object) -> Any:
     """One level of a value as JSON has it."""
     if isinstance(value, datetime):
-        return value.isoformat(timespec="seconds")
+        return value.isoformat()
     if is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     raise TypeError(f"{type(value).__name__} has no form in a manifest")

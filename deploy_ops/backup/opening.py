@@ -10,9 +10,9 @@ from deploy_ops.backup.entry import Backup
 from deploy_ops.backup.storage import remote_storage
 from deploy_ops.backup.trust import require_usable
 from deploy_ops.backup.workspace import OPENED, make_parents, open_workspace
-from deploy_ops.conf import conf
 from deploy_ops.errors import BackupError
-from deploy_ops.files import open_private, private_directory
+from deploy_ops.files import open_private
+from deploy_ops.places import backup_directory
 
 
 @contextmanager
@@ -59,6 +59,6 @@ def _fetch(backup: Backup, target: Path) -> None:
 
 @contextmanager
 def _private_copy() -> Iterator[Path]:
-    backup_dir = private_directory(conf.backup_dir)
+    backup_dir = backup_directory()
     with open_workspace(backup_dir, f"{OPENED}{os.getpid()}-{os.urandom(4).hex()}") as workspace:
         yield workspace.path

@@ -1,4 +1,4 @@
-"""Which backups to keep: a pure decision; deleting is the catalog's."""
+"""Which backups to keep: a pure decision; deleting is upkeep's."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from deploy_ops.backup.manifest import NAME, is_id
+from deploy_ops.backup.manifest import NAME
 from deploy_ops.files import sync_directory
+from deploy_ops.ids import is_id
 from deploy_ops.lock_file import OWNER, LockFile, holder_of, own_directory
 
 PARTIAL = ".partial-"

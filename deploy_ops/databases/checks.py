@@ -9,7 +9,7 @@ from django.db import connections
 
 from deploy_ops.conf import conf
 from deploy_ops.databases.driver import require_psycopg
-from deploy_ops.errors import VersionRefused
+from deploy_ops.errors import ConfigurationError, VersionRefused
 
 
 @register("deploy_ops", deploy=True)
@@ -18,13 +18,17 @@ def check_programs(**_options: Any) -> list[CheckMessage]:
 
     Which major the server has only a connection can tell; `backup` checks that.
     """
+    try:
+        directories = conf.pg_bin.items()
+    except ConfigurationError:
+        return []  # C003 tells it
     return [
         checks.Warning(
             f"DEPLOY_OPS_PG_BIN[{major}] is {directory}, and {program} is not there.",
             hint=f"Name the directory of PostgreSQL {major}'s client programs.",
             id="deploy_ops.C005",
         )
-        for major, directory in conf.pg_bin.items()
+        for major, directory in directories
         for program in ("pg_dump", "pg_restore")
         if not Path(directory, program).is_file()
     ]

@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING
 from deploy_ops.exports import import_when_asked
 
 if TYPE_CHECKING:
-    from deploy_ops.flags.change import Source, change_flag, stored_rules
+    from deploy_ops.flags.change import (
+        Source,
+        change_flag,
+        last_change,
+        stored_rules,
+        undo_change,
+    )
     from deploy_ops.flags.declaration import Flag
     from deploy_ops.flags.evaluation import (
         FlagRequiredMixin,
@@ -22,7 +28,7 @@ else:
     __getattr__ = import_when_asked(
         __name__,
         {
-            "change": ["Source", "change_flag", "stored_rules"],
+            "change": ["Source", "change_flag", "last_change", "stored_rules", "undo_change"],
             "declaration": ["Flag"],
             "evaluation": [
                 "FlagRequiredMixin",
@@ -53,6 +59,8 @@ __all__ = [
     "flag_overviews",
     "flag_required",
     "forget_flags",
+    "last_change",
     "override_flag",
     "stored_rules",
+    "undo_change",
 ]

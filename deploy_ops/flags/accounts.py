@@ -35,6 +35,21 @@ def names_of_users(all_rules: Iterable[Rules]) -> dict[str, str]:
     return {str(key): str(user.get_username()) for key, user in users.items()}
 
 
+def some_users(limit: int) -> tuple[list[Any], int]:
+    """So many users with their groups, the highest keys first, and how many there are in all.
+
+    ConfigurationError without django.contrib.auth.
+    """
+    try:
+        model: Any = get_user_model()
+    except ImproperlyConfigured:
+        raise _without_accounts() from None
+    users: QuerySet[Any] = QuerySet(model).order_by("-pk")
+    if hasattr(model, "groups"):
+        users = users.prefetch_related("groups")
+    return list(users[:limit]), users.count()
+
+
 def group_names() -> set[str]:
     """The names of all groups; ConfigurationError without django.contrib.auth."""
     try:

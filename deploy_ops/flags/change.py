@@ -12,9 +12,11 @@ from django.utils import timezone
 from deploy_ops.advice import manage
 from deploy_ops.audit import Event, Kind, Outcome
 from deploy_ops.errors import FlagConflict, UnknownFlag
+from deploy_ops.flags.attributes import refuse_new_attributes
 from deploy_ops.flags.declaration import declared_flags
 from deploy_ops.flags.rules import Rules
-from deploy_ops.flags.store import flags_alias, rules_of, store
+from deploy_ops.flags.store import store
+from deploy_ops.flags.stored import flags_alias, rules_of
 from deploy_ops.models import FlagChange, FlagState, FlagVersion
 from deploy_ops.trail import note
 from deploy_ops.version import code_version
@@ -47,7 +49,8 @@ def change_flag(  # pylint: disable=too-many-arguments  # all but two are named,
     `expected_revision` is the revision on which the new rules are based, from `stored_rules`; `by`
     names the person for the history. None if the flag has these rules already: then nothing is
     written. UnknownFlag for a flag that is not declared (only its row may still be removed),
-    FlagConflict if somebody changed it since `expected_revision`. Other processes see it at their
+    InvalidRules for an attribute that is not declared, FlagConflict if somebody changed it since
+    `expected_revision`. Other processes see it at their
     next poll.
     """
     if rules is not None and name not in declared_flags():
@@ -57,8 +60,9 @@ def change_flag(  # pylint: disable=too-many-arguments  # all but two are named,
         version = _next_version(alias)  # takes the row's lock: changes are made one by one
         state = FlagState.objects.using(alias).filter(name=name).first()
         if expected_revision != (state.revision if state else NO_ROW):
-            raise FlagConflict(_conflict(alias, name))
+            raise FlagConflict(_conflict(last_change(name), name, alias))
         old = rules_of(state) if state else None
+        refuse_new_attributes(rules, old)
         if old == rules:
             transaction.set_rollback(True, using=alias)
             return None
@@ -75,6 +79,35 @@ def change_flag(  # pylint: disable=too-many-arguments  # all but two are named,
         entry.save(using=alias)
         transaction.on_commit(store.expire, using=alias)
         transaction.on_commit(partial(note, _event(entry)), using=alias)
+    return entry
+
+
+def last_change(name: str) -> FlagChange | None:
+    """The newest entry in the history of a flag."""
+    return FlagChange.objects.using(flags_alias()).filter(flag=name).first()
+
+
+def undo_change(change: FlagChange, *, by: str, source: Source, reason: str = "") -> FlagChange:
+    """Give a flag the rules that it had before its last change; the entry in the history.
+
+    FlagConflict if it was changed again since. UnknownFlag and InvalidRules if the rules from
+    before can be no more. An undo is a change, too, and so can be undone.
+    """
+    alias = flags_alias()
+    with transaction.atomic(using=alias):
+        entry = change_flag(
+            change.flag,
+            None if change.old is None else Rules.of(change.old),
+            expected_revision=NO_ROW if change.new is None else change.version,
+            by=by,
+            source=source,
+            reason=reason or f"Undoes change {change.version}, by {change.by}.",
+        )
+        # The revision does not tell apart two times without a row, the history does.
+        past = FlagChange.objects.using(alias).filter(flag=change.flag)
+        last = past.exclude(version=entry.version).first() if entry else past.first()
+        if entry is None or last != change:
+            raise FlagConflict(_conflict(last, change.flag, alias))
     return entry
 
 
@@ -108,8 +141,7 @@ def _stored(value: Any) -> Any:
     return timezone.make_naive(value) if is_local else value
 
 
-def _conflict(alias: str, name: str) -> str:
-    last = FlagChange.objects.using(alias).filter(flag=name).first()
+def _conflict(last: FlagChange | None, name: str, alias: str) -> str:
     who = f"{last.by} changed {name} at {last.at:%Y-%m-%d %H:%M:%S %Z}" if last else "It changed"
     return (
         f"{who}, after you had looked at it. Nothing was changed now. Review the current rules, "

@@ -39,12 +39,17 @@ def declared_flags() -> Mapping[str, Flag]:
     """DEPLOY_OPS_FLAGS; ConfigurationError for an entry that is no flag or has no valid name."""
     flags = conf.flags
     for name, flag in flags.items():
-        if not isinstance(flag, Flag) or not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(flag, Flag) or not isinstance(name, str) or not is_name(name):
             raise ConfigurationError(
                 f"DEPLOY_OPS_FLAGS[{name!r}] is not a flag. Nothing was started. A name has small "
                 'letters, digits and _, and a value reads Flag("What it switches").'
             )
     return flags
+
+
+def is_name(text: str) -> bool:
+    """Can a flag, or an attribute, have this name?"""
+    return _NAME.fullmatch(text) is not None
 
 
 def variable_of(name: str) -> str:

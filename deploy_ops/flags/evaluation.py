@@ -13,8 +13,9 @@ from django.http import Http404, HttpRequest
 from django.views.generic import View
 
 from deploy_ops.errors import UnknownFlag
-from deploy_ops.flags.request_flags import REQUEST_FLAGS, RequestFlags, pinned_snapshot, visitor_id
-from deploy_ops.flags.state import Evaluation, Origin, because
+from deploy_ops.flags.person import person_of
+from deploy_ops.flags.request_flags import REQUEST_FLAGS, RequestFlags, pinned_snapshot
+from deploy_ops.flags.state import Evaluation, Origin, Person, because
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,12 +33,14 @@ def flag_enabled(name: str, request: HttpRequest | None = None, user: Any = None
     Without a request and a user only what holds for everybody is on. UnknownFlag for a name that
     is not declared in DEBUG and in tests; in production that is logged once, and False.
     """
-    # The way of most checks on a page, with no call more: nothing forced, the same for everybody.
+    # The way of most checks on a page, with no call more than needed: nothing is forced by a test.
     request_flags: RequestFlags | None = getattr(request, REQUEST_FLAGS, None)
     if request_flags is not None and not overrides.get():
         state = request_flags.snapshot.states.get(name)
-        if state is not None and state.fixed:
-            return state.fixed.enabled
+        if state is not None:
+            if state.fixed:
+                return state.fixed.enabled
+            return state.evaluate(person_of(request, user)).enabled
     return evaluate_flag(name, request, user).enabled
 
 
@@ -53,7 +56,15 @@ def evaluate_flag(name: str, request: HttpRequest | None = None, user: Any = Non
     state = pinned_snapshot(request).states.get(name)
     if state is None:
         return _evaluate_unknown(name)
-    return state.fixed or state.evaluate(UserContext(request, user))
+    return state.fixed or state.evaluate(person_of(request, user))
+
+
+def evaluate_person(name: str, person: Person) -> Evaluation | None:
+    """The answer for somebody who is known otherwise; None for a flag that is not declared."""
+    if (forced := overrides.get()) and name in forced:
+        return because(forced[name], Origin.OVERRIDE)
+    state = pinned_snapshot(None).states.get(name)
+    return None if state is None else state.evaluate(person)
 
 
 def flag_required(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -94,52 +105,6 @@ class FlagRequiredMixin(View):
     async def _dispatch_async(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         _refuse_unless(await aflag_enabled(self.flag, request), self.flag)
         return await super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
-
-
-class UserContext:
-    """Somebody, as the rules ask about them; nothing is looked up before a rule needs it."""
-
-    __slots__ = ("_request", "_user")
-
-    def __init__(self, request: HttpRequest | None, user: Any) -> None:
-        self._request = request
-        self._user = getattr(request, "user", None) if user is None else user
-
-    @property
-    def user_id(self) -> str | None:
-        """Primary key as text; None without a login."""
-        user = self._user
-        return str(user.pk) if user is not None and user.is_authenticated else None
-
-    @property
-    def identity(self) -> str | None:
-        """The user's id, else that in the visitor's cookie, else None."""
-        user = self._user
-        if user is not None and user.is_authenticated:
-            return str(user.pk)
-        return visitor_id(self._request) if self._request is not None else None
-
-    @property
-    def is_staff(self) -> bool:
-        """False for users that know no staff."""
-        return bool(getattr(self._user, "is_staff", False))
-
-    @property
-    def is_superuser(self) -> bool:
-        """False for users that know no superusers."""
-        return bool(getattr(self._user, "is_superuser", False))
-
-    @property
-    def groups(self) -> frozenset[str]:
-        """Names of the groups, asked for once in the life of the user object."""
-        user = self._user
-        if user is None or not user.is_authenticated or not hasattr(user, "groups"):
-            return frozenset()
-        if not hasattr(user, "_deploy_ops_groups"):
-            names = user.groups.values_list("name", flat=True)
-            setattr(user, "_deploy_ops_groups", frozenset(names))
-        found: frozenset[str] = getattr(user, "_deploy_ops_groups")
-        return found
 
 
 def _evaluate_unknown(name: str) -> Evaluation:

@@ -11,7 +11,7 @@ from deploy_ops.flags.change import NO_ROW
 from deploy_ops.flags.declaration import Flag, declared_flags, forced_flags, variable_of
 from deploy_ops.flags.rules import Rules
 from deploy_ops.flags.state import Origin, State, take_snapshot
-from deploy_ops.flags.store import flags_alias, read_rows, read_version, rules_of
+from deploy_ops.flags.stored import flags_alias, read_rows, read_version, rules_of
 from deploy_ops.models import FlagChange
 
 

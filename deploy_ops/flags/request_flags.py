@@ -1,6 +1,7 @@
 """What one request keeps: the snapshot it began with, and the id of a visitor without a login."""
 
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from django.conf import settings
@@ -10,6 +11,9 @@ from django.utils.cache import patch_vary_headers
 from deploy_ops.flags.state import Snapshot
 from deploy_ops.flags.store import store
 
+if TYPE_CHECKING:
+    from deploy_ops.flags.person import UserContext
+
 COOKIE = "deploy_ops_visitor"
 COOKIE_SECONDS = 365 * 24 * 60 * 60
 # The attribute of a request that keeps its RequestFlags.
@@ -17,12 +21,13 @@ REQUEST_FLAGS = "_deploy_ops_request_flags"
 
 
 class RequestFlags:
-    """One request as the flags see it."""
+    """One request as the flags see it; `person` is who asked last."""
 
-    __slots__ = ("snapshot", "visitor_id", "has_asked")
+    __slots__ = ("snapshot", "person", "visitor_id", "has_asked")
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
+        self.person: UserContext | None = None
         self.visitor_id: str | None = None
         self.has_asked = False
 

@@ -4,7 +4,7 @@ A row, a form, a command and the history's JSON have the rules under the names o
 `Rules.of`, `as_values` and `as_json` are the ways between.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -24,13 +24,15 @@ class Rules:
     `everyone` False comes before all others, and the dates bound all of them: before `starts_at`
     and from `ends_at` the flag is off. Dates alone switch it on for everybody between them.
     Without any rule the declaration decides. `users` are primary keys as text, `groups` are names,
-    `percentage` is from 0 to 100 in steps of 0.01. InvalidRules for what makes no sense.
+    `attributes` are pairs of a name and a value, `percentage` is from 0 to 100 in steps of 0.01.
+    InvalidRules for what makes no sense.
     """
 
     everyone: bool | None = None
     percentage: Decimal | None = None
     users: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
+    attributes: frozenset[tuple[str, str]] = frozenset()
     staff: bool = False
     superusers: bool = False
     starts_at: datetime | None = None
@@ -40,10 +42,8 @@ class Rules:
         if self.percentage is not None:
             _check_percentage(self.percentage)
         for moment in (self.starts_at, self.ends_at):
-            if moment is not None and timezone.is_naive(moment):
-                raise InvalidRules(
-                    f"{moment} has no time zone. Nothing was changed. Add one: {moment}+00:00"
-                )
+            if moment is not None:
+                _check_moment(moment)
         if self.starts_at and self.ends_at and self.starts_at >= self.ends_at:
             raise InvalidRules(
                 f"The flag would end ({self.ends_at}) before it starts ({self.starts_at}). "
@@ -86,9 +86,18 @@ class Rules:
             self.percentage is not None
             or self.users
             or self.groups
+            or self.attributes
             or self.staff
             or self.superusers
         )
+
+    @property
+    def by_attribute(self) -> dict[str, list[str]]:
+        """The values of each attribute."""
+        found: dict[str, list[str]] = {}
+        for name, value in sorted(self.attributes):
+            found.setdefault(name, []).append(value)
+        return found
 
     @property
     def has_dates(self) -> bool:
@@ -105,14 +114,16 @@ class Rules:
     def as_values(self) -> dict[str, Any]:
         """All rules by their names, set or not, as a row and a form have them."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return values | {"users": sorted(self.users), "groups": sorted(self.groups)}
+        sets = {"users": sorted(self.users), "groups": sorted(self.groups)}
+        return values | sets | {"attributes": self.by_attribute}
 
     def as_json(self) -> dict[str, Any]:
         """The rules that are set, in values that JSON has."""
+        values = self.as_values()
         return {
-            field.name: _as_json(value)
+            field.name: _as_json(values[field.name])
             for field in fields(self)
-            if (value := getattr(self, field.name)) != field.default
+            if getattr(self, field.name) != field.default
         }
 
 
@@ -134,24 +145,40 @@ def _check_percentage(percentage: Decimal) -> None:
         )
 
 
+def _check_moment(moment: datetime) -> None:
+    if timezone.is_naive(moment):
+        raise InvalidRules(
+            f"{moment} has no time zone. Nothing was changed. Add one: {moment}+00:00"
+        )
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidRules(
+            f"{moment} is out of the range of years 1 to 9999. Nothing was changed."
+        ) from None
+
+
 def _moment(given: datetime | str) -> datetime:
     """With its time zone, which a project with USE_TZ = False neither stores nor asks for."""
     moment = datetime.fromisoformat(given) if isinstance(given, str) else given
     return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
 
 
+def _pairs(given: Mapping[str, Iterable[str]]) -> frozenset[tuple[str, str]]:
+    return frozenset((name, value) for name, values in given.items() for value in values)
+
+
 _READ: Mapping[str, Callable[[Any], Any]] = {
     "percentage": Decimal,
     "users": frozenset,
     "groups": frozenset,
+    "attributes": _pairs,
     "starts_at": _moment,
     "ends_at": _moment,
 }
 
 
 def _as_json(value: Any) -> Any:
-    if isinstance(value, frozenset):
-        return sorted(value)
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     return str(value.quantize(STEP)) if isinstance(value, Decimal) else value

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from deploy_ops.flags.declaration import Flag
-from deploy_ops.flags.rollout import BUCKETS, is_included
+from deploy_ops.flags.rollout import BUCKETS, bucket_of
 from deploy_ops.flags.rules import Rules
 
 
@@ -42,6 +42,9 @@ class Person(Protocol):
     @property
     def groups(self) -> frozenset[str]:
         """Names of the user's groups."""
+
+    def attribute(self, name: str) -> frozenset[str]:
+        """The values of a declared attribute, such as their country."""
 
     @property
     def is_staff(self) -> bool:
@@ -84,9 +87,9 @@ class State:
 
     def evaluate(self, person: Person) -> Evaluation:
         """The answer for somebody, now."""
-        if self.has_share_alone:
-            return self.fixed or self._deal(person)
-        return self.fixed or self._decide(person)
+        if self.fixed:
+            return self.fixed
+        return self._draw(person) if self.has_share_alone else self._decide(person)
 
     def _constant_answer(self) -> Evaluation | None:
         """The answer that holds for everybody at all times, if there is one."""
@@ -98,7 +101,9 @@ class State:
         if rules.everyone:
             return because(True, self.origin, "everyone")
         if self.threshold == BUCKETS:
-            return because(True, self.origin, "percentage")
+            return self._in_share
+        if self.threshold == 0 and self.has_share_alone:
+            return self._out_of_share
         return None if rules.has_targets else because(self.default, Origin.DEFAULT)
 
     def _decide(self, person: Person) -> Evaluation:
@@ -119,18 +124,26 @@ class State:
             return "staff"
         if rules.users and person.user_id in rules.users:
             return "users"
-        return "groups" if rules.groups and not rules.groups.isdisjoint(person.groups) else ""
+        if rules.groups and not rules.groups.isdisjoint(person.groups):
+            return "groups"
+        is_match = any(value in person.attribute(name) for name, value in rules.attributes)
+        return "attributes" if is_match else ""
 
     def _deal(self, person: Person) -> Evaluation:
-        """The percentage; off for somebody without an id."""
+        """What is left of the rules: the percentage; nobody is asked for an id at 0 and 100."""
         if self.threshold is None:
             return because(False, self.origin, "no_match")
         if self.threshold in (0, BUCKETS):
             return self._in_share if self.threshold else self._out_of_share
+        return self._draw(person)
+
+    def _draw(self, person: Person) -> Evaluation:
+        """The first buckets are in, so that a higher percentage only adds; off without an id."""
+        assert self.threshold is not None
         if (identity := person.identity) is None:
             return because(False, self.origin, "no_id")
-        is_on = is_included(self.name, identity, self.threshold)
-        return self._in_share if is_on else self._out_of_share
+        is_in = bucket_of(self.name, identity) < self.threshold
+        return self._in_share if is_in else self._out_of_share
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,54 +1,26 @@
-"""The snapshot of this process: read from the database when the version row says so, else kept."""
+"""The snapshot of this process: read from the database when the version row says so, else kept.
+
+Settings and modules of urls import this before models can be loaded, so what reads the rows
+(`stored`) is imported when they are read.
+"""
 
 import logging
 import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import SynchronousOnlyOperation
 from django.core.signals import setting_changed
-from django.db import Error, connections, router, transaction
+from django.db import Error, connections, transaction
 from django.dispatch import receiver
 
 from deploy_ops.conf import PREFIX, conf
 from deploy_ops.errors import InvalidRules
 from deploy_ops.flags.declaration import declared_flags, forced_flags
-from deploy_ops.flags.rules import Rules
 from deploy_ops.flags.state import Snapshot, take_snapshot
-from deploy_ops.models import FlagState, FlagVersion
-
-Version = tuple[int, datetime | None]
-NEVER_CHANGED: Version = (0, None)
 
 _log = logging.getLogger("deploy_ops.flags")
-
-
-def flags_alias() -> str:
-    """The alias of the database that has the flags; of replicas the one that is written to."""
-    return router.db_for_write(FlagVersion)
-
-
-def read_version(alias: str) -> Version:
-    """The version of all rows together; (0, None) before the first change."""
-    rows = FlagVersion.objects.using(alias).values_list("version", "changed_at")
-    return next(iter(rows), NEVER_CHANGED)
-
-
-def read_rows(alias: str) -> dict[str, FlagState]:
-    """Every row, declared or not, in one statement and so of one moment."""
-    return {state.name: state for state in FlagState.objects.using(alias)}
-
-
-def read_rules(alias: str) -> dict[str, Rules]:
-    """The rules of every row."""
-    return {name: rules_of(row) for name, row in read_rows(alias).items()}
-
-
-def rules_of(state: FlagState) -> Rules:
-    """The rules of a row."""
-    return Rules.of(vars(state))
 
 
 class Store:
@@ -91,6 +63,8 @@ class Store:
             self._next_poll, self._is_down = 0.0, False
 
     def _poll(self, seen: Snapshot | None) -> Snapshot:
+        from deploy_ops.flags.stored import flags_alias
+
         alias = flags_alias()
         blocks = tuple(connections[alias].atomic_blocks)
         # What was read inside a transaction holds while that goes on: it may be rolled back.
@@ -116,6 +90,8 @@ class Store:
         return self._snapshot
 
     def _read(self, alias: str, known: Snapshot | None) -> Snapshot:
+        from deploy_ops.flags.stored import read_rules, read_version
+
         try:
             with _guarded(alias):
                 version = read_version(alias)

@@ -1,7 +1,7 @@
 """What the three polls answer, for the middleware and the views alike.
 
 Nothing of the request is echoed and nothing internal is shown, since nobody has been asked who
-they are: the names of failing checks, never their reasons.
+they are: the names of failing checks, never their reasons, nor of which database.
 """
 
 import json
@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 
 from deploy_ops.health.draining import is_draining
 from deploy_ops.health.probe import Outcome, Probe, aoutcomes, outcomes
-from deploy_ops.health.readiness import DATABASE, readiness_probes
+from deploy_ops.health.readiness import DATABASE, public_name, readiness_probes
 from deploy_ops.version import code_version
 
 METHODS = ("GET", "HEAD")
@@ -64,8 +64,11 @@ def _connected(failing: list[str], _found: Mapping[str, Outcome]) -> bytes:
 
 def _ready(failing: list[str], found: Mapping[str, Outcome]) -> bytes:
     if failing:
-        return _json(status="error", version=code_version(), failing=sorted(failing))
-    return _json(status="ok", version=code_version(), checks=dict.fromkeys(found, "ok"))
+        names = sorted(set(map(public_name, failing)))
+        return _json(status="error", version=code_version(), failing=names)
+    checks = dict.fromkeys(map(public_name, found), "ok")
+    checks |= {public_name(name): "unknown" for name, each in found.items() if not each.is_known}
+    return _json(status="ok", version=code_version(), checks=checks)
 
 
 def _json(**facts: object) -> bytes:

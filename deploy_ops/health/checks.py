@@ -1,16 +1,21 @@
 """System checks of health polls: the middleware's place, what readiness asks, and the hold."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, register
+from django.urls import NoReverseMatch, get_script_prefix, reverse
 
 from deploy_ops.conf import conf
 from deploy_ops.errors import ConfigurationError
+from deploy_ops.health.paths import poll_paths
 from deploy_ops.health.readiness import BUILT_IN, make_probes
 from deploy_ops.hold_file import HoldFile
+from deploy_ops.own_paths import clashes
 
 HEALTH = "deploy_ops.health.middleware.HealthMiddleware"
 
@@ -31,10 +36,29 @@ def check_health_middleware(**_options: Any) -> list[CheckMessage]:
 
 
 @register("deploy_ops")
+def check_health_paths(**_options: Any) -> list[CheckMessage]:
+    """C021: a path of the polls that the project has a URL pattern for."""
+    try:
+        polls = poll_paths() if HEALTH in settings.MIDDLEWARE else {}
+    except ConfigurationError:
+        return []  # C003 tells it
+    return list(clashes(chain(polls, _paths_of_views()), "DEPLOY_OPS_HEALTH_PATH"))
+
+
+def _paths_of_views() -> Iterator[str]:
+    """Where the project has included deploy_ops.urls, if it has."""
+    for name in ("health", "health_db", "health_ready", "health_details"):
+        with suppress(NoReverseMatch):
+            below = get_script_prefix().removesuffix("/")  # FORCE_SCRIPT_NAME, which no pattern has
+            path = reverse(f"deploy_ops:{name}").removeprefix(below)
+            yield from (path, f"{path.removesuffix('/')}/")
+
+
+@register("deploy_ops")
 def check_readiness_checks(**_options: Any) -> list[CheckMessage]:
     """C009: a readiness check that cannot be made, so that every poll would fail."""
     try:
-        make_probes()
+        make_probes(conf.readiness_databases)
     except (AttributeError, ImportError, TypeError, ValueError, ConfigurationError) as error:
         return [
             Error(

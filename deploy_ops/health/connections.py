@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from django.db import connections
 
-from deploy_ops.databases import database_for
+from deploy_ops.errors import HealthCheckFailed
 
 SQLITE_TIMEOUT_SECONDS = 1.0
 
@@ -26,7 +26,7 @@ _connections: dict[tuple[str, str], ProbeConnection] = {}
 
 
 def connection_to(alias: str, purpose: str) -> ProbeConnection:
-    """Return this process's connection to an alias; raises ConfigurationError for other vendors.
+    """Return this process's connection to an alias, or Django's for a kind that is not ours.
 
     One for each purpose, since whoever waits for a lock on a table must not keep pings waiting.
     """
@@ -36,12 +36,35 @@ def connection_to(alias: str, purpose: str) -> ProbeConnection:
 
 
 def _make_connection(alias: str) -> ProbeConnection:
-    if database_for(alias).vendor == "sqlite":
+    vendor = connections[alias].vendor
+    if vendor == "sqlite":
         return SqliteConnection(alias)
+    if vendor != "postgresql":
+        return DjangoConnection(alias)
     # Imported here: psycopg need not be installed where SQLite alone is used.
     from deploy_ops.health.postgresql import PostgresqlConnection
 
     return PostgresqlConnection(alias)
+
+
+class DjangoConnection:
+    """Django's connection of the thread that asks, which ends with the check: any kind has one."""
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+
+    def ping(self) -> None:
+        """Raise unless the server answers."""
+        connection = connections[self._alias]
+        connection.ensure_connection()
+        if not connection.is_usable():
+            raise HealthCheckFailed(f"{connection.display_name} does not answer")
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """Return the rows of one statement."""
+        with connections[self._alias].cursor() as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall())
 
 
 class SqliteConnection:

@@ -7,6 +7,7 @@ import mmap
 import os.path
 
 from deploy_ops.conf import conf
+from deploy_ops.errors import NoDirectory
 
 # Shared with the workers that are forked later, so that the master can tell all of them at once.
 _flag = mmap.mmap(-1, 1)
@@ -19,4 +20,9 @@ def start_draining() -> None:
 
 def is_draining() -> bool:
     """Whether the process was told so, or the drain file is there and may be seen."""
-    return bool(_flag[0]) or os.path.exists(conf.drain_file)
+    if _flag[0]:
+        return True
+    try:
+        return os.path.exists(conf.drain_file)
+    except NoDirectory:  # where there is none, there is no file in it
+        return False

@@ -12,7 +12,7 @@ from typing import Any
 from gunicorn.workers.gthread import ThreadWorker
 
 from deploy_ops.health.hold import POLL_SECONDS, Gate, gate_of_this_process
-from deploy_ops.health.paths import POLL_PATHS
+from deploy_ops.health.paths import poll_paths
 
 HELD = object()
 REQUEST_LINE_BYTES = 2048
@@ -26,16 +26,18 @@ class HoldingWorker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **options)
         self._gate: Gate | None = None
         self._held: deque[Any] = deque()
+        self._polls: frozenset[str] = frozenset()
 
     def load_wsgi(self) -> None:
         """Load the application, whose settings say whether there is a hold."""
         super().load_wsgi()
+        self._polls = frozenset(poll_paths())
         # What is encrypted cannot be told from a poll here: the middleware holds it.
         self._gate = None if self.cfg.is_ssl else gate_of_this_process()
 
     def handle(self, conn: Any) -> Any:
         """Answer the request of a connection, or put the connection where it waits; in a thread."""
-        if self._gate is None or not self._gate.is_closed() or not _is_request(conn):
+        if self._gate is None or not self._gate.is_closed() or self._is_poll(conn):
             return super().handle(conn)
         self._held.append(conn)
         return HELD
@@ -52,10 +54,9 @@ class HoldingWorker(ThreadWorker):  # type: ignore[misc]
             for _ in range(len(self._held)):
                 self.enqueue_req(self._held.popleft())
 
-
-def _is_request(conn: Any) -> bool:
-    """Whether a request has come, and is no poll."""
-    return bool(conn.wait_for_data(DATA_SECONDS)) and _path(conn.sock) not in POLL_PATHS
+    def _is_poll(self, conn: Any) -> bool:
+        """Whether it asks for a poll, or for nothing yet."""
+        return not conn.wait_for_data(DATA_SECONDS) or _path(conn.sock) in self._polls
 
 
 def _path(sock: socket.socket) -> str:

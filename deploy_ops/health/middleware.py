@@ -7,14 +7,16 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from deploy_ops.health.answers import CONNECTION, LIVENESS, READINESS
+from deploy_ops.health import answers, paths
 from deploy_ops.health.hold import apassing, gate_of_this_process, passing
-from deploy_ops.health.paths import POLL_PATHS
 from deploy_ops.version import code_version
 
 Answer = HttpResponseBase | Awaitable[HttpResponseBase]
-BY_NAME = {"health": LIVENESS, "db": CONNECTION, "ready": READINESS}
-POLLS = {path: BY_NAME[path.strip("/").rpartition("/")[2]] for path in POLL_PATHS}
+POLLS = {
+    paths.LIVENESS: answers.LIVENESS,
+    paths.CONNECTION: answers.CONNECTION,
+    paths.READINESS: answers.READINESS,
+}
 
 
 class HealthMiddleware:
@@ -30,6 +32,7 @@ class HealthMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], Answer]) -> None:
         self._get_response = get_response
+        self._polls = {path: POLLS[poll] for path, poll in paths.poll_paths().items()}
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             markcoroutinefunction(self)
@@ -40,7 +43,7 @@ class HealthMiddleware:
 
     def __call__(self, request: HttpRequest) -> Answer:
         """Answer a poll, or pass the request on; a coroutine where Django runs one."""
-        poll = POLLS.get(request.path_info)
+        poll = self._polls.get(request.path_info)
         if poll is None:
             return self._get_response(request)
         return poll.aanswer(request) if self._is_async else poll.answer(request)

@@ -13,13 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from weakref import WeakSet
 
 from django.db import connections
 from django.dispatch import Signal
 
+from deploy_ops.errors import DeployOpsError
 from deploy_ops.redact import redact
 
 logger = logging.getLogger("deploy_ops.health")
@@ -35,17 +36,25 @@ failed = Signal()
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run found. `reason` is empty when all is well, and `note` is what a check that passed
-    says; both are for staff and logs only."""
+    """What a run found. `reason` is empty when nothing failed, and `note` is what the check says
+    then, why it cannot know where it is not `is_known`; both are for staff and logs only."""
 
     reason: str = ""
     seconds: float = 0.0
     note: str = ""
+    is_known: bool = True
 
     @property
     def is_ok(self) -> bool:
-        """Whether the check passed."""
+        """Whether nothing failed."""
         return not self.reason
+
+
+@dataclass(frozen=True, slots=True)
+class NotKnown:
+    """What a check returns that has found no failure, and could not look everywhere, and why."""
+
+    why: str
 
 
 @dataclass(slots=True, eq=False)
@@ -63,7 +72,7 @@ class CheckRun:
 class Probe:
     """Runs `check` when asked and the last outcome is too old.
 
-    Anything that it raises is a failure, and a text that it returns is a note.
+    Anything that it raises is a failure; a text that it returns is a note, and NotKnown says so.
 
     A good outcome is kept for `keep`, a failure for a second. Nobody waits longer than `deadline`,
     counted from the start of the run, so that latecomers wait less. A server's probes are watched:
@@ -144,27 +153,31 @@ class Probe:
             check_run.future.set_result(Outcome(str(error)))
 
     def _run_check(self, check_run: CheckRun) -> None:
-        reason, note = self._run()
+        found = self._run()
         now = time.monotonic()
-        outcome = Outcome(reason, now - check_run.started, note)
+        outcome = replace(found, seconds=now - check_run.started)
         with self._lock:
             self._remember(outcome)
-            self._fresh_until = now + (KEEP if reason else self._keep).total_seconds()
+            self._fresh_until = now + (self._keep if found.is_ok else KEEP).total_seconds()
             self._check_run = None
             # Still inside, or a caller who gives up in between would find neither run nor outcome.
             check_run.future.set_result(outcome)
 
-    def _run(self) -> tuple[str, str]:
-        """Why it did not pass, or what it says besides."""
+    def _run(self) -> Outcome:
         try:
-            said = self._check()
+            try:
+                said = self._check()
+            finally:
+                # A check may have used Django's connections; those of this thread nobody else
+                # closes.
+                connections.close_all()
         except BaseException as error:  # pylint: disable=broad-exception-caught
             # Whatever it was, SystemExit too: the check did not pass, and the reason is told.
-            return redact(str(error)).strip() or type(error).__name__, ""
-        finally:
-            # A check may have used Django's connections; those of this thread nobody else closes.
-            connections.close_all()
-        return "", said if isinstance(said, str) else ""
+            reason = error.fact if isinstance(error, DeployOpsError) else str(error)
+            return Outcome(redact(reason).strip() or type(error).__name__)
+        if isinstance(said, NotKnown):
+            return Outcome(note=said.why, is_known=False)
+        return Outcome(note=said if isinstance(said, str) else "")
 
     def _give_up(self, check_run: CheckRun) -> Outcome:
         with self._lock:
@@ -189,7 +202,8 @@ class Probe:
         elif outcome.is_ok and not was_ok:
             logger.info("Health check %s passes again", self.name)
         if outcome.note and outcome.note != noted:
-            logger.info("Health check %s passes: %s", self.name, outcome.note)
+            how = "passes" if outcome.is_known else "cannot know"
+            logger.info("Health check %s %s: %s", self.name, how, outcome.note)
 
 
 def outcomes(probes: Mapping[str, Probe]) -> dict[str, Outcome]:

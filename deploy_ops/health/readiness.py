@@ -3,30 +3,35 @@
 import asyncio
 import inspect
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import timedelta
 from functools import cache, partial
 from itertools import count
 from typing import Any
 
+from django.apps import apps
 from django.core.cache import DEFAULT_CACHE_ALIAS, caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, router
 from django.db.migrations.loader import MigrationLoader
+from django.db.models import Model
 from django.utils.module_loading import import_string
 
 from deploy_ops.conf import conf
 from deploy_ops.errors import HealthCheckFailed
 from deploy_ops.health.connections import connection_to
-from deploy_ops.health.probe import DEADLINE, KEEP, Probe
+from deploy_ops.health.probe import DEADLINE, KEEP, NotKnown, Probe
 from deploy_ops.health.schema_ahead import missing_columns
+from deploy_ops.migrate.other_migrate import what_is_other
 
 Run = Callable[[], object]
+Migration = tuple[tuple[str, str], list[tuple[str, str]]]  # its key, and those that it replaces
 # Migrations change with a deploy; writing to a storage may cost money.
 KEEP_LONGER = {"migrations": timedelta(seconds=10), "storage": timedelta(seconds=30)}
 BLOCK_BYTES = 4096  # an empty file would fit on a full disk
+OF = ":"  # stands in no name of a function or class
 APPLIED = "SELECT app, name FROM django_migrations"
 
 
@@ -35,11 +40,23 @@ def ping_database(alias: str) -> None:
     connection_to(alias, "ping").ping()
 
 
-def require_migrations(alias: str) -> str:
+def require_migrations(alias: str) -> str | NotKnown:
     """Raise HealthCheckFailed if a migration of this code is not applied, or if newer ones have
-    taken away what it needs; say so where they have not, "" where there are none."""
+    taken away what it needs; say so where they have not, "" where there are none.
+
+    A database that the routers let no app migrate into need not even have the table of migrations.
+    Only the schema that the connection finds is looked at: NotKnown where there may be others.
+    """
+    expected = _expected(alias)
+    if not expected:
+        return ""
+    said, other = _look_at_migrations(alias, expected), what_is_other(alias)
+    return NotKnown(other) if other else said
+
+
+def _look_at_migrations(alias: str, expected: Iterable[Migration]) -> str:
     applied = _applied(alias)
-    if missing := _pending(applied):
+    if missing := _pending(expected, applied):
         raise HealthCheckFailed(f"{_listed(missing)} not applied")
     known = {key for own, replaces in _migrations_of_the_code() for key in (own, *replaces)}
     newer = sorted(".".join(key) for key in applied - known)
@@ -53,17 +70,37 @@ def require_migrations(alias: str) -> str:
 
 def pending_migrations(alias: str) -> list[str]:
     """Name the migrations of this code that the database lacks, on the probe's own connection."""
-    return _pending(_applied(alias))
+    expected = _expected(alias)
+    return _pending(expected, _applied(alias)) if expected else []
 
 
 def _applied(alias: str) -> set[tuple[str, str]]:
     return set(connection_to(alias, "migrations").rows(APPLIED))
 
 
-def _pending(applied: Set[tuple[str, str]]) -> list[str]:
+def _expected(alias: str) -> list[Migration]:
+    """Those of the apps of which the routers let a model into the database.
+
+    `migrate` records all migrations of such an app, whatever their operations do there.
+    """
+    migrations = _migrations_of_the_code()
+    of_apps: dict[str, list[type[Model]]] = {label: [] for (label, _), _ in migrations}
+    for model in apps.get_models():
+        of_apps.get(model._meta.app_label, []).append(model)
+    here = {label for label, models in of_apps.items() if _is_migrated_to(alias, label, models)}
+    return [(key, replaces) for key, replaces in migrations if key[0] in here]
+
+
+def _is_migrated_to(alias: str, label: str, models: Sequence[type[Model]]) -> bool:
+    if not models:
+        return router.allow_migrate(alias, label)
+    return any(router.allow_migrate_model(alias, model) for model in models)
+
+
+def _pending(expected: Iterable[Migration], applied: Set[tuple[str, str]]) -> list[str]:
     return [
         ".".join(key)
-        for key, replaces in _migrations_of_the_code()
+        for key, replaces in expected
         if key not in applied and not (replaces and applied >= set(replaces))
     ]
 
@@ -72,7 +109,7 @@ def _listed(names: Sequence[str]) -> str:
     return f"{names[0]} and {len(names) - 1} more" if names[1:] else names[0]
 
 
-def require_cache(_alias: str) -> None:
+def require_cache() -> None:
     """Raise unless the default cache gives back what it was given."""
     store, token = caches[DEFAULT_CACHE_ALIAS], secrets.token_hex(8)
     if isinstance(store, DummyCache):
@@ -84,19 +121,19 @@ def require_cache(_alias: str) -> None:
     store.delete(key)
 
 
-def require_storage(_alias: str) -> None:
+def require_storage() -> None:
     """Raise unless the default storage takes a file; it is removed again."""
     name = f".deploy_ops-health-{secrets.token_hex(8)}"
     saved = default_storage.save(name, ContentFile(bytes(BLOCK_BYTES)))
     default_storage.delete(saved)
 
 
-BUILT_IN: Mapping[str, Callable[[str], object]] = {
+OF_EACH_DATABASE: Mapping[str, Callable[[str], object]] = {
     "database": ping_database,
     "migrations": require_migrations,
-    "cache": require_cache,
-    "storage": require_storage,
 }
+OF_THE_INSTANCE: Mapping[str, Run] = {"cache": require_cache, "storage": require_storage}
+BUILT_IN = (*OF_EACH_DATABASE, *OF_THE_INSTANCE)
 
 
 DATABASE = Probe("database", partial(ping_database, DEFAULT_DB_ALIAS))
@@ -108,30 +145,51 @@ def readiness_probes() -> Mapping[str, Probe]:
 
     Raises ImportError or TypeError if a check cannot be made.
     """
-    key = repr(conf.readiness_checks)
-    # Two threads may both make them; setdefault is atomic, and a probe not kept never ran.
-    return _made.get(key) or _made.setdefault(key, _with_common_database(make_probes()))
+    aliases = conf.readiness_databases
+    key = repr((conf.readiness_checks, aliases))
+    if key not in _made:
+        probes = make_probes(aliases)
+        if "database" in conf.readiness_checks and DEFAULT_DB_ALIAS in aliases:
+            probes["database"] = DATABASE
+        # Two threads may both make them; setdefault is atomic, and a probe not kept never ran.
+        _made.setdefault(key, probes)
+    return _made[key]
 
 
 def make_probes(
-    alias: str = DEFAULT_DB_ALIAS, deadline: timedelta = DEADLINE, *, is_watched: bool = True
+    aliases: Iterable[str], deadline: timedelta = DEADLINE, *, is_watched: bool = True
 ) -> dict[str, Probe]:
-    """Build new probes, none of which lets its caller wait longer than the deadline."""
+    """Build new probes, none of which lets its caller wait longer than the deadline.
+
+    They run side by side, so that several databases that hang take no longer than one.
+    """
     probes: dict[str, Probe] = {}
     # The built-in ones first, so that theirs are the plain names, and mean what they say.
     for item in sorted(conf.readiness_checks, key=_is_foreign):
         keep, own = KEEP, None
         if _is_foreign(item):
             name, run, own = _foreign(item)
+            runs = [(_unique(name, probes), run)]
         else:
-            name, run, keep = item, partial(BUILT_IN[item], alias), KEEP_LONGER.get(item, KEEP)
-        unique, limit = _unique(name, probes), min(own or deadline, deadline)
-        probes[unique] = Probe(unique, run, deadline=limit, keep=keep, is_watched=is_watched)
+            runs, keep = list(_built_in(item, aliases)), KEEP_LONGER.get(item, KEEP)
+        limit = min(own or deadline, deadline)
+        for name, run in runs:
+            probes[name] = Probe(name, run, deadline=limit, keep=keep, is_watched=is_watched)
     return probes
 
 
-def _with_common_database(probes: dict[str, Probe]) -> dict[str, Probe]:
-    return probes | {"database": DATABASE} if "database" in conf.readiness_checks else probes
+def public_name(name: str) -> str:
+    """What anybody may read of the name of a probe: which check it is, not of which database."""
+    return name.partition(OF)[0]
+
+
+def _built_in(item: str, aliases: Iterable[str]) -> Iterator[tuple[str, Run]]:
+    if item in OF_THE_INSTANCE:
+        yield item, OF_THE_INSTANCE[item]
+        return
+    for alias in aliases:
+        name = item if alias == DEFAULT_DB_ALIAS else f"{item}{OF}{alias}"
+        yield name, partial(OF_EACH_DATABASE[item], alias)
 
 
 def _unique(name: str, taken: Iterable[str]) -> str:
@@ -162,7 +220,7 @@ def _call(run: Run) -> None:
 
 
 @cache
-def _migrations_of_the_code() -> list[tuple[tuple[str, str], list[tuple[str, str]]]]:
-    """Key and replaced keys of each; read once, since the code of a process does not change."""
+def _migrations_of_the_code() -> list[Migration]:
+    """All of them; read once, since the code of a process does not change."""
     nodes = MigrationLoader(None).graph.nodes
     return [(key, list(nodes[key].replaces)) for key in sorted(nodes)]

@@ -3,39 +3,46 @@
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from deploy_ops.conf import conf
 from deploy_ops.errors import HealthCheckFailed, UsageError
 from deploy_ops.health.draining import is_draining
+from deploy_ops.health.paths import READINESS
 from deploy_ops.health.probe import Probe, outcomes
 from deploy_ops.health.readiness import make_probes
 
-READY = "/health/ready/"
 LARGEST_ANSWER_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """Names of failing checks with their reasons, those that passed, and what they say besides."""
+    """Names of failing checks with their reasons, those that passed, what these say besides, and
+    those that cannot know, with why."""
 
     failing: dict[str, str]
     passed: list[str]
     notes: dict[str, str] = field(default_factory=dict)
+    unknown: dict[str, str] = field(default_factory=dict)
 
 
-def run_checks(alias: str, patience: timedelta) -> HealthReport:
-    """Run the readiness checks in this process."""
-    found = outcomes(make_probes(alias, patience, is_watched=False))
+def run_checks(aliases: Iterable[str], patience: timedelta) -> HealthReport:
+    """Run the readiness checks in this process, those of databases for each of the aliases."""
+    found = outcomes(make_probes(aliases, patience, is_watched=False))
     failing = {name: each.reason for name, each in found.items() if not each.is_ok}
     if is_draining():
         failing["draining"] = "the drain file is there"
-    passed = [name for name, each in found.items() if each.is_ok]
+    passed = [name for name, each in found.items() if each.is_ok and each.is_known]
     return HealthReport(
-        failing, passed, {name: found[name].note for name in passed if found[name].note}
+        failing,
+        passed,
+        notes={name: found[name].note for name in passed if found[name].note},
+        unknown={name: each.note for name, each in found.items() if not each.is_known},
     )
 
 
@@ -44,13 +51,13 @@ def query_server(url: str, patience: timedelta) -> HealthReport:
 
     Raises UsageError if it is no http URL. The patience bounds all of it, name lookup included.
     """
-    parts = urlsplit(url)
+    parts, ready = urlsplit(url), f"{conf.health_path}{READINESS}/"
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise UsageError(
             f"{url} is not an address of a server. Nothing was changed. It looks like "
-            f"http://127.0.0.1:8000{READY}"
+            f"http://127.0.0.1:8000{ready}"
         )
-    path = READY if parts.path in ("", "/") else parts.path
+    path = ready if parts.path in ("", "/") else parts.path
     address = urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
     probe = Probe(address, partial(_fetch, address, patience), deadline=patience, is_watched=False)
     outcome = probe.outcome()

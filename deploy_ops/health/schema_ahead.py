@@ -10,7 +10,6 @@ from functools import cache
 from django.apps import apps
 from django.db import connections, router
 
-from deploy_ops.databases import database_for
 from deploy_ops.health.connections import connection_to
 
 Columns = Mapping[str, frozenset[str]]
@@ -61,16 +60,21 @@ def _needed(alias: str, migrated: frozenset[str]) -> Columns:
 
 def _stored(alias: str, name: str) -> str:
     """A name as the catalog has it."""
-    if database_for(alias).vendor == "sqlite":
+    vendor = connections[alias].vendor
+    if vendor == "sqlite":
         return name.lower()
+    if vendor != "postgresql":
+        return connections[alias].introspection.identifier_converter(name)
     return name.encode()[:LONGEST_BYTES].decode(errors="ignore")
 
 
 def _there(alias: str, needed: Columns) -> Columns:
     """What the database has. The table that a bare name finds comes last, and counts; where there
     is none, the application may find another one by a search_path that this session has not."""
-    connection = connection_to(alias, "migrations")
-    if database_for(alias).vendor == "sqlite":
+    connection, vendor = connection_to(alias, "migrations"), connections[alias].vendor
+    if vendor not in ("sqlite", "postgresql"):
+        return _introspected(alias, needed)
+    if vendor == "sqlite":
         found: dict[str, set[str]] = {}
         for table, column in connection.rows(_SQLITE):
             found.setdefault(table, set()).add(column)
@@ -78,3 +82,16 @@ def _there(alias: str, needed: Columns) -> Columns:
     names = ", ".join("'" + table.replace("'", "''") + "'" for table in needed)
     rows = connection.rows(_POSTGRESQL.format(names))
     return {table: frozenset(columns) for table, _, columns in rows}
+
+
+def _introspected(alias: str, needed: Columns) -> Columns:
+    """The same of a kind of database whose catalog only Django knows."""
+    introspection = connections[alias].introspection
+    with connections[alias].cursor() as cursor:
+        there = set(introspection.table_names(cursor, include_views=True)) & set(needed)
+        return {
+            table: frozenset(
+                column.name for column in introspection.get_table_description(cursor, table)
+            )
+            for table in there
+        }

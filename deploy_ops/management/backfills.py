@@ -6,6 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from deploy_ops.audit import Kind
 from deploy_ops.errors import NotInThisCode
 from deploy_ops.management.base import Json, OpsCommand, spoken_age
 from deploy_ops.models import BackfillProgress
@@ -13,6 +14,7 @@ from deploy_ops.phases.backfill import control
 from deploy_ops.phases.backfill.pressure import Limits
 from deploy_ops.phases.backfill.framework import has_workers
 from deploy_ops.phases.backfill.queue import start
+from deploy_ops.trail import watched
 
 OPEN = (control.State.WAITING, control.State.UNFINISHED)
 FACTS = (
@@ -46,25 +48,26 @@ def run(command: OpsCommand, options: Options) -> Outcome:
     done = []
     for name in names:
         try:
-            rows = control.work_on(alias, name, limits, command.progress)
+            with watched(Kind.BACKFILL, database=alias, backfill=name):
+                rows = control.work_on(alias, name, limits, command.progress)
         except NotInThisCode as error:
             if options["name"]:
                 raise
-            command.tell(f"{name} is passed over. {error}")
+            command.report(f"{name} is passed over. {error}")
             continue
-        command.tell(f"{name}: done, {rows} rows written")
+        command.report(f"{name}: done, {rows} rows written")
         done.append(name)
     if not names:
-        command.tell("No backfill has anything left to do.")
+        command.report("No backfill has anything left to do.")
     return 0, {"status": "ok" if done else "nothing_to_do", "backfills": done}
 
 
 def _enqueue(command: OpsCommand, alias: str, names: list[str]) -> Outcome:
     for name in names:
         start(alias, name)
-        command.tell(f"{name}: enqueued for the workers of the task framework")
+        command.report(f"{name}: enqueued for the workers of the task framework")
     if not names:
-        command.tell("No backfill has anything left to do.")
+        command.report("No backfill has anything left to do.")
     return 0, {"status": "enqueued" if names else "nothing_to_do", "backfills": names}
 
 
@@ -100,9 +103,9 @@ def _told(
 ) -> Outcome:
     name = options["name"]
     if act(options["database"], name):
-        command.tell(f"{name}: {text}")
+        command.report(f"{name}: {text}")
         return 0, {"status": "ok", "backfill": name}
-    command.tell(f"{name} already was so. Nothing was changed.")
+    command.report(f"{name} already was so. Nothing was changed.")
     return 0, {"status": "nothing_to_do", "backfill": name}
 
 

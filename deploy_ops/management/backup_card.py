@@ -11,9 +11,9 @@ from deploy_ops.management.base import Json, spoken_age
 LARGEST = 5
 PROVEN: Mapping[str, str] = {
     Level.MANIFEST: "by its list of files",
-    Level.HASH: "by the hash of every file",
-    Level.READ: "by reading all of it",
-    Level.RESTORE: "by restoring it",
+    Level.HASH: "by its hashes",
+    Level.READ: "by reading",
+    Level.RESTORE: "by restoring",
 }
 
 

@@ -4,11 +4,13 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from deploy_ops import audit
 from deploy_ops.advice import manage
-from deploy_ops.backup import catalog, retention
+from deploy_ops.backup import catalog, retention, upkeep
 from deploy_ops.backup.entry import Backup, Entry, Level, State
 from deploy_ops.backup.manifest import dump_manifest
 from deploy_ops.backup.verification import verify_backup
@@ -24,11 +26,15 @@ from deploy_ops.errors import (
     RestoreError,
 )
 from deploy_ops.lock import deploy_lock
+from deploy_ops.management import backup_list
 from deploy_ops.management.backup_card import card
 from deploy_ops.management.base import Json, OpsCommand, spoken_age
+from deploy_ops.management.output import printable
 from deploy_ops.migrate.journal import open_runs, referred_backups
 from deploy_ops.restore import resume_interrupted
 from deploy_ops.restore.media import media_beside, require_media_root
+from deploy_ops.trail import tell_receivers, watched
+from deploy_ops.version import code_version
 
 Options = Mapping[str, Any]
 Outcome = tuple[int, Json]
@@ -41,25 +47,26 @@ CONCERNS_ONE_BACKUP = (
     ProgramError,
     RestoreError,
 )
-UNPROVEN = (State.NOT_OURS, State.KEY_MISSING)
 _TIME = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
 
 def list_backups(command: OpsCommand, options: Options) -> Outcome:
     """list all backups, and the directories that are none with the reason"""
     now, entries = datetime.now(UTC), catalog.list_entries()
-    for entry in entries:
-        command.tell(_printable(_line(entry, now)))
-    if not entries:
+    if entries:
+        command.tell_table(backup_list.HEADINGS, backup_list.rows(entries, now))
+    else:
         command.tell(f"No backups in {conf.backup_dir}.")
-    result: Json = {"status": "ok", "backups": [_facts(entry, now) for entry in entries]}
+    result: Json = {"status": "ok", "backups": [backup_list.facts(each, now) for each in entries]}
     if options["max_age"] is None or _is_fresh(options["database"], now, options["max_age"]):
         return 0, result
-    command.tell(
+    message = (
         f"No verified backup of database '{options['database']}' is younger than "
         f"{spoken_age(options['max_age'])}. Take one:\n"
         f"{manage('backup', alias=options['database'])}"
     )
+    command.tell(message)
+    tell_receivers(_stale(message))
     return 1, result | {"status": "stale"}
 
 
@@ -68,10 +75,10 @@ def show(command: OpsCommand, options: Options) -> Outcome:
     backup = _find(options)
     entry = catalog.find_entry(backup.id)
     if entry.reason:
-        command.tell(_printable(f"{entry.state}: {entry.reason}"))
+        command.tell(printable(f"{entry.state}: {entry.reason}"))
     if not backup.verdict.is_usable:
         command.tell("What follows is what it claims; nothing here proves it.")
-    command.tell(_printable(card(backup, datetime.now(UTC))))
+    command.tell(printable(card(backup, datetime.now(UTC))))
     manifest = json.loads(dump_manifest(backup.manifest))
     facts = {"trust": backup.verdict.trust, "verified": backup.verifications}
     return 0, {"status": "ok", "manifest": manifest, **facts}
@@ -82,6 +89,7 @@ def verify(command: OpsCommand, options: Options) -> Outcome:
     alias, level = options["database"], options["level"]
     # A scratch database is not known to a pooler.
     with (
+        watched(audit.Kind.VERIFICATION, database=alias, level=level) as ending,
         database_for(alias).connected_directly(),
         deploy_lock(alias, purpose="verify", shared=True),
     ):
@@ -90,6 +98,8 @@ def verify(command: OpsCommand, options: Options) -> Outcome:
         else:
             backups = [_find(options)]
         results = [_verify(command, backup, level, alias) for backup in backups]
+        if errors := [result["error"] for result in results if result["status"] != "ok"]:
+            ending.outcome, ending.message = audit.Outcome.FAILED, "\n".join(errors)
     status = max((result["status"] for result in results), key=VERDICTS.index, default="ok")
     return 0 if status == "ok" else 1, {"status": status, "backups": results}
 
@@ -99,7 +109,8 @@ def prune(command: OpsCommand, options: Options) -> Outcome:
     if options["previous_databases"]:
         return _prune_databases(command, options)
     alias = options["database"]
-    with deploy_lock(alias, purpose="prune"):
+    # Looking makes nothing, not even the file of the lock.
+    with deploy_lock(alias, purpose="prune") if options["delete"] else nullcontext():
         entries = catalog.list_entries(must_reach_storage=True)
         found = [each.backup for each in entries if each.backup and each.state is State.COMPLETE]
         backups = {backup.id: backup for backup in catalog.same_database(found, alias)}
@@ -110,15 +121,16 @@ def prune(command: OpsCommand, options: Options) -> Outcome:
             datetime.now(UTC),
             referred_backups() | {b.id for b in backups.values() if b.manifest.run in runs},
         )
+        say = _listed_or_reported(command, options)
         for backup_id, reasons in choice.keep.items():
-            command.tell(f"keep    {backup_id}  {', '.join(reasons)}")
+            say(f"keep    {backup_id}  {', '.join(reasons)}")
         for backup_id, backup in backups.items():
             if backup_id in choice.drop:
-                command.tell(f"{_verb(options)}  {backup_id}  {backup.size_bytes / 1e6:.1f} MB")
+                say(f"{_verb(options)}  {backup_id}  {backup.size_bytes / 1e6:.1f} MB")
                 if options["delete"]:
-                    catalog.delete_backup(backup)
+                    upkeep.delete_backup(backup)
         left = _tell_left(command, entries)
-        swept = [*sweep(conf.backup_dir), *catalog.sweep_storage()] if options["delete"] else []
+        swept = [*sweep(conf.backup_dir), *upkeep.sweep_storage()] if options["delete"] else []
     _remind(command, options, bool(choice.drop))
     result = {"deleted": options["delete"], "keep": choice.keep, "drop": choice.drop, "left": left}
     return 0, {"status": "ok", **result, "swept": swept}
@@ -127,16 +139,16 @@ def prune(command: OpsCommand, options: Options) -> Outcome:
 def pin(command: OpsCommand, options: Options) -> Outcome:
     """keep a backup for good: prune leaves it"""
     backup = _find(options)
-    catalog.pin(backup)
-    command.tell(f"Backup {backup.id} is pinned.")
+    upkeep.pin(backup)
+    command.report(f"Backup {backup.id} is pinned.")
     return 0, {"status": "ok", "backup": backup.id, "pinned": True}
 
 
 def unpin(command: OpsCommand, options: Options) -> Outcome:
     """let a pinned backup be pruned when its time comes"""
     backup = _find(options)
-    catalog.unpin(backup)
-    command.tell(f"Backup {backup.id} is no longer pinned.")
+    upkeep.unpin(backup)
+    command.report(f"Backup {backup.id} is no longer pinned.")
     return 0, {"status": "ok", "backup": backup.id, "pinned": False}
 
 
@@ -166,9 +178,9 @@ def _not_disproved() -> list[Backup]:
 
 def _tell_left(command: OpsCommand, entries: list[Entry]) -> dict[str, str]:
     """Name what is neither counted nor deleted because nothing here proves that it is ours."""
-    left = {each.id: each.reason for each in entries if each.state in UNPROVEN}
+    left = {each.id: each.reason for each in entries if each.state in backup_list.UNPROVEN}
     for backup_id, reason in left.items():
-        command.tell(_printable(f"left    {backup_id}  {reason}"))
+        command.tell(printable(f"left    {backup_id}  {reason}"))
     return left
 
 
@@ -180,9 +192,9 @@ def _verify(command: OpsCommand, backup: Backup, level: Level, alias: str) -> Js
         command.stderr.write(str(error))
         status = "corrupt" if isinstance(error, BackupCorrupt) else "not_tried"
         return facts | {"status": status, "error": str(error)}
-    command.tell(f"Backup {backup.id} passed level {level}.")
+    command.report(f"Backup {backup.id} passed level {level}.")
     if verification.pending:
-        command.tell(f"    This code has migrations it lacks: {', '.join(verification.pending)}")
+        command.report(f"    This code has migrations it lacks: {', '.join(verification.pending)}")
     return facts | {"status": "ok", "pending": verification.pending}
 
 
@@ -200,7 +212,7 @@ def _prune_databases(command: OpsCommand, options: Options) -> Outcome:
         }
         drop = [name for name in previous if _age_of(name) >= options["min_age"]]
         for name in drop:
-            command.tell(f"{_verb(options)}  {name}")
+            _listed_or_reported(command, options)(f"{_verb(options)}  {name}")
             if options["delete"]:
                 previous[name](name)
     _remind(command, options, bool(drop))
@@ -213,13 +225,18 @@ def _age_of(database: str) -> timedelta:
     return datetime.now(UTC) - datetime.strptime(stamps[-1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
+def _listed_or_reported(command: OpsCommand, options: Options) -> Callable[[str], None]:
+    """Without --delete it is the list that was asked for."""
+    return command.report if options["delete"] else command.tell
+
+
 def _verb(options: Options) -> str:
     return "delete" if options["delete"] else "would delete"
 
 
 def _remind(command: OpsCommand, options: Options, has_work: bool) -> None:
     if not has_work:
-        command.tell("Nothing to delete.")
+        command.report("Nothing to delete.")
     elif not options["delete"]:
         command.tell(f"Nothing was deleted. To delete them:\n{_deleting(options)}")
 
@@ -239,47 +256,5 @@ def _is_fresh(alias: str, now: datetime, max_age: timedelta) -> bool:
     return any(timedelta(minutes=-5) <= now - each.taken_at <= max_age for each in sound)
 
 
-def _line(entry: Entry, now: datetime) -> str:
-    backup = entry.backup
-    if backup is None or entry.state in UNPROVEN:  # what it claims to be is nothing to go by
-        return f"{entry.id}  {entry.state}: {entry.reason}"
-    marks = {
-        "pinned": backup.is_pinned,
-        "encrypted": backup.is_encrypted,
-        "copied": backup.is_copied,
-        "only in storage": not backup.is_here,
-        "DATED IN THE FUTURE": entry.is_future(now),
-        f"{entry.state}: {entry.reason}": bool(entry.reason),
-        backup.label: bool(backup.label),
-    }
-    words = [word for word, applies in marks.items() if applies]
-    size, age = f"{backup.size_bytes / 1e6:.1f} MB", spoken_age(now - backup.created_at)
-    line = f"{entry.id}  {age:>6}  {size:>10}  {backup.level:8}  {backup.place}"
-    return f"{line}  {', '.join(words)}".rstrip()
-
-
-def _facts(entry: Entry, now: datetime) -> Json:
-    facts: Json = {"id": entry.id, "state": entry.state, "reason": entry.reason}
-    backup = entry.backup
-    if backup is None or entry.state in UNPROVEN:
-        return facts
-    return facts | {
-        "created_at": backup.created_at,
-        "age_seconds": round((now - backup.created_at).total_seconds()),
-        "engine": backup.engine,
-        "database": backup.place,
-        "label": backup.label,
-        "run": backup.manifest.run,
-        "size_bytes": backup.size_bytes,
-        "level": backup.level,
-        "pinned": backup.is_pinned,
-        "encrypted": backup.is_encrypted,
-        "here": backup.is_here,
-        "copied": backup.is_copied,
-        "future": entry.is_future(now),
-    }
-
-
-def _printable(text: str) -> str:
-    """The text with controls escaped: what lies in a storage must not steer the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+def _stale(message: str) -> audit.Event:
+    return audit.Event(audit.Kind.BACKUP, audit.Outcome.STALE, code_version(), message=message)

@@ -3,12 +3,13 @@
 import argparse
 import json
 import logging
+import os
+import shutil
 import sys
-import time
 import traceback
 from abc import ABC, abstractmethod
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -20,7 +21,9 @@ from django.db import DEFAULT_DB_ALIAS, NotSupportedError, connections
 from deploy_ops.errors import DeployOpsError, Interrupted, VersionRefused
 from deploy_ops.interrupts import interruptible
 from deploy_ops.management.arguments import require_text
-from deploy_ops.management.output import LastingOutput
+from deploy_ops.management.output import LastingOutput, spelled
+from deploy_ops.management.progress import TerminalProgress
+from deploy_ops.management.tables import table
 from deploy_ops.progress import Progress, Silent, listening
 from deploy_ops.redact import server_text
 
@@ -61,9 +64,10 @@ def whole_number(text: str) -> int:
 class OpsCommand(BaseCommand, ABC):
     """A command that calls one function of the plain core and prints what it returns.
 
-    Subclasses define `operate(options) -> (exit code, JSON object)` and may print text with
-    `self.tell`. DeployOpsError becomes its message on stderr and its exit code; with
-    `--format json` also one object on stdout, and nothing else there.
+    Subclasses define `operate(options) -> (exit code, JSON object)`. They may print what was asked
+    for, or has to be known, with `self.tell`, and what was done with `self.report`. DeployOpsError
+    becomes its message on stderr and its exit code; with `--format json` also one object on stdout,
+    and nothing else there.
     """
 
     formats: ClassVar[tuple[str, ...]] = ("text", "json")
@@ -72,6 +76,7 @@ class OpsCommand(BaseCommand, ABC):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.as_json = False
+        self.verbosity = 1
         self.progress: Progress = Silent()
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -106,7 +111,10 @@ class OpsCommand(BaseCommand, ABC):
             heartbeat.turn_off()
         self.as_json = options["format"] == "json"
         self.stdout, self.stderr = LastingOutput(self.stdout), LastingOutput(self.stderr)
-        self.progress = TerminalProgress(self.tell, sys.stderr.isatty() and not self.as_json)
+        self.verbosity = options["verbosity"]
+        is_terminal = sys.stderr.isatty() and not self.as_json
+        if self.verbosity:
+            self.progress = TerminalProgress(self.tell, is_terminal, self.verbosity)
         try:
             reported = _reported_warnings(self.stderr.write)
             heard = listening(self.progress)
@@ -137,6 +145,24 @@ class OpsCommand(BaseCommand, ABC):
         stream.write(text)
         stream.flush()  # in a log that both streams share, the order is the order of events
 
+    def report(self, text: str) -> None:
+        """Say what was done, which nobody needs to read: nothing with `--verbosity 0`."""
+        if self.verbosity:
+            self.tell(text)
+
+    def tell_table(self, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Say a table to people: fitted to their terminal, and plain text elsewhere."""
+        is_terminal = self.stdout.isatty() and not self.as_json
+        encoding = (self.stderr if self.as_json else self.stdout).encoding
+        self.tell(
+            table(
+                headings,
+                ([spelled(cell, encoding) for cell in row] for row in rows),
+                width=shutil.get_terminal_size().columns if is_terminal else None,
+                style=str if _is_plain() else self.style.SQL_TABLE,
+            )
+        )
+
     def _explain(self, error: DeployOpsError, with_traceback: bool) -> tuple[int, Json]:
         if with_traceback:
             self.stderr.write(server_text("".join(traceback.format_exception(error))))
@@ -147,6 +173,11 @@ class OpsCommand(BaseCommand, ABC):
             "error": type(error).__name__,
             "message": str(error),
         }
+
+
+def _is_plain() -> bool:
+    """Whether the terminal, or who sits at it, wants no escape sequences; see no-color.org."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
 
 
 class ActionsCommand(OpsCommand):
@@ -201,80 +232,3 @@ class _Teller(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write the message."""
         self._tell(record.getMessage())
-
-
-class TerminalProgress:
-    """Progress on a terminal as a bar with rate and remaining time, elsewhere as plain lines."""
-
-    def __init__(self, tell: Callable[[str], None], is_terminal: bool) -> None:
-        self._tell = tell
-        self._is_terminal = is_terminal
-
-    def say(self, text: str) -> None:
-        """Tell one step."""
-        self._tell(text)
-
-    @contextmanager
-    def track(self, label: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
-        """Follow bytes done so far; plain lines come at most every ten seconds."""
-        if self._is_terminal:
-            # Imported here: rich takes longer to load than a command that finds nothing to do.
-            from deploy_ops.management.terminal import progress_bar
-
-            with progress_bar() as shown:
-                task = shown.add_task(label, total=total_bytes)
-                yield lambda done: shown.update(task, completed=done)
-        else:
-            yield PlainLines(label, total_bytes, self._tell, _spoken_bytes)
-
-    @contextmanager
-    def track_rows(self, label: str, total_rows: int) -> Iterator[Callable[[int], None]]:
-        """Follow rows done so far; the bar counts on from where an earlier run stopped."""
-        if self._is_terminal:
-            from deploy_ops.management.terminal import row_bar
-
-            with row_bar() as shown:
-                task = shown.add_task(label, total=total_rows)
-                yield lambda done: shown.update(task, completed=done)
-        else:
-            yield PlainLines(label, total_rows, self._tell, _spoken_rows)
-
-
-class PlainLines:
-    """Progress for logs: a line every ten seconds."""
-
-    INTERVAL_SECONDS = 10.0
-
-    def __init__(
-        self,
-        label: str,
-        total: int,
-        tell: Callable[[str], None],
-        spoken: Callable[[int, int, float], str],
-    ) -> None:
-        self._label = label
-        self._total = total
-        self._tell = tell
-        self._spoken = spoken
-        self._started = self._last_report = time.monotonic()
-        self._first: int | None = None
-
-    def __call__(self, done: int) -> None:
-        now = time.monotonic()
-        if self._first is None:
-            self._first = done
-        if now - self._last_report < self.INTERVAL_SECONDS or done == self._first:
-            return
-        self._last_report = now
-        rate = (done - self._first) / (now - self._started)
-        left = max(0, self._total - done) / rate
-        spoken = self._spoken(done, self._total, rate)
-        self._tell(f"{self._label}: {spoken}, about {left:.0f} s left")
-
-
-def _spoken_bytes(done: int, total: int, rate: float) -> str:
-    return f"{done / 1e6:.0f} of {total / 1e6:.0f} MB, {rate / 1e6:.1f} MB/s"
-
-
-def _spoken_rows(done: int, total: int, rate: float) -> str:
-    return f"{done} of about {max(done, total)} rows, {rate:.0f} rows/s"

@@ -60,7 +60,7 @@ def run(command: OpsCommand, options: Options) -> Outcome:
         force=options["force"],
     )
     result = safe_migrate(request, progress=command.progress)
-    return result.exit_code, show_result(result, command.tell, command.stderr.write)
+    return result.exit_code, show_result(result, command)
 
 
 def skip(command: OpsCommand, options: Options) -> Outcome:
@@ -99,7 +99,7 @@ def _set_skipped(command: OpsCommand, options: Options, reason: str) -> Outcome:
                 "writes once these have run, would stumble over. Nothing was changed."
             )
         set_skipped(connections[alias], waiting[name].row.place, reason)
-    command.tell(f"{name} is skipped." if reason else f"{name} runs with the next contract.")
+    command.report(f"{name} is skipped." if reason else f"{name} runs with the next contract.")
     return 0, {"status": "ok", "operation": name, "skipped_because": reason or None}
 
 

@@ -1,10 +1,8 @@
 """The actions of `manage.py flags`: options in, exit code and JSON out, text on the way."""
 
-import getpass
-import os
-import socket
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import wraps
@@ -17,14 +15,18 @@ from django.utils.dateparse import parse_date, parse_datetime
 from deploy_ops.advice import manage
 from deploy_ops.conf import conf
 from deploy_ops.errors import DatabaseUnavailable, InvalidRules, UsageError
-from deploy_ops.flags.accounts import find_users, group_names
-from deploy_ops.flags.change import Source, change_flag, stored_rules
+from deploy_ops.flags.accounts import group_names
+from deploy_ops.flags.audience import answer_for
+from deploy_ops.flags.change import Source, change_flag, last_change, stored_rules, undo_change
 from deploy_ops.flags.declaration import forced_flags
-from deploy_ops.flags.evaluation import UserContext
-from deploy_ops.flags.overview import FlagOverview, flag_overview, flag_overviews
+from deploy_ops.flags.moments import moment_in_zone
+from deploy_ops.flags.overview import flag_overview, flag_overviews
 from deploy_ops.flags.rules import Rules, parse_percentage
-from deploy_ops.flags.store import flags_alias
-from deploy_ops.management.base import Json, OpsCommand, spoken_age
+from deploy_ops.flags.stored import flags_alias
+from deploy_ops.management import flag_list
+from deploy_ops.management.base import Json, OpsCommand
+from deploy_ops.management.flag_people import named_users, operator
+from deploy_ops.management.flag_transfer import export, import_file, who
 from deploy_ops.models import FlagChange
 from deploy_ops.redact import redact
 
@@ -50,27 +52,38 @@ def moment(text: str) -> datetime:
         found = None
     if found is None:
         raise ArgumentTypeError(f"{text!r} is not a date such as 2027-01-31 or 2027-01-31T08:00")
-    return timezone.make_aware(found) if timezone.is_naive(found) else found
+    try:
+        return moment_in_zone(found) if timezone.is_naive(found) else found
+    except InvalidRules as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+def attribute(text: str) -> tuple[str, str]:
+    """Read `country=DE`."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise ArgumentTypeError(f"{text!r} is not an attribute with a value, such as country=DE")
+    return name, value
 
 
 def list_flags(command: OpsCommand, options: Options) -> Outcome:
     """list all flags; with --stale those to be tidied up, and exit code 1 if there are any"""
     flags = [flag for flag in flag_overviews() if flag.is_stale or not options["stale"]]
-    for flag in flags:
-        command.tell(_line(flag))
-    if not flags:
+    if flags:
+        command.tell_table(flag_list.HEADINGS, flag_list.rows(flags, timezone.now()))
+    else:
         command.tell("No flag is stale." if options["stale"] else "No flags are declared.")
     is_stale = bool(options["stale"] and flags)
     status = "stale" if is_stale else "ok"
-    return int(is_stale), {"status": status, "flags": [_facts(flag) for flag in flags]}
+    return int(is_stale), {"status": status, "flags": [flag_list.facts(flag) for flag in flags]}
 
 
 def show(command: OpsCommand, options: Options) -> Outcome:
     """show everything about one flag, and with --user what it is for somebody and why"""
     flag = flag_overview(options["name"])
-    facts = _facts(flag)
+    facts = flag_list.facts(flag)
     if options["user"] and flag.state:
-        evaluation = flag.state.evaluate(UserContext(None, *_users([options["user"]])))
+        evaluation = answer_for(flag.state, *named_users([options["user"]]))
         facts |= {"user": options["user"], **evaluation._asdict()}
     for name, value in facts.items():
         command.tell(f"{name}: {'' if value is None else value}")
@@ -91,10 +104,10 @@ def set_rules(command: OpsCommand, options: Options) -> Outcome:
     """switch a flag on for some; these rules replace the ones before"""
     named = {
         "percentage": options["percent"],
-        "users": [str(user.pk) for user in _users(options["user"])],
+        "users": [str(user.pk) for user in named_users(options["user"])],
         "groups": _known_groups(options["group"]),
     }
-    rules = Rules.of({**options, **named})
+    rules = replace(Rules.of({**options, **named}), attributes=frozenset(options["attribute"]))
     if rules == Rules():
         raise UsageError(
             "No rule was given. Nothing was changed. For example:\n"
@@ -108,6 +121,16 @@ def clear(command: OpsCommand, options: Options) -> Outcome:
     return _change(command, options, lambda _before: None)
 
 
+def undo(command: OpsCommand, options: Options) -> Outcome:
+    """give a flag the rules that it had before its last change"""
+    last = last_change(options["name"])
+    if last is None:
+        flag_overview(options["name"])  # raises UnknownFlag
+        raise UsageError(f"{options['name']} was never changed, so there is nothing to undo.")
+    entry = undo_change(last, by=operator(), source=Source.CLI, reason=options["reason"])
+    return _report_change(command, entry)
+
+
 def history(command: OpsCommand, options: Options) -> Outcome:
     """show who changed a flag, or any, newest first"""
     changes = FlagChange.objects.using(flags_alias())
@@ -118,7 +141,8 @@ def history(command: OpsCommand, options: Options) -> Outcome:
     entries = [_entry(change) for change in changes]
     for entry in entries:
         words = [f"{entry['at']:%Y-%m-%d %H:%M:%S %Z}", entry["flag"], entry["by"], entry["source"]]
-        command.tell(f"{'  '.join(words)}  {_spoken(entry['old'])} -> {_spoken(entry['new'])}")
+        old, new = map(flag_list.spoken, (entry["old"], entry["new"]))
+        command.tell(f"{'  '.join(words)}  {old} -> {new}")
         if entry["reason"]:
             command.tell(f"    {entry['reason']}")
     if not entries:
@@ -152,6 +176,10 @@ ACTIONS: Mapping[str, Action] = {
     "off": _guarded(switch_off),
     "set": _guarded(set_rules),
     "clear": _guarded(clear),
+    "undo": _guarded(undo),
+    "who": _guarded(who),
+    "export": _guarded(export),
+    "import": _guarded(import_file),
     "history": _guarded(history),
 }
 
@@ -177,36 +205,24 @@ def _change(
         name,
         rules,
         expected_revision=revision,
-        by=_operator(),
+        by=operator(),
         source=Source.CLI,
         reason=options["reason"],
     )
     if change is None:
-        command.tell(
-            f"{name} already has these rules: {_spoken(rules.as_json() if rules else None)}."
-        )
+        same = flag_list.spoken(rules.as_json() if rules else None)
+        command.report(f"{name} already has these rules: {same}.")
         return 0, {"status": "nothing_to_do", "flag": name, "change": None}
-    command.tell(f"{name}: {_spoken(change.old)} -> {_spoken(change.new)}")
-    command.tell(f"Every process sees it within {conf.flags_poll_seconds:g} s.")
-    if name in forced_flags():
-        command.tell("It has no effect here: the environment forces the flag.")
-    return 0, {"status": "ok", "flag": name, "change": _entry(change)}
+    return _report_change(command, change)
 
 
-def _operator() -> str:
-    """Who types this: the account of the system, and the host."""
-    try:
-        account = getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number that has no name
-        account = f"uid {os.getuid()}"
-    return f"{account}@{socket.gethostname()}"[:254]
-
-
-def _users(names: list[str]) -> Iterable[Any]:
-    found = find_users(names) if names else {}
-    if missing := [name for name in names if name not in found]:
-        raise UsageError(f"There is no user {missing[0]!r}. Nothing was changed.")
-    return found.values()
+def _report_change(command: OpsCommand, change: FlagChange) -> Outcome:
+    old, new = map(flag_list.spoken, (change.old, change.new))
+    command.report(f"{change.flag}: {old} -> {new}")
+    command.report(f"Every process sees it within {conf.flags_poll_seconds:g} s.")
+    if change.flag in forced_flags():
+        command.report("It has no effect here: the environment forces the flag.")
+    return 0, {"status": "ok", "flag": change.flag, "change": _entry(change)}
 
 
 def _known_groups(names: list[str]) -> list[str]:
@@ -215,82 +231,7 @@ def _known_groups(names: list[str]) -> list[str]:
     return names
 
 
-def _line(flag: FlagOverview) -> str:
-    owner = flag.declaration.owner if flag.declaration else ""
-    marks = {
-        f"forced by {flag.variable}": flag.is_forced,
-        "NOT DECLARED": flag.is_undeclared,
-        f"TO BE REMOVED BY {_remove_by(flag)}": flag.is_overdue,
-        _since(flag): True,
-    }
-    words = ", ".join(word for word, applies in marks.items() if applies)
-    return f"{flag.name}  {_state(flag)}  {flag.source}  {owner or '-'}  {words}"
-
-
-def _state(flag: FlagOverview) -> str:
-    if flag.is_on is not None:
-        return "on" if flag.is_on else "off"
-    return _spoken(flag.state.rules.as_json()) if flag.state else "off"
-
-
-def _since(flag: FlagOverview) -> str:
-    last = flag.last_change
-    if last is None:
-        return "never changed"
-    return f"changed {spoken_age(timezone.now() - last.at)} ago by {last.by}"
-
-
-def _remove_by(flag: FlagOverview) -> Any:
-    return flag.declaration.remove_by if flag.declaration else None
-
-
-def _facts(flag: FlagOverview) -> Json:
-    declaration, last = flag.declaration, flag.last_change
-    return {
-        "name": flag.name,
-        "description": declaration.description if declaration else "",
-        "owner": declaration.owner if declaration else "",
-        "remove_by": _remove_by(flag),
-        "declared": declaration is not None,
-        "stale": flag.is_stale,
-        "state": _state(flag),
-        "source": flag.source,
-        "forced_by": flag.variable if flag.is_forced else None,
-        "default": declaration.default if declaration else None,
-        "rules": flag.rules.as_json() if flag.rules else None,
-        "first_changed_at": flag.first_changed_at,
-        "changed_at": last.at if last else None,
-        "changed_by": last.by if last else None,
-    }
-
-
 def _entry(change: FlagChange) -> Json:
     names = ("flag", "version", "at", "by", "source", "reason", "old", "new")
     entry = {name: getattr(change, name) for name in names}
     return entry | {"source": str(change.source)}
-
-
-def _spoken(rules: Json | None) -> str:
-    """Rules in words: `5.00 %, groups pilots`, or `on (kept for later: 5.00 %)`."""
-    if not rules:
-        return "as declared"
-    targets = {
-        "percentage": f"{rules.get('percentage')} %",
-        "users": f"users {', '.join(rules.get('users', ()))}",
-        "groups": f"groups {', '.join(rules.get('groups', ()))}",
-        "staff": "staff",
-        "superusers": "superusers",
-    }
-    dates = {
-        "starts_at": f"from {rules.get('starts_at')}",
-        "ends_at": f"until {rules.get('ends_at')}",
-    }
-    spoken, bounds = _joined(targets, rules), _joined(dates, rules)
-    if "everyone" in rules:
-        kept = f"(kept for later: {spoken})" if spoken else ""
-        spoken = " ".join(filter(None, ["on" if rules["everyone"] else "off", kept]))
-    return ", ".join(filter(None, [spoken, bounds]))
-
-
-def _joined(words: Mapping[str, str], rules: Json) -> str:
-    return ", ".join(text for name, text in words.items() if name in rules)

@@ -1,31 +1,28 @@
 """Results of safe_migrate as people and programs read them."""
 
-from collections.abc import Callable
-
 from django.core.checks import CheckMessage
 
 from deploy_ops.databases.base import Backend
-from deploy_ops.management.base import Json
+from deploy_ops.management.base import Json, OpsCommand
 from deploy_ops.migrate.resume import Ask, Decision, always_wait
 from deploy_ops.migrate.run import Result
 
-Write = Callable[[str], object]
 
-
-def show_result(result: Result, write: Write, write_error: Write) -> Json:
+def show_result(result: Result, command: OpsCommand) -> Json:
     """Print how the run ended, and return it for programs."""
     for finding in result.findings:
-        write(f"{finding.msg}\n{finding.hint}\n[{finding.id}]")
+        command.tell(f"{finding.msg}\n{finding.hint}\n[{finding.id}]")
     if result.recovery:
-        write_error(result.recovery.message)
+        command.stderr.write(result.recovery.message)
     if result.status == "nothing_to_do":
-        write("Nothing to do for the requested target.")
+        command.report("Nothing to do for the requested target.")
     if result.status == "ok":
         seconds = sum(result.seconds.values())
         noun = "migration" if len(result.applied) == 1 else "migrations"
-        write(f"Done: {len(result.applied)} {noun} in {seconds:.1f} s.")
+        command.report(f"Done: {len(result.applied)} {noun} in {seconds:.1f} s.")
     if result.kept_tables:
-        write(f"Rows of the tables that are gone are kept in {', '.join(result.kept_tables)}.")
+        kept = ", ".join(result.kept_tables)
+        command.tell(f"Rows of the tables that are gone are kept in {kept}.")
     return _result_json(result)
 
 

@@ -6,6 +6,20 @@ from collections.abc import Callable
 from django.core.management.base import OutputWrapper
 
 
+def printable(text: str) -> str:
+    """The text with controls escaped: what others have written must not steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def spelled(text: str, encoding: str | None) -> str:
+    """The text as it can be printed: what the encoding does not have becomes its escape too."""
+    return _escaped(printable(text), encoding or "utf-8")
+
+
+def _escaped(text: str, encoding: str) -> str:
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
 class LastingOutput(OutputWrapper):
     """An output whose loss ends no work: a reader that has gone, a full disk, another encoding."""
 
@@ -23,8 +37,7 @@ class LastingOutput(OutputWrapper):
         try:
             super().write(msg, style_func, ending)
         except UnicodeEncodeError as error:
-            text = msg.encode(error.encoding, "backslashreplace").decode(error.encoding)
-            super().write(text, style_func, ending)
+            super().write(_escaped(msg, error.encoding), style_func, ending)
         except OSError:
             self._discard()
 

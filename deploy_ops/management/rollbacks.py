@@ -20,7 +20,8 @@ def describe(way: WayBack, loss: Loss | None) -> Iterator[str]:
     """The decision and why; `loss` is what restoring its backup would take away."""
     reasons = [str(each.msg) for each in way.why]
     if way.decision is Decision.CODE_ONLY:
-        yield f"{way.version} works on the schema as it is: only code has to go back."
+        but = ", but for this" if reasons else ""
+        yield f"Only the code has to change: {way.version} works on the schema as it is{but}."
         yield from reasons
         return
     yield f"{way.version} does not work on the schema as it is:"
@@ -67,7 +68,7 @@ def after_failure(way: WayBack) -> str:
     """What is left to do where undoing was rolled back."""
     restore = manage("rollback", "--to", f"v{way.version}", "--restore", "latest", alias=way.alias)
     return (
-        "Nothing was undone. Mend what stood in the way and type the same again, or restore the "
+        "Nothing was undone. Fix what stood in the way, then run the same again; or restore the "
         f"newest backup on whose schema {way.version} works, after a look at the loss:\n{restore}"
     )
 

@@ -1,11 +1,12 @@
 """What Prometheus reads: the numbers of the packages of deploy_ops, and django-prometheus' if it is
 there.
 
-page.py      the answer: middleware and view       access.py    who may ask
+page.py      the middleware, and exposition.py what it answers   access.py    who may ask
 collectors.py  what the packages say (pure)        reading.py   asking them without waiting for long
 workers.py   counting over all workers of a server failures.py  failed health checks
 
-It needs the extra `deploy-ops[metrics]`; nothing else of deploy_ops imports this package.
+It needs the extra `deploy-ops[metrics]`; nothing else of deploy_ops imports this
+package, but for its checks, which do without.
 """
 
 from typing import TYPE_CHECKING

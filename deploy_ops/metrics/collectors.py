@@ -12,12 +12,13 @@ from deploy_ops.audit import read_events
 from deploy_ops.backup.catalog import list_entries
 from deploy_ops.backup.entry import Backup, Entry, State
 from deploy_ops.conf import conf
-from deploy_ops.flags.evaluation import UserContext
+from deploy_ops.flags.person import UserContext
 from deploy_ops.flags.overview import flag_overviews
 from deploy_ops.flags.rollout import BUCKETS
 from deploy_ops.flags.state import State as FlagState
 from deploy_ops.flags.store import store
 from deploy_ops.health.readiness import pending_migrations
+from deploy_ops.migrate.other_migrate import what_is_other
 from deploy_ops.phases.backfill.control import State as BackfillState
 from deploy_ops.phases.backfill.control import all_backfills, state_of
 from deploy_ops.phases.backfill.entry import is_there
@@ -55,7 +56,7 @@ def backups() -> Iterator[Metric]:
 
 
 def migrations() -> Iterator[Metric]:
-    """Migrations that the code has and the database has not."""
+    """Migrations that the code has and the database has not; no figure where it is not known."""
     pending = _gauge(
         "migrations_pending",
         "Migrations of the code that are not applied to the database.",
@@ -63,7 +64,8 @@ def migrations() -> Iterator[Metric]:
     )
     # What readiness asks for. Others may have no such table, or be migrated by somebody else.
     alias = DEFAULT_DB_ALIAS
-    pending.add_metric([alias], len(pending_migrations(alias)))
+    if (number := len(pending_migrations(alias))) or not what_is_other(alias):
+        pending.add_metric([alias], number)
     yield pending
 
 

@@ -1,50 +1,52 @@
-"""`GET /metrics`: Prometheus text for allowed callers, 403 with nothing in it for all others.
+"""The middleware that answers `GET /metrics`.
 
-The middleware stands before host, SSL and session code, as that of /health/ does: Prometheus
-scrapes an address and plain http, which ALLOWED_HOSTS and SECURE_SSL_REDIRECT would refuse.
+It stands before host, SSL and session code, as that of /health/ does: Prometheus scrapes an
+address and plain http, which ALLOWED_HOSTS and SECURE_SSL_REDIRECT would refuse.
 """
 
-import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from datetime import timedelta
+import logging
+from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
-from prometheus_client import REGISTRY, Metric
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from django.core.exceptions import MiddlewareNotUsed
+from django.http import HttpRequest, HttpResponseBase
 
-from deploy_ops.health.probe import Probe, outcomes
-from deploy_ops.health.readiness import readiness_probes
-from deploy_ops.metrics import collectors
-from deploy_ops.metrics.access import is_allowed
-from deploy_ops.metrics.failures import begin_at_zero
-from deploy_ops.metrics.reading import Source
-from deploy_ops.metrics.workers import VARIABLE, counting_files
+from deploy_ops.conf import conf
 
-PATHS = ("/metrics", "/metrics/")
-# A backup is made once a day, and its catalog may lie in a storage that bills each look.
-SOURCES = {
-    "backups": Source("backups", collectors.backups, keep=timedelta(minutes=1)),
-    "migrations": Source("migrations", collectors.migrations, keep=timedelta(seconds=10)),
-    "contracts": Source("contracts", collectors.contracts, keep=timedelta(seconds=10)),
-    "backfills": Source("backfills", collectors.backfills, keep=timedelta(seconds=10)),
-    "events": Source("events", collectors.events, keep=timedelta(seconds=10)),
-    "flags": Source("flags", collectors.flags),
-    "stale_flags": Source("stale_flags", collectors.stale_flags, keep=timedelta(minutes=1)),
-}
+logger = logging.getLogger(__name__)
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
 
+def has_client() -> bool:
+    """Whether prometheus-client, which is optional, is installed."""
+    return find_spec("prometheus_client") is not None
+
+
+def metrics_paths() -> frozenset[str]:
+    """The whole path, without a slash at its end and with one."""
+    return frozenset({conf.metrics_path, f"{conf.metrics_path}/"})
+
+
 class MetricsMiddleware:
-    """Answers PATHS and hands on everything else. It belongs right behind that of /health/."""
+    """Answers DEPLOY_OPS_METRICS_PATH, hands on all else. It belongs right behind that of /health/.
+
+    Without prometheus-client it is left out, and the path is the project's: C022 says so before.
+    """
 
     sync_capable = True
     async_capable = True
 
     def __init__(self, get_response: GetResponse) -> None:
+        if not has_client():
+            logger.error("%s is not answered: prometheus-client is missing", conf.metrics_path)
+            raise MiddlewareNotUsed
+        # It needs the client, and counts from now on.
+        from deploy_ops.metrics.exposition import metrics
+
         self.get_response = get_response
+        self._paths = metrics_paths()
         self._answer: GetResponse = metrics
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
@@ -52,75 +54,6 @@ class MetricsMiddleware:
             self._answer = sync_to_async(metrics, thread_sensitive=False)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        if request.path_info in PATHS:
+        if request.path_info in self._paths:
             return self._answer(request)
         return self.get_response(request)
-
-
-def metrics(request: HttpRequest) -> HttpResponse:
-    """The view behind the middleware, for a project that rather routes it in its URLconf."""
-    if not is_allowed(request):
-        response = HttpResponse(status=403)
-    elif request.method not in ("GET", "HEAD"):
-        response = HttpResponseNotAllowed(["GET", "HEAD"])
-    else:
-        response = HttpResponse(b"" if request.method == "HEAD" else page())
-    response["Content-Type"] = CONTENT_TYPE_PLAIN_0_0_4
-    response["Cache-Control"] = "no-store"
-    return response
-
-
-def page() -> bytes:
-    """All metrics of this instance: of every worker under gunicorn, of this process elsewhere."""
-    begin_at_zero()
-    return _counted() + generate_latest(_Collectors())
-
-
-def _counted() -> bytes:
-    if VARIABLE not in os.environ:
-        return generate_latest(REGISTRY)
-    with counting_files() as files:
-        return generate_latest(_Workers(files))
-
-
-class _Workers:
-    """What the workers have counted, in the files given."""
-
-    def __init__(self, files: list[str]) -> None:
-        self._files = files
-
-    def collect(self) -> Iterable[Metric]:
-        """Add them up; Prometheus' Collector."""
-        merged: Iterable[Metric] = MultiProcessCollector.merge(self._files)
-        return merged
-
-
-class _Collectors:
-    """The gauges of the collectors, which know no workers: any one of them may read them."""
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield what every collector says, then what could not be asked; Prometheus' Collector."""
-        checks = dict(readiness_probes())
-        sources = {name: source.probe for name, source in SOURCES.items()}
-        found = outcomes(_unmistakable(checks, sources))
-        yield from collectors.build()
-        for source in SOURCES.values():
-            yield from source
-        yield collectors.are_up(
-            "health_check_up",
-            "Whether this check of readiness passes.",
-            "check",
-            {name: found[f"check {name}"].is_ok for name in checks},
-        )
-        yield collectors.are_up(
-            "metrics_source_up",
-            "Whether these metrics could be read just now; if not, they are the last known.",
-            "source",
-            {name: found[f"source {name}"].is_ok for name in sources},
-        )
-
-
-def _unmistakable(checks: Mapping[str, Probe], sources: Mapping[str, Probe]) -> dict[str, Probe]:
-    """All in one, to be asked at once; a check and a source may have the same name."""
-    named = {f"check {name}": probe for name, probe in checks.items()}
-    return named | {f"source {name}": probe for name, probe in sources.items()}

@@ -11,7 +11,7 @@ from django.core.checks import ERROR
 from django.db import DatabaseError, connections
 
 from deploy_ops.advice import manage
-from deploy_ops.audit import Kind, Outcome
+from deploy_ops.audit import Kind
 from deploy_ops.backup.entry import Backup
 from deploy_ops.errors import ContractRefused, DeployOpsError
 from deploy_ops.lock import DeployLock
@@ -96,8 +96,7 @@ def _noted(request: Request, result: Result, waiting: Iterable[Waiting]) -> Iter
         return
     with noted(Kind.CONTRACT, database=request.alias, operations=ready) as ending:
         yield
-        if result.status != "ok":
-            ending.outcome, ending.message = Outcome.FAILED, result.error
+        ending.outcome, ending.message = result.outcome, result.story
 
 
 def step_of(waiting: Waiting) -> Step:

@@ -55,7 +55,7 @@ def remember(
 
     `ends_with` are the leaves of the graph of migrations.
     """
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
     needs = take_snapshot(apps, connections[alias]).as_json()
     key = database_for(alias).identify().key
     release = Release(

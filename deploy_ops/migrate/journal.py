@@ -6,9 +6,10 @@ it does not touch.
 """
 
 import os
-import secrets
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -19,23 +20,27 @@ from django.db import DEFAULT_DB_ALIAS
 
 from deploy_ops.advice import manage
 from deploy_ops.conf import conf
-from deploy_ops.errors import ConfigurationError, JournalFailed, UnresolvedRun
+from deploy_ops.errors import ConfigurationError, JournalFailed, UnresolvedRun, UsageError
 from deploy_ops.files import (
     Lines,
     append_line,
     open_lines,
-    private_directory,
     read_lines,
     sync_directory,
 )
+from deploy_ops.history import release_of_runs
+from deploy_ops.ids import is_beginning, is_id, new_id, only_one
+from deploy_ops.places import state_directory
+from deploy_ops.progress import listener
 
 Json = dict[str, Any]
 ENDED = frozenset({"finished", "resolved"})
 
 
 def new_run_id() -> str:
-    """An id that sorts behind all earlier ones."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    """An id that sorts behind those of all runs and releases, whatever the clock did meanwhile."""
+    known = [*(record.run for record in read_runs()), *release_of_runs()]
+    return new_id(datetime.now(UTC), after=max(filter(is_id, known), default=""))
 
 
 class Journal:
@@ -45,6 +50,7 @@ class Journal:
         self.path = path
         self._again = again
         self._descriptor = descriptor
+        self._beside = ThreadPoolExecutor(max_workers=1)
 
     @classmethod
     def start(
@@ -56,7 +62,7 @@ class Journal:
     ) -> "Journal":
         """Open the journal of a new run of an alias, by a command of ours, and record its start."""
         run = new_run_id()
-        directory = private_directory(conf.state_dir / "runs")
+        directory = state_directory("runs")
         path = directory / f"{run}.jsonl"
         journal = cls(path, _open(path), manage(*command, alias=alias))
         try:
@@ -67,8 +73,8 @@ class Journal:
             path.unlink(missing_ok=True)
             reason = error.__cause__ or error
             raise ConfigurationError(
-                f"The journal {path} cannot be written: {reason}. Nothing was changed. Make room, "
-                "then run the command again."
+                f"The journal {path} cannot be written: {reason}. Nothing was changed. "
+                "Once that is fixed, run the command again."
             ) from error
         return journal
 
@@ -88,20 +94,38 @@ class Journal:
         """Append one step, durable when this returns; raises JournalFailed if it cannot be.
 
         What the database can be asked for again after a power cut need not be written `durably`:
-        the next record takes it along to the disk.
+        the next record, or `on_disk_at_the_end`, takes it along to the disk.
         """
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
         try:
             append_line(self._descriptor, {"step": step, "at": now, **facts}, durably=durably)
+            listener().detail(f"Journal of run {self.run}: {step}", 3)
         except OSError as error:
-            raise JournalFailed(
-                f"The journal of run {self.run} cannot be written: {error.strerror}. Stopped at "
-                f"'{step}': what was committed until then stays, and nothing else was begun. Make "
-                f"room, then go on from there:\n{self._again}"
-            ) from error
+            raise self._failed(error, f"at '{step}'", "was begun") from error
+
+    @contextmanager
+    def on_disk_at_the_end(self) -> Iterator[None]:
+        """Bring what was recorded to the disk beside the block, and wait for it where it ends well.
+
+        For a step whose transaction commits after the block. Raises JournalFailed.
+        """
+        syncing = self._beside.submit(os.fsync, self._descriptor)
+        yield
+        try:
+            syncing.result()
+        except OSError as error:
+            raise self._failed(error, "before a COMMIT", "was committed") from error
+
+    def _failed(self, error: OSError, where: str, undone: str) -> JournalFailed:
+        return JournalFailed(
+            f"The journal of run {self.run} cannot be written: {error.strerror}. Stopped {where}: "
+            f"what was committed until then stays, and nothing else {undone}. Once that is "
+            f"fixed, this goes on from there:\n{self._again}"
+        )
 
     def close(self) -> None:
         """Close the file."""
+        self._beside.shutdown()
         os.close(self._descriptor)
 
 
@@ -178,6 +202,18 @@ class Record:
 def read_runs() -> list[Record]:
     """Read all runs, oldest first."""
     return [Record(path) for path in sorted((conf.state_dir / "runs").glob("*.jsonl"))]
+
+
+def find_run(text: str) -> str:
+    """The id of the only run that begins with a text, its day at least; raises UsageError."""
+    known = [record.run for record in read_runs()]
+    found = text if text in known else is_beginning(text) and only_one(text, known)
+    if not found:
+        raise UsageError(
+            f"There is no run {text!r}. Nothing was changed. See those there are:\n"
+            "    python manage.py runs"
+        )
+    return found
 
 
 def unresolved_runs(key: str) -> list[Record]:

@@ -178,7 +178,7 @@ def _step(migration: Migration, backwards: bool, state: ProjectState) -> Step:
         operations=tuple(operation.describe() for operation in migration.operations),
         reversal=max(seen.reversals, key=COST.__getitem__),
         tables=tuple(seen.tables),
-        runs_code=any(isinstance(operation, RunPython | RunSQL) for operation in operations),
+        runs_code=any(map(_runs_code, operations)),
         renames_models=any(type(each).__name__ == "RenameModel" for each in operations),
         effects=tuple(seen.effects),
         renames=tuple(seen.renames),
@@ -212,6 +212,12 @@ def _look_at(
     if not backwards:
         operation.state_forwards(label, state)
         seen.tables |= dict.fromkeys(_tables(operation, label, state))
+
+
+def _runs_code(operation: Operation) -> bool:
+    """What others have written may do anything, as may what these two are given."""
+    is_known = type(operation).__module__.startswith(("django.", "deploy_ops."))
+    return isinstance(operation, RunPython | RunSQL) or not is_known
 
 
 def _is_idempotent(operation: Operation) -> bool:

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import connections
 from django.utils import translation
 
+from deploy_ops.audit import Kind
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.errors import DatabaseUnavailable, UsageError
@@ -16,6 +17,7 @@ from deploy_ops.migrate import journal
 from deploy_ops.migrate.backwards import refuse_loss, todo_back
 from deploy_ops.migrate.carry_out import carry_out
 from deploy_ops.migrate.contract import check_old_code_is_gone, contract, has_waiting
+from deploy_ops.migrate.other_migrate import refuse_other_migrate
 from deploy_ops.migrate.plan import Plan, make_plan
 from deploy_ops.migrate.reversal import flat
 from deploy_ops.migrate.resume import Ask, always_wait, resolve_run
@@ -27,6 +29,7 @@ from deploy_ops.phases.operations.base import PhasedOperation
 from deploy_ops.phases.taken_names import check_names
 from deploy_ops.progress import Progress, Silent
 from deploy_ops.restore import has_interrupted, resume_interrupted
+from deploy_ops.trail import watched
 
 
 @translation.override(None)  # names that migrations write are not translated, as in migrate
@@ -64,6 +67,7 @@ def _safe_migrate(request: Request, progress: Progress, ask: Ask) -> Result:
 
 
 def _check(request: Request) -> None:
+    refuse_other_migrate(request.alias)
     if request.rehearse and not request.with_backup:
         raise UsageError(
             "--rehearse runs the plan on the backup that it takes first, and --no-backup takes "
@@ -89,7 +93,9 @@ def _do_phases(
         forwards = [migration for migration, backwards in todo.migrations if not backwards]
         check_names(connections[request.alias], forwards)
         refuse_dangers(request, todo)
-        carry_out(request, result, todo, progress=progress, lock=lock)
+        with watched(Kind.MIGRATION, database=request.alias) as ending:
+            carry_out(request, result, todo, progress=progress, lock=lock)
+            ending.outcome, ending.message = result.outcome, result.story
     if Phase.CONTRACT in request.phases and result.status in ("ok", "nothing_to_do"):
         contract(request, result, progress, lock, todo.history)
     if result.status in ("ok", "nothing_to_do") and hasattr(settings, "TASKS"):
@@ -130,7 +136,8 @@ def _closed_if_asked(request: Request, progress: Progress, lock: DeployLock) -> 
 
 
 def plan_of(request: Request) -> Todo:
-    """What there is to migrate; raises UsageError, PlanRefused, DatabaseUnavailable."""
+    """What there is to do; raises UsageError, PlanRefused, OtherMigrate, DatabaseUnavailable."""
+    refuse_other_migrate(request.alias)
     connection = connections[request.alias]
     ensure_connection(connection)
     history = History(load_executor(connection))

@@ -56,8 +56,8 @@ def _judge(run: Run, rehearsal: Rehearsal) -> None:
     if rehearsal.error:
         raise RehearsalFailed(
             f"{rehearsal.failed} fails on the data of backup {_backup_id(run)}: {rehearsal.error}\n"
-            f"No migration was run on database {run.database.database_name}, which so was not "
-            "changed by one. Correct the migration, and rehearse again."
+            f"No migration was run on database {run.database.database_name}. "
+            "Correct the migration, and rehearse again."
         )
     held, most = rehearsal.longest(), conf.max_blocking.total_seconds()
     if held is not None and held.seconds > most:

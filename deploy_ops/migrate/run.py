@@ -17,6 +17,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
 from deploy_ops.advice import manage
+from deploy_ops.audit import Outcome
 from deploy_ops.backup.entry import Backup
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
@@ -124,6 +125,19 @@ class Result:
     def exit_code(self) -> int:
         """0 done, 3 recovered, 4 manual intervention required."""
         return {"ok": 0, "nothing_to_do": 0, "recovered": 3, "failed": 4}[self.status]
+
+    @property
+    def outcome(self) -> Outcome:
+        """The same for those who are told of it."""
+        return {"recovered": Outcome.RECOVERED, "failed": Outcome.FAILED}.get(
+            self.status, Outcome.DONE
+        )
+
+    @property
+    def story(self) -> str:
+        """What failed, and what was done about it; nothing if all went well."""
+        told = [self.error, self.recovery.message if self.recovery else ""]
+        return "\n".join(filter(None, told))
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:

@@ -2,8 +2,9 @@
 
 The outer transaction takes in the row of django_migrations, which Django itself writes after the
 commit when there is deferred SQL (docs/decisions/0005): a step is recorded and done, or neither.
-Its number is in the journal before its first statement, so that the database can be asked for it
-after any failure, by this process or by the next run.
+Its number is in the journal before its first statement, and on the disk before its COMMIT (before
+any code of the project), so that the database can be asked for it after any failure, by this
+process or by the next run.
 """
 
 import time
@@ -52,21 +53,30 @@ class StepTransaction:
             run.begun = self._steps
             run.journal.record(
                 "migration_started",
+                # Code can commit behind our back; all else waits for the disk at its end.
+                durably=any(step.runs_code for step in self._steps),
                 migrations=[step.key for step in self._steps],
                 backwards=self._steps[0].backwards,
                 is_atomic=True,
                 transaction=self._number,
             )
-            with self._noted_company(), run.connection.execute_wrapper(self._watch):
-                try:
-                    yield
-                except BaseException:
-                    self.ended = self._transactions.after_failure(self._number)
-                    raise
-            self.has_put_off = bool(run.connection.run_on_commit)
-            self.ended = self._transactions.before_commit(self._number)
-            if self.ended.is_same is False:
-                raise TransactionEnded
+            with run.journal.on_disk_at_the_end(), self._watched(self._number):
+                yield
+
+    @contextmanager
+    def _watched(self, number: str) -> Iterator[None]:
+        """Let the block work, and look at the transaction after it."""
+        run = self._run
+        with self._noted_company(), run.connection.execute_wrapper(self._watch):
+            try:
+                yield
+            except BaseException:
+                self.ended = self._transactions.after_failure(number)
+                raise
+        self.has_put_off = bool(run.connection.run_on_commit)
+        self.ended = self._transactions.before_commit(number)
+        if self.ended.is_same is False:
+            raise TransactionEnded
 
     @contextmanager
     def _noted_company(self) -> Iterator[None]:

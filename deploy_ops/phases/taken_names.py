@@ -11,6 +11,7 @@ from django.db.migrations.operations.base import Operation
 from deploy_ops.errors import PlanRefused
 from deploy_ops.phases.halves import run_together
 from deploy_ops.phases.operations.rename_field_online import RenameFieldOnline
+from deploy_ops.phases import taken_indexes
 from deploy_ops.phases.rows import Row
 from deploy_ops.phases.waiting import Found, all_waiting, state_before
 from deploy_ops.phases.where import Place, walk
@@ -19,13 +20,14 @@ Name = tuple[str, str, str]
 
 
 def check_names(connection: BaseDatabaseWrapper, migrations: Iterable[Migration]) -> None:
-    """Raise PlanRefused where one adds a field whose removal waits, or would by then.
+    """Raise PlanRefused where one adds a field or index whose removal waits, or would by then.
 
     Also where one gives a default to a field that has a second column for its new name: what old
     code writes to the first one would be written over by it.
     """
     taken: dict[Name, Place] = {}
     shadows: set[Name] = set()
+    indexes = dict(taken_indexes.removed_indexes(connection))
     for row, found in _known(connection):
         if removed := _removed(found.operation, row.place.app):
             taken[removed] = row.place
@@ -37,7 +39,11 @@ def check_names(connection: BaseDatabaseWrapper, migrations: Iterable[Migration]
             _check_default(f"{app}.{migration.name}", app, each, shadows)
             if place := taken.get(_added(each, app) or ("", "", "")):
                 raise PlanRefused(text(f"{app}.{migration.name}", each, place))
+            taken_indexes.check(each, f"{app}.{migration.name}", indexes)
             removed, renamed = _removed(each, app), _renamed(each, app)
+            index = taken_indexes.removed_name(each)
+            if index and not run_together(connection, app):
+                indexes[index] = Place(app, migration.name, path)
             if removed and not run_together(connection, app):
                 taken[removed] = Place(app, migration.name, path)
             if renamed and not run_together(connection, app):

@@ -19,9 +19,8 @@ from django.contrib.auth import SESSION_KEY, get_user_model
 from django.utils import timezone
 
 from deploy_ops.audit import SMOKE_ACCOUNT
-from deploy_ops.conf import conf
-from deploy_ops.files import private_directory
 from deploy_ops.lock_file import LockFile, holder_of
+from deploy_ops.places import state_directory
 from deploy_ops.redact import Secret
 from deploy_ops.release.account_flag import put_flags_back
 
@@ -49,7 +48,7 @@ def temporary_account(forget: Forget) -> Iterator[Account]:
     So are its sessions, and flags that were switched on for it are as they were. `forget(user)`
     deletes what belongs to it first. What a killed test has left is removed the same way, before.
     """
-    locks = private_directory(private_directory(conf.state_dir) / SMOKE)
+    locks = state_directory(SMOKE)
     _remove_left(locks, forget)
     name, password = f"{SMOKE_ACCOUNT}{secrets.token_hex(8)}", secrets.token_urlsafe(32)
     with LockFile(locks / name, "smoke_test").held():

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from deploy_ops.conf import conf
 from deploy_ops.errors import SmokeTestFailed
-from deploy_ops.files import private_directory
 from deploy_ops.flags import (
     Rules,
     Source,
@@ -23,6 +22,7 @@ from deploy_ops.flags import (
     stored_rules,
 )
 from deploy_ops.lock_file import LockFile
+from deploy_ops.places import state_directory
 
 if TYPE_CHECKING:
     from deploy_ops.release.account import Account
@@ -46,7 +46,7 @@ def flag_on_for(account: "Account", name: str) -> Iterator[None]:
         return
     if flag_overview(name).is_forced:
         raise SmokeTestFailed(f"the environment has the flag {name} off, whatever its rules are")
-    with LockFile(private_directory(conf.state_dir) / LOCK, "smoke_test").held():
+    with LockFile(state_directory() / LOCK, "smoke_test").held():
         rules, revision = stored_rules(name)
         _change(name, _with(account.user, rules), revision, account.name, "its account alone")
         try:

@@ -178,7 +178,7 @@ def _runs(way: WayBack) -> Iterator[CheckMessage]:
     for record in unresolved_runs(database_for(way.alias).identify().key):
         yield Caution(
             f"Run {record.run} did not end (last step: {record.last_step}). Without --plan it is "
-            "resolved first, and then decided anew.",
+            "resolved first, and then this is decided again.",
             hint=manage("rollback", "--to", f"v{way.version}", alias=way.alias),
             id="deploy_ops.R027",
         )

@@ -15,8 +15,7 @@ from deploy_ops.backup.restorable import check_restorable
 from deploy_ops.backup.storage import ALIAS, remote_storage
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
-from deploy_ops.errors import ConfigurationError, DeployOpsError, ProgramError
-from deploy_ops.files import private_directory
+from deploy_ops.errors import DeployOpsError, ProgramError
 from deploy_ops.migrate.verify import timeout_findings
 from deploy_ops.redact import redact
 from deploy_ops.release.predeploy import backup_findings, connection_findings, disk_findings
@@ -31,7 +30,7 @@ def examine(alias: str) -> Iterator[CheckMessage]:
     Nothing is made or changed. What cannot be looked at is a finding, and the rest is looked at.
     """
     told = set()
-    looks = (_checks, _directories, _media, _copies, _persistent, _timers, _database, _backups)
+    looks = (_checks, _media, _copies, _persistent, _timers, _database, _backups)
     for look in looks:
         for finding in _guarded(look, alias):
             if finding.msg not in told:
@@ -45,7 +44,7 @@ def _guarded(look: Callable[[str], Iterator[CheckMessage]], alias: str) -> Itera
     except (DeployOpsError, DatabaseError) as error:
         yield Error(
             redact(str(error)),
-            hint="What needs this was not looked at. Once it is mended:\n"
+            hint="What needs this was not checked. Once it is fixed:\n"
             + manage("doctor", alias=alias),
             id="deploy_ops.D001",
         )
@@ -112,27 +111,6 @@ def _clock(of_server: datetime) -> Iterator[CheckMessage]:
         )
 
 
-def _directories(_alias: str) -> Iterator[CheckMessage]:
-    for path in dict.fromkeys((conf.state_dir, conf.backup_dir)):
-        try:
-            _require_usable(path)
-        except ConfigurationError as error:
-            yield Error(str(error), id="deploy_ops.D006")
-
-
-def _require_usable(path: Path) -> None:
-    """Raise ConfigurationError if the directory cannot be used, or made where it is not there."""
-    if path.exists() or path.is_symlink():
-        private_directory(path)
-        return
-    parent = next(each for each in path.parents if each.exists())
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise ConfigurationError(
-            f"Directory {path} is not there, and this user may not make it in {parent}. Nothing "
-            f"was changed. As root:\n    install -d -m 700 -o {os.geteuid()} {path}"
-        )
-
-
 def _media(_alias: str) -> Iterator[CheckMessage]:
     root = str(settings.MEDIA_ROOT)
     if root and Path(root).exists() and not os.access(root, os.R_OK | os.X_OK):
@@ -167,12 +145,14 @@ def _copies(_alias: str) -> Iterator[CheckMessage]:
 
 def _persistent(alias: str) -> Iterator[CheckMessage]:
     given = connections[alias].settings_dict
-    if connections[alias].vendor == "sqlite" or not given["CONN_MAX_AGE"]:
+    # None keeps them for ever.
+    if connections[alias].vendor == "sqlite" or given["CONN_MAX_AGE"] == 0:
         return
     if not given["CONN_HEALTH_CHECKS"]:
         yield checks.Warning(
             f"Database '{alias}' keeps its connections (CONN_MAX_AGE) and does not check them: "
-            "after a restore or a restart of the server each fails one request.",
+            "after a restore or a restart of the server each fails one request, for a second or so "
+            "one after the other.",
             hint='Set "CONN_HEALTH_CHECKS": True beside CONN_MAX_AGE.',
             id="deploy_ops.D009",
         )

@@ -15,8 +15,9 @@ from django.core.checks import Warning as Caution
 
 from deploy_ops.conf import conf
 from deploy_ops.errors import ConfigurationError, SmokeTestFailed
-from deploy_ops.files import private_directory, read_object, read_private, write_atomically
+from deploy_ops.files import read_object, read_private, write_atomically
 from deploy_ops.metrics_token import read_token
+from deploy_ops.places import state_directory
 from deploy_ops.release.client import Client
 from deploy_ops.release.host.figures import LATENCY, LEAST_REQUESTS, STATUS, Figures, parse, worse
 
@@ -53,7 +54,7 @@ def read_page(url: str) -> Page:
     parts, token = urlsplit(url), read_token()
     headers = {"Authorization": f"Bearer {token.reveal()}"} if token else {}
     client = Client(f"{parts.scheme}://{parts.netloc}")
-    text = client.get(parts.path or "/metrics", headers=headers).text
+    text = client.get(parts.path or conf.metrics_path, headers=headers).text
     try:
         return _read(text)
     except (ValueError, KeyError) as error:
@@ -119,7 +120,7 @@ def keep_figures(page: Page) -> None:
     """Note what the release before has counted; raises OSError, ConfigurationError."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     content = json.dumps(asdict(Before(page.version, now, page.figures))).encode()
-    write_atomically(private_directory(conf.state_dir) / BEFORE, content)
+    write_atomically(state_directory() / BEFORE, content)
 
 
 def figures_before() -> Before | None:

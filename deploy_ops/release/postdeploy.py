@@ -8,6 +8,7 @@ from django.db import connections
 from django.db.migrations.loader import MigrationLoader
 
 from deploy_ops.advice import manage
+from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.errors import SmokeTestFailed
 from deploy_ops.migrate.finish import remember
@@ -62,7 +63,7 @@ def _of_newer_code(history: History) -> Iterator[str]:
 
 def _version(url: str) -> Iterator[CheckMessage]:
     try:
-        found = str(Client(url).get("/health/").json().get("version"))
+        found = str(Client(url).get(f"{conf.health_path}/").json().get("version"))
     except SmokeTestFailed as error:
         found = str(error)
     if found.removeprefix("v") != code_version().removeprefix("v"):

@@ -21,7 +21,7 @@ from deploy_ops.backup.catalog import list_entries
 from deploy_ops.backup.disk_space import expected_bytes
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
-from deploy_ops.errors import DeployOpsError, PlanRefused
+from deploy_ops.errors import DeployOpsError, OtherMigrate, PlanRefused
 from deploy_ops.flags import flag_overviews
 from deploy_ops.migrate.procedure import plan_of
 from deploy_ops.migrate.run import Request
@@ -88,6 +88,9 @@ def _migrations(alias: str) -> Iterator[CheckMessage]:
     try:
         todo = plan_of(request)
         refuse_dangers(request, todo)
+    except OtherMigrate as error:
+        yield Error(str(error), id="deploy_ops.R001")
+        return
     except PlanRefused as error:
         yield Error(
             str(error),
@@ -146,7 +149,8 @@ def disk_findings(alias: str) -> Iterator[CheckMessage]:
         yield Error(
             f"{free / 1e6:.0f} MB are free where backups are written ({directory}), and the next "
             f"one takes about {needed / 1e6:.0f} MB: safe_migrate would not begin.",
-            hint=f"Make room:\n{manage('backups', 'prune', alias=alias)}",
+            hint="Free disk space, for example by deleting backups that are not kept any more:\n"
+            f"{manage('backups', 'prune', '--delete', alias=alias)}",
             id="deploy_ops.R003",
         )
 

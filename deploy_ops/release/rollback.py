@@ -21,6 +21,7 @@ from deploy_ops.databases import database_for
 from deploy_ops.errors import BackupNotFound, PlanRefused, ReleaseRefused, RestoreRefused
 from deploy_ops.history import Release, release_of, released_versions, schema_of
 from deploy_ops.migrate.backwards import Obstacle, obstacles, tables_to_keep, todo_back
+from deploy_ops.migrate.other_migrate import refuse_other_migrate
 from deploy_ops.migrate.run import History, Target, Todo
 from deploy_ops.migrate.targets import ensure_connection, load_executor
 from deploy_ops.phases.both_codes import expected_schema, findings_of, findings_then
@@ -28,6 +29,7 @@ from deploy_ops.phases.compat import Code
 from deploy_ops.phases.rows import done_rows
 from deploy_ops.phases.snapshot import Snapshot
 from deploy_ops.release.by_hand import BY_HAND, gone_by_hand
+from deploy_ops.version import code_version
 
 Key = tuple[str, str]
 # Its tables serve releases before it too, and hold what a way back is decided by.
@@ -73,9 +75,16 @@ class WayBack:
 def find_way_back(alias: str, version: str) -> WayBack:
     """Compare what a version needs with the schema as it is, and decide.
 
-    Raises ReleaseRefused where what it needs is not known, or where the schema is not known to
-    this code.
+    Raises ReleaseRefused where it is this code's own version, where what it needs is not known, or
+    where the schema is not known to this code, and OtherMigrate where the project migrates
+    otherwise.
     """
+    if version == code_version():
+        raise ReleaseRefused(
+            f"{version} is the version of this code: there is no way back to it. Nothing was "
+            "changed. Name one that is older."
+        )
+    refuse_other_migrate(alias)
     connection = connections[alias]
     ensure_connection(connection)
     history = History(load_executor(connection))
@@ -144,7 +153,7 @@ def recorded_release(alias: str, version: str) -> tuple[Release, Code]:
             "changed. Put it back from a copy of that directory, or deploy a new release."
         )
     if recorded is None:
-        known = ", ".join(released_versions()) or "none"
+        known = ", ".join(released_versions(key)) or "none"
         raise ReleaseRefused(
             f"What {version} needs of the schema is not known: it was not released into this "
             f"database from this host. Known are {known}. Nothing was changed."

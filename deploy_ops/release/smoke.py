@@ -27,12 +27,12 @@ class Step:
 
 def service(client: Client) -> Iterator[str]:
     """What every application has: it answers, in the version that asks, and is ready."""
-    answer = client.get("/health/").json()
+    answer = client.get(f"{conf.health_path}/").json()
     version = str(answer.get("version"))
     if version.removeprefix("v") != code_version().removeprefix("v"):
         raise SmokeTestFailed(f"version {version} answers, not {code_version()}")
     yield "the version answers"
-    client.get("/health/ready/")
+    client.get(f"{conf.health_path}/ready/")
     yield "it is ready"
 
 

@@ -53,7 +53,7 @@ def timeline(
     """Put together beginning and end of each, and all in one order."""
     migrations = (_of_run(record, versions) for record in runs)
     entries = [*_of_events(events), *(each for each in migrations if each)]
-    # Of two in one second the one that was noted later comes first.
+    # Older events have whole seconds: of two in one the one that was noted later comes first.
     return sorted(entries, key=lambda each: each.at)[::-1]
 
 

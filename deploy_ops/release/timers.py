@@ -11,7 +11,7 @@ from deploy_ops.errors import ProgramError
 from deploy_ops.process import run
 
 # What a timer should start, by the words of the command.
-WANTED = ("backup", "backups verify", "backups prune")
+WANTED = ("backup", "backups verify", "backups prune --delete")
 OTHERWISE = "Something else may start them, such as cron or a CronJob of Kubernetes; look there."
 
 
@@ -44,4 +44,7 @@ def _started_by_timers() -> str:
 
 
 def _starts(words: str, started: str) -> bool:
-    return bool(re.search(rf"manage\.py {words}(?=[\s;]|$)", started))
+    """Whether a command line has these words; an option may stand anywhere behind the command."""
+    command, *options = words.split(" --")
+    behind = "".join(rf"(?=[^;\n]* --{option}\b)" for option in options)
+    return bool(re.search(rf"manage\.py {command}(?=[\s;]|$){behind}", started))

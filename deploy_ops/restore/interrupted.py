@@ -17,13 +17,13 @@ from deploy_ops.conf import conf
 from deploy_ops.databases import Database, database_for
 from deploy_ops.errors import RestoreFailed
 from deploy_ops.files import (
-    private_directory,
     read_object,
     read_private,
     set_aside,
     sync_directory,
     write_atomically,
 )
+from deploy_ops.places import state_directory
 from deploy_ops.restore.media import MediaPaths, discard, media_beside, swap
 from deploy_ops.trail import note
 from deploy_ops.version import code_version
@@ -91,7 +91,7 @@ class RestoreMarker:
 
 def begin_marker(restoring: Restoring) -> RestoreMarker:
     """Write the marker of a restore; whoever has nothing more to resume removes it."""
-    directory = private_directory(private_directory(conf.state_dir) / "restores")
+    directory = state_directory("restores")
     marker = RestoreMarker(directory / f"{restoring.backup}.{secrets.token_hex(4)}.json", restoring)
     marker.write(RESTORING)
     return marker

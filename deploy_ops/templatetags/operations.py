@@ -8,6 +8,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from deploy_ops.health.titles import title_of
 from deploy_ops.release.times import aware
 from deploy_ops.release.page.words import WORDS
 
@@ -52,6 +53,12 @@ def local(moment: datetime | None) -> datetime | None:
 def word(key: str, kind: str) -> str:
     """What a value is called in the reader's language; the value itself if nobody knows it."""
     return str(WORDS[kind].get(key, key))
+
+
+@register.filter
+def check_title(name: str) -> str:
+    """What a check is called in the reader's language."""
+    return title_of(name)
 
 
 @register.filter

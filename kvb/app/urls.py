@@ -3,6 +3,8 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.contrib.staticfiles.urls import staticfiles_urlpatterns
 from django.urls import include, path
 
+admin.site.site_header = admin.site.site_title = "kvb-admin"
+
 urlpatterns = [
     path("anmelden/", LoginView.as_view(redirect_authenticated_user=True), name="anmelden"),
     path("abmelden/", LogoutView.as_view(), name="abmelden"),

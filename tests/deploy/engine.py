@@ -15,6 +15,7 @@ from tests.project.runner import REPOSITORY
 
 BASE = "localhost/python:3.11-slim-bookworm"
 TAG = "localhost/kvb-admin:v1.2.3"
+COMMIT = "0123456789" * 4
 # How this machine gets to its package indexes, if in a way of its own.
 OF_THIS_MACHINE = [Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pip.conf")]
 # What an engine would mount, by what has to be copied into a new volume.
@@ -69,7 +70,8 @@ class Engine:
         mounts = [f"--volume={path}:{path}:ro" for path in OF_THIS_MACHINE if path.exists()]
         self.buildah(
             "bud", "--format=docker", "--isolation=chroot", "--layers=false", "--network=host",
-            f"--build-arg=PYTHON={BASE}", "--build-arg=VERSION=1.2.3", *mounts, *options, REPOSITORY,
+            f"--build-arg=PYTHON={BASE}", "--build-arg=VERSION=1.2.3",
+            f"--build-arg=COMMIT={COMMIT}", *mounts, *options, REPOSITORY,
         )  # fmt: skip
 
     def image(self) -> "Image":

@@ -197,3 +197,15 @@ def test_shellcheck_finds_nothing(name):
     argv = [Path(sys.executable).with_name("shellcheck"), REPOSITORY / name]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_what_prunes_by_itself_deletes():
+    """Without --delete it only says what it would delete, and the disk fills up."""
+    lines = [
+        line
+        for path in DEPLOY.rglob("*")
+        if path.is_file()
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(r"backups,? prune\b", line)
+    ]
+    assert len(lines) > 1 and [line for line in lines if "--delete" not in line] == []

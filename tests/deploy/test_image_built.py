@@ -15,7 +15,7 @@ import pytest
 
 from tests.clusters import free_port
 from tests.deploy.dockerfile import stages
-from tests.deploy.engine import TAG, Engine
+from tests.deploy.engine import COMMIT, TAG, Engine
 from tests.kvb.production import SECRET_KEY
 
 pytestmark = [
@@ -113,6 +113,20 @@ def test_it_is_prepared_serves_is_healthy_backs_up_and_stops(image, settings):
         output, _ = server.communicate(timeout=90)
     assert server.returncode == 0, output
     assert (image.volumes / "srv/kvb-admin/static/staticfiles-1.2.3.json").exists()
+
+
+@pytest.mark.parametrize("answer", ["passed", "failed"])
+def test_what_ci_says_of_its_commit_is_believed(image, settings, answer):
+    status = image.keep_secret("ci.json", json.dumps({"commit": COMMIT, "tests": answer}))
+    done = image.run(
+        *"python manage.py predeploy --noinput --format json --ci-status".split(),
+        status,
+        **settings,
+    )
+    found = json.loads(done.stdout.splitlines()[-1])["findings"]
+    said = [each["message"] for each in found if each["id"] == "deploy_ops.R016"]
+    wrong = "CI says of this commit: tests failed, and it has to be passed."
+    assert said == ([wrong] if answer == "failed" else [])
 
 
 def wait_until_healthy(image, port, settings):

@@ -254,7 +254,7 @@ def test_sending_twice_writes_one_change(as_chef):
 def test_forced_flag_is_shown_with_its_variable_and_refuses_every_change(as_chef, monkeypatch):
     change(Rules(everyone=True))
     monkeypatch.setenv("ENABLE_CSV_EXPORT", "5%")
-    assert "von der Umgebung erzwungen: ENABLE_CSV_EXPORT=5%" in as_chef.get(LIST).text
+    assert "durch Umgebungsvariable erzwungen: ENABLE_CSV_EXPORT=5%" in as_chef.get(LIST).text
     for page in (RULES, ON, OFF, DECLARED):
         assert as_chef.get(page).status_code == 200
         assert "<form method" not in as_chef.get(page).text.partition("<main")[2]
@@ -289,19 +289,98 @@ def test_unknown_switch_is_not_found(as_chef):
     assert as_chef.get(f"{LIST}csv_export/switch/maybe/").status_code == 404
 
 
-def test_history_is_paged_newest_first_and_offers_no_change(as_chef):
+def test_history_is_paged_newest_first_and_offers_only_undo(as_chef):
     for number in range(60):
         change(Rules(percentage=Decimal(number)))
     first, second = as_chef.get(HISTORY).text, as_chef.get(f"{HISTORY}?page=2").text
     assert "Seite 1 von 2" in first and "59 % der Benutzer" in first
     assert "Seite 2 von 2" in second and "wie deklariert" in second
-    assert "<form method" not in first.partition("<main")[2]
+    forms = [page.partition("<main")[2].count("<form method") for page in (first, second)]
+    assert forms == [1, 0]  # undo of the last change
 
 
 def test_text_from_people_is_never_markup(as_chef):
     as_chef.post(ON, answer(reason="<b>fett</b>"))
     for page in (LIST, HISTORY, RULES):
         assert "&lt;b&gt;fett" in as_chef.get(page).text
+
+
+NONCE = re.compile(r'nonce="([^"]+)"')
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_page_has_a_strict_policy_and_nothing_that_it_would_forbid(as_chef, page):
+    change(Rules(percentage=Decimal(5)))
+    answer = as_chef.get(page)
+    (nonce,) = set(NONCE.findall(answer.text))
+    policy = answer["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; ") and "unsafe" not in policy
+    assert f"script-src 'nonce-{nonce}' http://testserver/static/;" in policy
+    assert not re.search(r"<script(?![^>]* src=)|<style|\bstyle=|\bon\w+=", answer.text)
+
+
+@pytest.fixture
+def hundred_flags(settings, monkeypatch):
+    """One of each kind among many that were never changed."""
+    settings.DEPLOY_OPS_FLAGS = {
+        "gone": Flag("Weg"),
+        "forced": Flag("Per Variable"),
+        "overdue": Flag("Monat als Kalender", owner="IT", remove_by=date(2026, 1, 1)),
+        "everyone": Flag("Für alle"),
+        "some": Flag("Für einige", owner="Buchhaltung"),
+        **{f"flag_{number}": Flag(f"Nummer {number}") for number in range(95)},
+    }
+    change(Rules(everyone=True), "gone")
+    change(Rules(everyone=True), "everyone")
+    change(Rules(percentage=Decimal("5.25")), "some")
+    monkeypatch.setenv("ENABLE_FORCED", "true")
+    del settings.DEPLOY_OPS_FLAGS["gone"]
+
+
+@pytest.mark.usefixtures("hundred_flags")
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("q=kalender", ["overdue"]),
+        ("q=BUCHHALTUNG", ["some"]),
+        ("q=nummer+94", ["flag_94"]),
+        ("q=gibt+es+nicht", []),
+        ("show=on", ["forced", "everyone"]),
+        ("show=some", ["some"]),
+        ("show=forced", ["forced"]),
+        ("show=stale", ["overdue", "gone"]),
+        ("show=stale&q=gone", ["gone"]),
+    ],
+)
+def test_list_is_searched_by_words_and_by_state(as_chef, asked, found):
+    page = as_chef.get(f"{LIST}?{asked}").text.partition("<main")[2]
+    assert re.findall(r'<th scope="row">\s*<code>(\w+)</code>', page) == found
+    assert f"{len(found)} von 100 Flags" in page
+    assert ("Kein Flag passt dazu." in page) is (not found)
+
+
+@pytest.mark.usefixtures("hundred_flags")
+@pytest.mark.parametrize("asked", ["", "show=nonsense", "q=", "q=" + "x" * 300])
+def test_what_is_no_filter_shows_all(as_chef, asked):
+    page = as_chef.get(f"{LIST}?{asked}")
+    assert page.status_code == 200
+    assert len(re.findall(r'<th scope="row">', page.text)) == 100
+
+
+@pytest.mark.usefixtures("hundred_flags")
+def test_rollout_is_a_bar_whose_value_is_no_text_of_a_language(as_chef):
+    page = as_chef.get(f"{LIST}?show=some").text
+    assert '<progress class="some" max="100" value="5.25" aria-label="Rollout von some">' in page
+    change(Rules(groups=frozenset({"IT"})), "some")
+    assert "<progress" not in as_chef.get(f"{LIST}?show=some").text
+
+
+def test_history_shows_what_each_change_took_away_added_and_left(as_chef):
+    change(Rules(percentage=Decimal(5), staff=True))
+    change(Rules(percentage=Decimal(20), staff=True))
+    newest = as_chef.get(HISTORY).text.partition("<tbody>")[2].partition("</tr>")[0]
+    assert "<del>5 % der Benutzer</del>" in newest and "<ins>20 % der Benutzer</ins>" in newest
+    assert re.search(r"unverändert</span> Mitarbeiter mit Zugang zur Verwaltung", newest)
 
 
 def test_list_costs_the_same_queries_for_many_flags_as_for_one(as_chef, settings):
@@ -316,3 +395,17 @@ def test_list_costs_the_same_queries_for_many_flags_as_for_one(as_chef, settings
     with CaptureQueriesContext(connection) as for_one:
         as_chef.get(LIST)
     assert len(for_many) == len(for_one)
+
+
+def test_attributes_have_a_field_each_and_one_that_is_gone_can_be_taken_out(as_chef, settings):
+    settings.DEPLOY_OPS_FLAGS_ATTRIBUTES = {
+        name: "tests.deploy_ops.flags.shop.country_of" for name in ("country", "plan")
+    }
+    as_chef.post(RULES, answer(attribute_country="DE\r\nSmith, Inc\r\n", attribute_plan="pro"))
+    pairs = [("country", "DE"), ("country", "Smith, Inc"), ("plan", "pro")]
+    assert stored() == Rules(attributes=frozenset(pairs))
+    assert "DE\nSmith, Inc</textarea>" in as_chef.get(RULES).text
+    settings.DEPLOY_OPS_FLAGS_ATTRIBUTES = {}
+    assert "country: DE, Smith, Inc" in as_chef.get(HISTORY).text
+    as_chef.post(RULES, answer(attribute_plan="pro"))
+    assert stored() == Rules(attributes=frozenset(pairs[2:]))

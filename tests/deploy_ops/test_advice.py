@@ -19,8 +19,8 @@ from tests.docs.console import ROOT
 
 ALIAS = "reise db"
 DATABASE = ["--database", ALIAS]
-# Django's has no --database; the list is of all databases.
-WITHOUT_DATABASE = ("makemigrations", "backups list")
+# Django's has no --database; the lists are of all databases.
+WITHOUT_DATABASE = ("makemigrations", "backups list", "runs")
 
 
 @pytest.fixture

@@ -134,5 +134,10 @@ def test_text_that_means_nothing_is_no_crash(sqlite_project, argv):
 def test_from_code_it_is_a_command_error():
     with pytest.raises(CommandError, match="not text in UTF-8"):
         command("doctor").handle(
-            format="json", traceback=False, database="default", strict=False, word="\udcff"
+            format="json",
+            traceback=False,
+            verbosity=1,
+            database="default",
+            strict=False,
+            word="\udcff",
         )

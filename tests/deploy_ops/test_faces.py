@@ -71,6 +71,26 @@ def test_settings_can_import_a_flag_before_django_is_set_up():
     assert not {"deploy_ops.models", "deploy_ops.flags.store"} & set(run(loaded).split())
 
 
+def test_flags_are_asked_for_by_modules_that_settings_import(tmp_path):
+    """No model can be loaded there; views in such a module ask later."""
+    (tmp_path / "shop.py").write_text(
+        "from deploy_ops.flags import Flag, FlagRequiredMixin, aflag_enabled, evaluate_flag\n"
+        "from deploy_ops.flags import flag_enabled, flag_required, override_flag\n"
+        "SECRET_KEY, INSTALLED_APPS = 'x', ['deploy_ops']\n"
+        "DATABASES = {'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': ':memory:'}}\n"
+        "DEPLOY_OPS_FLAGS = {'sale': Flag('Half price', default=True)}\n"
+        "view = flag_required('sale')(lambda request: 'shown')\n"
+    )
+    said = run(
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'shop'\n"
+        "import shop; print('deploy_ops.models' in sys.modules)\n"
+        "import django; django.setup()\n"
+        "from django.http import HttpRequest; print(shop.view(HttpRequest()))"
+    )
+    assert said.split() == ["False", "shown"]
+
+
 def test_kvb_imports_only_what_is_exported():
     used = [pair for path in (ROOT / "kvb").rglob("*.py") for pair in imports_in(path)]
     for module, name in used:

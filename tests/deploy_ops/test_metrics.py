@@ -11,7 +11,7 @@ from django.test import AsyncClient, Client, RequestFactory
 from deploy_ops.audit import AUDIT, Event, Kind, Outcome, record_event
 from deploy_ops.checks import check_settings
 from deploy_ops.flags.declaration import Flag
-from deploy_ops.metrics import page
+from deploy_ops.metrics import exposition
 from deploy_ops.metrics.access import is_allowed
 from deploy_ops.metrics.reading import Source
 from deploy_ops.models import FlagState
@@ -123,7 +123,7 @@ def test_methods_for_those_who_are_allowed(client, settings, monkeypatch):
     settings.DEPLOY_OPS_METRICS_ALLOWED_NETWORKS = LOOPBACK
     assert client.get("/metrics").headers["Content-Type"].startswith("text/plain; version=0.0.4")
     assert client.head("/metrics").content == b""
-    monkeypatch.setattr(page, "page", None)  # a HEAD needs nobody to read anything
+    monkeypatch.setattr(exposition, "page", None)  # a HEAD needs nobody to read anything
     assert client.head("/metrics").status_code == 200
     refused = client.post("/metrics")
     assert (refused.status_code, refused["Allow"]) == (405, "GET, HEAD")
@@ -164,13 +164,13 @@ def test_source_that_hangs_or_fails_costs_a_second_and_keeps_its_last_values(mon
         yield
 
     settings.DEPLOY_OPS_READINESS_CHECKS = ["cache"]
-    flaky = Source("flaky", lambda: iter(page.collectors.build()))
+    flaky = Source("flaky", lambda: iter(exposition.collectors.build()))
     sources = {"slow": Source("slow", hang), "broken": Source("broken", fail), "flaky": flaky}
-    monkeypatch.setattr(page, "SOURCES", sources)
-    assert b'metrics_source_up{source="flaky"} 1.0' in page.page()
+    monkeypatch.setattr(exposition, "SOURCES", sources)
+    assert b'metrics_source_up{source="flaky"} 1.0' in exposition.page()
     flaky._read = fail
     started = time.monotonic()
-    text = page.page().decode()
+    text = exposition.page().decode()
     assert time.monotonic() - started < 1.5
     for name in sources:
         assert f'deploy_ops_metrics_source_up{{source="{name}"}} 0.0' in text
@@ -185,7 +185,7 @@ def test_source_that_hangs_or_fails_costs_a_second_and_keeps_its_last_values(mon
 def test_flag_shows_how_far_it_is_rolled_out(settings, monkeypatch, value, ratio, origin):
     monkeypatch.setenv("ENABLE_BETA", value)
     settings.DEPLOY_OPS_FLAGS = {"beta": Flag("a try", owner="us")}
-    (gauge,) = page.collectors.flags()
+    (gauge,) = exposition.collectors.flags()
     assert [(sample.labels, sample.value) for sample in gauge.samples] == [
         ({"flag": "beta", "origin": origin}, ratio)
     ]
@@ -194,7 +194,7 @@ def test_flag_shows_how_far_it_is_rolled_out(settings, monkeypatch, value, ratio
 @pytest.mark.django_db(transaction=True)
 def test_flag_that_nobody_touched_has_its_default(settings):
     settings.DEPLOY_OPS_FLAGS = {"beta": Flag("a try", owner="us", default=True)}
-    (gauge,) = page.collectors.flags()
+    (gauge,) = exposition.collectors.flags()
     assert [(sample.labels["origin"], sample.value) for sample in gauge.samples] == [
         ("default", 1.0)
     ]
@@ -202,7 +202,7 @@ def test_flag_that_nobody_touched_has_its_default(settings):
 
 def test_project_without_flags_is_not_asked_for_tables(settings):
     settings.DEPLOY_OPS_FLAGS = {}
-    (gauge,) = page.collectors.flags()  # pytest-django fails a query here
+    (gauge,) = exposition.collectors.flags()  # pytest-django fails a query here
     assert gauge.samples == []
 
 
@@ -213,7 +213,7 @@ def test_flag_that_somebody_should_have_removed_is_stale(settings):
         "beta": Flag("a try", owner="us", remove_by=date(2999, 1, 1)),
     }
     FlagState.objects.create(name="forgotten", revision=1)
-    (gauge,) = page.collectors.stale_flags()
+    (gauge,) = exposition.collectors.stale_flags()
     assert {sample.labels["flag"]: sample.value for sample in gauge.samples} == {
         "old": 1,
         "beta": 0,
@@ -223,7 +223,7 @@ def test_flag_that_somebody_should_have_removed_is_stale(settings):
 
 def test_project_without_flags_has_no_stale_ones(settings):
     settings.DEPLOY_OPS_FLAGS = {}
-    (gauge,) = page.collectors.stale_flags()  # pytest-django fails a query here
+    (gauge,) = exposition.collectors.stale_flags()  # pytest-django fails a query here
     assert gauge.samples == []
 
 
@@ -237,7 +237,7 @@ def test_last_event_of_each_kind_and_outcome(settings, tmp_path):
     ):
         at = f"2026-11-28T{hour:02}:00:00+00:00"
         record_event(tmp_path, Event(Kind.DEPLOYMENT, outcome, version, by="anna", at=at))
-    (gauge,) = page.collectors.events()
+    (gauge,) = exposition.collectors.events()
     assert {tuple(sample.labels.values()): sample.value for sample in gauge.samples} == {
         ("deployment", "started", "1.2.3"): datetime(2026, 11, 28, 9, tzinfo=UTC).timestamp(),
         ("deployment", "failed", "1.2.3"): datetime(2026, 11, 28, 10, tzinfo=UTC).timestamp(),
@@ -247,13 +247,13 @@ def test_last_event_of_each_kind_and_outcome(settings, tmp_path):
 
 def test_damaged_audit_hides_nothing_else(settings, tmp_path):
     settings.DEPLOY_OPS_STATE_DIR = tmp_path
-    assert [metric.samples for metric in page.collectors.events()] == [[]]
+    assert [metric.samples for metric in exposition.collectors.events()] == [[]]
     for at in ("yesterday", 7):
         record_event(tmp_path, Event(Kind.CANARY, Outcome.DONE, "1.2.3", by="anna", at=at))
     record_event(tmp_path, Event(Kind.RESTORE, Outcome.DONE, "1.2.3", by="anna"))
     with (tmp_path / AUDIT).open("a", encoding="utf-8") as file:
         file.write('{"kind": "dep')
-    (gauge,) = page.collectors.events()
+    (gauge,) = exposition.collectors.events()
     assert [sample.labels["kind"] for sample in gauge.samples] == ["restore"]
 
 
@@ -261,10 +261,10 @@ def test_unreadable_catalog_does_not_hide_the_rest(settings, tmp_path, caplog):
     settings.DEPLOY_OPS_BACKUP_DIR = tmp_path / "open"
     settings.DEPLOY_OPS_BACKUP_DIR.mkdir(mode=0o755)
     settings.DEPLOY_OPS_READINESS_CHECKS = ["cache"]
-    page.SOURCES["backups"].probe.forget()
+    exposition.SOURCES["backups"].probe.forget()
     caplog.set_level(logging.INFO)
-    text = page.page().decode()
+    text = exposition.page().decode()
     assert 'deploy_ops_metrics_source_up{source="backups"} 0.0' in text
     assert "deploy_ops_build_info{" in text
     assert "is open to other users" in caplog.text
-    page.SOURCES["backups"].probe.forget()
+    exposition.SOURCES["backups"].probe.forget()

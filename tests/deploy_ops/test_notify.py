@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from deploy_ops import notify as notifying
+from deploy_ops import deliver
 from deploy_ops.audit import Event, Kind, Outcome
 from deploy_ops.errors import ConfigurationError
 from deploy_ops.notify import notify, sign
@@ -38,9 +38,9 @@ def secret(tmp_path):
 
 def tell(receiver, secret, event=EVENT):
     notify(event, [receiver.url], secret)
-    for thread in tuple(notifying._under_way):
+    for thread in tuple(deliver._under_way):
         thread.join(10)
-    assert not notifying._under_way
+    assert not deliver._under_way
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_nobody_listens(secret, caplog):
     with closing(socket.create_server(("127.0.0.1", 0))) as gone:
         url = f"http://127.0.0.1:{gone.getsockname()[1]}/"
     notify(EVENT, [url], secret)
-    for thread in tuple(notifying._under_way):
+    for thread in tuple(deliver._under_way):
         thread.join(10)
     assert "Connection refused" in caplog.text
 
@@ -161,7 +161,7 @@ def test_silent_receiver_holds_nobody_and_ends_no_process_late(secret):
         argv = [sys.executable, "-c", PROCESS, url, str(secret)]
         done = subprocess.run(argv, check=True, capture_output=True, text=True)
     assert float(done.stdout) < 1
-    assert time.monotonic() - began < notifying.LAST_SECONDS + 5
+    assert time.monotonic() - began < deliver.LAST_SECONDS + 5
 
 
 def test_receiver_of_the_page_checks_it(receiver, secret):

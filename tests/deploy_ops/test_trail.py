@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from deploy_ops import notify as notifying
+from deploy_ops import deliver
 from deploy_ops.audit import AUDIT, SMOKE_ACCOUNT, Event, Kind, Outcome, read_events
 from deploy_ops.errors import RestoreRefused, SwapUnfinished
 from deploy_ops.trail import note, noted
@@ -81,7 +81,7 @@ def test_nobody_is_woken_by_what_a_smoke_test_switches_for_itself(state, setting
         settings.DEPLOY_OPS_NOTIFY = [receiver.url]
         for event in events:
             note(event)
-            for thread in tuple(notifying._under_way):
+            for thread in tuple(deliver._under_way):
                 thread.join(10)
     told = [json.loads(body)["data"] for _, _, body in receiver.told]
     assert [(each["by"], each["details"]["source"]) for each in told] == [

@@ -27,9 +27,23 @@ def test_fault(urls, secret, said):
 
 
 @pytest.mark.parametrize(
-    ("urls", "said"), [(["hooks.example.org"], "addresses such as"), ([HOOK], "_SECRET_FILE too")]
+    ("urls", "said"),
+    [
+        (["hooks.example.org"], "addresses such as"),
+        ([HOOK], "_SECRET_FILE too"),
+        (["ops@example.org"], "addresses such as"),
+        (["mailto:ops"], "one address behind mailto:, not 'ops'"),
+        (["mailto:ops@example.org,boss@example.org"], "one address behind mailto:"),
+        (["mailto:ops@example.org?cc=eve@example.org"], "one address behind mailto:"),
+    ],
 )
 def test_settings_that_are_refused(settings, urls, said):
     settings.DEPLOY_OPS_NOTIFY = urls
     with pytest.raises(ConfigurationError, match=f"^DEPLOY_OPS_NOTIFY wants .*{said}"):
         _ = conf.notify
+
+
+@pytest.mark.parametrize("receivers", [[], ["mailto:ops@example.org"]])
+def test_the_secret_is_of_webhooks_alone(settings, receivers):
+    settings.DEPLOY_OPS_NOTIFY, settings.DEPLOY_OPS_NOTIFY_SECRET_FILE = receivers, 5
+    assert conf.notify == tuple(receivers)

@@ -2,7 +2,7 @@
 
     ```console             commands behind `$ ` (continued behind `> `) with what they print; run in
                            one shell a page, in order, in a scratch copy of the project
-    ```python FILE         (or any language) is written to FILE first
+    ```python title="FILE" (or any language) is written to FILE first
     ```sh and the others   are not run: they need another machine, root, or a server that stays
 
 Printed lines are compared where the page shows any: `...` stands for anything, ids, times and
@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ("deploy_ops", "kvb", "scripts", "manage.py", ".gitignore")
 HOME_OF_THE_PAGE = "/home/anna/kvb-admin"
 BLOCK = re.compile(
-    r"^(?P<indent> *)```(?P<language>\w+)(?: (?P<file>\S+))?\n(?P<body>.*?)^ *```$", re.M | re.S
+    r'^(?P<indent> *)```(?P<language>\w+)(?: title="(?P<file>[^"]+)")?\n(?P<body>.*?)^ *```$',
+    re.M | re.S,
 )
 MARK = "\x1e"
 # What differs from run to run, and the word that stands for it when the two are compared.
@@ -32,6 +33,7 @@ VARYING = {
     r"\d{8}T\d{6}Z-[0-9a-f]{8}": "ID",
     r"\d{8}T\d{6}Z(_[0-9a-f]{4})?": "TIME",
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00": "TIME",
+    r"\b\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?\b": "MOMENT",
     r"\b\d{4}-\d\d-\d\d\b": "DATE",
     r"\b[0-9A-F]+/[0-9A-F]+\b": "LSN",
     r"[ (]+\d+(\.\d+)? (s|min|minutes|MB|kB|trips)\b": " AMOUNT",

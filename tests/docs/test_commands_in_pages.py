@@ -41,6 +41,12 @@ def first_command(line):
     return list(takewhile(lambda word: word[0] not in "|&;<>()", words))
 
 
+def with_our_alias(options):
+    """A page may give its project a second database; ours has one."""
+    after = zip(["", *options], options)
+    return ["default" if before == "--database" else word for before, word in after]
+
+
 @pytest.mark.parametrize(("program", "argv"), list(commands()))
 def test_it_is_a_command_that_is_there(program, argv):
     if program == "./deploy.sh":
@@ -51,7 +57,7 @@ def test_it_is_a_command_that_is_there(program, argv):
     assert app, f"there is no command {name}"
     parser = load_command_class(app, name).create_parser("manage.py", name)
     try:
-        parser.parse_args(options)
+        parser.parse_args(with_our_alias(options))
     except CommandError as error:
         pytest.fail(str(error))
 

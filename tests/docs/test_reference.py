@@ -35,6 +35,7 @@ COMMANDS = (
     "releases",
     "restore",
     "rollback",
+    "runs",
     "safe_migrate",
     "smoke_test",
 )
@@ -118,7 +119,7 @@ def test_every_setting_is_in_the_table_with_its_type_and_default(settings):
     rows = re.findall(r"^\| \[`(\w+)`\]\(#(\w+)\) \| (.*?) \| (.*?) \|$", page("settings.md"), re.M)
     assert {name for name, *_ in rows} == known_names()
     spoken = {"BASE_DIR": Path(settings.BASE_DIR), "DEPLOY_OPS_STATE_DIR": conf.state_dir}
-    spoken |= {"timedelta": timedelta}
+    spoken |= {"timedelta": timedelta, "DATABASES": settings.DATABASES}
     for name, anchor, _, default in rows:
         assert anchor == name.lower() and section(page("settings.md"), name)
         value = eval(default.strip("`"), {}, spoken)  # pylint: disable=eval-used  # our own page

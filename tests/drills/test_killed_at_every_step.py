@@ -98,6 +98,20 @@ def test_a_full_disk_under_the_journal_stops_between_steps(deployed):
     assert project.trips("bad_third") == TRIPS
 
 
+@pytest.mark.parametrize("database", ["sqlite", "pg15"], indirect=True)
+def test_nothing_is_committed_whose_announcement_does_not_reach_the_disk(deployed):
+    """The step itself works, while its record is synced."""
+    project = deployed("bad_third")
+    env = {"UNSYNCED_AT": "journal:migration_started:after"}
+    failed = project.run("safe_migrate", env=env, check=4)
+    assert "Stopped before a COMMIT: what was committed until then stays" in failed.stderr
+    assert "note" not in project.database.schema()["bad_third_trip"]
+    assert project.trips("bad_third") == TRIPS
+
+    project.run("safe_migrate", check=3)
+    assert unresolved(project) == []
+
+
 def test_what_was_found_out_is_told_and_written_down(deployed):
     project = deployed("good_expand")
     killed = project.run("safe_migrate", env={"KILL_AT": "journal:migration_applied:before"})

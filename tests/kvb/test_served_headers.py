@@ -36,6 +36,7 @@ def test_page_has_the_headers_that_protect_its_reader(production):
     assert headers["x-frame-options"] == "DENY"
     assert headers["referrer-policy"] == "same-origin"
     assert headers["cross-origin-opener-policy"] == "same-origin"
+    assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
     assert "; Secure" in headers["set-cookie"] and "; SameSite=Lax" in headers["set-cookie"]
 
 

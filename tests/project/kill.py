@@ -3,7 +3,7 @@
 KILL_AT=journal:<step>:before|after[:n] ends the process with SIGKILL right before or right after
 the n-th record (default: the first) of that step; `*` counts every step. TERMINATE_AT and RAISE_AT
 take the same form: the one sends SIGTERM, and from the other on the journal's file lies on a full
-disk (/dev/full).
+disk (/dev/full). UNSYNCED_AT too: from there on fsync of that file fails, and nothing reaches it.
 """
 
 import errno
@@ -82,4 +82,13 @@ def _fill_disk(journal: Journal) -> None:
     os.dup2(os.open("/dev/full", os.O_WRONLY), journal._descriptor)
 
 
-FAULTS = {"KILL_AT": _kill, "TERMINATE_AT": _terminate, "RAISE_AT": _fill_disk}
+def _lose_disk(journal: Journal) -> None:
+    os.dup2(os.pipe()[1], journal._descriptor)  # may be written to, and not be synced
+
+
+FAULTS = {
+    "KILL_AT": _kill,
+    "TERMINATE_AT": _terminate,
+    "RAISE_AT": _fill_disk,
+    "UNSYNCED_AT": _lose_disk,
+}

@@ -13,7 +13,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 MEDIA_ROOT = env("MEDIA_ROOT")
 DATABASES = {"default": env.db_url("DATABASE_URL")}
 
-FAULTS = {"KILL_AT", "TERMINATE_AT", "RAISE_AT", "FULL_DISK_FOR"}
+FAULTS = {"KILL_AT", "TERMINATE_AT", "RAISE_AT", "UNSYNCED_AT", "FULL_DISK_FOR"}
 SAMPLE_APPS = [
     name if "." in name else f"tests.sample_apps.{name}"
     for name in env.list("SAMPLE_APPS", default=[])

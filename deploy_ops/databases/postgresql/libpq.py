@@ -16,10 +16,9 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
-from deploy_ops.conf import conf
 from deploy_ops.errors import ConfigurationError
-from deploy_ops.files import private_directory
 from deploy_ops.lock_file import scratch_directory
+from deploy_ops.places import state_directory
 from deploy_ops.redact import Secret
 
 # A value that libpq refuses, after it has put all parameters together and before it opens a
@@ -65,9 +64,11 @@ def _ask(given: Mapping[str, str], refused: str) -> dict[str, str]:
 
 
 def _unusable(reason: str) -> ConfigurationError:
+    fact = f"The connection settings cannot be used: {reason.strip()}"
     return ConfigurationError(
-        f"The connection settings cannot be used: {reason.strip()}. Nothing was changed. Look at "
-        "DATABASES, and at PGSERVICE, PGSERVICEFILE and the other variables of PostgreSQL."
+        f"{fact}. Nothing was changed. Look at DATABASES, and at PGSERVICE, PGSERVICEFILE and the "
+        "other variables of PostgreSQL.",
+        fact=fact,
     )
 
 
@@ -86,7 +87,7 @@ def environment(
     if not unnamed and "password" not in secrets:
         yield env
         return
-    with scratch_directory(private_directory(conf.state_dir) / "passwords") as directory:
+    with scratch_directory(state_directory("passwords")) as directory:
         if password := secrets.get("password"):
             escaped = password.reveal().replace("\\", "\\\\").replace(":", "\\:")
             env["PGPASSFILE"] = _write(Path(directory, "pgpass"), f"*:*:*:*:{escaped}\n")

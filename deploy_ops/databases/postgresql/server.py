@@ -123,10 +123,11 @@ class Server:
         reason = redact(str(error)).strip()
         for secret in self.secrets.values():
             reason = reason.replace(secret.reveal(), str(secret))
-        return DatabaseUnavailable(
+        fact = (
             f"Database {dbname} on {self.host}:{self.port} cannot be reached as "
-            f"{self.parameters['user']}:\n{reason}\nNothing was changed."
+            f"{self.parameters['user']}:\n{reason}"
         )
+        return DatabaseUnavailable(f"{fact}\nNothing was changed.", fact=fact)
 
 
 def server_of(alias: str) -> Server:

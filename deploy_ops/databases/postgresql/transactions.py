@@ -32,7 +32,7 @@ ROWS = """
     WHERE changes > 0
 """
 LOOK = f"""
-    SELECT ({CLUSTER}) || '/' || pg_current_xact_id_if_assigned(), current_setting('track_counts')::bool,
+    SELECT pg_current_xact_id_if_assigned()::text, current_setting('track_counts')::bool,
         pg_stat_force_next_flush(), ARRAY({ROWS})
 """
 
@@ -108,6 +108,6 @@ class PostgresqlTransactions(Transactions):
 def _look(raw: psycopg.Connection[tuple[object, ...]], number: str) -> Ended:
     row: Any = raw.execute(LOOK).fetchone()
     now, are_counted, _, changes = row
-    if now != number:
+    if now != number.rpartition("/")[2]:
         return Ended(is_same=False, rows=None)
     return Ended(is_same=True, rows=dict(changes) if are_counted else None)

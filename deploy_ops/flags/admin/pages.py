@@ -1,7 +1,7 @@
 """The pages: a list, a switch that asks why, the rules, the history."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.contrib import admin, messages
@@ -13,7 +13,9 @@ from django.urls import path, reverse
 from django.utils.translation import gettext as _
 
 from deploy_ops.conf import conf
+from deploy_ops.csp import HEADER, new_nonce, policy
 from deploy_ops.errors import FlagConflict
+from deploy_ops.flags.admin.preview import preview
 from deploy_ops.flags.admin.questions import (
     DECLARED,
     OFF,
@@ -30,7 +32,10 @@ from deploy_ops.flags.admin.rows import (
     read_flag_rows,
     read_past,
 )
-from deploy_ops.flags.change import Source, change_flag, stored_rules
+from deploy_ops.flags.admin.search import search
+from deploy_ops.flags.admin.undo import CHANGE, SWITCH, needed_to_undo, undo
+from deploy_ops.flags.change import Source, change_flag, last_change, stored_rules
+from deploy_ops.models import FlagChange
 
 CHANGES_ON_A_PAGE = 50
 CONFLICT = 409
@@ -49,12 +54,13 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
     """Pages for flags instead of rows: most flags have no row most of the time."""
 
     def get_urls(self) -> list[Any]:
-        """A list, and three pages for each flag; there is nothing to add or to delete."""
+        """A list, and pages for each flag; there is nothing to add or to delete."""
         wrap = self.admin_site.admin_view
         views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
             "change": ("change/", self.change_view),
             "history": ("history/", self.history_view),
             "switch": ("switch/<str:to>/", self.switch_view),
+            "undo": ("undo/<int:change>/", self.undo_view),
         }
         return [path("", wrap(self.changelist_view), name=_route("changelist"))] + [
             path(f"<str:object_id>/{end}", wrap(view), name=_route(name))
@@ -80,8 +86,10 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """All flags with their state."""
         _require(self.has_view_permission(request))
-        rows = [(row, self._actions(request, row)) for row in read_flag_rows()]
+        found = search(read_flag_rows(), request.GET)
+        rows = [(row, self._actions(request, row)) for row in found.rows]
         context = {
+            "found": found,
             "rows": [row for row in rows if row[0].flag.declaration],
             "undeclared": [row for row in rows if row[0].flag.is_undeclared],
             "seconds": conf.flags_poll_seconds,
@@ -97,6 +105,10 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
         if row.forced_by or row.flag.is_undeclared or not self.has_change_permission(request):
             return self._show_fixed(request, row)
         build_form = ask_for_rules(row.flag.name, may_switch=self.has_toggle_permission(request))
+        if "preview" in request.POST:
+            question = build_form(request.POST, *stored_rules(row.flag.name))
+            context = preview(request, row.flag.name, question)
+            return self._show_question(request, row, replace(question, context=context))
         return self._ask(request, row, build_form)
 
     def switch_view(self, request: HttpRequest, object_id: str, to: str) -> HttpResponse:
@@ -123,8 +135,29 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
         if not past.exists() and read_flag_row(object_id) is None:
             raise Http404(f"there is no flag {object_id}")
         page = Paginator(past, CHANGES_ON_A_PAGE).get_page(request.GET.get("page"))
-        context = {"name": object_id, "page": page, "changes": describe_past(page)}
+        context: dict[str, Any] = {"name": object_id, "page": page, "changes": describe_past(page)}
+        last = last_change(object_id)
+        if last and self._may_undo(request, last):
+            context |= {"undoable": last.version, "undo_url": _address("undo", object_id, last.pk)}
         return self._render(request, "history", _("History of %s") % object_id, context)
+
+    def undo_view(self, request: HttpRequest, object_id: str, change: int) -> HttpResponse:
+        """Give a flag the rules from before its last change, with one click in the history."""
+        _require(request.method == "POST" and self.has_view_permission(request))
+        found = read_past(object_id).filter(pk=change).first()
+        if found is None:
+            raise Http404(f"there is no change {change} of {object_id}")
+        _require(self._may_undo(request, found))
+        undo(request, found)
+        return HttpResponseRedirect(_address("history", object_id))
+
+    def _may_undo(self, request: HttpRequest, change: FlagChange) -> bool:
+        """May the person do again what the change did, the other way round?"""
+        row = read_flag_row(change.flag)
+        if row is None or row.forced_by or (row.flag.is_undeclared and change.old is not None):
+            return False
+        may = {SWITCH: self.has_toggle_permission, CHANGE: self.has_change_permission}
+        return all(may[permission](request) for permission in needed_to_undo(change))
 
     def _may_switch(self, request: HttpRequest, row: FlagRow, to: str) -> bool:
         """Is it allowed? Back to the declaration is a switch, too, where all are on or off now."""
@@ -201,8 +234,11 @@ class FlagPages(admin.ModelAdmin):  # type: ignore[type-arg]
             "list_url": _address("changelist"),
             "history_url": _address("history", name) if name else "",
         }
-        template = f"deploy_ops/flags/{page}.html"
-        return TemplateResponse(request, template, shared | context, status=status)
+        template, nonce = f"deploy_ops/flags/{page}.html", new_nonce()
+        context |= {"nonce": nonce}
+        response = TemplateResponse(request, template, shared | context, status=status)
+        response[HEADER] = policy(request, nonce)
+        return response
 
     def _actions(self, request: HttpRequest, row: FlagRow) -> list[Action]:
         """What the person may do with a flag; the first is what is done most."""
@@ -240,7 +276,7 @@ def _route(page: str) -> str:
     return f"deploy_ops_flagstate_{page}"
 
 
-def _address(page: str, *args: str) -> str:
+def _address(page: str, *args: str | int) -> str:
     return reverse(f"admin:{_route(page)}", args=args)
 
 

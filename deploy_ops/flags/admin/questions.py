@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from deploy_ops.flags.accounts import names_of_users
 from deploy_ops.flags.admin import texts
-from deploy_ops.flags.admin.forms import ReasonForm, RulesForm
+from deploy_ops.flags.admin.forms import ReasonForm, RulesForm, WhoForm
 from deploy_ops.flags.rules import Rules
 
 ON, OFF, DECLARED = "on", "off", "declared"
@@ -36,7 +36,7 @@ def ask_for_rules(name: str, *, may_switch: bool) -> FormBuilder:
         rules = stored or Rules()
         form = RulesForm(data, rules=rules, revision=revision, may_switch=may_switch)
         title = _("Rules of %s") % name
-        return Question("rules", title, form, lambda: form.rules, {})
+        return Question("rules", title, form, lambda: form.rules, {"who": WhoForm()})
 
     return build_form
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from django.db.models import QuerySet
@@ -11,7 +12,7 @@ from deploy_ops.flags.accounts import names_of_users
 from deploy_ops.flags.admin import texts
 from deploy_ops.flags.overview import FlagOverview, flag_overview, flag_overviews
 from deploy_ops.flags.rules import Rules
-from deploy_ops.flags.store import flags_alias
+from deploy_ops.flags.stored import flags_alias
 from deploy_ops.models import FlagChange
 
 
@@ -20,7 +21,8 @@ class FlagRow:
     """One flag in words. `state` is also the class of its colour: on, off or some.
 
     `description` is in the reader's language where the project has it in its translations;
-    `rollout` says what is stored, whether the environment sets it aside or not.
+    `rollout` says what is stored, whether the environment sets it aside or not; `share` is the part
+    of the people it is on for, in percent, None where no number says it (groups, or no effect).
     """
 
     flag: FlagOverview
@@ -30,6 +32,17 @@ class FlagRow:
     source: str
     forced_by: str
     rollout: list[str]
+    share: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class PastChange:
+    """A change, and what it did to the rules: those taken away, those added, those that stayed."""
+
+    change: FlagChange
+    removed: list[str]
+    added: list[str]
+    kept: list[str]
 
 
 def read_flag_rows() -> list[FlagRow]:
@@ -53,14 +66,23 @@ def read_past(name: str) -> QuerySet[FlagChange]:
     return FlagChange.objects.using(flags_alias()).filter(flag=name)
 
 
-def describe_past(changes: Iterable[FlagChange]) -> list[tuple[FlagChange, str, str]]:
-    """Each change with the rules before and after it in words."""
+def describe_past(changes: Iterable[FlagChange]) -> list[PastChange]:
+    """Each change with what it did, in words."""
     pairs = [(change, _rules(change.old), _rules(change.new)) for change in changes]
     names = names_of_users(rules for _, *both in pairs for rules in both if rules)
     return [
-        (change, texts.rules_text(old, names), texts.rules_text(new, names))
+        _difference(change, texts.rules_texts(old, names), texts.rules_texts(new, names))
         for change, old, new in pairs
     ]
+
+
+def _difference(change: FlagChange, old: list[str], new: list[str]) -> PastChange:
+    return PastChange(
+        change,
+        removed=[text for text in old if text not in new],
+        added=[text for text in new if text not in old],
+        kept=[text for text in new if text in old],
+    )
 
 
 def _row(flag: FlagOverview, names: Mapping[str, str]) -> FlagRow:
@@ -73,6 +95,7 @@ def _row(flag: FlagOverview, names: Mapping[str, str]) -> FlagRow:
         source=texts.source_text(flag),
         forced_by=texts.forcing_variable(flag) if flag.is_forced else "",
         rollout=texts.rollout_texts(flag.rules, names) if flag.rules else [],
+        share=texts.share_of(state) if state else None,
     )
 
 

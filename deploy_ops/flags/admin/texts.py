@@ -38,6 +38,12 @@ def state_text(state: State) -> str:
     return percent_text(percentage) if percentage is not None else _("On for some")
 
 
+def share_of(state: State) -> Decimal | None:
+    """For which part of the people it is on, in percent; None where no number says it."""
+    fixed = {"on": Decimal(100), "off": Decimal(0)}
+    return fixed.get(state_class(state), state.rules.percentage)
+
+
 def without_effect() -> str:
     """The state of a row that nothing reads."""
     return _("Without effect")
@@ -70,10 +76,14 @@ def rollout_texts(rules: Rules, names: Mapping[str, str]) -> list[str]:
     return [everyone, *_date_texts(rules), *kept]
 
 
+def rules_texts(rules: Rules | None, names: Mapping[str, str]) -> list[str]:
+    """The rules, one text each; without any the declaration decides."""
+    return (rollout_texts(rules, names) if rules else []) or [_("as declared")]
+
+
 def rules_text(rules: Rules | None, names: Mapping[str, str]) -> str:
-    """All rules in one line; without any the declaration decides."""
-    found = rollout_texts(rules, names) if rules else []
-    return ", ".join(found) or _("as declared")
+    """The same in one line."""
+    return ", ".join(rules_texts(rules, names))
 
 
 def percent_text(percentage: Decimal) -> str:
@@ -87,6 +97,8 @@ def _target_texts(rules: Rules, names: Mapping[str, str]) -> Iterable[str]:
         yield _("%s of users") % percent_text(rules.percentage)
     if rules.groups:
         yield _("groups: %s") % ", ".join(sorted(rules.groups))
+    for name, values in rules.by_attribute.items():
+        yield f"{name}: {', '.join(values)}"
     if rules.users:
         yield _users_text(rules.users, names)
     if rules.staff:

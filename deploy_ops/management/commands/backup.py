@@ -4,12 +4,14 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from deploy_ops.audit import Kind
 from deploy_ops.backup.create import take_backup
 from deploy_ops.backup.restorable import found_at_backup
 from deploy_ops.lock import deploy_lock
 from deploy_ops.management.arguments import job_count
 from deploy_ops.management.base import Json, OpsCommand
 from deploy_ops.management.findings import as_json, describe
+from deploy_ops.trail import watched
 
 
 class Command(OpsCommand):
@@ -26,7 +28,8 @@ class Command(OpsCommand):
     def operate(self, options: dict[str, Any]) -> tuple[int, Json]:
         """Take the backup under the shared lock: backups may overlap, nothing else may."""
         alias = options["database"]
-        with deploy_lock(alias, purpose="backup", shared=True) as lock:
+        lock_of = deploy_lock(alias, purpose="backup", shared=True)
+        with watched(Kind.BACKUP, database=alias), lock_of as lock:
             backup = take_backup(
                 alias,
                 lock=lock,
@@ -35,7 +38,7 @@ class Command(OpsCommand):
                 media=options["media"],
                 progress=self.progress,
             )
-        self.tell(f"Backup {backup.id}: {backup.size_bytes / 1e6:.1f} MB in {backup.directory}")
+        self.report(f"Backup {backup.id}: {backup.size_bytes / 1e6:.1f} MB in {backup.directory}")
         saved = backup.manifest.media
         if saved and saved.left_out:
             self.tell(

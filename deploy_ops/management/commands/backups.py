@@ -21,10 +21,12 @@ class Command(ActionsCommand):
                 metavar="ID",
                 nargs="?",
                 default="latest",
-                help="id of a backup, or `latest` (default); `verify` also takes `all`",
+                help="id of a backup or its time, or `latest` (default); `verify` also takes `all`",
             )
         for name in ("pin", "unpin"):
-            parsers[name].add_argument("id", metavar="ID", help="id of a backup, or `latest`")
+            parsers[name].add_argument(
+                "id", metavar="ID", help="id of a backup or its time, or `latest`"
+            )
         parsers["list"].add_argument(
             "--max-age",
             type=duration,

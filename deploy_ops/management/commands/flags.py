@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from django.core.management.base import CommandParser
 
 from deploy_ops.management.base import ActionsCommand
-from deploy_ops.management.flags import ACTIONS, moment, percentage
+from deploy_ops.management.flags import ACTIONS, attribute, moment, percentage
 
 
 class Command(ActionsCommand):
@@ -19,17 +19,26 @@ class Command(ActionsCommand):
             action="store_true",
             help="list only flags to tidy up: overdue or no longer declared",
         )
-        for name in ("show", "on", "off", "set", "clear"):
+        for name in ("show", "on", "off", "set", "clear", "undo", "who"):
             parsers[name].add_argument("name", metavar="NAME", help="name of a flag")
         parsers["history"].add_argument(
             "name", metavar="NAME", nargs="?", help="show only changes of this flag"
         )
-        for name in ("on", "off", "set", "clear"):
+        for name in ("on", "off", "set", "clear", "undo", "import"):
             parsers[name].add_argument(
                 "--reason", default="", help="why it is changed, kept in the history"
             )
         parsers["show"].add_argument(
             "--user", help="also say what the flag is for this user, and why"
+        )
+        parsers["who"].add_argument(
+            "users", metavar="USER", nargs="*", help="say it of these users, and why"
+        )
+        parsers["import"].add_argument(
+            "file", metavar="FILE", help="what `flags export` has written; - reads standard input"
+        )
+        parsers["import"].add_argument(
+            "--plan", action="store_true", help="show what would change, and change nothing"
         )
         _add_rules(parsers["set"])
 
@@ -47,6 +56,14 @@ def _add_rules(parser: CommandParser) -> None:
         action="append",
         default=[],
         help="on for the members of this group; may be repeated",
+    )
+    add(
+        "--attribute",
+        action="append",
+        default=[],
+        type=attribute,
+        metavar="NAME=VALUE",
+        help="on for whom this declared attribute has this value; may be repeated",
     )
     add("--staff", action="store_true", help="on for users who may enter the admin")
     add("--superusers", action="store_true", help="on for users who have all permissions")

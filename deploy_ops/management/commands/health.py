@@ -1,7 +1,10 @@
 """`manage.py health`: one line and an exit code, for Docker's HEALTHCHECK and for people."""
 
+from typing import Any
+
 from django.core.management.base import CommandParser
 
+from deploy_ops.conf import conf
 from deploy_ops.health.report import query_server, run_checks
 from deploy_ops.management.arguments import server_url
 from deploy_ops.management.base import Json, OpsCommand, duration
@@ -11,6 +14,12 @@ class Command(OpsCommand):
     """Parses the words, runs the checks or queries a server, prints the HealthReport."""
 
     help = "Tell whether the application is ready; exit 0 if it is, else 1."
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Ask all databases unless one is named."""
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.set_defaults(database=None)
+        return parser
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
@@ -27,11 +36,21 @@ class Command(OpsCommand):
     def operate(self, options: Json) -> tuple[int, Json]:
         """Print one line, whatever was found."""
         url, patience = options["url"], options["timeout"]
-        report = query_server(url, patience) if url else run_checks(options["database"], patience)
+        if url:
+            report = query_server(url, patience)
+        else:
+            alias = options["database"]
+            report = run_checks([alias] if alias else conf.readiness_databases, patience)
         if report.failing:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in report.failing.items())
             self.tell(f"Not healthy: {' '.join(reasons.split())}")
             return 1, {"status": "error", "failing": report.failing}
         notes = "".join(f"; {name}: {note}" for name, note in report.notes.items())
-        self.tell(f"Healthy: {', '.join(report.passed)}{notes}")
-        return 0, {"status": "ok", "passed": report.passed, "notes": report.notes}
+        unknown = "".join(f"; not known: {name}: {why}" for name, why in report.unknown.items())
+        self.tell(f"Healthy: {', '.join(report.passed)}{notes}{unknown}")
+        return 0, {
+            "status": "ok",
+            "passed": report.passed,
+            "notes": report.notes,
+            "unknown": report.unknown,
+        }

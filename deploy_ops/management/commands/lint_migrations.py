@@ -68,5 +68,5 @@ class Command(OpsCommand):
         if path is None:
             raise UsageError("--write-baseline wants --baseline FILE. Nothing was written.")
         count = write_baseline(path, findings)
-        self.tell(f"{path} has {count} findings that are known from now on.")
+        self.report(f"{path} has {count} findings that are known from now on.")
         return 0, {"status": "ok", "baseline": str(path), "entries": count}

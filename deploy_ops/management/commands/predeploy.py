@@ -5,12 +5,11 @@ from pathlib import Path
 from django.core.management.base import CommandParser
 
 from deploy_ops.audit import Event, Kind, Outcome, record_event
-from deploy_ops.conf import conf
 from deploy_ops.errors import UsageError
-from deploy_ops.files import private_directory
 from deploy_ops.management.arguments import server_url
 from deploy_ops.management.base import Json, OpsCommand
 from deploy_ops.management.findings import add_strict, show_checks
+from deploy_ops.places import state_directory
 from deploy_ops.trail import tell_receivers
 from deploy_ops.version import code_version
 
@@ -54,7 +53,7 @@ class Command(OpsCommand):
             message = f"confirmed: {', '.join(confirmed)}"
             event = Event(Kind.CHECK, Outcome.DONE, code_version(), message=message)
             # Not by `note`: a confirmation that cannot be kept is none.
-            record_event(private_directory(conf.state_dir), event)
+            record_event(state_directory(), event)
             tell_receivers(event)
         asked = Asked(
             alias=options["database"],

@@ -1,19 +1,18 @@
 """`manage.py releases`: what was done to this application, by whom, and how it ended."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import CommandParser
-from django.utils import timezone
 
 from deploy_ops.conf import conf
-from deploy_ops.management.base import Json, OpsCommand, whole_number
-from deploy_ops.management.tables import table
+from deploy_ops.management.base import Json, OpsCommand, spoken_age, whole_number
+from deploy_ops.management.tables import local_time
 from deploy_ops.release.timeline import Entry, read_timeline
 
-HEADINGS = ("TIME", "WHAT", "VERSION", "BEFORE", "OUTCOME", "TOOK", "BY", "WHY")
+HEADINGS = ("TIME", "AGE", "WHAT", "VERSION", "BEFORE", "OUTCOME", "TOOK", "BY", "WHY")
 LONGEST_WHY = 60
 
 
@@ -30,19 +29,20 @@ class Command(OpsCommand):
         """Print them, the newest first."""
         entries = read_timeline(options["limit"])
         if entries:
-            is_terminal = sys.stdout.isatty() and not self.as_json
-            self.tell(table(HEADINGS, map(_row, entries), is_terminal=is_terminal))
+            now = datetime.now(UTC)
+            self.tell_table(HEADINGS, (_row(each, now) for each in entries))
         else:
             self.tell(f"Nothing was done yet that {conf.state_dir} knows of.")
         return 0, {"status": "ok", "releases": [asdict(each) for each in entries]}
 
 
-def _row(entry: Entry) -> Sequence[str]:
+def _row(entry: Entry, now: datetime) -> Sequence[str]:
     what = entry.kind
     if entry.steps:
         what += f" of {entry.steps} step{'s' if entry.steps > 1 else ''}"
     return (
-        f"{timezone.localtime(entry.at):%Y-%m-%d %H:%M:%S}",
+        local_time(entry.at, "%Y-%m-%d %H:%M:%S"),
+        spoken_age(now - entry.at),
         f"{what} {entry.subject}".strip(),
         entry.version,
         entry.before,

@@ -29,7 +29,7 @@ class Command(OpsCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
-        parser.add_argument("id", nargs="?", help="id of the backup, or latest")
+        parser.add_argument("id", nargs="?", help="id of the backup or its time, or latest")
         parser.add_argument("--into", metavar="NAME", help="restore into a new database instead")
         parser.add_argument(
             "--in-place",
@@ -92,5 +92,5 @@ class Command(OpsCommand):
 
     def _repaired(self, repaired: str) -> tuple[int, Json]:
         if not repaired:
-            self.tell("No restore was cut off: there is nothing to repair.")
+            self.report("No restore was cut off: there is nothing to repair.")
         return 0, {"status": "ok" if repaired else "nothing_to_do", "repaired": repaired}

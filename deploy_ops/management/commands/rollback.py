@@ -107,7 +107,7 @@ class Command(OpsCommand):
             )
         if way.decision is Decision.REVERSE and not text:
             result = going.undo()
-            shown = show_result(result, self.tell, self.stderr.write)
+            shown = show_result(result, self)
             if result.exit_code == 0:
                 self._next(find_way_back(way.alias, way.version))
             elif result.status == "recovered":

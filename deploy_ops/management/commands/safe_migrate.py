@@ -9,6 +9,7 @@ from django.core.management.base import CommandParser
 from deploy_ops.management.base import Json, OpsCommand, duration, whole_number
 from deploy_ops.management.migrations import ask_about, show_result
 from deploy_ops.management.plans import show_plan
+from deploy_ops.migrate.journal import find_run
 from deploy_ops.migrate.ladder import OnFailure
 from deploy_ops.migrate.procedure import safe_migrate
 from deploy_ops.migrate.run import Phase, Request
@@ -122,6 +123,8 @@ class Command(OpsCommand):
     def operate(self, options: Json) -> tuple[int, Json]:
         """Show the plan, or run it."""
         known = {field.name for field in fields(Request)}
+        if options["resolved"]:
+            options["resolved"] = find_run(options["resolved"])
         request = Request(
             alias=options["database"], **{k: v for k, v in options.items() if k in known}
         )
@@ -129,4 +132,4 @@ class Command(OpsCommand):
             return 0, show_plan(request, self.tell)
         ask = ask_about(options["interactive"])
         result = safe_migrate(request, progress=self.progress, ask=ask)
-        return result.exit_code, show_result(result, self.tell, self.stderr.write)
+        return result.exit_code, show_result(result, self)

@@ -323,7 +323,7 @@ class Alteration:  # pylint: disable=too-many-instance-attributes
         if self.old.primary_key or self.old.remote_field or list(relations):
             return (
                 "Nothing does this while others work, since it goes on through foreign keys: "
-                "migrate when nobody works. `--rehearse` says how long it takes."
+                "migrate in a maintenance window. `--rehearse` says how long it takes."
             )
         return f"ChangeTypeOnline({self._whole_field()})"
 

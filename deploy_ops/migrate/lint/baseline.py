@@ -9,6 +9,7 @@ from django.db import DEFAULT_DB_ALIAS
 from deploy_ops.advice import manage
 from deploy_ops.errors import UsageError
 from deploy_ops.migrate.lint.finding import Finding, Place
+from deploy_ops.migrate.lint.source import Source
 
 HEADER = (
     "# Findings of old migrations that lint_migrations does not repeat; --write-baseline makes it."
@@ -56,7 +57,7 @@ def _stale(entries: Iterable[str], path: Path) -> Iterator[Finding]:
             "L903",
             checks.WARNING,
             f"The baseline has {entry!r}, which is not found any more.",
-            place=Place(entry.partition(" ")[0], path=str(path)),
+            place=Place(entry.partition(" ")[0], source=Source(str(path))),
             cure=manage(
                 *("lint_migrations", "--all", "--write-baseline", "--baseline", str(path)),
                 alias=DEFAULT_DB_ALIAS,

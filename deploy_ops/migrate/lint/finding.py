@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage
 from django.db.migrations.operations.base import Operation
 
 from deploy_ops.migrate.lint.cures import to_paste
+from deploy_ops.migrate.lint.source import Source
 
 PREFIX = "deploy_ops."
 
@@ -19,9 +20,19 @@ class Place:
 
     migration: str
     index: int = -1
-    path: str = ""
-    line: int = 0
+    source: Source = Source()
     operation: Operation | None = None
+    comment: int = 0  # the line of a comment that it is about
+
+    @property
+    def path(self) -> str:
+        """The file, "" where there is none."""
+        return self.source.path
+
+    @property
+    def line(self) -> int:
+        """The line in the file, 0 where it is not known."""
+        return self.comment or self.source.line_of(max(self.index, 0))
 
     def __str__(self) -> str:
         described = self.operation.describe() if self.operation else ""

@@ -60,7 +60,7 @@ class Judge:
             found += self._deed(deed, migration, world)
             deeds.append(deed)
         if self.facts.server_version:
-            place = Place(name, -1, source.path, source.line_of(0))
+            place = Place(name, -1, source)
             found += transaction_findings(migration, deeds, world, place)
         return suppress(found, source, name)
 

@@ -13,7 +13,7 @@ WORDS = {
     Work.SCAN: "reads {size}",
     Work.BUILD: "reads {size} for an index",
     Work.CHECK_KEYS: "looks up the keys of {size}",
-    Work.REWRITE: "writes {size} and all indexes anew",
+    Work.REWRITE: "rewrites {size} and all indexes",
     Work.UPDATE: "updates {size}",
     Work.SAVE_EACH: "saves {size} one by one",
 }

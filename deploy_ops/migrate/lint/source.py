@@ -6,7 +6,7 @@ import re
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from inspect import getsourcefile
 from pathlib import Path
 
@@ -25,37 +25,45 @@ class Allowance:
     index: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
-    """A migration's file: first and last line of each operation, if they are a plain list."""
+    """A migration's file, parsed when something is asked of it: of most nothing is."""
 
     path: str = ""
-    spans: tuple[tuple[int, int], ...] = ()
-    allowances: tuple[Allowance, ...] = ()
+    text: str = ""
+    operations: int = 0
+
+    @cached_property
+    def _written(self) -> tuple[tuple[int, int], ...]:
+        """First and last line of each operation in the file."""
+        return tuple(_spans(ast.parse(self.text)))
+
+    @cached_property
+    def allowances(self) -> tuple[Allowance, ...]:
+        """The comments that allow a finding."""
+        return tuple(_allowances(self.text, self._written)) if "lint:" in self.text else ()
 
     def line_of(self, index: int) -> int:
-        """The first line of an operation, 0 where it is not known."""
-        return self.spans[index][0] if 0 <= index < len(self.spans) else 0
+        """The first line of an operation, 0 where it is not known: they are no plain list."""
+        is_plain = len(self._written) == self.operations
+        return self._written[index][0] if is_plain and 0 <= index < self.operations else 0
 
 
 def source_of(migration: Migration) -> Source:
-    """Read the file of a migration; operations that are not a plain list have no place in it."""
+    """The file of a migration."""
     try:
         path = getsourcefile(type(migration))
     except TypeError:  # made in memory
         return Source()
     if not path or not Path(path).is_file():
         return Source()
-    read = _read(path)
-    is_plain = len(read.spans) == len(migration.operations)
-    return read if is_plain else Source(read.path, (), read.allowances)
+    return Source(_relative(path), _read(path), len(migration.operations))
 
 
 @cache
-def _read(path: str) -> Source:
-    text = Path(path).read_text(encoding="utf-8")
-    spans = tuple(_spans(ast.parse(text)))
-    return Source(_relative(path), spans, tuple(_allowances(text, spans)))
+def _read(path: str) -> str:
+    with tokenize.open(path) as file:  # in the encoding that the file says it has
+        return file.read()
 
 
 def _relative(path: str) -> str:

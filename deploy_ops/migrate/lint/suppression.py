@@ -27,7 +27,7 @@ def _allows(allowance: Allowance, finding: Finding) -> bool:
 
 def _complaints(source: Source, used: set[Allowance], migration: str) -> Iterator[Finding]:
     for each in source.allowances:
-        place = Place(migration, each.index or 0, source.path, each.line)
+        place = Place(migration, each.index or 0, source, comment=each.line)
         if not each.reason:
             yield Finding(
                 "L902",

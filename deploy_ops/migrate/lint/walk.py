@@ -47,7 +47,7 @@ def walk(
     """
     name = f"{migration.app_label}.{migration.name}"
     for index, operation in enumerate(migration.operations):
-        place = Place(name, index, source.path, source.line_of(index), operation)
+        place = Place(name, index, source, operation)
         step = _Step(migration.app_label, connection, world, place, migration.atomic)
         yield from step.go(operation, state)
 

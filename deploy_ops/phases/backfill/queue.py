@@ -42,7 +42,7 @@ def start_idle(alias: str, progress: Progress) -> None:
             progress.say(f"The backfill {name} is left to the workers of the task framework.")
     except Exception as error:  # pylint: disable=broad-exception-caught  # foreign code
         progress.say(
-            f"Backfills could not be enqueued ({error_text(error)}). Once that is mended:\n"
+            f"Backfills could not be enqueued ({error_text(error)}). Once that is fixed:\n"
             + manage("backfill", "run", "--enqueue", alias=alias)
         )
 

@@ -85,14 +85,14 @@ def _check(operation: AddField, field: AnyField, scene: Scene) -> None:
     if field.primary_key or is_numbered(field):
         raise refusal(
             subject,
-            "a new primary key, or one that the database numbers, writes the table anew while "
+            "a new primary key, or one that the database numbers, rewrites the table while "
             "everybody waits",
-            "Write that change with makemigrations, for a time when nobody works.",
+            "Write that change with makemigrations, for a maintenance window.",
         )
     if field.generated and field.db_persist:
         raise refusal(
             subject,
-            "a stored generated column writes the table anew while everybody waits",
+            "a stored generated column rewrites the table while everybody waits",
             "Use db_persist=False (PostgreSQL 18), or a column that code fills.",
         )
     if field.column in scene.columns_that_wait(operation.model_name):

@@ -149,7 +149,7 @@ class Alteration:
         is_target = any(self.old in each.field.foreign_related_fields for each in related)
         if is_target or self.old.primary_key or self.old.is_relation or self.new.is_relation:
             raise self._refusal(
-                "foreign keys have its type, and would all be made anew",
+                "foreign keys have its type, and all of them would be recreated",
                 "Add a field of the new type, fill it, and remove this one.",
             )
 

@@ -31,7 +31,7 @@ def safe_form(operation: Operation, scene: Scene) -> Iterable[Operation]:
         raise refusal(
             f"{scene.app}.{subject_of(operation)}",
             f"{type(operation).__name__} has no form that old code and new code both live with",
-            "Take that change back, or write it with makemigrations for a time when nobody works.",
+            "Take that change back, or write it with makemigrations for a maintenance window.",
         )
     return form(operation, scene)
 
@@ -100,7 +100,7 @@ def _add_constraint(operation: django.AddConstraint, scene: Scene) -> Iterable[O
         raise refusal(
             f"{scene.app}.{model}.{constraint.name}",
             f"{type(constraint).__name__} builds its index while writes wait",
-            "Write that change with makemigrations, for a time when nobody works.",
+            "Write that change with makemigrations, for a maintenance window.",
         )
     if constraint.name in scene.unique_names_at_start(model):
         raise refusal(

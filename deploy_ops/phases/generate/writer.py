@@ -43,7 +43,7 @@ def write_whole(texts: Mapping[Path, str], stderr: Any) -> None:
     except OSError as error:
         raise MigrationError(
             f"The migrations could not be written: {error.strerror}. Each file is as it was, or "
-            "whole in its new form. Run this again when that is mended; it goes on from there."
+            "whole in its new form. Once that is fixed, run this again; it goes on from there."
         ) from error
     finally:
         for partial in partials.values():

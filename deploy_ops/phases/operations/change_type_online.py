@@ -217,15 +217,15 @@ def _why_not(old: Any, new: Any) -> str:
     if old.generated or new.generated:
         return "it is generated"
     if old.column != new.column and new.null and new.has_db_default():
-        return "a NULL that new code sends could not be told from the default of old code"
+        return "a NULL from new code would look the same as the default of old code"
     return ""
 
 
 def _instead(old: Any) -> str:
     if old.primary_key or old.is_relation:
         return (
-            "Write AlterField for a time when nobody works, which writes this table and all that "
-            "refer to it anew; how long that takes is told by:\n    safe_migrate --rehearse"
+            "Write AlterField for a maintenance window: it rewrites this table and all that "
+            "refer to it. How long that takes:\n    safe_migrate --rehearse"
         )
     return "Add a field of the new type, fill it with Backfill, and remove this one with Contract."
 

@@ -8,6 +8,7 @@ from django.db.migrations.operations import (
     AddField,
     AlterField,
     AlterModelTable,
+    AlterUniqueTogether,
     CreateModel,
     DeleteModel,
     RemoveConstraint,
@@ -26,6 +27,7 @@ from deploy_ops.phases.operations.alteration import (
     ConstraintRemoval,
     FieldAlteration,
     IndexRemoval,
+    TogetherAlteration,
 )
 from deploy_ops.phases.operations.base import Change, PhasedOperation
 from deploy_ops.phases.operations.half import Code, Half
@@ -37,6 +39,7 @@ from deploy_ops.phases.rows import Entry
 
 HALVES: Mapping[type[Operation], type[Half[Any]]] = {
     AlterField: FieldAlteration,
+    AlterUniqueTogether: TogetherAlteration,
     DeleteModel: ModelRemoval,
     RemoveConstraint: ConstraintRemoval,
     RemoveField: FieldRemoval,
@@ -45,7 +48,7 @@ HALVES: Mapping[type[Operation], type[Half[Any]]] = {
     RunPython: Code,
     RunSQL: Code,
 }
-SUBJECTS = {DeleteModel: "name", RenameModel: "old_name"}
+SUBJECTS = {AlterUniqueTogether: "name", DeleteModel: "name", RenameModel: "old_name"}
 # New code needs what they make: they cannot wait.
 NEEDED_AT_ONCE = (AddField, AlterModelTable, CreateModel, RenameField)
 

@@ -10,7 +10,8 @@ from django.db.models import Model
 from deploy_ops.errors import NeedsNoTransaction, NotOnline
 from deploy_ops.phases.halves import runs_alone
 from deploy_ops.phases.operations.base import Change, PhasedOperation, WaitingOperation
-from deploy_ops.phases.operations.steps import Step
+from deploy_ops.phases.operations.steps import AddConstraint, BuildIndex, Step
+from deploy_ops.phases.taken_indexes import check_indexes
 
 
 class OnlineOperation(WaitingOperation):
@@ -95,8 +96,11 @@ class PhasedOnline(PhasedOperation):  # pylint: disable=abstract-method  # a bas
 
 
 def run_steps(operation: Operation, change: Change, steps: Sequence[Step]) -> None:
-    """Do the steps of an operation; raises NeedsNoTransaction, NotOnline before the first one."""
+    """Do the steps of an operation; raises NeedsNoTransaction, NotOnline, PlanRefused before
+    the first one."""
     if not change.editor.collect_sql:
+        made = [step.name for step in steps if isinstance(step, BuildIndex | AddConstraint)]
+        check_indexes(change.connection, operation.describe(), made)
         for step in steps:
             step.check(change)
         if any(each.needs_no_transaction for each in steps):

@@ -237,9 +237,9 @@ def _why_not(field: Any) -> str:
     if field.primary_key:
         return "it is the primary key, to which other tables refer"
     if field.generated:
-        return "it is generated; remove it and add it anew in one atomic migration instead"
+        return "it is generated; remove it and add it again in one atomic migration instead"
     if field.null and field.has_db_default():
-        return "a NULL that new code sends could not be told from the default of old code"
+        return "a NULL from new code would look the same as the default of old code"
     return ""
 
 

@@ -14,7 +14,6 @@ from deploy_ops.release.host.config import Host
 from deploy_ops.release.host.tags import Tag
 from deploy_ops.release.host.units import is_running
 
-READY = "/health/ready/"
 POLL_SECONDS = 0.1
 ANSWER_SECONDS = 5
 
@@ -53,7 +52,12 @@ class Answer:
         return f"{self.status} {self.text[:500]}" if self.status else self.text
 
 
-def ask(path: Path, url: str = READY, headers: dict[str, str] | None = None) -> Answer:
+def ask_ready(host: Host, colour: Colour) -> Answer:
+    """Ask a colour whether it is ready."""
+    return ask(colour.socket(host), f"{host.health_path.rstrip('/')}/ready/")
+
+
+def ask(path: Path, url: str, headers: dict[str, str] | None = None) -> Answer:
     """GET from a unix socket; never raises for what the network or the server does."""
     connection = UnixConnection(path)
     try:
@@ -68,7 +72,7 @@ def ask(path: Path, url: str = READY, headers: dict[str, str] | None = None) -> 
 
 def is_ready(host: Host, colour: Colour, tag: Tag) -> bool:
     """Whether the colour is ready and runs the version of the tag."""
-    answer = ask(colour.socket(host))
+    answer = ask_ready(host, colour)
     return answer.status == 200 and answer.version.removeprefix("v") == tag.version
 
 
@@ -76,7 +80,7 @@ def wait_until_ready(host: Host, colour: Colour, tag: Tag) -> float:
     """Wait for the right version to be ready; return the seconds. Raises ReleaseFailed."""
     began = time.monotonic()
     while True:
-        answer = ask(colour.socket(host))
+        answer = ask_ready(host, colour)
         waited = time.monotonic() - began
         if answer.status == 200:
             if answer.version.removeprefix("v") == tag.version:

@@ -15,9 +15,17 @@ HOOKS = Path("deploy") / "hooks"
 PASSED_ON = ("DEPLOY_BY", "SUDO_USER")
 
 
-def manage(host: Host, tag: Tag, *arguments: str) -> None:
-    """Run a management command of a release, which speaks for itself; raises ProgramError."""
-    call(_argv(host, tag, arguments), cwd=str(directory_of(host, tag)), env=_environment(host, tag))
+def manage(host: Host, tag: Tag, *arguments: str, seconds: int | None = None) -> None:
+    """Run a management command of a release, which speaks for itself; raises ProgramError.
+
+    With `seconds` one that takes longer is ended.
+    """
+    limit = [] if seconds is None else ["timeout", f"{seconds}"]
+    call(
+        [*limit, *_argv(host, tag, arguments)],
+        cwd=str(directory_of(host, tag)),
+        env=_environment(host, tag),
+    )
 
 
 def run_hook(host: Host, name: str, tag: Tag, before: Tag | None) -> bool:

@@ -30,7 +30,7 @@ class Host:  # pylint: disable=too-many-instance-attributes
     of what is on its way, `audit` is the application's DEPLOY_OPS_STATE_DIR. `environment` are
     systemd's EnvironmentFiles, which the commands of a release get too. `units` are started and
     stopped with a colour, the one that serves first. `notify` are webhooks that are told of each
-    event.
+    event. `health_path` and `metrics_path` are those of the application's settings.
     """
 
     root: Path
@@ -49,6 +49,8 @@ class Host:  # pylint: disable=too-many-instance-attributes
     free_bytes: int = 1_000_000_000
     gate_seconds: float = 60.0
     watch_seconds: float = 60.0
+    health_path: str = "/health/"
+    metrics_path: str = "/metrics"
     metrics_token_file: Path | None = None
     notify: tuple[str, ...] = ()
     notify_secret_file: Path | None = None
@@ -118,6 +120,8 @@ def _check(path: Path, host: Host) -> None:
         raise _invalid(path, f"units: each is started for a colour, so it has {COLOUR} in its name")
     if host.keep < 2:
         raise _invalid(path, "keep: without the release before there is no way back; at least 2")
+    if bad := [each for each in (host.health_path, host.metrics_path) if each[:1] != "/"]:
+        raise _invalid(path, f"{bad[0]!r} is not a path as the application has it: /health/")
     if not host.url.startswith(WEB):
         raise _invalid(path, "url: it is asked over http or https, through the proxy")
     names = ("notify", "notify_secret_file")

@@ -75,7 +75,7 @@ def build(host: Host, tag: Tag, commit: str) -> None:
     except (OSError, ProgramError) as error:
         raise ReleaseRefused(
             f"{tag.name} could not be built, and nothing else was begun. What there is of it in "
-            f"{directory} is made anew next time.\n{error}"
+            f"{directory} is built again next time.\n{error}"
         ) from error
 
 

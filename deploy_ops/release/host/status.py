@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from deploy_ops.lock_file import holder_of
-from deploy_ops.release.host.answers import ask
+from deploy_ops.release.host.answers import ask_ready
 from deploy_ops.release.host.colours import Colour, serving
 from deploy_ops.release.host.config import Host
 from deploy_ops.release.host.record import cut_off
@@ -23,9 +23,9 @@ def _lines(host: Host) -> Iterator[str]:
         role = "serves" if colour is active else ""
         role = f"canary, {share_of(host)} %" if colour is canary else role
         tag = colour.release(host) or "nothing"
-        yield f"{colour:6} {tag:12} {role:12} {ask(colour.socket(host))}".rstrip()
+        yield f"{colour:6} {tag:12} {role:12} {ask_ready(host, colour)}".rstrip()
     for each in releases(host):
-        built = "built" if find_release(host, each) else "incomplete: it is built anew next time"
+        built = "built" if find_release(host, each) else "incomplete: it is built again next time"
         yield f"{'':6} {each.name:12} {built}"
     if holder := holder_of(host.state / LOCK):
         yield f"At work: {holder}"

@@ -1,4 +1,8 @@
-"""Events of the host: in the application's audit, which belongs to its user, and by webhook."""
+"""Events of the host: in the application's audit, which belongs to its user, and to receivers.
+
+Webhooks are told from here, since no release may be able to. E-mail is the application's: the
+release that serves writes it.
+"""
 
 import os
 import shutil
@@ -7,8 +11,14 @@ from contextlib import suppress
 from deploy_ops.audit import AUDIT, Event, record_event
 from deploy_ops.errors import DeployOpsError
 from deploy_ops.notify import notify
+from deploy_ops.release.host.colours import serving
+from deploy_ops.release.host.commands import manage
 from deploy_ops.release.host.config import Host
+from deploy_ops.release.host.tags import parse
 from deploy_ops.release.host.watch import Tell
+
+# To start a release's command, and for what it gives a mail server.
+MAIL_SECONDS = 30
 
 
 def note(host: Host, tell: Tell, event: Event) -> None:
@@ -28,6 +38,20 @@ def note(host: Host, tell: Tell, event: Event) -> None:
     except DeployOpsError as error:
         with suppress(OSError):
             tell(str(error))
+    if event.outcome.needs_a_person:
+        _write_mail(host, tell, event)
+
+
+def _write_mail(host: Host, tell: Tell, event: Event) -> None:
+    colour = serving(host)
+    tag = parse(colour.release(host) or "") if colour else None
+    if tag is None:  # before the first deployment, which somebody watches
+        return
+    try:
+        manage(host, tag, "notify", event.kind, event.at, seconds=MAIL_SECONDS)
+    except (OSError, DeployOpsError) as error:
+        with suppress(OSError):
+            tell(f"Nobody was written to by e-mail: {error}")
 
 
 def _give(host: Host, path: "os.PathLike[str]") -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from deploy_ops.errors import ReleaseFailed
-from deploy_ops.release.host.answers import ask, is_ready
+from deploy_ops.release.host.answers import ask, ask_ready, is_ready
 from deploy_ops.release.host.colours import Colour
 from deploy_ops.release.host.config import Host
 from deploy_ops.release.host.figures import Figures, parse, worse
@@ -31,7 +31,7 @@ def read_figures(host: Host, colour: Colour) -> Figures | None:
         "X-Forwarded-Proto": urlsplit(host.url).scheme,
         "Authorization": f"Bearer {token}",
     }
-    answer = ask(colour.socket(host), "/metrics", headers)
+    answer = ask(colour.socket(host), host.metrics_path, headers)
     try:
         return parse(answer.text) if answer.status == 200 else None
     except (ValueError, KeyError):
@@ -53,7 +53,7 @@ def watch(
             raise ReleaseFailed(f"Somebody asked for the way back while {tag.name} was watched.")
         failed = 0 if is_ready(host, colour, tag) else failed + 1
         if failed == FAILED_POLLS:
-            last = ask(colour.socket(host))
+            last = ask_ready(host, colour)
             raise ReleaseFailed(f"{tag.name} is not ready any more. It answered last: {last}")
         now, before = read_figures(host, colour), old()
         if start is not None and now is not None and before is not None:

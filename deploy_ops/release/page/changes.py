@@ -10,6 +10,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.health.readiness import pending_migrations
+from deploy_ops.migrate.other_migrate import what_is_other
 from deploy_ops.phases import instances
 from deploy_ops.phases.rows import Row, waiting_rows
 from deploy_ops.redact import redact
@@ -21,9 +22,11 @@ MOST_NAMED = 10
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Migrations, rows, and who is at work where rows wait (None where none do)."""
+    """Migrations, whether there may be others, rows, and who is at work where rows wait (None
+    where none do)."""
 
     is_two_phase: bool
+    is_all_seen: bool
     pending: Sequence[str]
     rows: Sequence[Row]
     processes: instances.Facts | None
@@ -45,9 +48,13 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Pending migrations (at most MOST_NAMED by name), waiting rows, and whom they wait for."""
+    """Pending migrations (at most MOST_NAMED by name), waiting rows, and whom they wait for.
+
+    Not `is_all_seen`: the project may migrate more than was looked at.
+    """
 
     is_two_phase: bool
+    is_all_seen: bool
     pending: int
     named: tuple[str, ...]
     waiting: tuple[Waiting, ...]
@@ -70,7 +77,7 @@ class Changes:
         """What failed is for a person; what waits goes on by the next deployment."""
         if any(each.state == "failed" for each in self.waiting):
             return Tone.BAD
-        if self.pending:
+        if self.pending or not self.is_all_seen:
             return Tone.WARN
         return Tone.BUSY if self.due else Tone.OK
 
@@ -83,6 +90,7 @@ def read() -> Changes:
     return changes(
         Facts(
             is_two_phase=conf.two_phase,
+            is_all_seen=not what_is_other(alias),
             pending=pending_migrations(alias),
             rows=rows,
             processes=processes,
@@ -96,6 +104,7 @@ def changes(facts: Facts) -> Changes:
     processes = facts.processes.processes if facts.processes else ()
     return Changes(
         is_two_phase=facts.is_two_phase,
+        is_all_seen=facts.is_all_seen,
         pending=len(facts.pending),
         named=tuple(facts.pending[:MOST_NAMED]),
         waiting=tuple(map(_waiting, facts.rows)),

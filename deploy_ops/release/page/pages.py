@@ -10,7 +10,7 @@ from django.urls import path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from deploy_ops.release.page.policy import HEADER, new_nonce, policy
+from deploy_ops.csp import HEADER, new_nonce, policy
 from deploy_ops.release.page.reading import read_all
 from deploy_ops.release.page.sections import AT_WORK, PAST, SAFETY, SECTIONS, STATE
 

@@ -10,6 +10,7 @@ from django.db import DEFAULT_DB_ALIAS
 from deploy_ops.lock import lock_holders
 from deploy_ops.lock_file import Holder
 from deploy_ops.migrate.journal import Json, Record, read_runs
+from deploy_ops.release.runs import committed_steps, is_held, names_of
 from deploy_ops.release.times import moment
 from deploy_ops.release.page.tone import Tone
 from deploy_ops.restore.interrupted import SWAPPING, Restoring, unfinished_restores
@@ -113,7 +114,7 @@ def work(holders: Sequence[Holder], runs: Sequence[Record], restores: Sequence[R
 def _run(record: Record, holders: Sequence[Holder]) -> Run:
     start, steps = record.start, record.steps
     plan = start.get("plan")
-    done = {key for step in steps if step["step"] == "migration_applied" for key in _keys(step)}
+    done = committed_steps(record)
     saved = record.last("backed_up")
     return Run(
         id=record.run,
@@ -124,7 +125,7 @@ def _run(record: Record, holders: Sequence[Holder]) -> Run:
         current=_current(record, done),
         backup=str(saved.get("backup", "")) if saved else "",
         began=moment(start.get("at")),
-        is_alive=any(_is_of(each, start.get("process"), start.get("host")) for each in holders),
+        is_alive=is_held(record, holders),
     )
 
 
@@ -136,17 +137,5 @@ def _stage(steps: Sequence[Json]) -> Stage:
 def _current(record: Record, done: set[str]) -> str:
     """The migrations that were begun last and have not been committed."""
     begun = record.last("migration_started")
-    keys = _keys(begun) if begun else []
+    keys = names_of(begun) if begun else []
     return "" if set(keys) <= done else ", ".join(keys)
-
-
-def _keys(step: Json) -> list[str]:
-    keys = step.get("migrations")
-    if not isinstance(keys, list):
-        return []
-    return [".".join(map(str, key)) if isinstance(key, list) else str(key) for key in keys]
-
-
-def _is_of(holder: Holder, process: object, host: object) -> bool:
-    """The name of a session has room for 63 bytes: the end of the host may be missing."""
-    return holder.pid == process and bool(holder.host) and str(host).startswith(holder.host)

@@ -14,8 +14,8 @@ from deploy_ops.backup.manifest import (
     SavedDatabase,
     Verified,
     dump_manifest,
-    new_id,
 )
+from deploy_ops.ids import new_id
 
 THEN = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
 

@@ -20,7 +20,7 @@ from deploy_ops.backup.catalog import (
 )
 from deploy_ops.backup.encryption import keyring
 from deploy_ops.backup.entry import Level, State
-from deploy_ops.backup.manifest import Proof, describe_files, dump_manifest, new_id
+from deploy_ops.backup.manifest import Proof, describe_files, dump_manifest
 from deploy_ops.backup.opening import opened
 from deploy_ops.backup.verification import verify_backup
 from deploy_ops.errors import (
@@ -30,6 +30,7 @@ from deploy_ops.errors import (
     ConfigurationError,
     UsageError,
 )
+from deploy_ops.ids import new_id
 from deploy_ops.lock import deploy_lock
 from deploy_ops.restore import job as restore_job
 from deploy_ops.restore import prepare_in_place, prepare_restore, restore_into

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 import shutil
 from datetime import UTC, datetime, timedelta
 
@@ -41,9 +42,27 @@ def test_an_empty_catalog_says_where_it_looked(ready):
 def test_the_list_shows_age_size_level_and_label(ready):
     backup_id = backup(ready, "--label", "before the move")
     age(ready, backup_id, days=3)
-    [line] = ready.run("backups", "list", check=0).stdout.splitlines()
-    assert line.split()[:6] == [backup_id, "3", "d", "0.2", "MB", "read"]
-    assert "before the move" in line and "trips.sqlite3" in line
+    heading, line = ready.run("backups", "list", check=0).stdout.splitlines()
+    assert heading.split() == "ID TAKEN AGE SIZE STATE DATABASE NOTES".split()
+    cells = re.split(r"  +", line)
+    assert cells[0] == backup_id[:16]
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d", cells[1])
+    assert cells[2:5] == ["3 d", "0.2 MB", "verified by reading"]
+    assert cells[5].endswith("trips.sqlite3") and cells[6] == "before the move"
+    for name in ("AGE", "STATE", "NOTES"):
+        assert line[heading.index(name) - 1] == " " != line[heading.index(name)]
+
+
+def test_the_beginning_of_an_id_is_enough_where_no_other_has_it(ready):
+    backup_id = backup(ready)
+    second, other = backup_id[:16], f"{backup_id[:16]}-00000000"
+    assert ready.json("backups", "pin", backup_id[:8], check=0)["backup"] == backup_id
+    shutil.copytree(ready.backups_dir / backup_id, ready.backups_dir / other)
+    refused = ready.run("backups", "unpin", second, check=2)
+    assert f"{second} is the beginning of 2 ids: {backup_id}, {other}. Nothing" in refused.stderr
+    assert ready.json("backups", "unpin", backup_id[:20], check=0)["backup"] == backup_id
+    rows = ready.run("backups", "list", check=0).stdout.splitlines()[1:]
+    assert {row.split()[0] for row in rows} == {backup_id, other}
 
 
 def test_options_may_stand_before_or_after_the_action(ready):
@@ -64,7 +83,7 @@ def test_a_backup_is_shown_as_a_card_and_the_latest_by_default(ready):
     facts = {name: value.strip() for name, value in lines}
     assert (facts["Backup"], facts["Label"]) == (newest, "before the move")
     assert facts["Taken"].endswith("0 min ago") and " CE" in facts["Taken"]  # CET or CEST
-    assert facts["Verified"].startswith("by reading all of it, 20")
+    assert facts["Verified"].startswith("by reading, 20")
     assert facts["Where"] == f"{ready.backups_dir / newest}, no copy elsewhere"
     assert "{" not in shown
     verified = ready.json("backups", "verify", check=0)["backups"]
@@ -130,6 +149,7 @@ def test_all_backups_are_verified_and_the_bad_one_is_named(ready):
     [
         ("../../../etc", 2, "is not a backup id"),
         ("20200101T000000Z-00000000", 1, "There is no backup 20200101T000000Z-00000000"),
+        ("20200101T000000Z", 1, "There is no backup 20200101T000000Z"),
         ("latest", 1, "There is no usable backup of database 'default'"),
     ],
 )
@@ -163,8 +183,9 @@ class TestNotOurs:
     def test_is_listed_with_nothing_of_what_it_claims(self, ready, plain):
         manifest = ready.backups_dir / plain / "manifest.json"
         manifest.write_bytes(forged(manifest.read_bytes(), label="\x1b[2J trust me"))
-        line = ready.run("backups", "list", check=0).stdout
-        assert line.startswith(f"{plain}  not ours: It carries no proof of origin")
+        _, line = ready.run("backups", "list", check=0).stdout.splitlines()
+        words = f"{plain[:16]} not ours It carries no proof of origin"
+        assert " ".join(line.split()).startswith(words)
         assert "trust me" not in line
         assert listed(ready)[plain].keys() == {"id", "state", "reason"}
         shown = ready.run("backups", "show", plain, check=0).stdout

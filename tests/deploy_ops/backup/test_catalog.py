@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deploy_ops.backup import catalog
-from deploy_ops.backup.catalog import find_backup, find_entry, list_entries, pin, unpin
+from deploy_ops.backup.catalog import find_backup, find_entry, list_entries
 from deploy_ops.backup.entry import Level, State
-from deploy_ops.backup.manifest import new_id
 from deploy_ops.backup.opening import opened
+from deploy_ops.backup.upkeep import delete_backup, pin, unpin
 from deploy_ops.errors import BackupCorrupt, BackupNotFound, BackupUnreadable, UsageError
+from deploy_ops.ids import new_id
 from deploy_ops.metrics import collectors
 from tests.deploy_ops.backup.manifests import forged, rewrite
 
@@ -102,9 +102,9 @@ def test_a_directory_without_a_manifest_is_incomplete(take, django_alias):
         (lambda text: text.replace('"size":', '"size":1'), "does not match its checksum"),
         (lambda text: text[: len(text) // 2], "is not JSON"),
         (lambda text: "", "is not JSON"),
-        (lambda text: "[]", "not of format 3"),
-        (lambda text: text.replace('"format":3', '"format":4'), "not of format 3"),
-        (lambda text: '{"format":3}', "lacks"),
+        (lambda text: "[]", "not of formats 3 and 4"),
+        (lambda text: text.replace('"format":4', '"format":5'), "not of formats 3 and 4"),
+        (lambda text: '{"format":4}', "lacks"),
     ],
     ids=["label edited", "size edited", "cut", "empty", "a list", "newer format", "nothing in it"],
 )
@@ -124,7 +124,9 @@ def test_a_sound_manifest_of_another_format_is_not_called_corrupt(take, django_a
     manifest.write_bytes(forged(manifest.read_bytes(), format=2))
 
     assert find_entry(newer.id).state is State.OTHER_VERSION
-    with pytest.raises(BackupUnreadable, match="of format 2, and this version .* reads format 3"):
+    with pytest.raises(
+        BackupUnreadable, match="of format 2, and this version .* reads formats 3 and 4"
+    ):
         find_backup(django_alias, newer.id)
     assert find_backup(django_alias, "latest").id == older.id
     assert f"Backup {newer.id} is passed over" in caplog.text
@@ -237,7 +239,7 @@ def test_a_verification_line_cut_off_by_a_crash_is_ignored(take):
 def test_deleting_leaves_no_half_backup_when_killed(take, backup_dir, monkeypatch):
     backup = take()
     monkeypatch.setattr(shutil, "rmtree", lambda *args, **kwargs: os._exit)
-    catalog.delete_backup(backup)
+    delete_backup(backup)
     monkeypatch.undo()
     assert [path.name for path in backup_dir.iterdir() if backup.id in path.name] == [
         f".deleted-{backup.id}"

@@ -24,11 +24,11 @@ from deploy_ops.backup.catalog import (
     unpin,
 )
 from deploy_ops.backup.entry import Level
-from deploy_ops.backup.manifest import new_id
 from deploy_ops.backup.opening import opened
 from deploy_ops.backup.storage import remote_storage
 from deploy_ops.backup.verification import verify_backup
 from deploy_ops.errors import BackupCorrupt, BackupError, BackupFailed
+from deploy_ops.ids import new_id
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 BUCKET = "kvb-backups"

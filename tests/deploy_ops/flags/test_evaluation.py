@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.http import Http404, HttpResponse
 from django.template import Context, Template, TemplateSyntaxError
 from django.test import RequestFactory
@@ -98,6 +98,18 @@ def test_flag_for_everybody_looks_up_no_user(set_rules, request_of):
     request = request_of()
     del request.user
     assert flag_enabled("dark_mode", request)
+
+
+def test_who_logs_in_or_out_during_a_request_is_asked_about_from_then_on(
+    set_rules, anna, request_of
+):
+    set_rules(users=frozenset({str(anna.pk)}))
+    request = request_of()
+    seen = []
+    for user in (request.user, anna, User.objects.create_user("bert"), AnonymousUser()):
+        request.user = user
+        seen += [flag_enabled("dark_mode", request), flag_enabled("dark_mode", request, anna)]
+    assert seen == [False, True, True, True, False, True, False, True]
 
 
 def test_visitor_without_an_id_is_left_out_of_a_percentage(set_rules, request_of):

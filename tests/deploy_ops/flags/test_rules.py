@@ -58,6 +58,7 @@ EVERY_RULE = Rules(
     groups=frozenset({"pilots"}),
     staff=True,
     superusers=True,
+    attributes=frozenset({("country", "DE"), ("country", "AT"), ("plan", "pro")}),
     starts_at=NOON,
     ends_at=NOON + timedelta(days=1),
 )
@@ -67,7 +68,8 @@ NAMES = {field.name for field in fields(Rules)}
 def test_rows_and_the_form_have_exactly_the_rules():
     columns = {column.attname for column in FlagState._meta.get_fields()}
     assert columns - {"name", "revision"} == NAMES
-    assert set(RulesForm.declared_fields) - {"revision", "reason"} == NAMES
+    fields_of_form = set(RulesForm.declared_fields) - {"revision", "reason"}
+    assert fields_of_form | {"attributes"} == NAMES  # of which each declared one has a field
 
 
 @pytest.mark.parametrize("rules", [Rules(), EVERY_RULE])

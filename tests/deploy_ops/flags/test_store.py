@@ -152,7 +152,7 @@ def test_row_that_makes_no_sense_leaves_the_last_state_and_is_logged(
     def refuse(_state):
         raise InvalidRules()
 
-    monkeypatch.setattr("deploy_ops.flags.store.rules_of", refuse)
+    monkeypatch.setattr("deploy_ops.flags.stored.rules_of", refuse)
     assert is_dark(other_process)
     assert errors(caplog) == ["the last known state"]
 

@@ -10,7 +10,8 @@ from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 
 from deploy_ops.health import answers
-from deploy_ops.health.middleware import POLLS, HealthMiddleware
+from deploy_ops.health.middleware import HealthMiddleware
+from deploy_ops.health.paths import poll_paths
 from deploy_ops.health.probe import Probe
 from deploy_ops.version import code_version
 
@@ -163,4 +164,4 @@ def test_event_loop_goes_on_while_polls_wait_for_the_database(monkeypatch):
 
 
 def test_every_poll_has_a_path_with_and_without_slash():
-    assert set(POLLS) == set(PATHS)
+    assert set(poll_paths()) == set(PATHS)

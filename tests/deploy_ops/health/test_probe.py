@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import pytest
 
+from deploy_ops.health import probe
 from deploy_ops.health.probe import Outcome, Probe, aoutcomes, outcomes
 
 SHORT = timedelta(seconds=0.3)
@@ -230,3 +231,12 @@ def test_forked_worker_begins_anew():
 
 def test_outcome_without_a_reason_is_well():
     assert Outcome().is_ok and not Outcome("refused").is_ok
+
+
+def test_connection_that_cannot_be_closed_is_a_failure_and_keeps_nobody_waiting(monkeypatch):
+    def fail():
+        raise OSError("the server has gone away")
+
+    monkeypatch.setattr(probe.connections, "close_all", fail)
+    outcome, seconds = timed(Probe("closing", lambda: None, deadline=SHORT).outcome)
+    assert (outcome.reason, seconds < 0.3) == ("the server has gone away", True)

@@ -153,12 +153,12 @@ def test_migrations_of_this_project_are_found():
 def test_cache_that_forgets(settings):
     settings.CACHES = {"default": {"BACKEND": NOWHERE, "LOCATION": "/proc/nowhere"}}
     with pytest.raises(OSError):
-        readiness.require_cache("default")
+        readiness.require_cache()
     settings.CACHES = {"default": {"BACKEND": DUMMY}}
-    readiness.require_cache("default")
+    readiness.require_cache()
     settings.CACHES = {"default": {"BACKEND": here("Forgetful")}}
     with pytest.raises(HealthCheckFailed, match="does not keep"):
-        readiness.require_cache("default")
+        readiness.require_cache()
 
 
 class Forgetful(type(caches["default"])):
@@ -170,7 +170,7 @@ class Forgetful(type(caches["default"])):
 
 def test_storage_is_written_and_left_clean(settings, tmp_path):
     settings.MEDIA_ROOT = tmp_path / "media"
-    readiness.require_storage("default")
+    readiness.require_storage()
     assert list(settings.MEDIA_ROOT.iterdir()) == []
 
 
@@ -205,7 +205,7 @@ def test_no_check_may_take_longer_than_the_answer(settings):
 
     settings.DEPLOY_OPS_READINESS_CHECKS = [(Patient, {"seconds": 3})]
     started = time.monotonic()
-    [outcome] = outcomes(make_probes()).values()
+    [outcome] = outcomes(make_probes(["default"])).values()
     assert outcome.reason == "no answer within 1.5 s" and time.monotonic() - started < 2.0
 
 
@@ -230,7 +230,7 @@ def test_foreign_check_with_the_name_of_a_built_in_one_is_run_itself(ready):
 
 def test_only_our_own_checks_are_kept_for_long(settings):
     settings.DEPLOY_OPS_READINESS_CHECKS = ["health_check.checks.Storage", "storage"]
-    kept = {name: probe._keep for name, probe in make_probes().items()}
+    kept = {name: probe._keep for name, probe in make_probes(["default"]).items()}
     assert kept == {"storage": timedelta(seconds=30), "storage_2": timedelta(seconds=1)}
 
 

@@ -6,10 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from deploy_ops.errors import ConfigurationError, JournalFailed, UnresolvedRun
+from deploy_ops.history import Release, record_release
 from deploy_ops.migrate.journal import (
     Journal,
     Record,
+    new_run_id,
     open_runs,
+    planned_since,
     prune_runs,
     read_runs,
     referred_backups,
@@ -28,6 +31,37 @@ def test_a_run_is_unresolved_until_it_says_how_it_ended():
     assert [record.run for record in unresolved_runs("trips")] == [journal.run]
     journal.record("finished", status="ok")
     assert unresolved_runs("trips") == []
+
+
+def test_runs_of_one_second_are_in_the_order_of_their_making():
+    made = [Journal.start(key="trips").run for _ in range(20)]
+    assert [record.run for record in read_runs()] == made
+
+
+class Clock(datetime):
+    """Set back by a day."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return datetime.now(tz) - timedelta(days=1)
+
+
+def test_a_clock_that_is_set_back_changes_no_order(monkeypatch):
+    plan = [("trips", "0002_change", False)]
+    Journal.start(key="trips", plan=[("trips", "0001_initial", False)]).close()
+    release = new_run_id()
+    record_release(Release("1.0.0", "", release, "trips", None, []), {})
+    monkeypatch.setattr("deploy_ops.migrate.journal.datetime", Clock)
+    later = Journal.start(key="trips", plan=plan)
+    assert later.run > release
+    assert planned_since("trips", release) == {("trips", "0002_change")}
+
+
+def test_journals_from_when_ids_were_random_sort_by_their_second():
+    first, last = Journal.start(key="trips"), Journal.start(key="trips")
+    older = first.path.with_name("20260131T020000Z-ffffffff.jsonl")
+    older.touch()
+    assert [record.run for record in read_runs()] == [older.stem, first.run, last.run]
 
 
 def test_runs_of_other_databases_are_not_ours_to_resolve():

@@ -405,6 +405,42 @@ def test_nothing_was_changed_is_not_said_after_a_contract_is_done(
     assert waiting(database) == ["shop.0002_change#1"]
 
 
+INDEX = 'models.Index(fields=["note"], name="by_note")'
+UNIQUE = 'models.UniqueConstraint(fields=["note"], name="one_note")'
+REMADE = [
+    (f'AddIndexOnline("order", {INDEX})', 'RemoveIndex("order", "by_note")'),
+    (f'migrations.AddIndex("order", {INDEX})', 'RemoveIndex("order", "by_note")'),
+    (f'EnforceUnique("order", {UNIQUE})', 'RemoveConstraint("order", "one_note")'),
+]
+
+
+@pytest.mark.parametrize("made, removed", REMADE)
+@pytest.mark.parametrize("is_one_plan", [True, False])
+def test_an_index_that_is_made_again_is_not_taken_for_the_one_that_goes(
+    postgresql_project, postgresql_database, shop, made, removed, is_one_plan
+):
+    """As after a change of mind: it would be called done, and be dropped by the contract."""
+    project, database = postgresql_project, postgresql_database
+    shop.migration("0002_made", f"{made},", atomic="Online" not in made and "Enf" not in made)
+    project.run("safe_migrate", "--no-backup", check=0)
+    shop.migration("0003_removed", f"Contract(migrations.{removed}),")
+    if not is_one_plan:
+        project.run("safe_migrate", "--no-backup", check=0)
+    before = database.schema()
+    shop.migration("0004_again", f"{made},", atomic="Online" not in made and "Enf" not in made)
+    refused = project.run("safe_migrate", "--no-backup", check=1)
+    assert "(shop.0003_removed#0) waits for the contract phase" in refused.stderr
+    if "migrations" not in made:
+        failed = project.run("migrate", "shop")  # does not ask beforehand
+        assert "waits for the contract phase" in failed.stderr
+    else:
+        project.run("safe_migrate", "shop", "0003", "--no-backup", check=0)
+    assert database.schema() == before
+    project.run("safe_migrate", "--phase", "contract", "--force", "--no-backup", check=0)
+    project.run("safe_migrate", "--no-backup", check=0)
+    assert database.schema() == before
+
+
 @pytest.mark.parametrize("kind", ["AddFieldOnline", "migrations.AddField"])
 def test_a_name_is_taken_until_its_contract(postgresql_project, postgresql_database, shop, kind):
     """In one plan, or later: the column is the one of the release before, and would be dropped."""

@@ -13,6 +13,12 @@ migrations.CreateModel("order", [
     ("pieces", models.IntegerField(default=1)),
     ("price", models.IntegerField(default=1)),
 ]),
+migrations.CreateModel("item", [
+    ("id", models.BigAutoField(primary_key=True)),
+    ("note", models.CharField(max_length=50, null=True)),
+    ("code", models.IntegerField(null=True, unique=True)),
+    ("rate", models.IntegerField(db_default=4)),
+], options={"unique_together": {("note", "rate")}}),
 """
 MANY = """
 AddFieldOnline("order", "kind", models.IntegerField(default=5)),
@@ -118,6 +124,52 @@ def test_an_older_type_that_waits_is_not_put_over_a_newer_one(project, database,
         "SELECT data_type FROM information_schema.columns"
         " WHERE table_name = 'shop_order' AND column_name = 'note'"
     ) == [("text",)]
+
+
+NULL = "note", "CharField(max_length=50, default='')", "CharField(max_length=50, null=True)"
+UNIQUE = "code", "IntegerField(null=True)", "IntegerField(null=True, unique=True)"
+DB_DEFAULT = "rate", "IntegerField(db_default=5)", "IntegerField(db_default=6)"
+TAKEN_BACK = [
+    ("null", "migrations.AlterField", NULL),
+    ("unique", "migrations.AlterField", UNIQUE),
+    ("unique", "EnforceUnique", UNIQUE),
+    ("db_default", "migrations.AlterField", DB_DEFAULT),
+]
+
+
+@pytest.mark.parametrize("database", ["pg15"], indirect=True)
+@pytest.mark.parametrize("name, kind, forms", TAKEN_BACK)
+def test_what_a_later_migration_has_taken_back_is_not_done(
+    project, database, shop, name, kind, forms
+):
+    """Else a field of the models would be NOT NULL, or not unique, and nobody told."""
+    field, first, then = forms
+    alter = 'migrations.AlterField("item", "{}", models.{})'
+    shop.migration("0002_first", f"Contract({alter.format(field, first)}),")
+    again = f'{kind}("item", "{field}", models.{then}),'
+    shop.migration("0003_again", again, atomic=kind.startswith("migrations"))
+    project.run("safe_migrate", "--no-backup", "--allow", "L106", check=0)
+    before = database.schema()
+    told = project.run(*CONTRACT, check=3)
+    assert f"a later migration has made shop_item.{field} {name}=" in told.stdout + told.stderr
+    project.run("contract", "skip", "shop.0002_first#0", "--reason", "Taken back", check=0)
+    project.run(*CONTRACT, check=0)
+    assert database.schema() == before
+
+
+@pytest.mark.parametrize("database", ["pg15"], indirect=True)
+def test_what_is_unique_together_again_stays_so(project, database, shop):
+    gone = 'Contract(migrations.AlterUniqueTogether("item", set())),'
+    shop.migration("0002_gone", gone)
+    again = 'EnforceUnique("item", ("note", "rate")),'
+    shop.migration("0003_again", again, atomic=False)
+    project.run("safe_migrate", "--no-backup", check=0)
+    before = database.schema()
+    told = project.run(*CONTRACT, check=3)
+    assert "a later migration has made note, rate of shop_item unique" in told.stdout + told.stderr
+    project.run("contract", "skip", "shop.0002_gone#0", "--reason", "Taken back", check=0)
+    project.run(*CONTRACT, check=0)
+    assert database.schema() == before
 
 
 @pytest.mark.parametrize("database", ["pg15"], indirect=True)

@@ -36,7 +36,9 @@ def with_timers(project, *commands):
 @PG15
 def test_a_project_that_is_set_up_has_only_its_first_backup_to_take(project):
     project.settings(DEPLOY_OPS_TWO_PHASE=True)
-    with_timers(project, "backup --noinput", "backups verify all", "backups prune --delete")
+    with_timers(
+        project, "backup --noinput", "backups verify all", "backups prune --noinput --delete"
+    )
     project.run("migrate", check=0)
     assert not {key for key in found(project, code=0) if key.startswith("D")} - {"D004"}
     text = project.run("doctor", check=0).stdout
@@ -55,8 +57,9 @@ def test_what_the_role_of_backups_could_not_restore(project):
 
 
 @PG15
-def test_a_connection_that_is_kept_unchecked(project):
-    project.env["DATABASE_URL"] += "&conn_max_age=60"
+@pytest.mark.parametrize("seconds", ["60", "None"])
+def test_a_connection_that_is_kept_unchecked(project, seconds):
+    project.env["DATABASE_URL"] += f"&conn_max_age={seconds}"
     assert "CONN_HEALTH_CHECKS" in found(project, code=0)["D009"]["hint"]
 
 
@@ -125,9 +128,9 @@ def test_a_storage_that_does_not_answer_and_gets_plain_backups(project):
 @SQLITE
 def test_timers_that_are_missing_and_a_host_without_systemd(project):
     project.run("migrate", check=0)
-    with_timers(project, "backup --noinput", "backups list --max-age 26h")
+    with_timers(project, "backup --noinput", "backups prune --noinput")  # which deletes nothing
     told = found(project, code=0)["D010"]
-    assert told["message"].endswith("starts: backups verify, backups prune.")
+    assert told["message"].endswith("starts: backups verify, backups prune --delete.")
     (project.directory / "systemd" / "systemctl").write_text("#!/bin/sh\nexit 1\n")
     told = found(project, code=0)["D010"]
     assert told["level"] == "info" and "not known" in told["message"]

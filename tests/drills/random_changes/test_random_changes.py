@@ -27,10 +27,11 @@ NARROWER = ("T010", "T011")  # a constraint that comes at once, which is only sa
 
 # What both releases do, and two rows of each that stay.
 WORK = """
-import json, sys
+import itertools, json
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from tests.project.both_codes import Rows, failures
+Rows.count = itertools.count({begin})
 names = json.loads({names!r})
 if {tries}:
     print(json.dumps([failures("shop", name) for name in names]))
@@ -43,8 +44,9 @@ for name in names:
 """
 
 
-def work(shop, *names, tries):
-    code = WORK.format(names=json.dumps(names), tries=tries)
+def work(shop, *names, tries, begin=1):
+    """Values begin with that number, so that those of two calls can be different."""
+    code = WORK.format(names=json.dumps(names), tries=tries, begin=begin)
     done = shop.run("shell", "--no-imports", "-c", code)
     return json.loads(done.stdout) if tries else []
 

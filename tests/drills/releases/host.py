@@ -212,6 +212,10 @@ class ReleaseHost:
             == 0
         ]
 
+    def pid(self, colour: str) -> int:
+        """The main process of a colour."""
+        return int((self.programs / f"site@{colour}.pid").read_text())
+
     def events(self) -> list[tuple[str, str, str]]:
         return [(each.kind, each.outcome, each.version) for each in read_events(self.audit)]
 

@@ -299,6 +299,19 @@ def test_a_deployment_that_is_stopped_by_hand_goes_back(deployed):
     assert deployed.events()[-1] == ("deployment", "failed", tag.removeprefix("v"))
 
 
+def test_a_release_whose_main_process_is_killed_while_watched_gives_the_requests_back(deployed):
+    before, running = deployed.version(), deployed.running()
+    deployed.configure(watch_seconds="60")
+    tag = deployed.next_release()
+    process = deployed.start(tag)
+    wait_for(lambda: deployed.step() == "watch")
+    os.kill(deployed.pid(serving(deployed.host)), signal.SIGKILL)
+    assert process.wait(60) == 3
+    assert deployed.version() == before
+    assert deployed.running() == running
+    assert deployed.events()[-1] == ("deployment", "failed", tag.removeprefix("v"))
+
+
 def test_a_way_back_that_fails_is_told_with_what_serves(deployed):
     """The old colour has gone while the new one was watched: the new one goes on."""
     before = deployed.version()

@@ -52,7 +52,7 @@ CHANGES = {
         "    pieces =",
         "    twice = models.GeneratedField(expression=models.F('pieces') * 2, "
         "output_field=models.IntegerField(), db_persist=True)\n    pieces =",
-        "writes the table anew",
+        "rewrites the table",
     ),
     "the column of a field that goes": (
         "    pieces = models.IntegerField(default=1)",

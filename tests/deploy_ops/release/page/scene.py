@@ -7,8 +7,9 @@ from pathlib import Path
 
 from deploy_ops.audit import Event, Kind, Outcome, record_event
 from deploy_ops.backup.authenticity import host_keys
-from deploy_ops.backup.manifest import Level, SavedFile, Verified, dump_manifest, new_id
+from deploy_ops.backup.manifest import Level, SavedFile, Verified, dump_manifest
 from deploy_ops.databases.values import ClientSession
+from deploy_ops.ids import new_id
 from deploy_ops.migrate.journal import Record
 from deploy_ops.models import BackfillProgress
 from deploy_ops.phases import instances
@@ -113,6 +114,7 @@ def change_facts(**changes_) -> changes.Facts:
     )
     fields = {
         "is_two_phase": True,
+        "is_all_seen": True,
         "pending": [],
         "rows": [row()],
         "processes": at_work,

@@ -1,0 +1,1 @@
+"""A schema for each tenant, as django-tenants has it: a backend, and a `migrate` of its own."""

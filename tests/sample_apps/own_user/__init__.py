@@ -1,0 +1,1 @@
+"""An API without django.contrib.auth and admin, whose users have an address and no user name."""
