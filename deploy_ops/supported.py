@@ -6,7 +6,7 @@ is pyproject.toml; this is for a copy beside the project, and for a Django that 
 
 import os
 import sys
-from typing import Tuple  # pylint: disable=deprecated-typing-alias
+from typing import Tuple
 
 Version = Tuple[int, ...]
 

@@ -45,12 +45,9 @@ def without_secrets(text: str) -> str:
 def _secret_values() -> tuple[str, ...]:
     """Longest first: one may contain another."""
     # What Django has by default is no secret, and it warns of who reads what it will remove.
-    names = filter(str.isupper, dir(settings))
-    given: dict[str, Any] = {
-        name: getattr(settings, name)
-        for name in names
-        if settings.is_overridden(name)  # type: ignore[misc]  # the stubs have it elsewhere
-    }
+    is_set = settings.is_overridden  # type: ignore[misc]
+    names = (name for name in dir(settings) if name.isupper() and is_set(name))
+    given: dict[str, Any] = {name: getattr(settings, name) for name in names}
     found = {*_secrets_in(given), *_secrets_in(os.environ)}
     return tuple(sorted(found, key=len, reverse=True))
 
