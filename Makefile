@@ -31,7 +31,7 @@ test: $(VENV)/.develops  ## Run all tests on SQLite and PostgreSQL (TESTS=path t
 	"$(VENV)/bin/python" -m pytest --numprocesses $(PROCESSES) --dist worksteal $(TESTS)
 
 .PHONY: test-matrix
-test-matrix:  ## Run the two-phase tests (or TESTS=) on every supported Python and Django that is here
+test-matrix:  ## Run a part of the tests (or TESTS=) on every Python, Django, PostgreSQL that is here
 	@scripts/test_matrix $(TESTS)
 
 .PHONY: lint

@@ -1,8 +1,14 @@
 """Registers deploy_ops with Django."""
 
+import django
 from django.apps import AppConfig
 from django.db.models.signals import pre_migrate
 from django.utils.translation import gettext_lazy as _
+
+from deploy_ops.supported import require_django
+
+# Here, and not in a check: the models of deploy_ops come next, and an older Django fails at them.
+require_django(django.VERSION[:3])
 
 
 class DeployOpsConfig(AppConfig):

@@ -3,7 +3,8 @@
 DeployOpsError                      exit code 1: refused, nothing changed
 ├── UsageError                      exit code 2: the command line names something that is not there
 ├── ConfigurationError              a DEPLOY_OPS_ setting or a directory is invalid
-│   └── NoDirectory                 where deploy_ops may write is not known, or no place for it
+│   ├── NoDirectory                 where deploy_ops may write is not known, or no place for it
+│   └── VersionRefused              psycopg or the server is older than deploy_ops works with
 ├── DatabaseUnavailable             the database server does not answer or does not let us in
 ├── PoolerRefused                   the connection goes through a transaction pooler
 ├── LockHeld                        another deployment step is running
@@ -88,6 +89,10 @@ class ConfigurationError(DeployOpsError):
 
 class NoDirectory(ConfigurationError):
     """There is no directory that deploy_ops may write to. Nothing was changed."""
+
+
+class VersionRefused(ConfigurationError):
+    """A version is older than deploy_ops works with. Nothing was changed."""
 
 
 class DatabaseUnavailable(DeployOpsError):

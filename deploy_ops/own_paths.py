@@ -6,7 +6,10 @@ from collections.abc import Iterable, Iterator
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage
+from django.db import DEFAULT_DB_ALIAS
 from django.urls import URLPattern, URLResolver, get_resolver
+
+from deploy_ops.advice import manage
 
 
 def clashes(paths: Iterable[str], setting: str) -> Iterator[CheckMessage]:
@@ -22,7 +25,7 @@ def clashes(paths: Iterable[str], setting: str) -> Iterator[CheckMessage]:
         yield checks.Warning(
             "Whether the project has the paths of deploy_ops itself is not known, since its URL "
             f"patterns cannot be loaded: {str(error) or type(error).__name__}",
-            hint="`python manage.py check` shows where.",
+            hint="This shows where:\n" + manage("check", alias=DEFAULT_DB_ALIAS),
             id="deploy_ops.C021",
         )
         return

@@ -1,8 +1,10 @@
 """Which version of the deployed application this process runs."""
 
 import os
+import tomllib
 from functools import cache
 from importlib.metadata import packages_distributions, version
+from pathlib import Path
 
 from django.conf import settings
 
@@ -14,8 +16,11 @@ UNKNOWN = "unknown"
 
 @cache
 def code_version() -> str:
-    """Return APP_VERSION, else the version installed, else `git describe`, else "unknown"."""
-    return given_version() or _installed() or _described() or UNKNOWN
+    """Return APP_VERSION, else the version installed, described by git, or declared; or "unknown".
+
+    A release that was copied without its .git has what its files declare.
+    """
+    return given_version() or _installed() or _described() or _declared() or UNKNOWN
 
 
 def given_version() -> str:
@@ -46,3 +51,26 @@ def _described() -> str:
         return process.run(argv, cwd=str(base)).stdout.strip()
     except (ProgramError, OSError):  # no git, no checkout, or none that could be one: in a zip
         return ""
+
+
+def _declared() -> str:
+    """The first line of VERSION in BASE_DIR, else the version of the project in pyproject.toml."""
+    base = getattr(settings, "BASE_DIR", None)
+    if base is None:
+        return ""
+    return _first_line(Path(base, "VERSION")) or _of_project(Path(base, "pyproject.toml"))
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return next(iter(path.read_text(encoding="utf-8").splitlines()), "").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _of_project(path: Path) -> str:
+    try:
+        project = tomllib.loads(path.read_text(encoding="utf-8")).get("project", {})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return ""
+    return str(project.get("version", ""))

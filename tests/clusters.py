@@ -7,6 +7,7 @@ import ctypes
 import importlib.util
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -182,7 +183,8 @@ class PostgresCluster:
             return installed
         except (PermissionError, subprocess.CalledProcessError):
             site_packages, copy = installed.parents[2], self.directory / "install"
-            for part in (installed.parent, site_packages / f"{installed.parents[1].name}.libs"):
+            libraries = site_packages / f"{installed.parents[1].name}.libs"
+            for part in filter(Path.exists, (installed.parent, libraries)):
                 shutil.copytree(part, copy / part.relative_to(site_packages), symlinks=True)
             subprocess.run(["chmod", "-R", "a+rX", copy], check=True)
             return copy / installed.relative_to(site_packages)
@@ -239,9 +241,19 @@ def find_binaries(major: int) -> Path:
     for candidate in candidates:
         if (candidate / "initdb").exists():
             return candidate
+    # Where `make test-matrix` puts the others; deploy_ops finds their pg_dump there as well.
+    for directory in os.environ["PATH"].split(os.pathsep):
+        if (Path(directory) / "initdb").exists() and _major(directory) == major:
+            return Path(directory)
     raise PostgresUnavailable(
-        f"no binaries of PostgreSQL {major} in {', '.join(map(str, candidates))}"
+        f"no binaries of PostgreSQL {major} in {', '.join(map(str, candidates))} or on the PATH"
     )
+
+
+def _major(directory: str) -> int:
+    command = [Path(directory, "postgres"), "--version"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return int(re.search(r"(\d+)", said)[1])
 
 
 def _server_account() -> dict:

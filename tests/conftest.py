@@ -38,7 +38,8 @@ flags                    flags(csv_export=True): forced until the end of the tes
 
 django_alias             alias of `database` for code under test that runs in this process
 
-A missing major is a skip; REQUIRE_POSTGRESQL="15,18" makes it a failure.
+A missing major is a skip; REQUIRE_POSTGRESQL="15,18" makes it a failure. TEST_POSTGRESQL="16,17"
+takes other majors where a test does not name its own.
 """
 
 import os
@@ -55,7 +56,9 @@ from tests.project.runner import Project
 
 pytest_plugins = ["deploy_ops.flags.pytest_plugin"]
 
-POSTGRESQL = ["pg15", "pg18"]
+# 16 and 17 are for `make test-matrix`, which has their programs on the PATH.
+MAJORS = os.environ.get("TEST_POSTGRESQL", "15,18").split(",")
+POSTGRESQL = [f"pg{major}" for major in MAJORS]
 ALIAS = "scratch"
 
 # Stories: they hardly differ by database, and the variants of one have much in common. A whole run
@@ -137,6 +140,16 @@ def pg18_cluster():
 
 
 @pytest.fixture(scope="session")
+def pg16_cluster():
+    yield from running_cluster(16)
+
+
+@pytest.fixture(scope="session")
+def pg17_cluster():
+    yield from running_cluster(17)
+
+
+@pytest.fixture(scope="session")
 def tcp_cluster():
     yield from running_cluster(15, tcp=True)
 
@@ -149,6 +162,16 @@ def cluster(request) -> PostgresCluster:
 @pytest.fixture
 def pg15(pg15_cluster):
     yield from scratch_database(pg15_cluster)
+
+
+@pytest.fixture
+def pg16(pg16_cluster):
+    yield from scratch_database(pg16_cluster)
+
+
+@pytest.fixture
+def pg17(pg17_cluster):
+    yield from scratch_database(pg17_cluster)
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from django.core import checks
-from django.core.checks import CheckMessage, register
+from django.core.checks import CheckMessage, Error, register
+from django.db import connections
 
 from deploy_ops.conf import conf
-from deploy_ops.errors import ConfigurationError
+from deploy_ops.databases.driver import require_psycopg
+from deploy_ops.errors import ConfigurationError, VersionRefused
 
 
 @register("deploy_ops", deploy=True)
@@ -30,3 +32,15 @@ def check_programs(**_options: Any) -> list[CheckMessage]:
         for program in ("pg_dump", "pg_restore")
         if not Path(directory, program).is_file()
     ]
+
+
+@register("deploy_ops")
+def check_driver(**_options: Any) -> list[CheckMessage]:
+    """C030: PostgreSQL without psycopg 3, which every command would refuse."""
+    if not any(each.vendor == "postgresql" for each in connections.all()):
+        return []
+    try:
+        require_psycopg()
+    except VersionRefused as error:
+        return [Error(str(error), id="deploy_ops.C030")]
+    return []

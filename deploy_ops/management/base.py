@@ -14,10 +14,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, redi
 from datetime import timedelta
 from typing import Any, ClassVar
 
+import django
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, NotSupportedError, connections
 
-from deploy_ops.errors import DeployOpsError, Interrupted
+from deploy_ops.errors import DeployOpsError, Interrupted, VersionRefused
 from deploy_ops.interrupts import interruptible
 from deploy_ops.management.arguments import require_text
 from deploy_ops.management.output import LastingOutput, spelled
@@ -122,6 +123,9 @@ class OpsCommand(BaseCommand, ABC):
                 code, result = self.operate(options)
         except DeployOpsError as error:
             code, result = self._explain(error, options["traceback"])
+        except NotSupportedError as error:  # raised by Django when it connects to an old server
+            refused = f"{error} Django {django.get_version()} refuses this database; stopped there."
+            code, result = self._explain(VersionRefused(refused), options["traceback"])
         except KeyboardInterrupt:
             code, result = self._explain(Interrupted("Stopped by the operator."), False)
         if self.as_json:

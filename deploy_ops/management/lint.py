@@ -1,6 +1,7 @@
 """Findings of lint_migrations as people, programs and GitHub read them."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from django.core import checks
 
@@ -8,7 +9,8 @@ from deploy_ops.management.base import Json
 from deploy_ops.migrate.lint.finding import NAMES, Finding
 
 Write = Callable[[str], object]
-PAGE = "docs/reference/findings.md"
+# In a checkout a link to docs/reference/findings.md, in a wheel a copy of it.
+PAGE = Path(__file__).parents[1] / "docs" / "findings.md"
 GITHUB = {checks.INFO: "notice", checks.WARNING: "warning", checks.ERROR: "error"}
 
 
@@ -42,6 +44,12 @@ def _result(findings: Sequence[Finding]) -> tuple[int, Json]:
     return code, result
 
 
+def shown_page() -> str:
+    """The page of findings, from where the command runs if it is below that."""
+    page, here = PAGE.resolve(), Path.cwd()
+    return str(page.relative_to(here) if page.is_relative_to(here) else page)
+
+
 def text_of(finding: Finding) -> str:
     """What, why, and the cure to paste."""
     rule = finding.rule
@@ -53,7 +61,7 @@ def text_of(finding: Finding) -> str:
                 f"{finding.place}",
                 f"{NAMES[finding.level]}: {finding.msg}",
                 cure,
-                f"[{finding.id}]  {PAGE}#{rule.lower()}\n",
+                f"[{finding.id}]  {shown_page()}#{rule.lower()}\n",
             ],
         )
     )

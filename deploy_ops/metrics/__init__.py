@@ -1,4 +1,5 @@
-"""What Prometheus reads: django-prometheus' numbers and those of the packages of deploy_ops.
+"""What Prometheus reads: the numbers of the packages of deploy_ops, and django-prometheus' if it is
+there.
 
 page.py      the middleware, and exposition.py what it answers   access.py    who may ask
 collectors.py  what the packages say (pure)        reading.py   asking them without waiting for long

@@ -19,7 +19,7 @@ def check_two_phase(**_options: Any) -> list[CheckMessage]:
         if conf.two_phase or not any(database_for(a).vendor == "postgresql" for a in connections):
             return []
     except ConfigurationError:
-        return []  # C003 tells it
+        return []  # C003 or C030 tells it
     return [
         checks.Warning(
             "DEPLOY_OPS_TWO_PHASE is off, so what the running release still needs is dropped while "

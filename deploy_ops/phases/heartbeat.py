@@ -199,7 +199,9 @@ def _may_be_named_elsewhere(options: dict[str, Any]) -> bool:
 
 
 def _note_connection(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    if connection.vendor == "postgresql":
+    # Commands and C030 refuse psycopg2; an application that runs must not fail over a name.
+    driver = connection.Database.__name__  # type: ignore[attr-defined]
+    if connection.vendor == "postgresql" and driver == "psycopg":
         _name_session(connection)
         heartbeat.start(connection.alias)
 

@@ -70,6 +70,6 @@ def _text(who: str, name: str, place: Place) -> str:
     return (
         f"{who}: the removal of {name} ({place}) waits for the contract phase, and it is still "
         "there for the release before; the contract would drop it. Nothing was changed. Apply the "
-        f"migrations up to {place.app}.{place.migration}, deploy, and run the contract phase first; "
-        "or give the new one another name."
+        f"migrations up to {place.app}.{place.migration}, deploy, and run the contract phase "
+        "first; or give the new one another name."
     )

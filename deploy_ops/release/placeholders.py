@@ -48,10 +48,18 @@ def _faults() -> Iterator[tuple[str, str]]:
     for alias, database in connections.settings.items():
         fault = _fault_of_password(database)
         yield from _named(f'The password in DATABASES["{alias}"]', fault)
-    for name in sorted(filter(SECRET_NAME.search, {*dir(settings)})):
-        value = getattr(settings, name)
+    for name, value in _other_secrets():
         if isinstance(value, str) and PLACEHOLDER.search(value):
             yield name, "it is what a template has in its place"
+
+
+def _other_secrets() -> Iterator[tuple[str, object]]:
+    """What the project has set; Django warns of who reads an old default of its own."""
+    for name in sorted(filter(SECRET_NAME.search, {*dir(settings)})):
+        if settings.is_overridden(name):  # type: ignore[misc]  # the stubs have it elsewhere
+            yield name, getattr(settings, name)
+    for alias, mailer in getattr(settings, "MAILERS", {}).items():  # from Django 6.1 on
+        yield f'The password in MAILERS["{alias}"]', mailer.get("OPTIONS", {}).get("password")
 
 
 def _named(name: str, fault: str) -> Iterator[tuple[str, str]]:

@@ -20,7 +20,7 @@ from tests.docs.console import ROOT
 ALIAS = "reise db"
 DATABASE = ["--database", ALIAS]
 # Django's has no --database; the lists are of all databases.
-WITHOUT_DATABASE = ("makemigrations", "backups list", "runs")
+WITHOUT_DATABASE = ("makemigrations", "backups list", "runs", "check`")
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 
+from django.core.checks import Tags
 from django.core.checks.registry import registry
+from django.db import connections
 
 from tests.docs.console import ROOT
 
@@ -37,6 +39,31 @@ def test_starting_up_does_not_import_what_only_some_need():
     }
     run = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True)
     assert run.stdout.strip() == "[]", run.stderr
+
+
+def test_no_check_asks_a_database_unless_one_is_named():
+    """Without the fixture `db` a query is an error, and Django 6.1 hands all aliases to `check`."""
+    ours = [
+        check
+        for check in registry.get_checks(include_deployment_checks=True)
+        if check.__module__.startswith("deploy_ops.") and Tags.database not in check.tags
+    ]
+    assert len(ours) > 10
+    for check in ours:
+        for databases in (None, [*connections]):
+            check(app_configs=None, databases=databases)
+
+
+def test_check_needs_no_server():
+    env = {
+        "PATH": os.environ["PATH"],
+        "DJANGO_SETTINGS_MODULE": "tests.project.settings",
+        "MEDIA_ROOT": "/nonexistent",
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing",
+    }
+    argv = [sys.executable, "-W", "error", "-m", "django", "check"]
+    run = subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_every_package_with_checks_is_registered():

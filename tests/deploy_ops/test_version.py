@@ -71,3 +71,39 @@ def test_neither_package_nor_checkout_is_unknown(settings, tmp_path):
 def test_without_git_it_is_unknown(checkout, monkeypatch):
     monkeypatch.setenv("PATH", str(checkout))
     assert code_version() == "unknown"
+
+
+PROJECT = """[project]
+name = "shop"
+version = "4.5.6"
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"VERSION": "1.2.3\nbuilt by CI\n"}, "1.2.3"),
+        ({"pyproject.toml": PROJECT}, "4.5.6"),
+        ({"VERSION": "1.2.3", "pyproject.toml": PROJECT}, "1.2.3"),
+        ({"VERSION": "\n", "pyproject.toml": PROJECT}, "4.5.6"),
+        ({"VERSION": b"\xff\xfe1", "pyproject.toml": PROJECT}, "4.5.6"),
+        ({"pyproject.toml": "[project]\ndynamic = ['version']\n"}, "unknown"),
+        ({"pyproject.toml": "[tool.black]\n"}, "unknown"),
+        ({"pyproject.toml": "no TOML"}, "unknown"),
+        ({"VERSION": ""}, "unknown"),
+        ({}, "unknown"),
+    ],
+)
+def test_without_git_and_package_it_is_what_the_files_declare(
+    settings, tmp_path, monkeypatch, files, expected
+):
+    settings.BASE_DIR = str(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name, text in files.items():
+        (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert code_version() == expected
+
+
+def test_git_is_asked_before_a_file_that_nobody_may_have_raised(checkout):
+    (checkout / "VERSION").write_text("1.0.0")
+    assert code_version() == "v1.2.3"

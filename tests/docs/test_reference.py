@@ -30,6 +30,7 @@ COMMANDS = (
     "health",
     "lint_migrations",
     "make_two_phase",
+    "notify",
     "postdeploy",
     "predeploy",
     "releases",

@@ -45,6 +45,7 @@ from deploy_ops.databases.postgresql.server import (
     direct_connection,
     quoted,
     renamed,
+    require_version,
     scalar,
     server_of,
     system_identifier,
@@ -106,9 +107,10 @@ class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too
         return lock_holders(self.alias)
 
     def identify(self) -> Identity:
-        """Say which database this is; raises DatabaseUnavailable."""
+        """Say which database this is; raises DatabaseUnavailable, VersionRefused."""
         server = self._server
         with self._told_if_closed(), server.connect(application_name=IDENTIFY) as connection:
+            require_version(connection)
             query = "SELECT oid::bigint FROM pg_database WHERE datname = current_database()"
             return Identity(
                 engine=self.vendor,

@@ -18,8 +18,14 @@ from psycopg.rows import TupleRow
 
 from deploy_ops.conf import conf
 from deploy_ops.databases.postgresql import libpq, own_sessions
-from deploy_ops.errors import ConfigurationError, DatabaseUnavailable, PoolerRefused
+from deploy_ops.errors import (
+    ConfigurationError,
+    DatabaseUnavailable,
+    PoolerRefused,
+    VersionRefused,
+)
 from deploy_ops.redact import Secret, redact
+from deploy_ops.supported import POSTGRESQL, too_old
 
 Connection = psycopg.Connection[TupleRow]
 CONNECT_TIMEOUT_SECONDS = "10"
@@ -98,8 +104,10 @@ class Server:
             raise self._unavailable(dbname, error) from None
 
     def maintenance(self, *, application_name: str) -> Connection:
-        """Connect to the maintenance database of the same server."""
-        return self.connect(conf.maintenance_database, application_name=application_name)
+        """Connect to the maintenance database of the same server; raises VersionRefused too."""
+        connection = self.connect(conf.maintenance_database, application_name=application_name)
+        require_version(connection)
+        return connection
 
     def environment(
         self, dbname: str | None = None, *, settings: Mapping[str, str] | None = None
@@ -239,6 +247,20 @@ def refuse_pooler(server: Server) -> None:
 def _keeps_its_session(first: Connection, second: Connection, before: int) -> bool:
     with second.transaction():
         return _backend_pid(second) != before and _backend_pid(first) == before
+
+
+def require_version(connection: Connection) -> None:
+    """Close the connection and raise VersionRefused if the server is older than POSTGRESQL.
+
+    For commands: the polls and the heartbeat of an application that runs do without what is new.
+    """
+    major, minor = divmod(connection.info.server_version, 10000)
+    if major < POSTGRESQL:
+        connection.close()
+        raise VersionRefused(
+            f"{too_old('PostgreSQL', (POSTGRESQL,), (major, minor))} Upgrade the server first: "
+            f"https://www.postgresql.org/docs/{POSTGRESQL}/upgrading.html"
+        )
 
 
 def server_encoding(connection: Connection) -> str:

@@ -1,12 +1,11 @@
 """Asking: by function, decorator, mixin and template tag; who is asked about, and at what cost."""
 
-import asyncio
 import os
 import subprocess
 import sys
 
 import pytest
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.contrib.auth.models import AnonymousUser, User
 from django.http import Http404, HttpResponse
 from django.template import Context, Template, TemplateSyntaxError
@@ -152,7 +151,7 @@ def test_decorated_async_view_asks_without_blocking_the_loop(transactional_db, s
         with override_flag("dark_mode"):
             return await view(Request())
 
-    assert asyncio.iscoroutinefunction(view)
+    assert iscoroutinefunction(view)
     assert async_to_sync(ask)() == "dark"
 
 

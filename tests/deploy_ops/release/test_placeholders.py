@@ -71,6 +71,14 @@ def test_a_password_that_is_none_of_them(with_password, password):
 
 
 def test_any_other_secret_with_the_text_of_a_template(faults):
-    [told] = faults(EMAIL_HOST_PASSWORD="changeme")
-    assert told.startswith("EMAIL_HOST_PASSWORD is no secret")
+    [told] = faults(SMS_API_TOKEN="changeme")
+    assert told.startswith("SMS_API_TOKEN is no secret")
+    assert "changeme" not in told
+
+
+def test_the_password_of_a_mailer(faults):
+    smtp = {"BACKEND": "django.core.mail.backends.smtp.EmailBackend"}
+    mailers = {"default": smtp, "bulk": {**smtp, "OPTIONS": {"password": "changeme"}}}
+    [told] = faults(MAILERS=mailers)
+    assert told.startswith('The password in MAILERS["bulk"] is no secret')
     assert "changeme" not in told
