@@ -20,7 +20,7 @@ COMMANDS = ("manage.py", "django-admin", "__main__.py")
 def require_python() -> None:
     """Refuse a Python that is older than PYTHON; raises as `require_django` does."""
     if sys.version_info < PYTHON:
-        cure = "Make the virtualenv anew with a newer one."
+        cure = "Recreate the virtualenv with a newer one."
         _refuse(f'{too_old("Python", PYTHON, sys.version_info[:3])} {cure}')
 
 

@@ -31,7 +31,7 @@ execute_from_command_line(sys.argv)
 SERVER = "from django.core.wsgi import get_wsgi_application; get_wsgi_application()"
 IN_PYTHON_3_10 = (
     "deploy_ops needs Python 3.11 or newer, and this is Python 3.10.13. Nothing was changed. "
-    "Make the virtualenv anew with a newer one.\n"
+    "Recreate the virtualenv with a newer one.\n"
 )
 IN_DJANGO_5_1 = (
     "deploy_ops needs Django 5.2 or newer, and this is Django 5.1.15. Nothing was changed. Install "
