@@ -44,6 +44,17 @@ def declared_flags() -> Mapping[str, Flag]:
                 f"DEPLOY_OPS_FLAGS[{name!r}] is not a flag. Nothing was started. A name has small "
                 'letters, digits and _, and a value reads Flag("What it switches").'
             )
+        day = flag.remove_by
+        if day is not None and type(day) is not date:  # pylint: disable=unidiomatic-typecheck
+            raise ConfigurationError(  # a datetime is a date too, and cannot be compared with one
+                f"remove_by of DEPLOY_OPS_FLAGS[{name!r}] is {day!r}. Nothing was started. It is a "
+                "datetime.date, such as date(2030, 1, 31)."
+            )
+        if not isinstance(flag.default, bool):
+            raise ConfigurationError(
+                f"default of DEPLOY_OPS_FLAGS[{name!r}] is {flag.default!r}. Nothing was started. "
+                "It is True or False."
+            )
     return flags
 
 

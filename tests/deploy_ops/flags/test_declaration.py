@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 import pytest
@@ -46,6 +46,26 @@ def test_anything_else_is_an_error_that_names_the_variable(monkeypatch, value):
 def test_variable_of_another_program_is_none_of_our_business(monkeypatch):
     monkeypatch.setenv("ENABLE_TELEMETRY", "perhaps")
     assert forced_flags() == {}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"remove_by": "2030-01-01"},
+        {"remove_by": datetime(2030, 1, 1)},
+        {"remove_by": 2030},
+        {"default": "no"},
+        {"default": None},
+    ],
+    ids=str,
+)
+def test_a_flag_of_other_values_is_refused_by_their_name(settings, given):
+    """`check` compared a text with a date, and "no" is true."""
+    settings.DEPLOY_OPS_FLAGS = {"dark_mode": Flag("Dark", **given)}
+    [(field, value)] = given.items()
+    with pytest.raises(ConfigurationError) as refused:
+        declared_flags()
+    assert f"{field} of DEPLOY_OPS_FLAGS['dark_mode'] is {value!r}" in str(refused.value)
 
 
 @pytest.mark.parametrize("command", [["check"], ["flags", "list"]])
