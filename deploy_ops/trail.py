@@ -9,7 +9,7 @@ from typing import Any
 
 from deploy_ops.audit import Event, Kind, Outcome, record_event
 from deploy_ops.conf import conf
-from deploy_ops.errors import DeployOpsError
+from deploy_ops.errors import DeployOpsError, UsageError
 from deploy_ops.notify import notify
 from deploy_ops.places import state_directory
 from deploy_ops.redact import error_text
@@ -100,5 +100,7 @@ def _tell_if_needed(event: Event) -> None:
 
 def _outcome(kind: Kind, error: BaseException) -> Outcome:
     """A backup that is not there has failed, though the database is what it was."""
+    if isinstance(error, UsageError):
+        return Outcome.REFUSED
     has_changed_nothing = isinstance(error, DeployOpsError) and error.exit_code == 1
     return Outcome.REFUSED if has_changed_nothing and kind not in SAFETY else Outcome.FAILED

@@ -8,7 +8,7 @@ import pytest
 
 from deploy_ops import deliver
 from deploy_ops.audit import AUDIT, SMOKE_ACCOUNT, Event, Kind, Outcome, read_events
-from deploy_ops.errors import RestoreRefused, SwapUnfinished
+from deploy_ops.errors import RestoreRefused, SwapUnfinished, UsageError
 from deploy_ops.trail import note, noted
 from tests.receiver import receiving
 
@@ -33,6 +33,7 @@ def test_beginning_and_end_are_noted(state):
 @pytest.mark.parametrize(
     ("error", "outcome", "message"),
     [
+        (UsageError("There is no such id."), Outcome.REFUSED, "There is no such id."),
         (RestoreRefused("Rows were written. Nothing was changed."), Outcome.REFUSED, "Rows were"),
         (SwapUnfinished("Look."), Outcome.FAILED, "Look."),
         (KeyboardInterrupt(), Outcome.FAILED, "Stopped by the operator."),
