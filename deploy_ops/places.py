@@ -37,6 +37,11 @@ def backup_directory() -> Path:
     return _made(path, _setting_of(path))
 
 
+def private_place(path: Path) -> Path:
+    """Return one of the two that is there, wherever it is; ConfigurationError if it is not private."""
+    return _private(path, _setting_of(path))
+
+
 def check_place(path: Path) -> None:
     """Raise what writing to one of the two would raise; nothing is made."""
     setting = _setting_of(path)

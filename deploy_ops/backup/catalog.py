@@ -33,8 +33,9 @@ from deploy_ops.errors import (
     BackupUnreadable,
     UsageError,
 )
-from deploy_ops.files import private_directory, read_private
+from deploy_ops.files import read_private
 from deploy_ops.ids import is_beginning, only_one
+from deploy_ops.places import private_place
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def _names_here(backup_dir: Path) -> set[str]:
     """Names of the directories here; looking makes none."""
     if not os.path.lexists(backup_dir):
         return set()
-    paths = private_directory(backup_dir).iterdir()
+    paths = private_place(backup_dir).iterdir()
     return {path.name for path in paths if path.is_dir() and path.name[0] != "."}
 
 
