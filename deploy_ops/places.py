@@ -38,7 +38,7 @@ def backup_directory() -> Path:
 
 
 def private_place(path: Path) -> Path:
-    """Return one of the two that is there, wherever it is; ConfigurationError if it is not private."""
+    """Return one of the two that is there, wherever it is; raises ConfigurationError."""
     return _private(path, _setting_of(path))
 
 
