@@ -52,7 +52,7 @@ def test_what_fails_on_real_rows_fails_before_they_are_touched(
     shop.migration("0002_full", 'migrations.AlterField("trip", "km", models.IntegerField()),')
     result = postgresql_project.run("safe_migrate", "--rehearse", check=1)
     assert "shop.0002_full fails on the data of backup" in result.stderr
-    assert "was not changed" in result.stderr
+    assert f"No migration was run on database {postgresql_database.name}." in result.stderr
     assert postgresql_database.schema() == before
     assert scratch_databases(postgresql_database) == []
     applied = "SELECT name FROM django_migrations WHERE app = 'shop'"

@@ -13,19 +13,11 @@ from botocore.config import Config
 from django.core.files.storage import storages
 from moto.server import ThreadedMotoServer
 
-from deploy_ops.backup.catalog import (
-    complete_backups,
-    delete_backup,
-    find_backup,
-    find_entry,
-    list_entries,
-    pin,
-    sweep_storage,
-    unpin,
-)
+from deploy_ops.backup.catalog import complete_backups, find_backup, find_entry, list_entries
 from deploy_ops.backup.entry import Level
 from deploy_ops.backup.opening import opened
 from deploy_ops.backup.storage import remote_storage
+from deploy_ops.backup.upkeep import delete_backup, pin, sweep_storage, unpin
 from deploy_ops.backup.verification import verify_backup
 from deploy_ops.errors import BackupCorrupt, BackupError, BackupFailed
 from deploy_ops.ids import new_id

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from deploy_ops.release.host import units
-from deploy_ops.release.host.answers import ask
+from deploy_ops.release.host.answers import ask_ready
 from deploy_ops.release.host.colours import serving, switch
 from tests.drills.releases.host import wait_for
 from tests.drills.releases.site import MODELS, SETTINGS, VIEWS
@@ -98,7 +98,7 @@ def test_forty_switches(deployed):
     idle = serving(deployed.host).other
     with on_path(deployed):
         units.start(deployed.host, idle)
-    wait_for(lambda: ask(idle.socket(deployed.host)).status == 200)
+    wait_for(lambda: ask_ready(deployed.host, idle).status == 200)
     with visitors(deployed) as people:
         for _ in range(SWITCHES):
             switch(deployed.host, serving(deployed.host).other)
