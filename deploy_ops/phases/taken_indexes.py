@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations import (
-    AddConstraint,
     AddIndex,
     RemoveConstraint,
     RemoveIndex,
@@ -23,7 +22,7 @@ from deploy_ops.phases.where import Place
 
 def check_indexes(connection: BaseDatabaseWrapper, who: str, names: Sequence[str]) -> None:
     """Raise PlanRefused where the removal of one of these names waits."""
-    _check(who, names, removed_indexes(connection) if names else {})
+    _check(who, names, _removed_indexes(connection) if names else {})
 
 
 def check(operation: Operation, migration: str, removed: Mapping[str, Place]) -> None:
@@ -34,16 +33,14 @@ def check(operation: Operation, migration: str, removed: Mapping[str, Place]) ->
 def _check(who: str, names: Iterable[str], removed: Mapping[str, Place]) -> None:
     for name in names:
         if place := removed.get(name):
-            raise PlanRefused(_text(who, name, place))
+            raise still_there(who, name, place, "give the new one another name")
 
 
-def removed_indexes(connection: BaseDatabaseWrapper) -> Mapping[str, Place]:
+def _removed_indexes(connection: BaseDatabaseWrapper) -> Mapping[str, Place]:
     """The names whose removal waits."""
-    return {
-        name: each.row.place
-        for each in all_waiting(connection)
-        if each.found is not None and (name := removed_name(each.found.operation))
-    }
+    found = ((each.row.place, each.found) for each in all_waiting(connection))
+    names = {place: removed_name(each.operation) for place, each in found if each is not None}
+    return {name: place for place, name in names.items() if name}
 
 
 def removed_name(operation: Operation) -> str | None:
@@ -54,22 +51,21 @@ def removed_name(operation: Operation) -> str | None:
 
 def made_names(operation: Operation) -> Iterator[str]:
     """The names of indexes that an operation makes, those of unique constraints among them."""
-    operation = getattr(operation, "plain", operation)  # of EnforceUnique
     if isinstance(operation, AddIndex):
         yield operation.index.name
-    elif isinstance(operation, AddConstraint) and isinstance(
-        operation.constraint, UniqueConstraint
-    ):
-        yield operation.constraint.name
     elif isinstance(operation, RenameIndex):
         yield operation.new_name
+    # EnforceUnique calls it `unique`.
+    constraint = getattr(operation, "constraint", getattr(operation, "unique", None))
+    if isinstance(constraint, UniqueConstraint):
+        yield constraint.name
 
 
-def _text(who: str, name: str, place: Place) -> str:
-    """What is in the way, and what to do."""
-    return (
-        f"{who}: the removal of {name} ({place}) waits for the contract phase, and it is still "
-        "there for the release before; the contract would drop it. Nothing was changed. Apply the "
+def still_there(who: str, what: str, place: Place, instead: str) -> PlanRefused:
+    """The error for a name that is to go: what is in the way, and what to do."""
+    return PlanRefused(
+        f"{who}: its removal ({place}) waits for the contract phase, and {what} is still there for "
+        "the release before; the contract would drop it. Nothing was changed. Apply the "
         f"migrations up to {place.app}.{place.migration}, deploy, and run the contract phase "
-        "first; or give the new one another name."
+        f"first; or {instead}."
     )

@@ -9,9 +9,9 @@ from django.db.migrations.operations import AddField, AlterField, RemoveField, R
 from django.db.migrations.operations.base import Operation
 
 from deploy_ops.errors import PlanRefused
+from deploy_ops.phases import taken_indexes
 from deploy_ops.phases.halves import run_together
 from deploy_ops.phases.operations.rename_field_online import RenameFieldOnline
-from deploy_ops.phases import taken_indexes
 from deploy_ops.phases.rows import Row
 from deploy_ops.phases.waiting import Found, all_waiting, state_before
 from deploy_ops.phases.where import Place, walk
@@ -27,8 +27,10 @@ def check_names(connection: BaseDatabaseWrapper, migrations: Iterable[Migration]
     """
     taken: dict[Name, Place] = {}
     shadows: set[Name] = set()
-    indexes = dict(taken_indexes.removed_indexes(connection))
+    indexes: dict[str, Place] = {}
     for row, found in _known(connection):
+        if index := taken_indexes.removed_name(found.operation):
+            indexes[index] = row.place
         if removed := _removed(found.operation, row.place.app):
             taken[removed] = row.place
         if renamed := _renamed(found.operation, row.place.app):
@@ -38,15 +40,17 @@ def check_names(connection: BaseDatabaseWrapper, migrations: Iterable[Migration]
         for path, each in walk(migration.operations):
             _check_default(f"{app}.{migration.name}", app, each, shadows)
             if place := taken.get(_added(each, app) or ("", "", "")):
-                raise PlanRefused(text(f"{app}.{migration.name}", each, place))
+                raise _still_there(f"{app}.{migration.name}", each, place)
             taken_indexes.check(each, f"{app}.{migration.name}", indexes)
-            removed, renamed = _removed(each, app), _renamed(each, app)
             index = taken_indexes.removed_name(each)
-            if index and not run_together(connection, app):
+            removed, renamed = _removed(each, app), _renamed(each, app)
+            if not (index or removed or renamed) or run_together(connection, app):
+                continue
+            if index:
                 indexes[index] = Place(app, migration.name, path)
-            if removed and not run_together(connection, app):
+            if removed:
                 taken[removed] = Place(app, migration.name, path)
-            if renamed and not run_together(connection, app):
+            if renamed:
                 shadows.add(renamed)
 
 
@@ -67,14 +71,10 @@ def _check_default(who: str, app: str, operation: Operation, shadows: set[Name])
         )
 
 
-def text(who: str, operation: Operation, place: Place) -> str:
-    """What is in the way, and what to do."""
-    return (
-        f"{who}: {operation.describe()}: its removal ({place}) waits for the contract phase, and "
-        "the column is still there for the release before; the contract would drop it. Nothing was "
-        f"changed. Apply the migrations up to {place.app}.{place.migration}, deploy, and run the "
-        "contract phase first; or give the new field another name, or a db_column."
-    )
+def _still_there(who: str, operation: Operation, place: Place) -> PlanRefused:
+    subject = f"{who}: {operation.describe()}"
+    instead = "give the new field another name, or a db_column"
+    return taken_indexes.still_there(subject, "the column", place, instead)
 
 
 def _removed(operation: Operation, app: str) -> Name | None:
@@ -110,7 +110,7 @@ def check_column(
     A foreign key `customer` has the column `customer_id`.
     """
     if place := removed_columns(connection).get((table, column)):
-        raise PlanRefused(text(app, operation, place))
+        raise _still_there(app, operation, place)
 
 
 def removed_columns(connection: BaseDatabaseWrapper) -> dict[tuple[str, str], Place]:

@@ -441,6 +441,19 @@ def test_an_index_that_is_made_again_is_not_taken_for_the_one_that_goes(
     assert database.schema() == before
 
 
+def test_an_index_is_not_renamed_to_a_name_that_is_to_go(postgresql_project, shop):
+    other = 'models.Index(fields=["pieces"], name="by_pieces")'
+    shop.migration(
+        "0002_made", "".join(f'migrations.AddIndex("order", {each}),' for each in (INDEX, other))
+    )
+    postgresql_project.run("safe_migrate", "--no-backup", check=0)
+    shop.migration("0003_removed", 'Contract(migrations.RemoveIndex("order", "by_note")),')
+    renamed = 'migrations.RenameIndex("order", old_name="by_pieces", new_name="by_note"),'
+    shop.migration("0004_renamed", renamed)
+    refused = postgresql_project.run("safe_migrate", "--no-backup", check=1)
+    assert "(shop.0003_removed#0) waits for the contract phase" in refused.stderr
+
+
 @pytest.mark.parametrize("kind", ["AddFieldOnline", "migrations.AddField"])
 def test_a_name_is_taken_until_its_contract(postgresql_project, postgresql_database, shop, kind):
     """In one plan, or later: the column is the one of the release before, and would be dropped."""
