@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import django
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DEFAULT_DB_ALIAS, NotSupportedError, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, NotSupportedError, connections
 
 from deploy_ops.errors import DeployOpsError, Interrupted, VersionRefused
 from deploy_ops.interrupts import interruptible
@@ -123,7 +123,9 @@ class OpsCommand(BaseCommand, ABC):
                 code, result = self.operate(options)
         except DeployOpsError as error:
             code, result = self._explain(error, options["traceback"])
-        except NotSupportedError as error:  # raised by Django when it connects to an old server
+        except NotSupportedError as error:
+            if not _is_refused_by_django(options["database"] or DEFAULT_DB_ALIAS):
+                raise  # of something else, and then nobody knows what was done before it
             refused = f"{error} Django {django.get_version()} refuses this database; stopped there."
             code, result = self._explain(VersionRefused(refused), options["traceback"])
         except KeyboardInterrupt:
@@ -173,6 +175,17 @@ class OpsCommand(BaseCommand, ABC):
             "error": type(error).__name__,
             "message": str(error),
         }
+
+
+def _is_refused_by_django(alias: str) -> bool:
+    """Whether the server is too old for Django, which then connects to it for nothing at all."""
+    try:
+        connections[alias].check_database_version_supported()
+    except NotSupportedError:
+        return True
+    except DatabaseError:  # it does not answer any more
+        return False
+    return False
 
 
 def _is_plain() -> bool:

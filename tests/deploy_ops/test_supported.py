@@ -129,6 +129,17 @@ def test_postgresql(argv, django_alias, monkeypatch):
     )
 
 
+def test_what_else_is_not_supported_is_no_refusal_of_the_server(django_alias, monkeypatch):
+    """Exit code 1 says that nothing was changed, which nobody knows then."""
+
+    def operate(_self, _options):
+        raise NotSupportedError("DISTINCT ON fields is not supported by this database backend")
+
+    monkeypatch.setattr("deploy_ops.management.commands.releases.Command.operate", operate)
+    with pytest.raises(NotSupportedError, match="DISTINCT ON"):
+        call_command("releases", "--database", django_alias)
+
+
 @PG15
 def test_postgresql_that_django_refuses(django_alias, monkeypatch):
     def refuse(_self):

@@ -9,7 +9,7 @@ import shutil
 from contextlib import suppress
 
 from deploy_ops.audit import AUDIT, Event, record_event
-from deploy_ops.errors import DeployOpsError
+from deploy_ops.errors import DeployOpsError, ProgramError
 from deploy_ops.notify import notify
 from deploy_ops.release.host.colours import serving
 from deploy_ops.release.host.commands import manage
@@ -19,6 +19,7 @@ from deploy_ops.release.host.watch import Tell
 
 # To start a release's command, and for what it gives a mail server.
 MAIL_SECONDS = 30
+TOOK_TOO_LONG = 124  # what `timeout` ends with; a shell adds 128 to the number of a signal
 
 
 def note(host: Host, tell: Tell, event: Event) -> None:
@@ -50,8 +51,17 @@ def _write_mail(host: Host, tell: Tell, event: Event) -> None:
     try:
         manage(host, tag, "notify", event.kind, event.at, seconds=MAIL_SECONDS)
     except (OSError, DeployOpsError) as error:
+        said = "Nobody was written to by e-mail"
+        if isinstance(error, ProgramError) and _was_ended(error):
+            said = "Whether anybody was written to by e-mail is not known"
         with suppress(OSError):
-            tell(f"Nobody was written to by e-mail: {error}")
+            tell(f"{said}: {error}")
+
+
+def _was_ended(error: ProgramError) -> bool:
+    """Whether a command had begun and did not end by itself: its time was up, or a signal came."""
+    code = error.returncode
+    return code is not None and (code < 0 or code >= TOOK_TOO_LONG)
 
 
 def _give(host: Host, path: "os.PathLike[str]") -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from deploy_ops.audit import Event, Kind, Outcome, read_events
+from deploy_ops.release.host import trail
 from deploy_ops.release.host.colours import CURRENT, Colour, place
 from deploy_ops.release.host.trail import note
 from tests.mail_server import taking_mail
@@ -65,6 +66,16 @@ def test_release_that_cannot_write_changes_nothing_but_what_is_told(serving, cap
     assert read_events(serving.audit) == [EVENT]
     assert "Nobody was written to by e-mail: " in told[0]
     assert "DEPLOY_OPS_NOTIFY wants one address behind mailto:" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("ends", ["exec sleep 5", "kill -9 $$"])
+def test_a_command_that_is_ended_may_have_written(serving, monkeypatch, ends):
+    configure(serving)
+    monkeypatch.setattr(trail, "MAIL_SECONDS", 1)
+    (serving.releases / "v1.4.2" / ".venv" / "bin" / "python").write_text(f"#!/bin/sh\n{ends}\n")
+    told: list[str] = []
+    note(serving, told.append, EVENT)
+    assert "Whether anybody was written to by e-mail is not known: " in told[0]
 
 
 def test_before_the_first_release_there_is_nobody_to_write(host):
