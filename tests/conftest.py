@@ -129,24 +129,15 @@ def running_cluster(major: int, *, make=PostgresCluster, **options):
         cluster.stop()
 
 
-@pytest.fixture(scope="session")
-def pg15_cluster():
-    yield from running_cluster(15)
+def _cluster_of(major: int):
+    @pytest.fixture(scope="session", name=f"pg{major}_cluster")
+    def started():
+        yield from running_cluster(major)
+
+    return started
 
 
-@pytest.fixture(scope="session")
-def pg18_cluster():
-    yield from running_cluster(18)
-
-
-@pytest.fixture(scope="session")
-def pg16_cluster():
-    yield from running_cluster(16)
-
-
-@pytest.fixture(scope="session")
-def pg17_cluster():
-    yield from running_cluster(17)
+pg15_cluster, pg16_cluster, pg17_cluster, pg18_cluster = map(_cluster_of, range(15, 19))
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,9 @@
 
 import pytest
 from django.core.checks import run_checks
+from django.test import Client
+
+from deploy_ops.flags.testing import forget_flags
 
 
 @pytest.fixture
@@ -17,3 +20,28 @@ def findings(settings, tmp_path):
         return {message.id.removeprefix("deploy_ops."): message for message in messages}
 
     return find
+
+
+@pytest.fixture
+def fresh_flags(db):
+    """Nothing is known of the flags, in a database where none was changed."""
+    forget_flags()
+    yield
+    forget_flags()
+
+
+@pytest.fixture
+def logged_in(django_user_model):
+    """A client of somebody of the staff who has these permissions alone."""
+
+    def _logged_in(*permissions: str, name: str = "chef") -> Client:
+        from django.contrib.auth.models import Permission  # once the apps are there
+
+        user = django_user_model.objects.create_user(name, is_staff=True)
+        for permission in permissions:
+            user.user_permissions.add(Permission.objects.get(codename=permission))
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return _logged_in

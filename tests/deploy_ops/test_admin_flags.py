@@ -13,7 +13,6 @@ from django.test.utils import CaptureQueriesContext
 from deploy_ops.flags.change import Source, change_flag, stored_rules
 from deploy_ops.flags.declaration import Flag
 from deploy_ops.flags.rules import Rules
-from deploy_ops.flags.testing import forget_flags
 from deploy_ops.models import FlagChange, FlagState
 
 LIST = "/admin/deploy_ops/flagstate/"
@@ -24,24 +23,7 @@ PAGES = (LIST, RULES, HISTORY, ON, OFF, DECLARED)
 MAY_LOOK, MAY_SWITCH, MAY_CHANGE = "view_flagstate", "toggle_flag", "change_flagstate"
 
 
-@pytest.fixture(autouse=True)
-def fresh_flags(db):
-    forget_flags()
-    yield
-    forget_flags()
-
-
-@pytest.fixture
-def logged_in():
-    def _logged_in(*permissions: str, name: str = "chef") -> Client:
-        user = User.objects.create_user(name, is_staff=True)
-        for permission in permissions:
-            user.user_permissions.add(Permission.objects.get(codename=permission))
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return _logged_in
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("fresh_flags")]
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from django.test import Client
 
 from deploy_ops.flags.change import Source, change_flag, last_change, stored_rules
 from deploy_ops.flags.rules import Rules
-from deploy_ops.flags.testing import forget_flags
 from deploy_ops.models import FlagChange
 
 PAGES = "/admin/deploy_ops/flagstate/csv_export"
@@ -18,23 +17,7 @@ UNDO = "Änderung zurücknehmen"
 STAFF, OFF = Rules(staff=True), Rules(everyone=False, staff=True)
 
 
-@pytest.fixture(autouse=True)
-def fresh_flags(db):
-    forget_flags()
-    yield
-    forget_flags()
-
-
-@pytest.fixture
-def logged_in():
-    def _logged_in(*permissions: str) -> Client:
-        user = User.objects.create_user("chef", is_staff=True)
-        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return _logged_in
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("fresh_flags")]
 
 
 def change(rules: Rules | None) -> FlagChange:

@@ -15,6 +15,7 @@ from deploy_ops.migrate.plan import (
     make_plan,
 )
 from deploy_ops.migrate.reversal import Reversal, reversal_of
+from deploy_ops.phases import AddFieldOnline
 
 
 def noop(apps, schema_editor):
@@ -43,6 +44,10 @@ def trip_state() -> ProjectState:
 
 def alter(name: str, field: models.Field) -> migrations.AlterField:
     return migrations.AlterField("trip", name, field)
+
+
+class Theirs(migrations.AddField):
+    """Somebody's own operation."""
 
 
 class Tags(models.Field):
@@ -261,3 +266,22 @@ def test_a_new_table_takes_its_columns_with_it():
 def test_sql_that_only_builds_an_index(sql, index):
     [step] = plan_of(migrations.RunSQL(sql), atomic=False).steps
     assert step.indexes == (index and (Index(*index, True),))
+
+
+@pytest.mark.parametrize(
+    ("operation", "runs_code"),
+    [
+        (migrations.AddField("trip", "note", models.TextField(null=True)), False),
+        (AddFieldOnline("trip", "note", models.TextField(null=True)), False),
+        (Theirs("trip", "note", models.TextField(null=True)), True),
+        (migrations.RunPython(noop), True),
+        (migrations.SeparateDatabaseAndState([migrations.RunSQL("SELECT 1")]), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_may_do_anything_counts_as_code(operation, runs_code):
+    """As an operation of another package does, which nobody here has read."""
+    migration = migrations.Migration("0002_change", "trips")
+    migration.operations = [operation]
+    [step] = make_plan([(migration, False)], trip_state()).steps
+    assert step.runs_code is runs_code

@@ -150,6 +150,20 @@ def try_out(shop, change):
     shop.assert_schema(start)
 
 
+@contextmanager
+def new_shop(cluster, tmp_path_factory, blocker, *, is_two_phase=True):
+    """A project without a release, on a database of its own."""
+    with (
+        contextmanager(scratch_database)(cluster) as database,
+        contextmanager(scratch_project)(database, tmp_path_factory) as project,
+        contextmanager(scratch_alias)(database, blocker) as alias,
+    ):
+        app = ModelledApp(project.directory)
+        project.with_apps(app.name, "tests.drills.random_changes")
+        project.settings(DEPLOY_OPS_TWO_PHASE=is_two_phase)
+        yield Shop(project, app, alias)
+
+
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("chunk", chunks(RUNS, A_CHUNK))
 def test_both_codes_work_and_no_value_is_lost(
@@ -159,14 +173,7 @@ def test_both_codes_work_and_no_value_is_lost(
     def run(change):
         note(change.old.source)
         note(change.new.source)
-        with (
-            contextmanager(scratch_database)(pg15_cluster) as database,
-            contextmanager(scratch_project)(database, tmp_path_factory) as project,
-            contextmanager(scratch_alias)(database, django_db_blocker) as alias,
-        ):
-            app = ModelledApp(project.directory)
-            project.with_apps(app.name, "tests.drills.random_changes")
-            project.settings(DEPLOY_OPS_TWO_PHASE=True)
-            try_out(Shop(project, app, alias), change)
+        with new_shop(pg15_cluster, tmp_path_factory, django_db_blocker) as shop:
+            try_out(shop, change)
 
     run()

@@ -6,19 +6,22 @@ RANDOM_WAYS_BACK is the number of ways back (3), RANDOM_SEED where they begin (0
 import json
 import os
 import signal
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
 from hypothesis import assume, note
 from hypothesis import strategies as st
 
-from tests.conftest import scratch_alias, scratch_database, scratch_project
-from tests.deploy_ops.phases.generate.stories import CONTRACT, Shop
+from tests.deploy_ops.phases.generate.stories import CONTRACT
 from tests.drills.drawing import chunks, drawn
 from tests.drills.random_changes.changes import Change, changes
-from tests.drills.random_changes.test_random_changes import EXPAND, NARROWER, is_refused, work
-from tests.sample_apps.modelled import ModelledApp
+from tests.drills.random_changes.test_random_changes import (
+    EXPAND,
+    NARROWER,
+    is_refused,
+    new_shop,
+    work,
+)
 
 RUNS = int(os.environ.get("RANDOM_WAYS_BACK", "3"))
 A_CHUNK = 3
@@ -168,14 +171,8 @@ def test_what_the_way_back_says_is_so(chunk, pg15_cluster, tmp_path_factory, dja
     def run(way):
         note(way.change.old.source)
         note(way.change.new.source)
-        with (
-            contextmanager(scratch_database)(pg15_cluster) as database,
-            contextmanager(scratch_project)(database, tmp_path_factory) as project,
-            contextmanager(scratch_alias)(database, django_db_blocker) as alias,
-        ):
-            app = ModelledApp(project.directory)
-            project.with_apps(app.name, "tests.drills.random_changes")
-            project.settings(DEPLOY_OPS_TWO_PHASE=not way.is_plain)
-            try_out(Shop(project, app, alias), way)
+        resources = pg15_cluster, tmp_path_factory, django_db_blocker
+        with new_shop(*resources, is_two_phase=not way.is_plain) as shop:
+            try_out(shop, way)
 
     run()

@@ -57,6 +57,14 @@ def test_every_operation_has_its_line(migration):
     assert [source.line_of(index) for index in range(5)] == [6, 9, 10, 15, 16]
 
 
+def test_a_file_is_read_in_the_encoding_that_it_names(migration, tmp_path):
+    """Python imports it; UTF-8 it is not."""
+    text = f"# coding: latin-1\n# Größe\n{TEXT}"
+    (tmp_path / "sample_of_lint.py").write_text(text, encoding="latin-1")
+    source = source_of(migration)
+    assert source.line_of(0) == 8 and len(source.allowances) == 4
+
+
 def test_a_comment_allows_what_is_beside_it(migration):
     ids = left(migration, found("L101", 1), found("L105", 2), found("L009", 2))
     assert ids == [("L902", 3)]
