@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from deploy_ops.databases import database_for
 from deploy_ops.management.base import Json
 from deploy_ops.migrate.contract import step_of, waiting_for
-from deploy_ops.migrate.journal import LastRehearsal, last_rehearsals
+from deploy_ops.migrate.past import LastRehearsal, last_rehearsals
 from deploy_ops.migrate.plan import Key, Plan, Step
 from deploy_ops.migrate.procedure import plan_of
 from deploy_ops.migrate.run import Phase, Request

@@ -14,7 +14,7 @@ from deploy_ops.advice import manage
 from deploy_ops.backup.catalog import find_entry
 from deploy_ops.databases import database_for
 from deploy_ops.errors import BackupError, PlanRefused, UsageError
-from deploy_ops.migrate.journal import backups_before
+from deploy_ops.migrate.past import backups_before
 from deploy_ops.migrate.plan import Key, Plan
 from deploy_ops.migrate.recorded import contract_key
 from deploy_ops.migrate.run import Request

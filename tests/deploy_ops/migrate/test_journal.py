@@ -12,12 +12,12 @@ from deploy_ops.migrate.journal import (
     Record,
     new_run_id,
     open_runs,
-    planned_since,
     prune_runs,
     read_runs,
     referred_backups,
     unresolved_runs,
 )
+from deploy_ops.migrate.past import planned_since
 
 
 @pytest.fixture(autouse=True)
