@@ -6,18 +6,21 @@ from deploy_ops.errors import DeployOpsError
 from deploy_ops.migrate.apply import keys, names
 from deploy_ops.migrate.failed_run import FailedRun, listed, schema_difference, why
 from deploy_ops.migrate.ladder import RESTORES, Rung
+from deploy_ops.migrate.plan import Step
+from deploy_ops.migrate.recorded import recorded
 from deploy_ops.migrate.run import Recovery, Remains, Run
 
 
 def manual_intervention(failed: FailedRun) -> Recovery:
     """Stop and say precisely what is there and which commands lead out."""
-    run, steps = failed.run, tuple(failed.run.applied_steps)
+    run, done = failed.run, _recorded_all_the_same(failed.run)
+    steps = (*failed.run.applied_steps, *done)
     lines = [
         "Manual intervention required.",
         *failed.reasons,
         *_why_not_restored(failed),
         f"Committed by this run and still there: {names(steps) or 'none'}.",
-        *_failed_part(run),
+        *_failed_part(run, done),
         *_schema_part(run),
         f"Journal: {run.journal.path}",
         "Ways out:",
@@ -72,15 +75,28 @@ def _why_not_restored(failed: FailedRun) -> list[str]:
     ]
 
 
-def _failed_part(run: Run) -> list[str]:
+def _recorded_all_the_same(run: Run) -> tuple[Step, ...]:
+    """Steps that failed after their row in django_migrations was committed.
+
+    Django writes it before the end of a step without a transaction, where SQLite looks at the
+    foreign keys; code that ended its transaction may go on to the end too.
+    """
+    if run.failure is None or run.failure.remains is Remains.NOTHING:
+        return ()
+    there = recorded(run.connection)
+    return tuple(step for step in run.failure.steps if (step.key in there) != step.backwards)
+
+
+def _failed_part(run: Run, done: tuple[Step, ...]) -> list[str]:
     if run.failure is None:
         return []
     failed = names(run.failure.steps)
     if run.failure.remains is Remains.NOTHING:
         return [f"{failed} left nothing behind: {run.failure.evidence}."]
+    is_recorded = "It is recorded as done, although it failed. " if done else ""
     return [
-        f"What {failed} wrote is not known: {run.failure.evidence}. Look at its tables before "
-        "anything runs again."
+        f"What {failed} wrote is not known: {run.failure.evidence}. {is_recorded}Look at its "
+        "tables before anything runs again."
     ]
 
 

@@ -10,6 +10,7 @@ from contextlib import closing
 import pytest
 
 from tests.drills.portraits import portrait
+from tests.sample_apps.written import WrittenApp
 
 POSTGRESQL = pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
 HALF = [("first", 10), ("second", 0), ("third", 30)]
@@ -113,6 +114,34 @@ def test_rows_of_others_meanwhile_stop_the_restore(deployed):
     project.env["MEANWHILE"] = "{}"
     expected = [*DOUBLED_ONCE, ("of another", 7)]
     needs_a_person(project, result["run"], Rows(project, "doubled_in_batches", expected))
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_step_that_fails_after_it_is_recorded_is_said_to_be_there(project):
+    """Django records a step without a transaction before SQLite looks at its foreign keys."""
+    shop = WrittenApp(project.directory)
+    shop.migration("0001_initial", "migrations.RunSQL(migrations.RunSQL.noop)")
+    orphan = """
+        migrations.RunSQL(
+            "CREATE TABLE trip (id integer PRIMARY KEY);"
+            "CREATE TABLE receipt (id integer PRIMARY KEY, trip_id integer REFERENCES trip (id));"
+            "INSERT INTO receipt VALUES (1, 999)"
+        )
+    """
+    shop.migration("0002_orphan", orphan, atomic=False)
+    project.with_apps(shop.name)
+    project.run("migrate", "shop", "0001", check=0)
+    shop_only = ("safe_migrate", "shop", "--no-backup", "--allow", "L105")
+
+    result = project.json(*shop_only, check=4)
+
+    message = result["recovery"]["message"]
+    assert "0002_orphan failed: IntegrityError" in result["error"]
+    assert "Committed by this run and still there: shop.0002_orphan." in message
+    assert "It is recorded as done, although it failed. Look at its tables before" in message
+    assert result["recovery"]["applied"] == [["shop", "0002_orphan"]]
+    assert project.database.query("SELECT trip_id FROM receipt") == [(999,)]
+    assert "shop.0002_orphan is recorded" in project.run(*shop_only, check=0).stdout
 
 
 def test_killed_half_way_is_not_run_again_unasked(deployed):

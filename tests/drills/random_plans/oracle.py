@@ -61,8 +61,8 @@ SENTENCES = {
     "not_restored": r"Not restored: .+",
     "still_there": rf"Committed by this run and still there: (?P<steps>none|{STEPS})\.",
     "left_nothing": rf"{STEPS} left nothing behind: {EVIDENCE}\.",
-    "unknown": rf"What {STEPS} wrote is not known: {DOUBT}\. Look at its tables before anything"
-    r" runs again\.",
+    "unknown": rf"What {STEPS} wrote is not known: {DOUBT}\.(?: It is recorded as done, although it"
+    r" failed\.)? Look at its tables before anything runs again\.",
     "schema_equal": r"The schema equals the one before the run\. That says nothing about rows\.",
     "schema_differs": r"The schema differs from before the run in:",
     "difference": r"    [+-].*|    and \d+ more|    the same lines in another order",
