@@ -214,6 +214,10 @@ class TransactionEnded(MigrationError):
     """The migration ended the transaction that it was run in. Set `atomic = False` in it."""
 
 
+class TransactionLeftOpen(MigrationError):
+    """A transaction was left open, and was rolled back. End each BEGIN with a COMMIT."""
+
+
 class OperationNotFound(MigrationError):
     """An operation of two phases stands in no migration file."""
 

@@ -10,11 +10,22 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
-from deploy_ops.errors import JournalFailed, MigrationFailed, NotLossless, TransactionEnded
+from deploy_ops.errors import (
+    JournalFailed,
+    MigrationFailed,
+    NotLossless,
+    TransactionEnded,
+    TransactionLeftOpen,
+)
 from deploy_ops.migrate.leftovers import Before, look_at_leftovers, note_before
 from deploy_ops.migrate.plan import Key, Step
 from deploy_ops.migrate.run import Applied, Failure, Remains, Run
-from deploy_ops.migrate.session import lock_failure, lock_holders, reset_connection
+from deploy_ops.migrate.session import (
+    is_left_open,
+    lock_failure,
+    lock_holders,
+    reset_connection,
+)
 from deploy_ops.migrate.transaction import StepTransaction
 from deploy_ops.migrate.undoing import Undoing, together
 from deploy_ops.phases.waiting import run_contract
@@ -130,7 +141,7 @@ def _attempt_in_transaction(
             files.look_again()
     # Ctrl-C too must leave a healthy session and a record.
     except BaseException as error:  # pylint: disable=broad-exception-caught
-        reset_connection(run.connection, run.prepare)
+        reset_connection(run.database, run.prepare)
         caught = error
     run.add_own_rows(step.rows)
     if isinstance(caught, JournalFailed):
@@ -180,10 +191,12 @@ def _attempt_without_transaction(
     run.add_own_rows(None)  # what it writes in transactions of its own is not counted
     try:
         work()
+        if is_left_open(run.database):
+            raise TransactionLeftOpen
     except JournalFailed:
         raise
     except BaseException as error:  # pylint: disable=broad-exception-caught
-        reset_connection(run.connection, run.prepare)
+        reset_connection(run.database, run.prepare)
         return error, _leftovers(run, step, before)
     return None, Applied((step,), None, have_changed_files=True)
 

@@ -21,7 +21,18 @@ def application_name(run: str) -> str:
     return f"deploy_ops/{run}"
 
 
-def reset_connection(connection: BaseDatabaseWrapper, prepare: Callable[[], None]) -> None:
+def is_left_open(database: Database) -> bool:
+    """Whether foreign code has left a transaction open, of which Django knows nothing.
+
+    Whatever follows would be in it: said to be done, and rolled back with the end of the session.
+    """
+    connection = database.connection
+    if connection.connection is None or connection.in_atomic_block:
+        return False
+    return database.transactions.is_in_transaction() or not connection.get_autocommit()
+
+
+def reset_connection(database: Database, prepare: Callable[[], None]) -> None:
     """Leave no transaction open after a failure, and a connection that works.
 
     Django's schema editor runs deferred SQL before it leaves its atomic block; when that SQL
@@ -29,7 +40,9 @@ def reset_connection(connection: BaseDatabaseWrapper, prepare: Callable[[], None
     cure. A server that restarts is waited for; if it does not come, whoever asks it next will
     say so.
     """
-    if not connection.in_atomic_block and connection.is_usable():
+    connection = database.connection
+    is_clean = not connection.in_atomic_block and not is_left_open(database)
+    if is_clean and connection.is_usable():
         return
     connection.close()
     deadline = time.monotonic() + RECONNECT_WITHIN.total_seconds()

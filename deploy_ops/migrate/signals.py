@@ -1,7 +1,8 @@
 """pre_migrate and post_migrate, sent as Django's migrate command sends them (5.2)."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.apps import apps as installed_apps
@@ -9,8 +10,10 @@ from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrat
 from django.db import connections
 from django.db.migrations.state import ModelState, ProjectState
 
-from deploy_ops.errors import MigrationFailed
+from deploy_ops.databases import database_for
+from deploy_ops.errors import MigrationFailed, TransactionLeftOpen
 from deploy_ops.migrate.run import DjangoPlan
+from deploy_ops.migrate.session import is_left_open
 from deploy_ops.redact import error_text
 
 # Django's own handlers and savepoints do no more than this.
@@ -32,7 +35,7 @@ def send_pre_migrate(
 ) -> None:
     """Send pre_migrate; contenttypes adds operations to the plan's migrations in it."""
     try:
-        with connections[alias].execute_wrapper(statements):
+        with connections[alias].execute_wrapper(statements), _nothing_left_open(alias):
             emit_pre_migrate_signal(0, False, alias, apps=state.apps, plan=plan)
     except Exception as error:  # pylint: disable=broad-exception-caught  # foreign handlers
         raise MigrationFailed(
@@ -50,8 +53,18 @@ def send_post_migrate(alias: str, state: ProjectState, plan: DjangoPlan) -> None
             apps.unregister_model(*key)
     apps.render_multiple([ModelState.from_model(installed_apps.get_model(*key)) for key in keys])
     try:
-        emit_post_migrate_signal(0, False, alias, apps=apps, plan=plan)
+        with _nothing_left_open(alias):
+            emit_post_migrate_signal(0, False, alias, apps=apps, plan=plan)
     except Exception as error:  # pylint: disable=broad-exception-caught  # foreign handlers
         raise MigrationFailed(
             f"A post_migrate handler failed: {type(error).__name__}: {error_text(error)}"
         ) from error
+
+
+@contextmanager
+def _nothing_left_open(alias: str) -> Iterator[None]:
+    """Raise TransactionLeftOpen if a handler has left a transaction open, and roll that back."""
+    yield
+    if is_left_open(database_for(alias)):
+        connections[alias].close()
+        raise TransactionLeftOpen
