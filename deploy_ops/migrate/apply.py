@@ -1,4 +1,4 @@
-"""Run a plan with Django's own executor, one migration at a time, each in one transaction of ours.
+"""Run a plan with Django's own executor, one or some migrations in each transaction of ours.
 
 A migration that refuses a transaction runs as Django runs it, once: repeating what may have
 committed a part of itself is not safe.
@@ -6,7 +6,7 @@ committed a part of itself is not safe.
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ from deploy_ops.migrate.session import (
     reset_connection,
 )
 from deploy_ops.migrate.transaction import StepTransaction
-from deploy_ops.migrate.undoing import Undoing, together
+from deploy_ops.migrate.undoing import Undoing
 from deploy_ops.phases.waiting import run_contract
 from deploy_ops.redact import error_text
 
@@ -36,14 +36,12 @@ OUTWAIT_EVERY = 10  # tries; a vacuum against wraparound does not give way
 Work = Callable[[], None]
 
 
-def apply_plan(run: Run, *, in_one_transaction: bool) -> None:
-    """Apply the plan; raises MigrationFailed, and `run` tells what is committed."""
-    steps = run.plan.steps
-    groups = [steps] if in_one_transaction else [(step,) for step in steps]
+def apply_plan(run: Run, groups: Iterable[tuple[Step, ...]]) -> None:
+    """Apply the plan, group by group; raises MigrationFailed, and `run` tells what is committed."""
+    do = _undo if run.plan.is_way_back else _apply
     try:
-        for group in together(steps) if run.plan.is_way_back else groups:
+        for group in groups:
             run.lock.check()
-            do = _undo if run.plan.is_way_back else _apply
             if do(run, group).was_interrupted:
                 raise KeyboardInterrupt
         run.history.executor.check_replacements()

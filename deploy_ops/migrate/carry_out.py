@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 
@@ -23,11 +24,12 @@ from deploy_ops.migrate import journal
 from deploy_ops.migrate.apply import apply_plan, text_of
 from deploy_ops.migrate.finish import finish
 from deploy_ops.migrate.ladder import Rung
-from deploy_ops.migrate.plan import Plan
+from deploy_ops.migrate.plan import Plan, Step
 from deploy_ops.migrate.recover import recover
 from deploy_ops.migrate.run import Remains, Request, Result, Run, Todo
 from deploy_ops.migrate.session import application_name
 from deploy_ops.migrate.signals import Statements, send_pre_migrate
+from deploy_ops.migrate.undoing import together
 from deploy_ops.migrate.verify import timeout_findings
 from deploy_ops.progress import Progress
 
@@ -46,7 +48,7 @@ def carry_out(  # pylint: disable=too-many-arguments  # each a different caller'
     A safety backup is taken unless one is given; returns it.
     """
     database = database_for(request.alias)
-    at_once = _in_one_transaction(request, todo.plan)
+    groups = _groups(request, todo.plan)
     result.findings += timeout_findings(database.server_timeouts())
     with closing(_start_journal(request, todo.plan)) as writer:
         result.run = writer.run
@@ -64,7 +66,7 @@ def carry_out(  # pylint: disable=too-many-arguments  # each a different caller'
         with database.migrating_session(name, request.lock_timeout) as prepare:
             run.prepare = prepare
             _prepare(run)
-            _apply(run, at_once)
+            _apply(run, groups)
         if not _is_open(run):
             writer.record("finished", status=result.status)
     journal.prune_runs(datetime.now(UTC))
@@ -84,19 +86,20 @@ def _start_journal(request: Request, plan: Plan) -> journal.Journal:
     )
 
 
-def _in_one_transaction(request: Request, plan: Plan) -> bool:
-    """Decide by the request, else by the plan; raises PlanRefused where it cannot be."""
-    if request.single_transaction and not plan.fits_one_transaction:
-        names = ", ".join(str(s) for s in plan.steps if not s.is_atomic or s.backwards)
-        raise PlanRefused(
-            f"--single-transaction is not possible: non-atomic or reverse migrations ({names}) "
-            "cannot share a transaction with others. Nothing was changed. Leave the flag out to "
-            "apply one by one."
-        )
-    if plan.is_contract:
-        return False
-    sizes = database_for(request.alias).table_sizes(plan.tables) or {}
-    return request.single_transaction or (plan.fits_one_transaction and plan.is_cheap(sizes))
+def _groups(request: Request, plan: Plan) -> Iterable[tuple[Step, ...]]:
+    """The steps as they are committed; raises PlanRefused where that cannot be as asked for."""
+    if request.single_transaction:
+        if not plan.fits_one_transaction:
+            names = ", ".join(str(s) for s in plan.steps if not s.is_atomic or s.backwards)
+            raise PlanRefused(
+                f"--single-transaction is not possible: non-atomic or reverse migrations ({names}) "
+                "cannot share a transaction with others. Nothing was changed. Leave the flag out "
+                "to apply one by one."
+            )
+        return [plan.steps]
+    if plan.is_way_back:
+        return together(plan.steps)
+    return plan.groups(database_for(request.alias).table_sizes(plan.tables) or {})
 
 
 def _prepare(run: Run) -> None:
@@ -144,13 +147,13 @@ def _back_up(run: Run) -> None:
     run.progress.say(f"Backup {backup.id} is verified")
 
 
-def _apply(run: Run, at_once: bool) -> None:
+def _apply(run: Run, groups: Iterable[tuple[Step, ...]]) -> None:
     """Apply and finish; whatever is raised on the way, `run.result` says how it ended."""
     result = run.result
     try:
         with result.timed("apply"):
             _send_pre_migrate(run)
-            apply_plan(run, in_one_transaction=at_once)
+            apply_plan(run, groups)
     except (JournalFailed, DatabaseLost):
         raise
     except BaseException as error:  # pylint: disable=broad-exception-caught

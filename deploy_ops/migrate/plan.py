@@ -4,8 +4,9 @@ from __future__ import annotations  # Django's Field is generic in its stubs onl
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from django.db import models
@@ -129,10 +130,20 @@ class Plan:
         """Whether one transaction can hold all of it: every step atomic and forwards."""
         return all(step.is_atomic and not step.backwards for step in self.steps)
 
-    def is_cheap(self, sizes_bytes: Mapping[str, int]) -> bool:
-        """Whether holding all its locks to the end is short: no code, and small tables only."""
-        runs_code = any(step.runs_code for step in self.steps)
-        return not runs_code and sum(sizes_bytes.values()) <= CHEAP_BYTES
+    def groups(self, sizes_bytes: Mapping[str, int]) -> Iterator[tuple[Step, ...]]:
+        """The steps as they are committed: in a row together where that is cheap, else one by one.
+
+        Cheap means that holding all their locks to the end is short: no code, small tables only.
+        """
+        for may_share, row in groupby(self.steps, _may_share):
+            steps = tuple(row)
+            tables = {table for step in steps for table in step.tables}
+            is_small = sum(sizes_bytes.get(table, 0) for table in tables) <= CHEAP_BYTES
+            yield from [steps] if may_share and is_small else [(step,) for step in steps]
+
+
+def _may_share(step: Step) -> bool:
+    return step.is_atomic and not (step.backwards or step.runs_code or step.contract)
 
 
 def effects_after(steps: Iterable[Step]) -> list[Effect]:

@@ -178,11 +178,16 @@ def test_what_fits_one_transaction(options, fits):
     assert plan_of(LOSSLESS["added column"], **options).fits_one_transaction is fits
 
 
-def test_cheap_is_small_tables_and_no_code():
-    plan = plan_of(LOSSLESS["added column"])
-    assert plan.is_cheap({"trips_trip": CHEAP_BYTES})
-    assert not plan.is_cheap({"trips_trip": CHEAP_BYTES + 1})
-    assert not plan_of(UNPROVEN["sql with its reverse"]).is_cheap({})
+def test_steps_in_a_row_share_a_transaction_where_that_is_cheap():
+    cheap, code = plan_of(LOSSLESS["added column"]), plan_of(UNPROVEN["sql with its reverse"])
+    alone = plan_of(LOSSLESS["added column"], atomic=False)
+    back = plan_of(LOSSLESS["added column"], backwards=True)
+    plans = (cheap, cheap, code, code, cheap, alone, cheap, cheap, cheap, back, back)
+    steps = tuple(step for plan in plans for step in plan.steps)
+    sizes = [len(group) for group in Plan(steps).groups({"trips_trip": CHEAP_BYTES})]
+    assert sizes == [2, 1, 1, 1, 1, 3, 1, 1]
+    assert [len(group) for group in Plan(steps).groups({"trips_trip": CHEAP_BYTES + 1})] == [1] * 11
+    assert [step for group in Plan(steps).groups({}) for step in group] == list(steps)
 
 
 def test_a_step_reads_as_app_and_name():
