@@ -33,10 +33,11 @@ from tests.sample_apps.many import write_many_migrations
 APP = "many"
 MOST = 1.15
 MOST_ONE_BY_ONE = 1.25
+ONE, AROUND, EACH = "in one transaction", "around one that runs code", "one by one"
 MIGRATE = ("migrate", APP, "--noinput")
 SAFE_MIGRATE = ("safe_migrate", APP, "--no-backup", "--noinput")
-# A plan that runs code is applied one migration after the other, each in its own transaction; one
-# that is cheap in a single one (deploy_ops/migrate/plan.py, is_cheap).
+# Migrations in a row that are cheap share a transaction; one that runs code is alone in its own
+# (deploy_ops/migrate/plan.py, groups).
 CODE = """from django.db import migrations
 
 
@@ -44,6 +45,7 @@ class Migration(migrations.Migration):
     dependencies = [("many", "0001_initial")]
     operations = [migrations.RunPython(migrations.RunPython.noop)]
 """
+RUNS_CODE = "operations = [\n        migrations.RunPython(migrations.RunPython.noop),"
 FOLLOWS_CODE = '("many", "0001_initial"), ("many", "0001_run_code")'
 
 
@@ -115,18 +117,25 @@ def _compare_nothing(place: Place, rounds: int) -> Ratio:
 
 
 def _with_migrations(base: Place, count: int) -> Iterator[Place]:
-    """The same project with migrations that fit one transaction, and with ones that do not."""
-    for title in ("in one transaction", "one by one"):
+    """The same project with migrations of which none, one and each runs code."""
+    for title in (ONE, AROUND, EACH):
         project = Project(_below(base.project.directory, title), base.project.database)
         project.with_apps(write_many_migrations(project.directory, count))
-        most = MOST
-        if title == "one by one":
-            _add_code(project.directory / "generated" / APP / "migrations")
-            most = MOST_ONE_BY_ONE
+        migrations = project.directory / "generated" / APP / "migrations"
+        if title == AROUND:
+            _add_one_that_runs_code(migrations)
+        if title == EACH:
+            _let_each_run_code(migrations)
+        most = MOST if title == ONE else MOST_ONE_BY_ONE
         yield replace(base, title=f"{base.title}, {title}", project=project, most=most)
 
 
-def _add_code(migrations: Path) -> None:
+def _let_each_run_code(migrations: Path) -> None:
+    for path in migrations.glob("0*.py"):
+        path.write_text(path.read_text().replace("operations = [", RUNS_CODE))
+
+
+def _add_one_that_runs_code(migrations: Path) -> None:
     """Put a migration that runs code (and does nothing) second."""
     (migrations / "0001_run_code.py").write_text(CODE)
     second = next(migrations.glob("0002_*.py"))
