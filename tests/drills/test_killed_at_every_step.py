@@ -11,7 +11,7 @@ import pytest
 
 from tests.drills.conftest import TRIPS
 
-STEPS_OF_A_REVERSED_RUN = 13
+STEPS_OF_A_REVERSED_RUN = 11
 STEPS_OF_A_RESTORED_RUN = 13
 
 
