@@ -78,6 +78,7 @@ class MigratingConnection(
         self.alias = alias
 
     counts_rows: ClassVar[bool] = False  # whether rows changed by a transaction can be told
+    has_session_settings: ClassVar[bool] = False  # whether a SET lasts as long as its session
 
     @property
     def connection(self) -> BaseDatabaseWrapper:

@@ -139,7 +139,7 @@ def _attempt_in_transaction(
             files.look_again()
     # Ctrl-C too must leave a healthy session and a record.
     except BaseException as error:  # pylint: disable=broad-exception-caught
-        reset_connection(run.database, run.prepare)
+        _reset(run, group)
         caught = error
     run.add_own_rows(step.rows)
     if isinstance(caught, JournalFailed):
@@ -194,9 +194,14 @@ def _attempt_without_transaction(
     except JournalFailed:
         raise
     except BaseException as error:  # pylint: disable=broad-exception-caught
-        reset_connection(run.database, run.prepare)
+        _reset(run, (step,))
         return error, _leftovers(run, step, before)
     return None, Applied((step,), None, have_changed_files=True)
+
+
+def _reset(run: Run, group: tuple[Step, ...]) -> None:
+    after_code = any(step.runs_code for step in group)
+    reset_connection(run.database, run.prepare, after_code=after_code)
 
 
 def _leftovers(run: Run, step: Step, before: Before) -> Failure:

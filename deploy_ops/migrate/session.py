@@ -32,8 +32,10 @@ def is_left_open(database: Database) -> bool:
     return database.transactions.is_in_transaction() or not connection.get_autocommit()
 
 
-def reset_connection(database: Database, prepare: Callable[[], None]) -> None:
+def reset_connection(database: Database, prepare: Callable[[], None], *, after_code: bool) -> None:
     """Leave no transaction open after a failure, and a connection that works.
+
+    What code has SET is gone with its session: a time-out of its own would end what we ask.
 
     Django's schema editor runs deferred SQL before it leaves its atomic block; when that SQL
     fails, the block stays open for ever (docs/decisions/0005). A new connection is the
@@ -41,7 +43,8 @@ def reset_connection(database: Database, prepare: Callable[[], None]) -> None:
     say so.
     """
     connection = database.connection
-    is_clean = not connection.in_atomic_block and not is_left_open(database)
+    has_set = after_code and database.has_session_settings
+    is_clean = not (has_set or connection.in_atomic_block or is_left_open(database))
     if is_clean and connection.is_usable():
         return
     connection.close()

@@ -144,6 +144,26 @@ def test_a_step_that_fails_after_it_is_recorded_is_said_to_be_there(project):
     assert "shop.0002_orphan is recorded" in project.run(*shop_only, check=0).stdout
 
 
+@pytest.mark.parametrize("database", ["pg15"], indirect=True)
+@pytest.mark.parametrize("name", ["search_path = ''", "statement_timeout = 1"])
+def test_what_a_failed_step_has_set_is_gone_with_its_session(project, name):
+    """Among them what pasted dumps set: without a search_path no table of Django's is found."""
+    shop = WrittenApp(project.directory)
+    shop.migration("0001_note", 'migrations.RunSQL("CREATE TABLE note (id integer)")')
+    set_and_fail = f"""
+        migrations.RunSQL("INSERT INTO note VALUES (1)"),
+        migrations.RunPython(lambda apps, editor: (editor.execute("SET {name}"), 1 / 0))
+    """
+    shop.migration("0002_step", set_and_fail, atomic=False)
+    project.with_apps(shop.name)
+    project.run("migrate", "shop", "0001", check=0)
+
+    result = project.json("safe_migrate", "shop", "--no-backup", check=4)
+
+    assert "What shop.0002_step wrote is not known" in result["recovery"]["message"]
+    assert "The schema equals the one before the run" in result["recovery"]["message"]
+
+
 def test_killed_half_way_is_not_run_again_unasked(deployed):
     project = deployed("doubled_in_batches", trips=HALF)
     killed = project.run("safe_migrate", env={"MEANWHILE": '{"failing": ["kill"]}'})

@@ -29,6 +29,7 @@ class PostgresqlConnection(MigratingConnection):  # pylint: disable=too-many-pub
     """The session that migrates."""
 
     counts_rows: ClassVar[bool] = True
+    has_session_settings: ClassVar[bool] = True
 
     def migrating_session(
         self, name: str, lock_timeout: timedelta
