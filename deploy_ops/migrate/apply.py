@@ -102,6 +102,8 @@ def perform(
             applied = replace(outcome, was_interrupted=isinstance(error, KeyboardInterrupt))
             then(applied)
             run.begun = ()
+            if _runs_code(group):
+                run.prepare()  # whatever lock_timeout it has SET
             _succeeded(run, group, time.monotonic() - started)
             if error is not None and applied.has_put_off and not applied.was_interrupted:
                 raise MigrationFailed(
@@ -157,7 +159,7 @@ class WatchedFiles:
 
     def __init__(self, run: Run, group: tuple[Step, ...]) -> None:
         self._run = run
-        self._is_needed = any(step.runs_code for step in group)
+        self._is_needed = _runs_code(group)
         self._before = run.database.relations() if self._is_needed else {}
         self.have_changed = self._is_needed
 
@@ -200,8 +202,11 @@ def _attempt_without_transaction(
 
 
 def _reset(run: Run, group: tuple[Step, ...]) -> None:
-    after_code = any(step.runs_code for step in group)
-    reset_connection(run.database, run.prepare, after_code=after_code)
+    reset_connection(run.database, run.prepare, after_code=_runs_code(group))
+
+
+def _runs_code(group: tuple[Step, ...]) -> bool:
+    return any(step.runs_code for step in group)
 
 
 def _leftovers(run: Run, step: Step, before: Before) -> Failure:

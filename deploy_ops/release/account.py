@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, get_user_model
+from django.db.models import EmailField
 from django.utils import timezone
 
 from deploy_ops.audit import SMOKE_ACCOUNT
@@ -29,6 +30,7 @@ SMOKE = "smoke"
 LEFT_AFTER = timedelta(minutes=15)
 # Sessions are dated by the clock of the host that serves.
 CLOCKS_DIFFER = timedelta(minutes=5)
+MADE = "%Y%m%d%H%M%S"  # UTC
 Forget = Callable[[Any], object]
 
 
@@ -42,17 +44,21 @@ class Account:
 
 
 @contextmanager
-def temporary_account(forget: Forget) -> Iterator[Account]:
+def temporary_account(forget: Forget, **values: Any) -> Iterator[Account]:
     """Make a user without any permission; it is gone when the block ends, however it does.
 
     So are its sessions, and flags that were switched on for it are as they were. `forget(user)`
     deletes what belongs to it first. What a killed test has left is removed the same way, before.
+    `values` are those of fields that the project's user model requires besides name and password.
     """
     locks = state_directory(SMOKE)
     _remove_left(locks, forget)
-    name, password = f"{SMOKE_ACCOUNT}{secrets.token_hex(8)}", secrets.token_urlsafe(32)
+    model: Any = get_user_model()
+    name, password = _new_name(model), secrets.token_urlsafe(32)
     with LockFile(locks / name, "smoke_test").held():
-        user = get_user_model().objects.create_user(username=name, password=password)
+        user = model(**{model.USERNAME_FIELD: name}, **values)
+        user.set_password(password)
+        user.save(force_insert=True)
         try:
             yield Account(user, name, Secret(password))
         finally:
@@ -60,13 +66,30 @@ def temporary_account(forget: Forget) -> Iterator[Account]:
             (locks / name).unlink()
 
 
+def _new_name(model: Any) -> str:
+    """A name that says when the account was made, which not every user model does."""
+    name = f"{SMOKE_ACCOUNT}{datetime.now(UTC):{MADE}}-{secrets.token_hex(4)}"
+    is_email = isinstance(model._meta.get_field(model.USERNAME_FIELD), EmailField)
+    return f"{name}@smoke.invalid" if is_email else name  # a domain that nobody has (RFC 2606)
+
+
+def _made_at(name: str) -> datetime:
+    """When an account was made; long ago if its name does not say."""
+    try:
+        made = datetime.strptime(name.removeprefix(SMOKE_ACCOUNT)[:14], MADE)
+    except ValueError:
+        made = datetime(1970, 1, 1)
+    return made.replace(tzinfo=UTC)
+
+
 def _remove_left(locks: Path, forget: Forget) -> None:
     here = {path.name for path in locks.iterdir()}
     killed = {name for name in here if holder_of(locks / name) is None}
-    old = timezone.now() - LEFT_AFTER
-    for user in get_user_model().objects.filter(username__startswith=SMOKE_ACCOUNT):
+    old, model = datetime.now(UTC) - LEFT_AFTER, get_user_model()
+    begins = f"{model.USERNAME_FIELD}__startswith"
+    for user in model._default_manager.filter(**{begins: SMOKE_ACCOUNT}):
         name = user.get_username()
-        if name in killed or (name not in here and user.date_joined < old):
+        if name in killed or (name not in here and _made_at(name) < old):
             _remove(user, forget)
     for name in killed:
         (locks / name).unlink(missing_ok=True)
@@ -89,7 +112,9 @@ def _end_sessions(user: Any) -> None:
     if not apps.is_installed("django.contrib.sessions") or not hasattr(store, "get_model_class"):
         return
     age = timedelta(seconds=settings.SESSION_COOKIE_AGE)
+    since = _made_at(user.get_username()) + age - CLOCKS_DIFFER
+    since = since if settings.USE_TZ else timezone.make_naive(since)
     sessions = store.get_model_class().objects
-    for session in sessions.filter(expire_date__gte=user.date_joined + age - CLOCKS_DIFFER):
+    for session in sessions.filter(expire_date__gte=since):
         if session.get_decoded().get(SESSION_KEY) == str(user.pk):
             store(session.session_key).delete()

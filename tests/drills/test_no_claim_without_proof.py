@@ -164,6 +164,23 @@ def test_what_a_failed_step_has_set_is_gone_with_its_session(project, name):
     assert "The schema equals the one before the run" in result["recovery"]["message"]
 
 
+@pytest.mark.parametrize("database", ["pg15"], indirect=True)
+@pytest.mark.parametrize("atomic", [True, False])
+def test_a_lock_timeout_that_code_has_set_is_none_for_the_next_step(project, atomic):
+    shop = WrittenApp(project.directory)
+    shop.migration("0001_note", 'migrations.RunSQL("CREATE TABLE note (id integer)")')
+    shop.migration("0002_set", 'migrations.RunSQL("SET lock_timeout = 0")', atomic=atomic)
+    shop.migration("0003_add", 'migrations.RunSQL("ALTER TABLE note ADD COLUMN km integer")')
+    project.with_apps(shop.name)
+    project.run("migrate", "shop", "0001", check=0)
+    with closing(project.database.connect()) as reader, reader.transaction():
+        reader.execute("SELECT * FROM note")
+        result = project.json("safe_migrate", "shop", "--no-backup", "--lock-retries", "0")
+    assert "shop.0003_add failed: OperationalError: canceling statement due to lock timeout" in (
+        result["error"]
+    )
+
+
 def test_killed_half_way_is_not_run_again_unasked(deployed):
     project = deployed("doubled_in_batches", trips=HALF)
     killed = project.run("safe_migrate", env={"MEANWHILE": '{"failing": ["kill"]}'})

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
@@ -21,7 +22,7 @@ LEFT = """
 WITH made AS (
     INSERT INTO auth_user (username, password, is_superuser, first_name, last_name, email,
         is_staff, is_active, date_joined)
-    VALUES (%s, '!', false, '', '', '', false, true, now() - %s::interval)
+    VALUES (%s, '!', false, '', '', '', false, true, now())
     RETURNING id)
 INSERT INTO reisekosten_fahrt (person_id, datum, von, nach, km, erstattung, zweck, beleg)
 SELECT id, now(), 'a', 'b', 1, 1, 'left by a killed one', '' FROM made
@@ -141,13 +142,15 @@ def test_what_a_killed_one_has_left_is_removed_by_the_next_at_once(server, datab
 
 
 def test_one_that_may_be_at_work_on_another_host_is_left(server, database):
-    database.execute(LEFT, ["deploy-ops-smoke-0123456789abcdef", "1 hour"])
-    database.execute(LEFT, ["deploy-ops-smoke-of-another-one", "1 minute"])
+    old, young = (
+        f"deploy-ops-smoke-{datetime.now(UTC) - timedelta(minutes=minutes):%Y%m%d%H%M%S}-0a1b2c3d"
+        for minutes in (60, 1)
+    )
+    database.execute(LEFT, [old])
+    database.execute(LEFT, [young])
     try:
         assert smoke(server)[0] == 0
-        assert database.query("SELECT username FROM auth_user") == [
-            ("deploy-ops-smoke-of-another-one",)
-        ]
+        assert database.query("SELECT username FROM auth_user") == [(young,)]
     finally:
         database.execute("DELETE FROM reisekosten_fahrt")
         database.execute("DELETE FROM auth_user")
