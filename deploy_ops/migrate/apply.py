@@ -226,7 +226,10 @@ def _succeeded(run: Run, group: tuple[Step, ...], seconds: float) -> None:
         "migration_applied", durably=is_durable, migrations=keys(group), seconds=seconds
     )
     verb = "Reversed" if group[0].backwards else "Applied"
-    run.progress.say(f"{verb} {names(group)} ({seconds} s)")
+    for step in group[:-1]:
+        run.progress.say(f"{verb} {step}")
+    together = f", {len(group)} in one transaction" if len(group) > 1 else ""
+    run.progress.say(f"{verb} {group[-1]} ({seconds} s{together})")
 
 
 def _patience(run: Run, group: tuple[Step, ...], attempt: int) -> AbstractContextManager[bool]:

@@ -93,8 +93,8 @@ SENTENCES = {
 }
 # What is said on the way.
 PROGRESS = {
-    "applied": rf"Applied {STEPS} \([\d.]+ s\)",
-    "undone": rf"Reversed {STEPS} \([\d.]+ s\)",
+    "applied": rf"Applied {STEPS}(?: \([\d.]+ s(?:, \d+ in one transaction)?\))?",
+    "undone": rf"Reversed {STEPS}(?: \([\d.]+ s(?:, \d+ in one transaction)?\))?",
     "no_backup": r"No backup is taken \(--no-backup\): a failure cannot be restored\.",
     "closed": rf"{NAME} is closed to others; their sessions were ended|{NAME} is open again",
     "verifying": r"Verifying (?:the backup: reading it to its end|backup \S+: hash)",
