@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration, SeparateDatabaseAndState
+from django.db.migrations.operations import RunPython, RunSQL
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
@@ -66,7 +67,8 @@ class _Step:
             vars(state).pop("apps", None)  # or each such operation would render models anew
             operation.state_forwards(self.app_label, state)
             return
-        _ = state.apps  # rendered before, as Django does, so that operations share it
+        if not isinstance(operation, RunPython | RunSQL):  # whose rules seldom ask for models
+            _ = state.apps  # rendered before, as Django does, so that operations share it
         before = state.clone()
         if isinstance(operation, SeparateDatabaseAndState):
             # The database operations start from a state of their own, as Django runs them.
