@@ -16,7 +16,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, get_user_model
-from django.db.models import EmailField
+from django.db.models import EmailField, QuerySet
 from django.utils import timezone
 
 from deploy_ops.audit import SMOKE_ACCOUNT
@@ -86,8 +86,8 @@ def _remove_left(locks: Path, forget: Forget) -> None:
     here = {path.name for path in locks.iterdir()}
     killed = {name for name in here if holder_of(locks / name) is None}
     old, model = datetime.now(UTC) - LEFT_AFTER, get_user_model()
-    begins = f"{model.USERNAME_FIELD}__startswith"
-    for user in model._default_manager.filter(**{begins: SMOKE_ACCOUNT}):
+    named: QuerySet[Any] = QuerySet(model)
+    for user in named.filter(**{f"{model.USERNAME_FIELD}__startswith": SMOKE_ACCOUNT}):
         name = user.get_username()
         if name in killed or (name not in here and _made_at(name) < old):
             _remove(user, forget)
