@@ -21,7 +21,7 @@ WORKER = ("db_worker", "--batch", "--no-startup-delay", "--interval", "0.1")
 def project(filled):
     """Full tables, and a task framework; a slow pace makes it more than one slice."""
     project = filled(ROWS).with_apps(APP, "django_tasks_db.apps.TasksAppConfig")
-    limits = {"rows_per_second": 600}
+    limits = {"rows_per_second": 1200}
     project.settings(TASKS=QUEUE, DEPLOY_OPS_BACKFILL_LIMITS=limits)
     project.run("migrate", "django_tasks_database", check=0)
     return project
