@@ -14,6 +14,7 @@ QUEUE = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 FRAMEWORK = "django.tasks" if django.VERSION >= (6,) else "django_tasks"
 IMMEDIATE = {"default": {"BACKEND": f"{FRAMEWORK}.backends.immediate.ImmediateBackend"}}
 TASKS = "SELECT status, return_value FROM django_tasks_database_dbtaskresult ORDER BY enqueued_at"
+AT_ONCE = "UPDATE django_tasks_database_dbtaskresult SET run_after = now() WHERE status = 'READY'"
 WORKER = ("db_worker", "--batch", "--no-startup-delay", "--interval", "0.1")
 
 
@@ -21,7 +22,7 @@ WORKER = ("db_worker", "--batch", "--no-startup-delay", "--interval", "0.1")
 def project(filled):
     """Full tables, and a task framework; a slow pace makes it more than one slice."""
     project = filled(ROWS).with_apps(APP, "django_tasks_db.apps.TasksAppConfig")
-    limits = {"rows_per_second": 1200}
+    limits = {"rows_per_second": 1000}
     project.settings(TASKS=QUEUE, DEPLOY_OPS_BACKFILL_LIMITS=limits)
     project.run("migrate", "django_tasks_database", check=0)
     return project
@@ -42,6 +43,9 @@ def test_safe_migrate_starts_it_and_workers_do_it_slice_by_slice(project, databa
     project.run("backfill", "run", NAME, "--enqueue", check=0)  # a second chain, side by side
     workers = [project.start(*WORKER) for _ in range(2)]
     assert [worker.wait(60) for worker in workers] == [0, 0]
+    # A chain that found all ranges at work by the other has put itself off, and its worker ended.
+    database.execute(AT_ONCE)
+    project.run(*WORKER, check=0)
     assert counted("m") == {1: ROWS}
     assert returned(database)[-1] == "done" and "range" in returned(database)
     assert project.json("backfill", "list", check=0)["backfills"][-1]["state"] == "done"
