@@ -31,6 +31,7 @@ DeployOpsError                      exit code 1: refused, nothing changed
 │   ├── UnresolvedRun               an earlier run did not end and its session still works
 │   ├── NotLossless                 undoing a migration would lose something
 │   ├── TransactionEnded            a migration ended the transaction it was run in
+│   ├── TransactionLeftOpen         a migration or a handler left a transaction open
 │   ├── OperationNotFound           an operation of two phases stands in no migration file
 │   ├── RehearsalFailed             a migration fails, or blocks too long, on the restored backup
 │   ├── ContractRefused             what waits may not run, or not be skipped
