@@ -22,13 +22,13 @@ def application_name(run: str) -> str:
 
 
 def is_left_open(database: Database) -> bool:
-    """Whether foreign code has left a transaction open, of which Django knows nothing.
+    """Whether code has left a transaction open, by SQL or by Django, where none should be.
 
     Whatever follows would be in it: said to be done, and rolled back with the end of the session.
     """
     connection = database.connection
-    if connection.connection is None or connection.in_atomic_block:
-        return False
+    if connection.in_atomic_block or connection.connection is None:
+        return connection.in_atomic_block
     return database.transactions.is_in_transaction() or not connection.get_autocommit()
 
 
@@ -44,8 +44,7 @@ def reset_connection(database: Database, prepare: Callable[[], None], *, after_c
     """
     connection = database.connection
     has_set = after_code and database.has_session_settings
-    is_clean = not (has_set or connection.in_atomic_block or is_left_open(database))
-    if is_clean and connection.is_usable():
+    if not (has_set or is_left_open(database)) and connection.is_usable():
         return
     connection.close()
     deadline = time.monotonic() + RECONNECT_WITHIN.total_seconds()

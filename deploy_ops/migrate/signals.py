@@ -63,8 +63,12 @@ def send_post_migrate(alias: str, state: ProjectState, plan: DjangoPlan) -> None
 
 @contextmanager
 def _nothing_left_open(alias: str) -> Iterator[None]:
-    """Raise TransactionLeftOpen if a handler has left a transaction open, and roll that back."""
-    yield
-    if is_left_open(database_for(alias)):
-        connections[alias].close()
-        raise TransactionLeftOpen
+    """Roll back what a handler has left open, failed or not; raises TransactionLeftOpen if not."""
+    try:
+        yield
+        if is_left_open(database_for(alias)):
+            raise TransactionLeftOpen
+    finally:
+        if is_left_open(database_for(alias)):
+            connections[alias].close()
+            connections[alias].connect()

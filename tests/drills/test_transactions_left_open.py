@@ -15,16 +15,24 @@ WAYS = {
     "COMMIT and BEGIN": f'migrations.RunSQL("BEGIN; {NOTE}; COMMIT; BEGIN")',
     "autocommit off": "migrations.RunPython(lambda apps, editor:"
     f' (editor.connection.set_autocommit(False), editor.execute("{NOTE}")))',
+    "an atomic block without an end": "migrations.RunPython(lambda apps, editor:"
+    " (__import__('django.db.transaction').db.transaction.atomic().__enter__(),"
+    f' editor.execute("{NOTE}")))',
     "and then it fails": "migrations.RunPython(lambda apps, editor:"
     f' (editor.execute("BEGIN"), editor.execute("{NOTE}"), 1 / 0))',
 }
+HANDLERS_WAYS = {
+    "a BEGIN without a COMMIT": 'connections[using].cursor().execute("BEGIN")',
+    "an atomic block without an end": "transaction.atomic(using).__enter__()",
+    "and then it fails": 'connections[using].cursor().execute("BEGIN"); 1 / 0',
+}
 HANDLER = """
-from django.db import connections
+from django.db import connections, transaction
 from django.db.models.signals import {signal}
 
 def leave_open(app_config, using, plan, **kwargs):
     if app_config.label == "shop" and any(each.name == "0002_step" for each, _ in plan):
-        connections[using].cursor().execute("BEGIN")
+        {leave_open}
 
 {signal}.connect(leave_open)
 """
@@ -59,13 +67,15 @@ def test_a_step_without_a_transaction_that_leaves_one_open_is_not_called_applied
 
 
 @pytest.mark.parametrize(("signal", "code"), [("pre_migrate", 3), ("post_migrate", 4)])
-def test_a_handler_that_leaves_a_transaction_open_is_told(project, shop, signal, code):
+@pytest.mark.parametrize("way", HANDLERS_WAYS)
+def test_a_handler_that_leaves_a_transaction_open_is_told(project, shop, signal, code, way):
     (project.directory / "generated" / "shop" / "models.py").write_text(
-        HANDLER.format(signal=signal)
+        HANDLER.format(signal=signal, leave_open=HANDLERS_WAYS[way])
     )
     shop.migration("0002_step", f'migrations.RunSQL("{NOTE}")')
 
     result = project.json(*SHOP_ONLY, check=code)
 
-    assert f"A {signal} handler failed: TransactionLeftOpen" in result["error"]
+    error = "ZeroDivisionError" if way == "and then it fails" else "TransactionLeftOpen"
+    assert f"A {signal} handler failed: {error}" in result["error"]
     assert project.database.query("SELECT id FROM note") == [(1,)] * (signal == "post_migrate")
