@@ -16,6 +16,7 @@ from django.db.migrations.state import ProjectState
 
 from deploy_ops.databases import Database, database_for
 from deploy_ops.errors import PlanRefused
+from deploy_ops.migrate.history import DjangoPlan, History, Todo
 from deploy_ops.migrate.loss import has_rows, loss_by
 from deploy_ops.migrate.plan import Plan, Step, effects_after, make_plan
 from deploy_ops.migrate.reversal import (
@@ -26,7 +27,7 @@ from deploy_ops.migrate.reversal import (
     reversal_at_once,
     reversal_of,
 )
-from deploy_ops.migrate.run import DjangoPlan, History, Request, Target, Todo
+from deploy_ops.migrate.run import Request, Target
 from deploy_ops.migrate.way_back import done
 from deploy_ops.phases.operations.base import PhasedOperation
 from deploy_ops.phases.rows import done_places, waiting_rows

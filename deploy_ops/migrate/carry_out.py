@@ -23,10 +23,11 @@ from deploy_ops.lock import DeployLock
 from deploy_ops.migrate import journal
 from deploy_ops.migrate.apply import apply_plan, text_of
 from deploy_ops.migrate.finish import finish
+from deploy_ops.migrate.history import Todo
 from deploy_ops.migrate.ladder import Rung
 from deploy_ops.migrate.plan import Plan, Step
 from deploy_ops.migrate.recover import recover
-from deploy_ops.migrate.run import Remains, Request, Result, Run, Todo
+from deploy_ops.migrate.run import Remains, Request, Result, Run
 from deploy_ops.migrate.session import application_name
 from deploy_ops.migrate.signals import Statements, send_pre_migrate
 from deploy_ops.migrate.undoing import together

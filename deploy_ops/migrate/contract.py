@@ -16,11 +16,12 @@ from deploy_ops.backup.entry import Backup
 from deploy_ops.errors import ContractRefused, DeployOpsError
 from deploy_ops.lock import DeployLock
 from deploy_ops.migrate.carry_out import carry_out
+from deploy_ops.migrate.history import History, Todo
 from deploy_ops.migrate.ladder import Rung
 from deploy_ops.migrate.plan import Plan, Step
 from deploy_ops.migrate.recorded import contract_key
 from deploy_ops.migrate.reversal import Reversal
-from deploy_ops.migrate.run import History, Recovery, Request, Result, Todo
+from deploy_ops.migrate.run import Recovery, Request, Result
 from deploy_ops.phases.backfill.entry import is_unfinished
 from deploy_ops.phases.operations.base import detached
 from deploy_ops.phases.rows import note_failure, waiting_rows

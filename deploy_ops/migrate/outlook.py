@@ -18,6 +18,7 @@ from django.db.migrations.state import ProjectState
 
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
+from deploy_ops.migrate.history import Todo
 from deploy_ops.migrate.lint.estimate import seconds_of
 from deploy_ops.migrate.lint.impact import Impact, Lock, Work
 from deploy_ops.migrate.lint.operations import READERS, impacts_of, is_known
@@ -27,7 +28,7 @@ from deploy_ops.migrate.lint.source import source_of
 from deploy_ops.migrate.lint.statements import impacts_of_statement, is_read
 from deploy_ops.migrate.lint.walk import Deed, walk
 from deploy_ops.migrate.plan import Plan, Step
-from deploy_ops.migrate.run import Phase, Request, Todo
+from deploy_ops.migrate.run import Phase, Request
 from deploy_ops.phases.halves import runs_alone
 from deploy_ops.phases.operations.after_backfill import AfterBackfill
 from deploy_ops.phases.operations.backfill import Backfill

@@ -17,11 +17,12 @@ from deploy_ops.migrate import journal
 from deploy_ops.migrate.backwards import refuse_loss, todo_back
 from deploy_ops.migrate.carry_out import carry_out
 from deploy_ops.migrate.contract import check_old_code_is_gone, contract, has_waiting
+from deploy_ops.migrate.history import History, Todo
 from deploy_ops.migrate.other_migrate import refuse_other_migrate
 from deploy_ops.migrate.plan import Plan, make_plan
-from deploy_ops.migrate.reversal import flat
 from deploy_ops.migrate.resume import Ask, always_wait, resolve_run
-from deploy_ops.migrate.run import History, Phase, Request, Result, Todo
+from deploy_ops.migrate.reversal import flat
+from deploy_ops.migrate.run import Phase, Request, Result
 from deploy_ops.migrate.targets import django_plan, ensure_connection, load_executor
 from deploy_ops.migrate.way_back import check_way_back
 from deploy_ops.phases.halves import note_applied

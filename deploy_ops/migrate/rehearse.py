@@ -25,6 +25,7 @@ from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.errors import RehearsalFailed
 from deploy_ops.migrate.apply import text_of
+from deploy_ops.migrate.history import History
 from deploy_ops.migrate.plan import Step
 from deploy_ops.migrate.rehearsal import (
     BLOCKS,
@@ -35,7 +36,7 @@ from deploy_ops.migrate.rehearsal import (
     strongest,
 )
 from deploy_ops.migrate.reversal import Reversal
-from deploy_ops.migrate.run import History, Run
+from deploy_ops.migrate.run import Run
 from deploy_ops.phases.waiting import run_contract
 from deploy_ops.redact import statement_text
 

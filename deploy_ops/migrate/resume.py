@@ -21,10 +21,11 @@ from deploy_ops.databases.base import Backend, Database
 from deploy_ops.errors import PartiallyApplied, Unfinished, UnresolvedRun
 from deploy_ops.migrate.apply import text_of
 from deploy_ops.migrate.finish import remember
+from deploy_ops.migrate.history import History
 from deploy_ops.migrate.journal import Journal, Json, Record, unresolved_runs
 from deploy_ops.migrate.leftovers import Before, look_at_leftovers
 from deploy_ops.migrate.recorded import is_contract, recorded
-from deploy_ops.migrate.run import History, Remains, Request
+from deploy_ops.migrate.run import Remains, Request
 from deploy_ops.migrate.session import application_name
 from deploy_ops.migrate.signals import send_post_migrate
 from deploy_ops.progress import Progress

@@ -12,7 +12,7 @@ from django.db.migrations.state import ModelState, ProjectState
 
 from deploy_ops.databases import database_for
 from deploy_ops.errors import MigrationFailed, TransactionLeftOpen
-from deploy_ops.migrate.run import DjangoPlan
+from deploy_ops.migrate.history import DjangoPlan
 from deploy_ops.migrate.session import is_left_open
 from deploy_ops.redact import error_text
 

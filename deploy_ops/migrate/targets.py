@@ -8,7 +8,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from deploy_ops.advice import manage
 from deploy_ops.errors import DatabaseUnavailable, PlanRefused, UsageError
-from deploy_ops.migrate.run import DjangoPlan
+from deploy_ops.migrate.history import DjangoPlan
 from deploy_ops.redact import redact
 
 

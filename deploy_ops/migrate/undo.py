@@ -9,9 +9,10 @@ from dataclasses import replace
 from deploy_ops.databases.base import RowCounts
 from deploy_ops.errors import NotLossless
 from deploy_ops.migrate.apply import perform
+from deploy_ops.migrate.history import History
 from deploy_ops.migrate.plan import Step, effects_after
 from deploy_ops.migrate.reversal import NewTable, Reversal
-from deploy_ops.migrate.run import Applied, History, Run
+from deploy_ops.migrate.run import Applied, Run
 from deploy_ops.migrate.undoing import Undoing, bookkeeping, together
 
 

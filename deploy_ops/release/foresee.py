@@ -10,8 +10,8 @@ from deploy_ops.advice import manage
 from deploy_ops.databases import database_for
 from deploy_ops.errors import ReleaseRefused
 from deploy_ops.history import version_before
+from deploy_ops.migrate.history import Todo
 from deploy_ops.migrate.reversal import Reversal
-from deploy_ops.migrate.run import Todo
 from deploy_ops.phases.both_codes import findings_of
 from deploy_ops.release.rollback import recorded_release
 from deploy_ops.version import code_version

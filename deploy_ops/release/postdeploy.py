@@ -12,9 +12,10 @@ from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.errors import SmokeTestFailed
 from deploy_ops.migrate.finish import remember
+from deploy_ops.migrate.history import History
 from deploy_ops.migrate.journal import new_run_id
 from deploy_ops.migrate.procedure import plan_of
-from deploy_ops.migrate.run import History, Request
+from deploy_ops.migrate.run import Request
 from deploy_ops.phases.instances import Facts, look
 from deploy_ops.phases.session_name import release_tag
 from deploy_ops.release.client import Client

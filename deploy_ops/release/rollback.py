@@ -21,8 +21,9 @@ from deploy_ops.databases import database_for
 from deploy_ops.errors import BackupNotFound, PlanRefused, ReleaseRefused, RestoreRefused
 from deploy_ops.history import Release, release_of, released_versions, schema_of
 from deploy_ops.migrate.backwards import Obstacle, obstacles, tables_to_keep, todo_back
+from deploy_ops.migrate.history import History, Todo
 from deploy_ops.migrate.other_migrate import refuse_other_migrate
-from deploy_ops.migrate.run import History, Target, Todo
+from deploy_ops.migrate.run import Target
 from deploy_ops.migrate.targets import ensure_connection, load_executor
 from deploy_ops.phases.both_codes import expected_schema, findings_of, findings_then
 from deploy_ops.phases.compat import Code

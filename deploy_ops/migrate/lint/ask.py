@@ -8,10 +8,10 @@ from django.db import connections
 
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
+from deploy_ops.migrate.history import History
 from deploy_ops.migrate.lint.cut_off import tables_since_release
 from deploy_ops.migrate.lint.finding import Finding
 from deploy_ops.migrate.lint.judge import Judge
-from deploy_ops.migrate.run import History
 from deploy_ops.migrate.targets import check_app, django_plan, ensure_connection, load_executor
 
 

@@ -5,9 +5,9 @@ A run that was cut off is gone on with, and what it made before that is as new a
 
 from deploy_ops.databases import database_for
 from deploy_ops.history import last_run
-from deploy_ops.migrate.past import planned_since
+from deploy_ops.migrate.history import History
 from deploy_ops.migrate.lint.nobodys import tables_made
-from deploy_ops.migrate.run import History
+from deploy_ops.migrate.past import planned_since
 
 
 def tables_since_release(alias: str, history: History) -> frozenset[str]:

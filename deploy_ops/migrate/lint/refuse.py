@@ -11,9 +11,10 @@ from deploy_ops.advice import manage
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.errors import PlanRefused
+from deploy_ops.migrate.history import Todo
 from deploy_ops.migrate.lint.cut_off import tables_since_release
 from deploy_ops.migrate.lint.judge import Judge
-from deploy_ops.migrate.run import Request, Todo
+from deploy_ops.migrate.run import Request
 
 # Whether old code really writes such rows is not known: said by the comparison, refused by nobody.
 ONLY_PERHAPS = ("T010", "T011")
