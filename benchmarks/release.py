@@ -39,7 +39,7 @@ HTTP = """
     }}
 """
 UPSTREAM = "upstream site {{ server unix:{socket} max_fails=0; }}\n"
-LIMIT_SECONDS = 30.0
+LIMIT_SECONDS = 60  # more than gunicorn gives a worker that does not end
 COLOURS = {"1": Colour.BLUE, "2": Colour.GREEN}
 
 
@@ -269,7 +269,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + LIMIT_SECONDS
     while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit("The new version did not come in 30 s.")
+            raise SystemExit(f"The new version did not come in {LIMIT_SECONDS} s.")
         time.sleep(0.002)
 
 

@@ -1,5 +1,6 @@
 """Runs as a table for people."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
@@ -37,7 +38,7 @@ def rows(runs: Sequence[Run], ids: Sequence[str], now: datetime) -> Iterator[Seq
             short[run.id],
             local_time(run.began) if run.began else "",
             spoken_age(now - run.began) if run.began else "",
-            run.command,
+            shlex.join(run.command),
             run.database,
             _steps(run),
             _state(run),

@@ -32,6 +32,7 @@ from deploy_ops.phases.waiting import run_contract
 from deploy_ops.redact import error_text
 
 LONGEST_PAUSE_SECONDS = 1.0
+MANY = 3  # names of migrations in a sentence
 OUTWAIT_EVERY = 10  # tries; a vacuum against wraparound does not give way
 Work = Callable[[], None]
 
@@ -67,10 +68,12 @@ def _undo(run: Run, group: tuple[Step, ...]) -> Applied:
 def _moves(run: Run, group: tuple[Step, ...]) -> Work:
     def work() -> None:
         for step in group:
+            run.at_work = step
             _move(run, step)
             # Deferred ones fail here, with their step; with one step alone COMMIT does the same.
             if len(group) > 1:
                 run.database.check_deferred_constraints()
+        run.at_work = None
 
     return work
 
@@ -95,7 +98,7 @@ def perform(
     may_try = group[0].is_atomic or group[0].is_idempotent
     tries = run.request.lock_retries + 1 if may_try else 1
     for attempt in range(1, tries + 1):
-        started = time.monotonic()
+        started, run.at_work = time.monotonic(), None
         with _patience(run, group, attempt):
             error, outcome = _attempt(run, group, work)
         if isinstance(outcome, Applied):
@@ -247,7 +250,7 @@ def _pause(run: Run, group: tuple[Step, ...], attempt: int, error: BaseException
     holders = lock_holders(run.database, {table for step in group for table in step.tables})
     run.journal.record("migration_retried", migrations=keys(group), error=text_of(error))
     run.progress.say(
-        f"{names(group)}: {lock_failure(error)}{holders}; rolled back, retry {attempt} of "
+        f"{run.at_work or between(group)}: {lock_failure(error)}{holders}; rolled back, retry {attempt} of "
         f"{run.request.lock_retries} in {seconds:.1f} s"
     )
     time.sleep(seconds)
@@ -263,7 +266,8 @@ def _failed(run: Run, failure: Failure, error: BaseException | None) -> Migratio
         evidence=failure.evidence,
     )
     hint = f"\n{TransactionEnded()}" if failure.ended_transaction else ""
-    return MigrationFailed(f"{names(failure.steps)} failed: {text_of(error)}{hint}")
+    what = run.at_work or between(failure.steps)  # all of them, where COMMIT failed
+    return MigrationFailed(f"{what} failed: {text_of(error)}{hint}")
 
 
 def keys(group: tuple[Step, ...]) -> list[Key]:
@@ -274,6 +278,12 @@ def keys(group: tuple[Step, ...]) -> list[Key]:
 def names(group: tuple[Step, ...]) -> str:
     """The migrations of some steps, as people read them."""
     return ", ".join(map(str, group))
+
+
+def between(group: tuple[Step, ...]) -> str:
+    """The migrations of one transaction, in as many words as a person reads."""
+    is_many = len(group) > MANY
+    return f"{group[0]} to {group[-1]} ({len(group)} migrations)" if is_many else names(group)
 
 
 def text_of(error: BaseException | None) -> str:

@@ -110,7 +110,7 @@ def refuse_loss(request: Request, todo: Todo, needs: Snapshot) -> None:
         listed = "\n".join(f"- {each}" for each in found)
         raise PlanRefused(
             f"Since it was decided what to undo, this has come in the way:\n{listed}\nNothing was "
-            f"changed. Run it again, to decide by what is there now:\n{request.again}"
+            f"changed. Run it again, to decide by what is there now:\n{request.again()}"
         )
 
 

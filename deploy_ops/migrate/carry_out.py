@@ -80,7 +80,7 @@ def _start_journal(request: Request, plan: Plan) -> journal.Journal:
         database=identity.place,
         key=identity.key,
         alias=request.alias,
-        command=request.command,
+        command=request.words,
         process=os.getpid(),
         host=socket.gethostname(),
         plan=[(*step.key, step.backwards) for step in plan.steps],

@@ -44,7 +44,7 @@ def finish(run: Run) -> None:
             Rung.NOT_NEEDED,
             "All migrations are applied and committed, and none was undone. What comes after them "
             "is missing (verification, post_migrate, the record of the release). Once the cause is "
-            f"fixed, this does it:\n{run.request.again}",
+            f"fixed, this does it:\n{run.request.again()}",
         )
 
 

@@ -3,7 +3,7 @@
 from deploy_ops.advice import manage
 from deploy_ops.databases.base import Answer
 from deploy_ops.errors import DeployOpsError
-from deploy_ops.migrate.apply import keys, names
+from deploy_ops.migrate.apply import between, keys, names
 from deploy_ops.migrate.failed_run import FailedRun, listed, schema_difference, why
 from deploy_ops.migrate.ladder import RESTORES, Rung
 from deploy_ops.migrate.plan import Step
@@ -24,7 +24,7 @@ def manual_intervention(failed: FailedRun) -> Recovery:
         *_schema_part(run),
         f"Journal: {run.journal.path}",
         "Ways out:",
-        run.request.again + "   # after the migration is fixed",
+        run.request.again() + "   # after the migration is fixed",
     ]
     if run.backup is not None:
         lines += [
@@ -47,7 +47,7 @@ def manual_intervention_unseen(failed: FailedRun, error: BaseException) -> Recov
         f"Looking for a way back stopped: {why(error)}",
         f"What is committed stands in the journal: {run.journal.path}",
         "The next run reads it and says what it finds:",
-        run.request.again,
+        run.request.again(),
     ]
     steps = keys(tuple(run.applied_steps))
     return Recovery(
@@ -90,7 +90,7 @@ def _recorded_all_the_same(run: Run) -> tuple[Step, ...]:
 def _failed_part(run: Run, done: tuple[Step, ...]) -> list[str]:
     if run.failure is None:
         return []
-    failed = names(run.failure.steps)
+    failed = between(run.failure.steps)
     if run.failure.remains is Remains.NOTHING:
         return [f"{failed} left nothing behind: {run.failure.evidence}."]
     is_recorded = "It is recorded as done, although it failed. " if done else ""

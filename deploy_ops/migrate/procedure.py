@@ -55,7 +55,7 @@ def _safe_migrate(request: Request, progress: Progress, ask: Ask) -> Result:
         return result
     with deploy_lock(
         request.alias,
-        purpose=request.command[0],
+        purpose=request.words[0],
         wait=request.wait,
         notify=lambda holder: progress.say(f"Waiting for the deploy lock, held by {holder}"),
     ) as lock:
@@ -160,7 +160,7 @@ def resolve_earlier(request: Request, *, progress: Progress, ask: Ask = always_w
     """Resolve what killed commands have left, under the deploy lock, where there is something."""
     if not _has_past():
         return
-    database, purpose = database_for(request.alias), request.command[0]
+    database, purpose = database_for(request.alias), request.words[0]
     with interruptible(), database.connected_directly():
         with deploy_lock(request.alias, purpose=purpose, wait=request.wait):
             _resolve_the_past(request, progress, ask)

@@ -16,7 +16,7 @@ from deploy_ops.errors import (
     RestoreUnfinished,
 )
 from deploy_ops.interrupts import no_more_interrupts
-from deploy_ops.migrate.apply import keys, names
+from deploy_ops.migrate.apply import between, keys, names
 from deploy_ops.migrate.failed_run import FailedRun, listed, schema_difference, why
 from deploy_ops.migrate.intervention import manual_intervention, manual_intervention_unseen
 from deploy_ops.migrate.ladder import Facts, Rung, choose
@@ -91,7 +91,7 @@ def rolled_back(failed: FailedRun) -> Recovery:
         text = f"No migration was begun, so none has to be undone.{_extras(failed.run)}"
         return Recovery(Rung.ROLLED_BACK, text)
     text = (
-        f"{names(failure.steps)} left nothing behind in database {_place(failed.run)}: "
+        f"{between(failure.steps)} left nothing behind in database {_place(failed.run)}: "
         f"{failure.evidence}."
     )
     text += _extras(failed.run) or " This run committed nothing else there."
@@ -193,7 +193,7 @@ def database_lost(run: Run, error: BaseException) -> DatabaseLost:
     return DatabaseLost(
         f"{run.result.error}\nThe database does not answer any more: "
         f"{redact(str(error)).strip()}\nWhat was committed stays, and what was open rolls back. "
-        f"Once it answers, this finds out and goes on:\n{run.request.again}"
+        f"Once it answers, this finds out and goes on:\n{run.request.again()}"
     )
 
 

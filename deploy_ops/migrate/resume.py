@@ -157,7 +157,7 @@ def _finish(record: Record, request: Request, applied: set[tuple[str, str]]) -> 
         raise Unfinished(
             f"{text_of(error)}\nAll migrations of run {record.run} are committed, and none was "
             "undone. What comes after them is missing (post_migrate, the record of the release). "
-            f"Once the cause is fixed, this does it:\n{request.again}"
+            f"Once the cause is fixed, this does it:\n{request.again()}"
         ) from error
     return " post_migrate was sent" + (
         "." if record.is_way_back else ", and the release is recorded."
@@ -174,7 +174,7 @@ def _partially_applied(record: Record, request: Request, names: str) -> Partiall
     if backup:
         restore = manage("restore", backup["backup"], alias=request.alias)
         lines.append(f"{restore}   # shows the loss, and asks")
-    go_on = manage("safe_migrate", "--resolved", record.run, alias=request.alias)
+    go_on = request.again("--resolved", record.run)
     lines += [
         f"{go_on}   # after you have looked, and undone what must not be done twice",
         f"Journal: {record.path}",
@@ -202,7 +202,7 @@ def _still_working(record: Record, request: Request, backend: Backend) -> str:
     return (
         f"Run {record.run} was killed, but the server still works for it: {backend}\n"
         "A second run beside it could deadlock with it. Nothing was changed. Wait for it:\n"
-        f"{manage('safe_migrate', '--wait', '600', alias=request.alias)}\n"
+        f"{request.again('--wait', '600')}\n"
         "or end it in psql, which rolls its transaction back:\n"
         f"    SELECT pg_terminate_backend({backend.pid});"
     )

@@ -54,11 +54,11 @@ class Request:
     """What the operator asked for.
 
     With `back_to` all that came after an older release is undone, if nothing is lost by it.
-    `command` is what asks for it.
+    `command` is what asks for it, where that is not safe_migrate.
     """
 
     alias: str
-    command: Sequence[str] = ("safe_migrate",)
+    command: Sequence[str] = ()
     app: str | None = None
     migration: str | None = None
     back_to: BackTo | None = None
@@ -77,9 +77,21 @@ class Request:
     wait: timedelta = timedelta(seconds=60)
 
     @property
-    def again(self) -> str:
+    def words(self) -> Sequence[str]:
+        """What is typed for it: all that decides what is done; who accepts a loss says so anew."""
+        if self.command:
+            return self.command
+        words = ["safe_migrate", *filter(None, (self.app, self.migration))]
+        words += ["--phase", self.phase] if self.phase else []
+        words += ["--no-backup"] if not self.with_backup else []
+        words += ["--exclusive"] if self.exclusive else []
+        words += ["--single-transaction"] if self.single_transaction else []
+        words += ["--on-failure", self.on_failure] if self.on_failure is not OnFailure.AUTO else []
+        return words + [word for rule in self.allow for word in ("--allow", rule)]
+
+    def again(self, *options: str) -> str:
         """The line to type for the same once more."""
-        return manage(*self.command, alias=self.alias)
+        return manage(*self.words, *options, alias=self.alias)
 
     @property
     def phases(self) -> frozenset[Phase]:
@@ -187,9 +199,10 @@ class Run:  # pylint: disable=too-many-instance-attributes
     """What every part of a run works with, and what the run has done so far.
 
     `own_rows` counts the rows this run changed by table, rolled back ones included, as the
-    server's own counters do; None once they could not be told. `begun` are the steps at work: after
-    a failure there are none, unless it came before it was known how they ended. `extras` is what
-    was committed besides migrations, as words, and is not undone.
+    server's own counters do; None once they could not be told. `begun` are the steps that are
+    begun together: after a failure there are none, unless it came before it was known how they
+    ended. `at_work` is the one of them that is being done, or failed while it was. `extras` is
+    what was committed besides migrations, as words, and is not undone.
     """
 
     request: Request
@@ -207,6 +220,7 @@ class Run:  # pylint: disable=too-many-instance-attributes
     own_rows: RowCounts | None = field(default_factory=dict)
     applied: list[Applied] = field(default_factory=list)
     begun: tuple[Step, ...] = ()
+    at_work: Step | None = None
     extras: list[str] = field(default_factory=list)
     failure: Failure | None = None
     is_unfinished: bool = False

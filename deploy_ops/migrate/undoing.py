@@ -51,7 +51,9 @@ class Undoing:
     def unapply(self) -> None:
         """Let Django undo them."""
         for step in self._steps:
+            self._run.at_work = step
             self._run.history.unapply(step)
+        self._run.at_work = None
 
     def work(self) -> None:
         """Lock, look, keep, undo, and look again before anything is committed."""

@@ -16,10 +16,22 @@ class GoingBack:
     """The way back to a version, once what killed commands left is resolved."""
 
     def __init__(
-        self, alias: str, version: str, wait: timedelta, *, progress: Progress, ask: Ask
+        self,
+        alias: str,
+        version: str,
+        wait: timedelta,
+        *,
+        progress: Progress,
+        ask: Ask,
+        resolved: str | None = None,
     ) -> None:
-        command = ("rollback", "--to", f"v{version}")
-        self._request = Request(alias=alias, command=command, phase=Phase.EXPAND, wait=wait)
+        self._request = Request(
+            alias=alias,
+            command=("rollback", "--to", f"v{version}"),
+            phase=Phase.EXPAND,
+            wait=wait,
+            resolved=resolved,
+        )
         self._progress = progress
         self._ask = ask
         resolve_earlier(self._request, progress=progress, ask=ask)

@@ -47,7 +47,7 @@ class Run:
 
     id: str
     began: datetime | None
-    command: str
+    command: tuple[str, ...]
     alias: str
     database: str
     state: State
@@ -136,8 +136,8 @@ def _alias(record: Record) -> str:
     return _text(record.start.get("alias")) or DEFAULT_DB_ALIAS
 
 
-def _command(words: object) -> str:
-    return " ".join(map(str, words)) if isinstance(words, list) else ""
+def _command(words: object) -> tuple[str, ...]:
+    return tuple(map(str, words)) if isinstance(words, list) else ()
 
 
 def _text(value: Any) -> str:

@@ -12,6 +12,7 @@ from deploy_ops.management.base import Json, OpsCommand, duration
 from deploy_ops.management.confirmation import Confirmation
 from deploy_ops.management.findings import show_checks
 from deploy_ops.management.migrations import ask_about, show_result
+from deploy_ops.migrate.journal import find_run
 
 if TYPE_CHECKING:
     from deploy_ops.release.go_back import GoingBack
@@ -31,6 +32,11 @@ class Command(OpsCommand):
             type=duration,
             default="60s",
             help="how long to wait for another deployment step (default 60s)",
+        )
+        parser.add_argument(
+            "--resolved",
+            metavar="RUN",
+            help="go on after this unresolved run: you have looked at what it left",
         )
         parser.add_argument(
             "--plan",
@@ -70,7 +76,8 @@ class Command(OpsCommand):
             confirmation.check_options()
         wait: timedelta = options["wait"]
         ask = ask_about(options["interactive"])
-        going = GoingBack(alias, version, wait, progress=self.progress, ask=ask)
+        resolved = find_run(options["resolved"]) if options["resolved"] else None
+        going = GoingBack(alias, version, wait, progress=self.progress, ask=ask, resolved=resolved)
         found = self._say(going.way)
         if found[1]["status"] == "errors":
             raise ReleaseRefused(f"{version} cannot take over. Nothing was changed.")

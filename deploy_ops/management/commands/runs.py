@@ -39,10 +39,11 @@ class Command(OpsCommand):
 
 def _next_commands(runs: Sequence[Run], alias: str) -> Iterator[str]:
     """What goes on with that which was cut off."""
-    for each in sorted({run.alias for run in runs if run.state is State.UNRESOLVED}):
+    last = {run.alias: run.command for run in runs if run.state is State.UNRESOLVED}
+    for each, command in sorted(last.items()):
         yield (
             "What did not end is looked at, and finished or undone, by the next:\n"
-            + manage("safe_migrate", alias=each)
+            + manage(*(command or ["safe_migrate"]), alias=each)
         )
     for restoring in unfinished_restores():
         yield (

@@ -1,6 +1,7 @@
 """What the way back to an older release takes: code alone, migrations undone, or a backup."""
 
 import json
+import re
 import signal
 import time
 
@@ -51,13 +52,13 @@ def release(project, shop):
     return deploy
 
 
-def write(shop, operations):
+def write(shop, operations, *, atomic=True):
     """Migrations 0002_change and so on."""
     last = "0001_initial"
     for number, each in enumerate(operations, 2):
         name = f"000{number}_change"
         text = MIGRATION.format(
-            atomic=True,
+            atomic=atomic,
             replaces=[],
             dependencies=f'("deploy_ops", "0002_contract_rows"), ("shop", "{last}")',
             operations=f"        {each}",
@@ -232,6 +233,23 @@ def test_killed_after_the_commit_nothing_is_undone_twice(project, database, rele
     assert columns(database) == {"id", "note"}
     assert ask(project, code=0)["decision"] == "code_only"
     assert [project.journal(run)[-1]["step"] for run in project.runs()].count("resolved") == 1
+
+
+@EACH
+def test_after_a_deployment_was_killed_the_way_back_does_not_advise_to_go_forward(
+    project, database, shop
+):
+    kill = "__import__('os').kill(__import__('os').getpid(), 9)"
+    order = "apps.get_model('shop', 'Order').objects.create(note='half')"
+    write(shop, [f"migrations.RunPython(lambda apps, _: ({order}, {kill})),", MUST], atomic=False)
+    project.run("safe_migrate", *ALLOWED, env=NEW, check=-signal.SIGKILL)
+    told = project.run("rollback", "--to", "1.0.0", env=NEW, check=4).stderr
+    [advised] = re.findall(r"manage\.py (rollback .* --resolved \S+)", told)
+
+    done = project.json(*advised.split(), check=0, env=NEW)
+
+    assert done["decision"] == "code_only"
+    assert columns(database) == {"id", "note"}
 
 
 @PG15
