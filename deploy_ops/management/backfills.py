@@ -1,7 +1,8 @@
 """The actions of `manage.py backfill`: options in, exit code and JSON out, text on the way."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
@@ -16,6 +17,7 @@ from deploy_ops.phases.backfill.framework import has_workers
 from deploy_ops.phases.backfill.queue import start
 from deploy_ops.trail import watched
 
+HEADINGS = ("BACKFILL", "STATE", "ROWS READ", "WRITTEN", "LAST BATCH", "DOES", "NOTES")
 OPEN = (control.State.WAITING, control.State.UNFINISHED)
 FACTS = (
     *("name", "description", "rows_total", "rows_read", "rows_written", "release"),
@@ -30,9 +32,10 @@ Action = Callable[[OpsCommand, Options], Outcome]
 def list_backfills(command: OpsCommand, options: Options) -> Outcome:
     """list all backfills, with how far they are and what they wait for"""
     found = control.all_backfills(options["database"])
-    for each in found:
-        command.tell(_line(each))
-    if not found:
+    if found:
+        now = timezone.now()
+        command.tell_table(HEADINGS, [_cells(each, now) for each in found])
+    else:
         command.tell("There is no backfill.")
     return 0, {"status": "ok", "backfills": [_facts(each) for each in found]}
 
@@ -113,16 +116,26 @@ def _open_names(alias: str) -> list[str]:
     return [each.name for each in control.all_backfills(alias) if control.state_of(each) in OPEN]
 
 
-def _line(found: BackfillProgress) -> str:
-    words = [found.name, control.state_of(found), found.description]
+def _cells(found: BackfillProgress, now: datetime) -> Sequence[str]:
+    read = written = age = ""
     if found.started_at:
-        total = max(found.rows_total, found.rows_read)
-        words.append(f"{found.rows_read} of about {total} rows read, {found.rows_written} written")
+        read = f"{found.rows_read} of about {max(found.rows_total, found.rows_read)}"
+        written = str(found.rows_written)
     if found.updated_at:
-        words.append(f"last batch {spoken_age(timezone.now() - found.updated_at)} ago")
-    words += [f"waits: {found.waits_for}"] if found.waits_for else []
-    words += [f"last error: {found.last_error}"] if found.last_error else []
-    return "  ".join(words)
+        age = f"{spoken_age(now - found.updated_at)} ago"
+    notes = (
+        f"waits: {found.waits_for}" if found.waits_for else "",
+        f"last error: {found.last_error}" if found.last_error else "",
+    )
+    return (
+        found.name,
+        control.state_of(found),
+        read,
+        written,
+        age,
+        found.description,
+        "; ".join(filter(None, notes)),
+    )
 
 
 def _facts(found: BackfillProgress) -> Json:

@@ -1,6 +1,6 @@
 """The actions of `manage.py contract`: what waits until the old release is gone."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,34 +10,40 @@ from deploy_ops.errors import ContractRefused, UsageError
 from deploy_ops.lock import deploy_lock
 from deploy_ops.management.base import Json, OpsCommand, spoken_age
 from deploy_ops.management.migrations import show_result
+from deploy_ops.management.tables import local_time
 from deploy_ops.migrate.procedure import safe_migrate
 from deploy_ops.migrate.run import Phase, Request
 from deploy_ops.migrate.targets import ensure_connection
-from deploy_ops.migrate.way_back import done
+from deploy_ops.migrate.way_back import Done, done
 from deploy_ops.phases.rows import set_skipped
 from deploy_ops.phases.waiting import Waiting, all_waiting
 
 Options = Mapping[str, Any]
 Outcome = tuple[int, Json]
 
+HEADINGS = ("OPERATION", "STATE", "TABLE", "RELEASE", "SINCE", "AGE", "DOES", "NOTES")
+DONE_HEADINGS = ("OPERATION", "TABLE", "RAN", "AGE", "DID", "WAY BACK")
+
 
 def list_waiting(command: OpsCommand, options: Options) -> Outcome:
     """list what waits, in the order in which it will run; with --all what has run, too"""
     waiting = _waiting(options["database"])
     now = datetime.now(UTC)
-    for each in waiting:
-        command.tell(_text(each, now))
-    if not waiting:
+    if waiting:
+        command.tell_table(HEADINGS, [_cells(each, now) for each in waiting])
+    else:
         command.tell("Nothing waits for the contract phase.")
     facts: Json = {"status": "ok", "waiting": [_facts(each, now) for each in waiting]}
-    return 0, facts | ({"done": _tell_done(command, options)} if options["with_done"] else {})
+    return 0, facts | ({"done": _tell_done(command, options, now)} if options["with_done"] else {})
 
 
-def _tell_done(command: OpsCommand, options: Options) -> list[Json]:
+def _tell_done(command: OpsCommand, options: Options, now: datetime) -> list[Json]:
     found = done(options["database"])
-    for each in found:
-        command.tell(f"{each.row.place}: {each.row.description}")
-        command.tell(f"    contract done {each.row.done_at:%Y-%m-%d %H:%M} UTC; {each}")
+    command.tell("")
+    if found:
+        command.tell_table(DONE_HEADINGS, [_cells_of_done(each, now) for each in found])
+    else:
+        command.tell("No contract has run.")
     return [
         {
             "operation": str(each.row.place),
@@ -103,22 +109,40 @@ def _set_skipped(command: OpsCommand, options: Options, reason: str) -> Outcome:
     return 0, {"status": "ok", "operation": name, "skipped_because": reason or None}
 
 
-def _text(each: Waiting, now: datetime) -> str:
+def _cells(each: Waiting, now: datetime) -> Sequence[str]:
     row = each.row
-    lines = [
-        f"{row.place}: {row.description}",
-        f"    since {spoken_age(now - row.created_at)}, release {row.release}, "
-        f"table {row.table or 'none'}",
-    ]
-    if row.waits_for:
-        lines.append(f"    after the backfill {row.waits_for}")
-    if row.skipped_because:
-        lines.append(f"    skipped: {row.skipped_because}")
+    notes = (
+        f"after the backfill {row.waits_for}" if row.waits_for else "",
+        row.skipped_because,
+        row.last_error,
+    )
+    return (
+        str(row.place),
+        _state(each),
+        row.table or "",
+        row.release,
+        local_time(row.created_at),
+        spoken_age(now - row.created_at),
+        row.description,
+        "; ".join(filter(None, notes)),
+    )
+
+
+def _state(each: Waiting) -> str:
+    if each.row.skipped_because:
+        return "skipped"
     if each.found is None:
-        lines.append("    not known to the code that runs; left alone")
-    if row.last_error:
-        lines.append(f"    failed {row.attempts} times, last: {row.last_error}")
-    return "\n".join(lines)
+        return "not in this code"
+    times = f"{each.row.attempts} times" if each.row.attempts > 1 else "once"
+    return f"failed {times}" if each.row.last_error else "waits"
+
+
+def _cells_of_done(each: Done, now: datetime) -> Sequence[str]:
+    row = each.row
+    ran, age = ("", "")
+    if row.done_at:
+        ran, age = local_time(row.done_at), spoken_age(now - row.done_at)
+    return str(row.place), row.table or "", ran, age, row.description, str(each)
 
 
 def _facts(each: Waiting, now: datetime) -> Json:

@@ -1,14 +1,16 @@
 """Flags as a table for people, and as JSON."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from deploy_ops.flags.overview import FlagOverview
 from deploy_ops.management.base import Json, spoken_age
 from deploy_ops.management.tables import local_time
+from deploy_ops.models import FlagChange
 
 HEADINGS = ("FLAG", "STATE", "FROM", "OWNER", "CHANGED", "AGE", "BY", "NOTES")
+CHANGE_HEADINGS = ("AT", "FLAG", "FROM", "TO", "BY", "SOURCE", "WHY")
 
 
 def rows(flags: Sequence[FlagOverview], now: datetime) -> Iterator[Sequence[str]]:
@@ -24,6 +26,20 @@ def rows(flags: Sequence[FlagOverview], now: datetime) -> Iterator[Sequence[str]
             spoken_age(now - last.at) if last else "",
             last.by if last else "",
             _notes(flag),
+        )
+
+
+def change_rows(changes: Iterable[FlagChange]) -> Iterator[Sequence[str]]:
+    """The cells of each entry of the history."""
+    for change in changes:
+        yield (
+            local_time(change.at, "%Y-%m-%d %H:%M:%S"),
+            change.flag,
+            spoken(change.old),
+            spoken(change.new),
+            change.by,
+            str(change.source),
+            change.reason,
         )
 
 

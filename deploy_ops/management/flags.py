@@ -138,16 +138,11 @@ def history(command: OpsCommand, options: Options) -> Outcome:
         changes = changes.filter(flag=options["name"])
         if not changes:
             flag_overview(options["name"])  # raises UnknownFlag
-    entries = [_entry(change) for change in changes]
-    for entry in entries:
-        words = [f"{entry['at']:%Y-%m-%d %H:%M:%S %Z}", entry["flag"], entry["by"], entry["source"]]
-        old, new = map(flag_list.spoken, (entry["old"], entry["new"]))
-        command.tell(f"{'  '.join(words)}  {old} -> {new}")
-        if entry["reason"]:
-            command.tell(f"    {entry['reason']}")
-    if not entries:
+    if changes:
+        command.tell_table(flag_list.CHANGE_HEADINGS, flag_list.change_rows(changes))
+    else:
         command.tell("Nothing was changed yet.")
-    return 0, {"status": "ok", "changes": entries}
+    return 0, {"status": "ok", "changes": [_entry(change) for change in changes]}
 
 
 def _guarded(act: Action) -> Action:

@@ -134,10 +134,11 @@ def test_change_says_what_was_what_is_and_when_it_holds(monkeypatch):
 def test_history_tells_who_when_what_and_why():
     run("on", "dark_mode", "--reason", "The index is built.")
     run("off", "new_search")
-    newest, entry, reason = run("history").splitlines()
-    assert "new_search" in newest and "as declared -> off" in newest
-    assert "dark_mode" in entry and "@" in entry and "cli" in entry
-    assert reason == "    The index is built."
+    headings, newest, entry = run("history").splitlines()
+    assert headings.split() == ["AT", "FLAG", "FROM", "TO", "BY", "SOURCE", "WHY"]
+    assert "  new_search  as declared  off  " in newest
+    assert "  dark_mode   as declared  on   " in entry and "@" in entry and "  cli" in entry
+    assert entry.endswith("  The index is built.")
     assert len(run("history", "dark_mode").splitlines()) == 2
     [change] = as_json("history", "dark_mode")["changes"]
     assert (change["old"], change["new"]) == (None, {"everyone": True})

@@ -294,12 +294,18 @@ def test_what_waits_is_listed_and_can_be_skipped(postgresql_project, postgresql_
     assert row["operation"] == "shop.0002_change#0"
     assert row["table"] == "shop_order"
     assert row["is_known"] is True
+    headings, line = project.run("contract", "list", check=0).stdout.splitlines()
+    assert headings.split() == "OPERATION STATE TABLE RELEASE SINCE AGE DOES NOTES".split()
+    assert line.startswith("shop.0002_change#0  waits  shop_order  ")
     assert metrics_say(project) == "waiting 1"
     project.run("contract", "skip", "shop.0002_change#0", "--reason", "reports read it", check=0)
     assert (
         "reports read it"
         in project.run("contract", "run", "--force", "--no-backup", check=0).stdout
     )
+    listed = project.run("contract", "list", "--all", check=0).stdout.splitlines()
+    assert listed[1].startswith("shop.0002_change#0  skipped  ")
+    assert listed[1].endswith("  reports read it") and listed[2:] == ["", "No contract has run."]
     assert "note" in columns(database)
     assert metrics_say(project) == "skipped 0"  # none of which the age would be an alarm
     refused = project.run("contract", "unskip", "shop.0002#0", check=2)

@@ -221,6 +221,8 @@ def test_what_nothing_holds_any_more_is_never_lost_silently(project, database, s
     listed = project.run("contract", "list", "--all", check=0).stdout
     assert f"backup {done['backup']}, taken before its contract, has them" in listed
     assert "reversing it brings the values back" in listed  # the index
+    headings = "OPERATION TABLE RAN AGE DID WAY BACK"
+    assert headings in [" ".join(line.split()) for line in listed.splitlines()]
 
     told = project.run("safe_migrate", "shop", "0001", "--no-backup", "--accept-data-loss", check=0)
     assert f"Ignored (--accept-data-loss): {said}" in told.stdout

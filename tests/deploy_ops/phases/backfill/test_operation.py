@@ -1,5 +1,6 @@
 """Backfill in a migration: run there, resumed, put off to workers; and the command."""
 
+import re
 import time
 from decimal import Decimal
 
@@ -36,6 +37,10 @@ def test_it_runs_inside_its_migration(project, counted):
         ("fills_in_batches.0002_count#0", "done", ROWS),
         ("fills_in_batches.0003_refund#0", "done", ROWS),
     ]
+    headings, first, _ = project.run("backfill", "list").stdout.splitlines()
+    assert headings.split() == "BACKFILL STATE ROWS READ WRITTEN LAST BATCH DOES NOTES".split()
+    told = rf"fills_in_batches\.0002_count#0 +done +{ROWS} of about \d+ +{ROWS} +0 min ago  .+"
+    assert re.fullmatch(told, first)
 
 
 def test_backwards_keeps_the_values_and_forwards_does_it_again(project, counted):
