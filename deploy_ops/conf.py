@@ -184,8 +184,8 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         given = _read("OTHER_PROGRAMS", list | tuple, ())
         if not all(isinstance(name, str) and name.strip() for name in given):
             raise ConfigurationError(
-                "DEPLOY_OPS_OTHER_PROGRAMS wants names such as metabase, and none that is empty: "
-                "every session begins with that. Nothing was changed."
+                "DEPLOY_OPS_OTHER_PROGRAMS wants names such as metabase, and no empty one, with "
+                "which the name of every session begins. Nothing was changed."
             )
         return tuple(given)
 

@@ -98,8 +98,8 @@ class HostKeys:
         if manifest.encryption:
             return Verdict(
                 Trust.DISPROVED,
-                "It is encrypted and carries no proof of origin, which every encrypted backup "
-                "does: the proof was taken away, or somebody without the key put it there.",
+                "It is encrypted, but has no proof of origin, which every encrypted backup gets: "
+                "the proof was removed, or somebody without the key put the backup there.",
             )
         return Verdict(
             Trust.UNPROVEN,

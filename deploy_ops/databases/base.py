@@ -83,9 +83,9 @@ class Database(MigratingConnection):  # pylint: disable=too-many-public-methods
         """
         del check_lock
         raise NotExclusive(
-            f"{self.database_name} is SQLite, which is not closed to others (--exclusive): a file "
-            "has no sessions to end, and whether anybody else wrote to it is known all the same. "
-            "Nothing was changed. Stop what uses it, and leave --exclusive out."
+            f"--exclusive ends the sessions of a database server, and {self.database_name} is an "
+            "SQLite file, which has none. Nothing was changed. Stop what uses it, and leave "
+            "--exclusive out."
         )
 
     def guard(self, purpose: str, shared: bool) -> Guard | None:  # pylint: disable=unused-argument

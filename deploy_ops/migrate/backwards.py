@@ -37,8 +37,8 @@ from deploy_ops.phases.where import Place
 
 WHY = {
     Reversal.IRREVERSIBLE: "it cannot be reversed",
-    Reversal.LOSSY: "reversing it does not bring back what it took, or nobody here knows what it "
-    "takes",
+    Reversal.LOSSY: "reversing it does not bring back the data that it removed, or what it removes "
+    "is not known",
 }
 
 
@@ -109,7 +109,7 @@ def refuse_loss(request: Request, todo: Todo, needs: Snapshot) -> None:
     if found := obstacles(request.alias, todo, needs):
         listed = "\n".join(f"- {each}" for each in found)
         raise PlanRefused(
-            f"Since it was decided what to undo, this has come in the way:\n{listed}\nNothing was "
+            f"This has changed since it was decided what to undo:\n{listed}\nNothing was "
             f"changed. Run it again, to decide by what is there now:\n{request.again()}"
         )
 

@@ -138,7 +138,9 @@ def _back_up(run: Run) -> None:
         run.result.backup = run.backup.id
         return
     if not run.request.with_backup:
-        run.progress.say("No backup is taken (--no-backup): a failure cannot be restored.")
+        run.progress.say(
+            "No backup is taken (--no-backup), so none can be restored after a failure."
+        )
         return
     run.journal.record("backup_started")
     with run.result.timed("backup"):

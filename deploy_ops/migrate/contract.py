@@ -169,7 +169,7 @@ def _close(result: Result) -> None:
     result.status = "failed"
     result.recovery = Recovery(
         result.recovery.rung,
-        f"{result.recovery.message}\nDone before, and whole: {_listed(result.applied)}.",
+        f"{result.recovery.message}\nCompleted before: {_listed(result.applied)}.",
         result.recovery.facts,
     )
 
@@ -179,8 +179,8 @@ def _not_begun(result: Result, each: Waiting, error: DeployOpsError) -> None:
     result.status, result.error = "failed", str(error)
     result.recovery = Recovery(
         Rung.NOT_NEEDED,
-        f"{each.row.place} was not begun, and this is said of it alone:\n{error}\n"
-        f"Done before, and whole: {_listed(result.applied)}.",
+        f"{each.row.place} was not begun:\n{error}\n"
+        f"That is about this operation alone. Completed before: {_listed(result.applied)}.",
     )
 
 

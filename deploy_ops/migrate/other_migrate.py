@@ -47,9 +47,9 @@ def refusal(alias: str) -> str:
     if keeps_tenants(alias):
         return (
             f"{what}, and safe_migrate migrates one schema: the tenants' would lack what the new "
-            "code needs, and nothing would tell. Nothing was changed. Take a backup, which holds "
-            "all schemas, and migrate with the command of the package that keeps them, most often "
-            f"migrate or migrate_schemas:\n{backup}\n{own}"
+            "code needs, and no error would say so. Nothing was changed. Take a backup, which "
+            "holds all schemas, and migrate with the command of the package that keeps them, most "
+            f"often migrate or migrate_schemas:\n{backup}\n{own}"
         )
     return (
         f"{what}, and safe_migrate would leave that out: other schemas that it migrates, or "

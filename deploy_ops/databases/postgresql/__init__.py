@@ -132,8 +132,8 @@ class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too
             if not (closed := self._closed_by()):
                 raise
             raise DatabaseUnavailable(
-                f"{error}\n{self.database_name} was closed by {' and '.join(closed)}. If that is "
-                f"not at work any more, this opens it:\n{manage('restore', alias=self.alias)}"
+                f"{error}\n{self.database_name} was closed by {' and '.join(closed)}. If that "
+                f"is no longer running, this opens it:\n{manage('restore', alias=self.alias)}"
             ) from error
 
     def _closed_by(self) -> list[str]:

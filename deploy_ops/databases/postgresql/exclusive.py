@@ -131,9 +131,10 @@ def _give_name_back(connection: Connection, mark: Mark) -> None:
     if names.exists(connection, live):
         if not _is_marked(connection, live):
             raise SwapUnfinished(
-                f"{live} is not the empty database that stood for it any more: somebody has "
-                f"altered or made it since. The data are in {aside}. Neither was changed. Look at "
-                f"{live}, rename or drop it, and then give the other its name back in psql:\n"
+                f"{live} should be the empty database that takes its place meanwhile, but somebody "
+                f"has altered it or made another one. The data are in {aside}. Neither was "
+                f"changed. Look at {live}, rename or drop it, and then give the other its name back "
+                "in psql:\n"
                 f"    ALTER DATABASE {quoted(connection, aside)} "
                 f"RENAME TO {quoted(connection, live)};"
             )

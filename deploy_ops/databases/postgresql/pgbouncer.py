@@ -46,7 +46,8 @@ def paused(alias: str, within: timedelta, *, cuts_off: bool) -> Iterator[None]:
     if not has_direct_url(alias):
         raise ConfigurationError(
             "DEPLOY_OPS_PGBOUNCER_URL is set and DEPLOY_OPS_DIRECT_DATABASE_URL is not: while "
-            f"PgBouncer is paused, this command has to pass it by. {name} was not swapped."
+            f"PgBouncer is paused, this command has to connect to PostgreSQL itself. {name} was "
+            "not swapped."
         )
     try:
         console = _console()
@@ -59,8 +60,8 @@ def paused(alias: str, within: timedelta, *, cuts_off: bool) -> Iterator[None]:
         with closing(console):
             if not (_pause(console, name, within) or cuts_off):
                 raise RestoreFailed(
-                    "What goes through PgBouncer has not ended within "
-                    f"{within.total_seconds():.0f} s: transactions, or clients in session mode. "
+                    "Transactions through PgBouncer (in session mode: clients) did not end within "
+                    f"{within.total_seconds():.0f} s. "
                     f"{name} was not swapped, and PgBouncer goes on. Let them end and restore "
                     "again, or cut them off by --end-requests."
                 )

@@ -86,8 +86,8 @@ def refuse_prepared(connection: Connection, name: str) -> None:
     gid = sql.Literal(rows[0][0]).as_string(connection)
     raise RestoreFailed(
         f"{name} has prepared transactions: {listed}. They belong to the database, and one with "
-        f"prepared transactions cannot be renamed. {name} is open and was not changed. Let who "
-        "prepared them finish them, or do so in psql, each by one of:\n"
+        f"prepared transactions cannot be renamed. {name} is open and was not changed. End them "
+        "where they were prepared, or in psql, each by one of:\n"
         f"    COMMIT PREPARED {gid};\n    ROLLBACK PREPARED {gid};"
     )
 

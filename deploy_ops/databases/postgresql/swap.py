@@ -79,7 +79,7 @@ def _carry_over(connection: Connection, live: str, beside: str) -> None:
         raise
     except psycopg.DatabaseError as error:
         raise RestoreFailed(
-            f"A property that {live} has got since {beside} was made cannot be carried over: "
+            f"{live} was altered after {beside} was made, and the change cannot be carried over: "
             f"{error_text(error)}\n{live} is open and was not changed. Restore as a role that may: "
             "give it in DEPLOY_OPS_DIRECT_DATABASE_URL."
         ) from error

@@ -115,7 +115,7 @@ class Alteration:  # pylint: disable=too-many-instance-attributes
                 rule="L014",
                 table=parent,
                 lock=ALWAYS,
-                what=f"Altering {self.place} drops its foreign key, which shuts {parent} too.",
+                what=f"Altering {self.place} drops its foreign key, which locks {parent} too.",
                 cure=self._alter_cure(),
             )
 
@@ -127,7 +127,7 @@ class Alteration:  # pylint: disable=too-many-instance-attributes
                 rule="" if loses_unique else "L002",
                 table=self.table,
                 lock=ALWAYS,
-                what=f"Dropping the index of {self.place} shuts {self.table}.",
+                what=f"Dropping the index of {self.place} locks {self.table}.",
                 cure=f'RemoveIndexOnline("{self.model_name}", "...")',
             )
 

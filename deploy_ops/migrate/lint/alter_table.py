@@ -188,7 +188,7 @@ def _dropped(name: str, table: str, world: World) -> Iterator[Impact]:
             rule="L014",
             table=known.parent,
             lock=ALWAYS,
-            what=f"Dropping the foreign key {name} of {table} shuts {known.parent} too.",
+            what=f"Dropping the foreign key {name} of {table} locks {known.parent} too.",
             cure="Run it alone, in a migration of its own.",
         )
 
@@ -252,6 +252,6 @@ def _partition(command: Any, table: str) -> Iterator[Impact]:
             rule="L017",
             table=table,
             lock=ALWAYS,
-            what=f"Detaching the partition {part} shuts {table}.",
+            what=f"Detaching the partition {part} locks {table}.",
             cure=f"ALTER TABLE {table} DETACH PARTITION {part} CONCURRENTLY  -- atomic = False",
         )

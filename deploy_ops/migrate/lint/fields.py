@@ -137,7 +137,7 @@ def remove_field(operation: Any, scene: Scene) -> Iterator[Impact]:
 
 
 def gone_table(model: Model, cure: str) -> Iterator[Impact]:
-    """A dropped table shuts every table that its foreign keys point to."""
+    """A dropped table locks every table that its foreign keys point to."""
     yield Impact(table=table_of(model), lock=ALWAYS)
     for each in model._meta.local_fields:
         yield from parent_unlinked(each, f"Dropping {table_of(model)}", cure)
@@ -150,7 +150,7 @@ def parent_unlinked(each: AnyField, what: str, cure: str) -> Iterator[Impact]:
             rule="L014",
             table=parent,
             lock=ALWAYS,
-            what=f"{what} drops its foreign key, which shuts {parent} too.",
+            what=f"{what} drops its foreign key, which locks {parent} too.",
             cure=cure,
         )
 

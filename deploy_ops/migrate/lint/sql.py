@@ -66,8 +66,8 @@ def _needs_none(node: Any) -> Iterator[Remark]:
         yield Remark(
             "L206",
             checks.ERROR,
-            f"{word} cannot run inside a transaction, and several statements of one text are one: "
-            "this fails.",
+            f"{word} cannot run inside a transaction, and PostgreSQL runs several statements of "
+            "one text in one: this fails.",
             ALONE + ", with one statement in each text of the list",
         )
 

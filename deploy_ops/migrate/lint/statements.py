@@ -61,7 +61,7 @@ def _drop_index(node: Any, name: str, world: World) -> Iterator[Impact]:
         rule="" if node.concurrent else "L002",
         table=table,
         lock=Lock.SHARE_UPDATE_EXCLUSIVE if node.concurrent else ALWAYS,
-        what=f"Dropping the index {name} shuts {table}.",
+        what=f"Dropping the index {name} locks {table}.",
         cure=f"DROP INDEX CONCURRENTLY {name}  -- in a migration with atomic = False",
     )
 
@@ -74,7 +74,7 @@ def dropped_table(table: str, world: World) -> Iterator[Impact]:
             rule="L014",
             table=parent,
             lock=ALWAYS,
-            what=f"Dropping {table} drops its foreign key, which shuts {parent} too.",
+            what=f"Dropping {table} drops its foreign key, which locks {parent} too.",
             cure=f"ALTER TABLE {table} DROP CONSTRAINT ...  -- alone, in a migration before",
         )
 

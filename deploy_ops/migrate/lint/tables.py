@@ -87,13 +87,13 @@ def add_index_concurrently(operation: Any, scene: Scene) -> Iterator[Impact]:
 
 
 def remove_index(operation: Any, scene: Scene) -> Iterator[Impact]:
-    """DROP INDEX, which shuts the table for a moment."""
+    """DROP INDEX, which locks the table for a moment."""
     table = table_of(scene.old(operation.model_name))
     yield Impact(
         rule="L002",
         table=table,
         lock=ALWAYS,
-        what=f"Dropping the index {operation.name} shuts {table}.",
+        what=f"Dropping the index {operation.name} locks {table}.",
         cure=f'RemoveIndexOnline("{operation.model_name}", "{operation.name}")',
     )
 

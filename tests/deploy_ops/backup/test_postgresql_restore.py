@@ -342,7 +342,7 @@ def test_a_member_without_the_rights_of_the_owner_may_not_rename(method, databas
         problems = method.check_restore(saved)
     finally:
         cluster.execute("REVOKE app FROM deployer")
-    assert f"{name} belongs to app, and this role has not all rights of app" in "".join(problems)
+    assert f"{name} belongs to app, and this role does not have its rights" in "".join(problems)
 
 
 @postgresql_15

@@ -54,7 +54,7 @@ def test_what_this_role_could_not_restore(furnished, django_alias):
     ids = [each.id.removeprefix("deploy_ops.") for each in found]
     assert ids == ["B002", "B003", "B003", "B008", "B004", "B005", "B006", "B007"]
     extension, accounts, superuser, create, only, feed, options, settings = found
-    assert "superusers create postgres_fdw" in extension.msg
+    assert "superusers may create postgres_fdw" in extension.msg
     assert "backups verify latest --level restore" in extension.hint
     assert (
         "belong to accounts" in accounts.msg

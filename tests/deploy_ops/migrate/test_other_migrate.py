@@ -42,8 +42,8 @@ def test_a_schema_for_each_tenant_is_refused_before_anything_is_done(tenants):
     assert run.stderr == (
         "Database 'default' keeps a schema for each tenant (ENGINE tests.foreign.tenants.backend), "
         "and safe_migrate migrates one schema: the tenants' would lack what the new code needs, "
-        "and nothing would tell. Nothing was changed. Take a backup, which holds all schemas, and "
-        "migrate with the command of the package that keeps them, most often migrate or "
+        "and no error would say so. Nothing was changed. Take a backup, which holds all schemas, "
+        "and migrate with the command of the package that keeps them, most often migrate or "
         "migrate_schemas:\n    python manage.py backup\n    python manage.py migrate\n"
     )
     assert tenants.database.query(NOTES) == []

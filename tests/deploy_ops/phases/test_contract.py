@@ -406,7 +406,7 @@ def test_nothing_was_changed_is_not_said_after_a_contract_is_done(
     contract = ("safe_migrate", "--phase", "contract", "--force", "--rehearse")
     result = project.run(*contract, check=4)
     assert "shop.0002_change#1 was not begun" in result.stderr
-    assert "Done before, and whole: shop.0002_change#0" in result.stderr
+    assert "Completed before: shop.0002_change#0" in result.stderr
     assert "pieces" not in columns(database)
     assert waiting(database) == ["shop.0002_change#1"]
 

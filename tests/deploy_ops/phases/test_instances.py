@@ -108,7 +108,7 @@ def test_programs_of_the_project_are_nobodys_code_either():
 @pytest.mark.parametrize("names", [[""], [" "], [1]])
 def test_name_that_would_be_everybodys_is_refused(settings, names):
     settings.DEPLOY_OPS_OTHER_PROGRAMS = names
-    with pytest.raises(ConfigurationError, match="and none that is empty"):
+    with pytest.raises(ConfigurationError, match="and no empty one"):
         assert conf.other_programs
 
 

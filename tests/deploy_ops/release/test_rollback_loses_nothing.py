@@ -157,6 +157,6 @@ def test_what_others_migrate_and_write_after_the_decision_is_looked_at(
     last = release()
     write(app, "0009_word", last, WORD)
     told = project.run("shell", "-c", MEANWHILE, check=0, env=NEW).stdout
-    assert "Since it was decided what to undo, this has come in the way:" in told
+    assert "This has changed since it was decided what to undo:" in told
     assert "- shop_order.word: shop_order.word is new, and rows have values in it." in told
     assert [row["word"] for (row,) in rows(database)] == ["a", "new"]

@@ -95,7 +95,7 @@ SENTENCES = {
 PROGRESS = {
     "applied": rf"Applied {STEPS}(?: \([\d.]+ s(?:, \d+ in one transaction)?\))?",
     "undone": rf"Reversed {STEPS}(?: \([\d.]+ s(?:, \d+ in one transaction)?\))?",
-    "no_backup": r"No backup is taken \(--no-backup\): a failure cannot be restored\.",
+    "no_backup": r"No backup is taken \(--no-backup\), so none can be restored after a failure\.",
     "closed": rf"{NAME} is closed to others; their sessions were ended|{NAME} is open again",
     "verifying": r"Verifying (?:the backup: reading it to its end|backup \S+: hash)",
     "backup": r"Backup \S+ is verified",

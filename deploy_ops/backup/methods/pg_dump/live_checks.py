@@ -66,7 +66,7 @@ def owned(connection: Connection, live: str) -> Iterator[str]:
     """
     if owner := scalar(connection, query, [live, giving(connection)]):
         yield (
-            f"{live} belongs to {owner}, and this role has not all rights of {owner} (INHERIT and, "
+            f"{live} belongs to {owner}, and this role does not have its rights (INHERIT and, "
             "since PostgreSQL 16, SET), so it cannot rename or replace it. Restore as a role that "
             "has: give it in DEPLOY_OPS_DIRECT_DATABASE_URL."
         )

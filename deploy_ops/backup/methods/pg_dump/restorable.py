@@ -109,8 +109,8 @@ def _untrusted(connection: Connection, alias: str) -> Iterator[Unrestorable]:
     if names := _column(connection, UNTRUSTED):
         yield Unrestorable(
             "B002",
-            f"PostgreSQL lets only superusers create {', '.join(names)}, and the role of backups "
-            "is none, so it could not restore this database.",
+            f"Only superusers may create {', '.join(names)}, and the role of backups is not a "
+            "superuser, so it could not restore this database.",
             _try(alias),
         )
 
@@ -123,8 +123,8 @@ def _owners(connection: Connection) -> Iterator[Unrestorable]:
     role = quoted_role(connection)
     for (owner, is_super), things in owners.items():
         cure = (
-            f"{owner} is a superuser. Let it give them to a role that is none (ALTER ... OWNER TO "
-            f"{role}), or {RESTORE_AS_ADMINISTRATOR}."
+            f"{owner} is a superuser. Let it give them to another role (ALTER ... OWNER TO {role}) "
+            f"or {RESTORE_AS_ADMINISTRATOR}."
             if is_super
             else f"As {owner}'s administrator, run:\n"
             f"    GRANT {quoted(connection, owner)} TO {role};"
@@ -142,10 +142,10 @@ def _without_create(connection: Connection) -> Iterator[Unrestorable]:
         listed = ", ".join(f"{owner} in schema {schema}" for owner, schema in found)
         yield Unrestorable(
             "B008",
-            "These own something in a schema that is another role's. Only a superuser could give "
-            "it back to them, since pg_restore gives owners before it grants what they may create: "
+            "These roles own objects in a schema of another role. Only a superuser could give the "
+            "objects back to them, since pg_restore sets owners before it grants privileges: "
             f"{listed}.",
-            "Give it to the owner of the schema (ALTER ... OWNER TO), or "
+            "Give the objects to the owner of the schema (ALTER ... OWNER TO), or "
             f"{RESTORE_AS_ADMINISTRATOR}.",
         )
 
@@ -155,7 +155,7 @@ def _superuser_only(connection: Connection, alias: str) -> Iterator[Unrestorable
     if found:
         yield Unrestorable(
             "B004",
-            "PostgreSQL lets only superusers create these, and the role of backups is none: "
+            "Only superusers may create these, and the role of backups is not a superuser: "
             f"{_shown(found)}.",
             _try(alias),
         )
@@ -186,15 +186,15 @@ def _settings(connection: Connection) -> Iterator[Unrestorable]:
         )
         yield Unrestorable(
             "B007",
-            "The database has settings that the role of backups may not set, so it could not give "
-            f"them to a restored one: {', '.join(names)}.",
+            "The database has settings that the role of backups may not set, so a restored "
+            f"database would lack them: {', '.join(names)}.",
             f"As the server's administrator, run:{grants}",
         )
 
 
 def _try(alias: str) -> str:
     verify = manage("backups", "verify", "latest", "--level", "restore", alias=alias)
-    return f"Try whether the server lets it:\n{verify}\nIf not, {RESTORE_AS_ADMINISTRATOR}."
+    return f"Try whether the server allows it:\n{verify}\nIf not, {RESTORE_AS_ADMINISTRATOR}."
 
 
 def _listed(noun: str, names: list[str]) -> str:
