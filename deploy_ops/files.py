@@ -99,9 +99,7 @@ def open_private(path: Path, flags: int = os.O_WRONLY | os.O_CREAT | os.O_EXCL) 
         if error.errno == errno.ELOOP:
             raise OSError(errno.ELOOP, "it is a symbolic link", str(path)) from error
         raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is not a file", str(path))
+    _check_kind(path, descriptor)
     return descriptor
 
 
@@ -110,6 +108,21 @@ def read_private(path: Path) -> bytes:
     with open(open_private(path, os.O_RDONLY), "rb") as file:
         _check_size(path, file.fileno())
         return file.read()
+
+
+def read_named(path: Path) -> bytes:
+    """Read a whole file that somebody has named, through links too; raises as read_private."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    _check_kind(path, descriptor)
+    with open(descriptor, "rb") as file:
+        _check_size(path, descriptor)
+        return file.read()
+
+
+def _check_kind(path: Path, descriptor: int) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a file", str(path))
 
 
 def _check_size(path: Path, descriptor: int) -> None:

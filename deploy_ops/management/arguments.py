@@ -17,7 +17,12 @@ def job_count(text: str) -> int:
 
 
 def server_url(text: str) -> str:
-    """Return the URL as it is, if it can be taken apart."""
+    """Return the URL as it is, if it can be taken apart.
+
+    urlsplit drops line breaks and tabs, and no request can be made for what has a space.
+    """
+    if any(each.isspace() or not each.isprintable() for each in text if each.isascii()):
+        raise ArgumentTypeError(f"{text!r} is no URL: it has a space or a control character")
     try:
         urlsplit(text).port  # pylint: disable=expression-not-assigned  # it is looked at when asked
     except ValueError as error:

@@ -9,6 +9,7 @@ from typing import Any
 from deploy_ops.advice import manage
 from deploy_ops.conf import conf
 from deploy_ops.errors import UnknownFlag, UsageError
+from deploy_ops.files import read_named
 from deploy_ops.flags.audience import Audience, answer_for, find_audience
 from deploy_ops.flags.overview import flag_overview
 from deploy_ops.flags.state import State
@@ -88,7 +89,7 @@ def _spoken(audience: Audience) -> str:
 def _read(name: str) -> str:
     """The text of a file; UsageError if there is none."""
     try:
-        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        data = sys.stdin.buffer.read() if name == "-" else read_named(Path(name))
         return data.decode("utf-8-sig")
     except (OSError, ValueError) as error:
         fault = error.strerror if isinstance(error, OSError) else "it is not UTF-8"

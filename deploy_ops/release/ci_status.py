@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as Caution
 
 from deploy_ops.advice import manage
-from deploy_ops.files import read_object
+from deploy_ops.files import read_named, read_object
 
 # What each has to be.
 WANTED = {"tests": "passed", "review": "approved"}
@@ -33,7 +33,7 @@ class CiStatus:
 def read_ci_status(path: Path, commit: str | None) -> CiStatus:
     """Read the file; it only counts for the commit that it names."""
     try:
-        content = read_object(path.read_bytes())
+        content = read_object(read_named(path))
     except OSError as error:
         return CiStatus({}, f"{path} cannot be read: {error.strerror}")
     if content is None:

@@ -1,6 +1,7 @@
 """Every option of every command, given what it does not expect: a sentence, never a traceback."""
 
 import argparse
+import os
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -86,6 +87,8 @@ def test_types_refuse_with_a_sentence(name):
         ("predeploy", "--url", "https://[::1"),
         ("postdeploy", "--url", "https://[::1"),
         ("smoke_test", "--url", "https://[::1"),
+        ("smoke_test", "--url", "http://a b/"),
+        ("health", "--url", "http://127.0.0.1\n:1/"),
     ],
     ids=ascii,
 )
@@ -93,6 +96,16 @@ def test_bad_words_are_usage_errors(sqlite_project, argv):
     done = sqlite_project.run(*argv, check=2)
     assert "Traceback" not in done.stderr and len(done.stderr.strip()) > 20
     assert not any(sqlite_project.ops_dir.rglob("*.json*"))
+
+
+@pytest.mark.parametrize("argv", [("lint_migrations", "--baseline"), ("flags", "import")])
+def test_what_is_no_file_is_neither_waited_for_nor_read_for_ever(sqlite_project, argv):
+    sqlite_project.run("migrate", "deploy_ops", check=0)
+    pipe = sqlite_project.directory / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, sqlite_project.directory, "/dev/zero"):
+        refused = sqlite_project.run(*argv, str(path), timeout=60, check=2)
+        assert f"{path} cannot be read: it is not a file. Nothing was" in refused.stderr
 
 
 def test_names_of_files_that_cannot_be_restored_into(sqlite_project):

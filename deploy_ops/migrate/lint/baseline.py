@@ -8,6 +8,7 @@ from django.db import DEFAULT_DB_ALIAS
 
 from deploy_ops.advice import manage
 from deploy_ops.errors import UsageError
+from deploy_ops.files import read_named
 from deploy_ops.migrate.lint.finding import Finding, Place
 from deploy_ops.migrate.lint.source import Source
 
@@ -24,11 +25,10 @@ def entry_of(finding: Finding) -> str:
 def read_baseline(path: Path) -> set[str]:
     """The entries of a file; raises UsageError if it cannot be read."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_named(path).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"The baseline {path} cannot be read: {error}. Nothing was done."
-        ) from None
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"The baseline {path} cannot be read: {why}. Nothing was done.") from None
     return {line.strip() for line in lines if line.strip() and not line.startswith("#")}
 
 
