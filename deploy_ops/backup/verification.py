@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, DataError, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
@@ -29,6 +29,7 @@ from deploy_ops.databases.base import Counts
 from deploy_ops.errors import BackupCorrupt, BackupError, RestoreFailed, RestoreRefused
 from deploy_ops.lock_file import OWNER
 from deploy_ops.progress import Progress, Silent
+from deploy_ops.redact import error_text
 
 MARKS = {NAME, PINNED, VERIFIED, OWNER}
 SHOWN = 5
@@ -202,11 +203,18 @@ def _differences(what: str, found: Counts, recorded: Counts, *, at_least: bool) 
 def _check_migrations(alias: str, backup: Backup, name: str) -> tuple[str, ...]:
     """Compare the recorded migrations; return those of this code that would be pending."""
     recorded = set(backup.manifest.migrations)
-    with _temporary_alias(alias, name) as scratch:
-        recorder = MigrationRecorder(connections[scratch])
-        found = set(recorder.applied_migrations())
-        executor = MigrationExecutor(connections[scratch])
-        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    try:
+        with _temporary_alias(alias, name) as scratch:
+            recorder = MigrationRecorder(connections[scratch])
+            found = set(recorder.applied_migrations())
+            executor = MigrationExecutor(connections[scratch])
+            plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DataError as error:  # Django asks for the names of all tables
+        raise BackupError(
+            f"Backup {backup.id} is restored with all its rows, but its migrations cannot be "
+            f"compared, since Django cannot read a name in it: {error_text(error)}. The database "
+            "was not changed."
+        ) from error
     missing = [f"migration {app}.{migration} differs" for app, migration in found ^ recorded]
     _compare(backup, sorted(missing), alias)
     return tuple(f"{migration.app_label}.{migration.name}" for migration, _ in plan)

@@ -1,7 +1,7 @@
 """From the words of the command line to Django's plan, and what the plan would touch."""
 
 from django.apps import apps
-from django.db import OperationalError
+from django.db import DataError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import AmbiguityError, InconsistentMigrationHistory
 from django.db.migrations.executor import MigrationExecutor
@@ -9,7 +9,7 @@ from django.db.migrations.executor import MigrationExecutor
 from deploy_ops.advice import manage
 from deploy_ops.errors import DatabaseUnavailable, PlanRefused, UsageError
 from deploy_ops.migrate.history import DjangoPlan
-from deploy_ops.redact import redact
+from deploy_ops.redact import error_text, redact
 
 
 def ensure_connection(connection: BaseDatabaseWrapper) -> None:
@@ -27,7 +27,13 @@ def ensure_connection(connection: BaseDatabaseWrapper) -> None:
 
 def load_executor(connection: BaseDatabaseWrapper) -> MigrationExecutor:
     """Read the migrations of the code and of the database; raises PlanRefused if they clash."""
-    executor = MigrationExecutor(connection)
+    try:
+        executor = MigrationExecutor(connection)
+    except DataError as error:  # it asks for the names of all tables
+        raise PlanRefused(
+            f"Django cannot read the names in {connection.settings_dict['NAME']}: "
+            f"{error_text(error)}. Nothing was changed. Rename what has a name in another encoding."
+        ) from error
     try:
         executor.loader.check_consistent_history(connection)
     except InconsistentMigrationHistory as error:

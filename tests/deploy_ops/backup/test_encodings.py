@@ -12,7 +12,7 @@ from deploy_ops.databases.postgresql import exclusive
 from deploy_ops.databases.postgresql.server import server_of
 from deploy_ops.errors import RestoreRefused
 from deploy_ops.progress import Silent
-from tests.conftest import scratch_alias
+from tests.conftest import scratch_alias, scratch_project
 from tests.deploy_ops.backup.portraits import restore, save
 from tests.project.databases import PostgresDatabase
 
@@ -137,3 +137,14 @@ def test_a_comment_that_cannot_be_given_on_is_refused_with_its_cure(encoded, ali
 
     run(database, encoding, b"COMMENT ON DATABASE " + name + b" IS 'of trips'")
     assert method.check_restore(manifest, into=f"{database.name}_drill") == []
+
+
+@pytest.mark.parametrize("encoded", ["SQL_ASCII"], indirect=True)
+def test_names_that_django_cannot_read_are_said_in_a_sentence(encoded, tmp_path_factory):
+    database, encoding = encoded
+    run(database, encoding, TABLE)
+    for project in scratch_project(database, tmp_path_factory):
+        project.run("backup", check=0)
+        for words in (("safe_migrate", "--plan"), ("backups", "verify", "--level", "restore")):
+            refused = project.run(*words, check=1)
+            assert "Django cannot read" in refused.stderr and "Traceback" not in refused.stderr
