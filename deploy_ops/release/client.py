@@ -32,7 +32,7 @@ class Answer:
         """The body, read as JSON; raises SmokeTestFailed if it is none."""
         try:
             return json.loads(self.text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SmokeTestFailed(f"no JSON: {self.text[:200]!r}") from error
 
 

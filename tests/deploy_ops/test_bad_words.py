@@ -8,8 +8,11 @@ from pkgutil import iter_modules
 import pytest
 from django.core.management.base import CommandError
 
+from deploy_ops.errors import SmokeTestFailed
 from deploy_ops.management import commands
 from deploy_ops.management.base import OpsCommand
+from deploy_ops.release import client
+from deploy_ops.release.host import answers
 
 NUMBERS = ["-1", "0", "99999", "1e9", "nan", "inf", "²", "٣", "9" * 5000, "0x10"]
 WORDS = [
@@ -154,3 +157,11 @@ def test_from_code_it_is_a_command_error():
             strict=False,
             word="\udcff",
         )
+
+
+def test_an_answer_that_is_too_deep_to_read_is_no_answer_of_ours():
+    """Of another server behind the URL: RecursionError is none of json's ValueErrors."""
+    deep = "[" * 100_000
+    with pytest.raises(SmokeTestFailed, match="no JSON"):
+        client.Answer(200, {}, deep).json()
+    assert answers.Answer(200, deep).version == ""

@@ -45,7 +45,7 @@ class Answer:
         try:
             body: Any = json.loads(self.text)
             return str(body["version"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, RecursionError, KeyError, TypeError):
             return ""
 
     def __str__(self) -> str:
