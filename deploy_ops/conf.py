@@ -101,8 +101,7 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
     @property
     def contract_after(self) -> timedelta:
         """DEPLOY_OPS_CONTRACT_AFTER: for how long nobody may have seen an older release; 2 h."""
-        given = _read("CONTRACT_AFTER", timedelta | float | int, timedelta(hours=2))
-        after = given if isinstance(given, timedelta) else timedelta(seconds=given)
+        after = _duration("CONTRACT_AFTER", timedelta(hours=2))
         if after < timedelta(minutes=2):
             raise ConfigurationError(
                 "DEPLOY_OPS_CONTRACT_AFTER must be two minutes or more: a process without a "
@@ -265,8 +264,7 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
     @property
     def max_blocking(self) -> timedelta:
         """DEPLOY_OPS_MAX_BLOCKING: how long a rehearsed migration may make others wait; 0.5 s."""
-        given = _read("MAX_BLOCKING", timedelta | float | int, timedelta(milliseconds=500))
-        return given if isinstance(given, timedelta) else timedelta(seconds=given)
+        return _duration("MAX_BLOCKING", timedelta(milliseconds=500))
 
     @property
     def migrate_without(self) -> tuple[str, ...]:
@@ -277,6 +275,16 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
     def two_phase(self) -> bool:
         """DEPLOY_OPS_TWO_PHASE: what old code needs stays until the contract phase; False."""
         return bool(_read("TWO_PHASE", bool, False))
+
+
+def _duration(name: str, default: timedelta) -> timedelta:
+    given = _read(name, timedelta | float | int, default)
+    try:
+        return given if isinstance(given, timedelta) else timedelta(seconds=given)
+    except (OverflowError, ValueError):
+        raise ConfigurationError(
+            f"{PREFIX}{name} is {given}, which is no number of seconds. Nothing was changed."
+        ) from None
 
 
 def _read(name: str, kind: Any, default: Any) -> Any:

@@ -13,6 +13,7 @@ from django.db import Error as DatabaseFailure
 
 from deploy_ops.advice import manage
 from deploy_ops.conf import conf
+from deploy_ops.errors import ConfigurationError
 from deploy_ops.flags.attributes import import_function, undeclared_attributes
 from deploy_ops.flags.declaration import declared_flags, is_name
 from deploy_ops.flags.overview import local_today
@@ -77,7 +78,10 @@ def _undeclared_attribute(name: str, attribute: str, alias: str) -> CheckMessage
 @register("deploy_ops")
 def check_attributes(**_options: Any) -> list[CheckMessage]:
     """C023: an attribute whose name no rule can have, or without a function."""
-    found = {name: _fault(name, path) for name, path in conf.flags_attributes.items()}
+    try:
+        found = {name: _fault(name, path) for name, path in conf.flags_attributes.items()}
+    except ConfigurationError:
+        return []  # C003 tells it
     return [
         checks.Error(
             f"DEPLOY_OPS_FLAGS_ATTRIBUTES[{name!r}] cannot be used: {fault}",

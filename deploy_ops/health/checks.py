@@ -58,7 +58,11 @@ def _paths_of_views() -> Iterator[str]:
 def check_readiness_checks(**_options: Any) -> list[CheckMessage]:
     """C009: a readiness check that cannot be made, so that every poll would fail."""
     try:
-        make_probes(conf.readiness_databases)
+        databases = conf.readiness_databases
+    except (TypeError, ConfigurationError):
+        return []  # C003 tells it
+    try:
+        make_probes(databases)
     except (AttributeError, ImportError, TypeError, ValueError, ConfigurationError) as error:
         return [
             Error(

@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 
+import pytest
 from django.core.checks import Tags
 from django.core.checks.registry import registry
 from django.db import connections
 
+from deploy_ops.conf import known_names
 from tests.docs.console import ROOT
 
 
@@ -72,3 +74,15 @@ def test_every_package_with_checks_is_registered():
         if "@register(" in path.read_text():
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             assert name in modules
+
+
+@pytest.mark.parametrize("name", sorted(known_names() - {"DEPLOY_OPS_FLAGS"}))  # ends the start
+def test_no_value_of_a_setting_ends_the_checks_themselves(findings, settings, name):
+    for value in ([["x"]], {"a": [1]}, "\0", 1e308, float("nan"), None):
+        setattr(settings, name, value)
+        assert all(each.msg for each in findings(deploy=False).values())
+
+
+def test_a_fault_of_one_setting_is_not_told_of_another(findings, settings):
+    settings.DEPLOY_OPS_READINESS_DATABASES = ["nope"]
+    assert findings(deploy=False).keys() & {"C003", "C009"} == {"C003"}
