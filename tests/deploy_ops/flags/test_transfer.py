@@ -147,7 +147,7 @@ def test_garbage_is_refused_with_a_sentence_and_changes_nothing(tmp_path, text, 
 
 def test_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "latin").write_bytes("ä".encode("latin-1"))
-    for name, fault in {"latin": "not UTF-8", "none": "No such file", ".": "directory"}.items():
+    for name, fault in {"latin": "not UTF-8", "none": "No such file", ".": "not a file"}.items():
         said = refused("import", str(tmp_path / name))
         assert fault in said and str(tmp_path / name) in said
 
