@@ -75,7 +75,7 @@ def look_before(asked: Asked) -> Iterator[CheckMessage]:
     yield from _requirements()
     yield from tree_findings(tree)
     yield from _flags()
-    yield from _certificate(asked.url)
+    yield from certificate_findings(asked.url)
     yield from _metrics(asked.metrics)
     yield from _confirmations(asked, tree.commit if tree else given_commit())
 
@@ -221,16 +221,24 @@ def _flags() -> Iterator[CheckMessage]:
         )
 
 
-def _certificate(url: str | None) -> Iterator[CheckMessage]:
+def certificate_findings(url: str | None) -> Iterator[CheckMessage]:
+    """R008: what users get from `url` is no valid certificate, or soon will be none."""
     parts = urlsplit(url or "")
     if parts.scheme != "https" or not parts.hostname:
         return
     try:
         left = _time_left(parts.hostname, parts.port or 443)
-    except (OSError, ValueError) as error:
+    except ssl.SSLError as error:
         yield Error(
             f"{parts.netloc} has no valid certificate: {error}.",
             hint="See what nginx serves, and renew it:\n    sudo certbot renew",
+            id="deploy_ops.R008",
+        )
+        return
+    except (OSError, ValueError) as error:
+        yield Error(
+            f"{parts.netloc} does not answer, so that its certificate is not known: {error}.",
+            hint="See whether nginx runs, and where the name leads to:\n    sudo nginx -t",
             id="deploy_ops.R008",
         )
         return
