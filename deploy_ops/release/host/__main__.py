@@ -28,7 +28,7 @@ WITHOUT_TAG = ("rollback", "share", "watch", "promote", "abort", "contract", "st
 
 def main() -> int:
     """Return the exit code."""
-    options = _read_command_line()
+    options = read_command_line(sys.argv[1:])
     if options.target == DEV:
         os.execvp("make", ["make", "restart-dev"])
     try:
@@ -109,10 +109,10 @@ def _tell(text: str) -> None:
     print(text, flush=True)
 
 
-def _read_command_line() -> argparse.Namespace:
+def read_command_line(words: list[str]) -> argparse.Namespace:
     """Exits with 2 for words that do not go together: none is left out as if it had not been said."""
     parser = _parser()
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     others = [f"--{name}" for name in WITHOUT_TAG if getattr(options, name) not in (None, False)]
     if options.to is not None and not options.rollback:
         parser.error("--to goes with --rollback")
