@@ -72,7 +72,7 @@ def look_before(asked: Asked) -> Iterator[CheckMessage]:
     yield from connection_findings(asked.alias)
     yield from _settings()
     yield from placeholder_findings()
-    yield from _requirements()
+    yield from requirements_findings()
     yield from tree_findings(tree)
     yield from _flags()
     yield from certificate_findings(asked.url)
@@ -192,7 +192,8 @@ def _settings() -> Iterator[CheckMessage]:
     yield from (each for each in found if each.level >= checks.WARNING and not each.is_silenced())
 
 
-def _requirements() -> Iterator[CheckMessage]:
+def requirements_findings() -> Iterator[CheckMessage]:
+    """R006: what is installed here is not what requirements.txt pins."""
     base = getattr(settings, "BASE_DIR", None)
     for name, wanted in pinned(Path(base) / "requirements.txt") if base else ():
         try:

@@ -5,9 +5,10 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import django
 import psycopg
 import pytest
-from django.core.checks import INFO, WARNING
+from django.core.checks import ERROR, INFO, WARNING
 
 from deploy_ops.audit import read_events
 from deploy_ops.phases.instances import Facts, Process
@@ -227,3 +228,14 @@ def test_pins_of_a_compiled_file(tmp_path):
     )
     assert list(pinned(path)) == [("asgiref", "3.9.1"), ("psycopg", "3.3.9")]
     assert list(pinned(tmp_path / "missing")) == []
+
+
+def test_what_is_installed_is_compared_with_what_is_pinned(tmp_path, settings):
+    settings.BASE_DIR = tmp_path
+    assert not [*predeploy.requirements_findings()]
+    pins = f"django=={django.__version__}\npsycopg[c]==0.1 \\\n    --hash=sha256:0\nnot-here==1\n"
+    (tmp_path / "requirements.txt").write_text(pins)
+    first, second = predeploy.requirements_findings()
+    assert first.id == second.id == "deploy_ops.R006" and first.level == ERROR
+    assert f"pins psycopg 0.1; here it is {psycopg.__version__}." in first.msg
+    assert "pins not-here 1; here it is not installed." in second.msg
