@@ -78,12 +78,11 @@ class Request:
 
     @property
     def words(self) -> Sequence[str]:
-        """What is typed for it: all that decides what is done; who accepts a loss says so anew."""
+        """What is typed for it: all that decides what is done; who takes a risk says so anew."""
         if self.command:
             return self.command
         words = ["safe_migrate", *filter(None, (self.app, self.migration))]
         words += ["--phase", self.phase] if self.phase else []
-        words += ["--no-backup"] if not self.with_backup else []
         words += ["--exclusive"] if self.exclusive else []
         words += ["--single-transaction"] if self.single_transaction else []
         words += ["--on-failure", self.on_failure] if self.on_failure is not OnFailure.AUTO else []

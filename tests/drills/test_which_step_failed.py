@@ -86,7 +86,7 @@ def test_undoing_several_names_the_one_that_could_not_be(project, shop):
     message = result["recovery"]["message"]
     assert "Reversing stopped: shop.0002_km failed: " in message
     assert "Committed by this run and still there: shop.0002_km, shop.0003_place." in message
-    assert "    python manage.py safe_migrate shop --no-backup   # after the" in message
+    assert "    python manage.py safe_migrate shop   # after the" in message
 
 
 def test_what_is_advised_goes_where_the_run_went(project, shop):
@@ -99,4 +99,4 @@ def test_what_is_advised_goes_where_the_run_went(project, shop):
 
     assert result["error"].startswith("shop.0002_km failed: ")
     message = result["recovery"]["message"]
-    assert "    python manage.py safe_migrate shop 0001 --no-backup   # after the" in message
+    assert "    python manage.py safe_migrate shop 0001   # after the" in message

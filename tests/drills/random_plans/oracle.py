@@ -14,7 +14,7 @@ from tests.drills.random_plans.places import Portrait
 from tests.drills.random_plans.world import World
 
 STEP = r"plan\.\d{4}_\w+"
-STEPS = rf"{STEP}(?:, {STEP})*"
+STEPS = rf"(?:{STEP}(?:, {STEP})*|{STEP} to {STEP} \(\d+ migrations\))"
 RUN = r"\d{8}T\d{6}Z-\w+"
 NAME = r"[\w/.-]+"
 EVIDENCE = (
