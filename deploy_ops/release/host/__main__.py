@@ -110,7 +110,7 @@ def _tell(text: str) -> None:
 
 
 def read_command_line(words: list[str]) -> argparse.Namespace:
-    """Exits with 2 for words that do not go together: none is left out as if it had not been said."""
+    """Exits with 2 for words that do not go together: none is passed over in silence."""
     parser = _parser()
     options = parser.parse_args(words)
     others = [f"--{name}" for name in WITHOUT_TAG if getattr(options, name) not in (None, False)]

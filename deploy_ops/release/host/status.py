@@ -29,7 +29,7 @@ def _lines(host: Host) -> Iterator[str]:
         built = "built" if find_release(host, each) else "incomplete: it is built again next time"
         yield f"{'':6} {each.name:12} {built}"
     if os.path.exists(host.state) and not os.access(host.state, os.R_OK | os.X_OK):
-        yield f"{host.state} is closed to this user: who is at work, and more, is not known. Ask as root."
+        yield f"{host.state} is closed to this user: who is at work is not known. Ask as root."
     if holder := holder_of(host.state / LOCK):
         yield f"At work: {holder}"
     elif record := cut_off(host):
