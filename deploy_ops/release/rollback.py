@@ -157,7 +157,7 @@ def recorded_release(alias: str, version: str) -> tuple[Release, Code]:
         known = ", ".join(released_versions(key)) or "none"
         raise ReleaseRefused(
             f"What {version} needs of the schema is not known: it was not released into this "
-            f"database from this host. Known are {known}. Nothing was changed."
+            f"database from this host. Releases known here: {known}. Nothing was changed."
         )
     try:
         if release is None:

@@ -402,7 +402,7 @@ def test_back_to_the_last_of_migrations_that_were_squashed_since(project, databa
 @PG15
 def test_a_release_that_was_never_here(project, shop):
     told = project.run("rollback", "--to", "v0.9.0", check=1, env=NEW).stderr
-    assert "it was not released into this database from this host. Known are 1.0.0." in told
+    assert "not released into this database from this host. Releases known here: 1.0.0." in told
 
 
 @PG15
@@ -435,7 +435,7 @@ def test_only_the_newest_code_can_tell(project, shop, release):
 def test_a_release_without_migrations_is_known_after_postdeploy(project, database, shop):
     """It is noted with what it needs, so that the way back to it can be told."""
     refused = project.run("rollback", "--to", "1.0.1", "--plan", check=1, env=NEW)
-    assert "Known are 1.0.0" in refused.stderr
+    assert "Releases known here: 1.0.0" in refused.stderr
     project.run("shell", "-c", NOTE_RELEASE, check=0, env={"APP_VERSION": "1.0.1"})
     assert plan(project, code=0, version="1.0.1")["decision"] == "code_only"
 

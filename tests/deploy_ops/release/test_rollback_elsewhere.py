@@ -47,7 +47,7 @@ def test_each_database_has_its_own_releases_and_backups(project, database, elsew
     plan("1.0.0", code=0)
     env = {"APP_VERSION": "1.2.0"}
     refused = project.run("rollback", "--to", "1.1.0", "--plan", check=1, env=env)
-    assert "Known are 1.0.0." in refused.stderr
+    assert "Releases known here: 1.0.0." in refused.stderr
 
     elsewhere.execute("UPDATE shop_order SET must = 1")
     project.run("rollback", "--to", "1.0.0", *THERE, "--noinput", check=0, env=NEW)
