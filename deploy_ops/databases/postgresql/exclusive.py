@@ -133,8 +133,8 @@ def _give_name_back(connection: Connection, mark: Mark) -> None:
             raise SwapUnfinished(
                 f"{live} should be the empty database that takes its place meanwhile, but somebody "
                 f"has altered it or made another one. The data are in {aside}. Neither was "
-                f"changed. Look at {live}, rename or drop it, and then give the other its name back "
-                "in psql:\n"
+                f"changed. Look at {live}, rename or drop it, and then give the other its name "
+                "back in psql:\n"
                 f"    ALTER DATABASE {quoted(connection, aside)} "
                 f"RENAME TO {quoted(connection, live)};"
             )
