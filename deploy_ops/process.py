@@ -35,7 +35,10 @@ import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, 15)
 if os.getppid() != int(sys.argv[1]):
     sys.exit(1)
-os.execv(sys.argv[2], sys.argv[2:])
+try:
+    os.execv(sys.argv[2], sys.argv[2:])
+except OSError as error:  # a script without #!
+    sys.exit(f"{sys.argv[2]}: {error.strerror}")
 """
 
 

@@ -43,9 +43,7 @@ def run_hook(host: Host, name: str, tag: Tag, before: Tag | None) -> bool:
             env=_environment(host, tag) | told,
         )
     except ProgramError as error:
-        raise ReleaseFailed(
-            f"The hook {name} of {tag.name} ends the deployment: {error}"
-        ) from error
+        raise ReleaseFailed(f"The hook {name} of {tag.name} failed: {error}") from error
     return True
 
 

@@ -20,6 +20,7 @@ from deploy_ops.lock_file import LockFile
 from deploy_ops.release.host import units
 from deploy_ops.release.host.answers import is_ready, wait_until_ready
 from deploy_ops.release.host.colours import Colour, place, serving, switch
+from deploy_ops.release.host.commands import run_hook
 from deploy_ops.release.host.config import Host
 from deploy_ops.release.host.record import OnItsWay, Record
 from deploy_ops.release.host.shares import canary_colour, end_share
@@ -155,8 +156,19 @@ def go_back(story: Story, had: str | None) -> None:
             )
         switch(host, story.old)
         story.tell(f"{story.before.name} gets the requests again.")
+        if story.kind is not Kind.ROLLBACK:
+            _run_hook_after(story, story.before)
     units.stop(host, colour)
     place(host, colour, had)
+
+
+def _run_hook_after(story: Story, serves: Tag) -> None:
+    """Run `post-rollback` of the release that serves again; nothing is undone if it fails."""
+    try:
+        if run_hook(story.host, "post-rollback", serves, story.tag):
+            story.tell("Hook post-rollback has run.")
+    except ReleaseFailed as error:
+        story.tell(str(error))
 
 
 def _as_failure(story: Story, step: str, what: str, error: BaseException) -> DeployOpsError:

@@ -205,12 +205,19 @@ ERRORS = VIEWS.replace(
 def test_a_release_that_serves_worse_gives_the_requests_back(deployed):
     before, running = deployed.version(), deployed.running()
     deployed.configure(watch_seconds="20")
+    hook = deployed.directory / "srv" / "releases" / f"v{before}" / "deploy/hooks/post-rollback"
+    hook.parent.mkdir(parents=True, exist_ok=True)
+    hook.write_text('#!/bin/sh\necho "$DEPLOY_FROM went, $DEPLOY_TAG is back"\nexit 7\n')
+    hook.chmod(0o755)
     tag = deployed.next_release({"shop/views.py": ERRORS})
     with visitors(deployed) as people:
         failed = deployed.deploy(tag, check=3)
+    hook.unlink()
     assert deployed.version() == before
     assert "serves worse than the release before" in failed.stderr
     assert f"v{before} gets the requests again" in failed.stdout
+    assert f"{tag} went, v{before} is back" in failed.stdout
+    assert f"The hook post-rollback of v{before} failed" in failed.stdout
     assert ("POST", 500) in people.answers
     assert deployed.running() == running
 
@@ -261,7 +268,7 @@ def test_a_hook_is_told_and_can_stop_it(deployed):
     tag = deployed.next_release({"deploy/hooks/pre-switch": hook})
     failed = deployed.deploy(tag, check=3)
     assert f"v{before} to {tag}" in failed.stdout
-    assert f"The hook pre-switch of {tag} ends the deployment" in failed.stderr
+    assert f"The hook pre-switch of {tag} failed" in failed.stderr
     assert deployed.version() == before
 
 

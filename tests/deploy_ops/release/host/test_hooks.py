@@ -58,7 +58,15 @@ def executable(text):
         (executable("#!/bin/sh\nkill -9 $$\n"), "killed by signal 9"),
     ],
 )
-def test_one_that_cannot_be_run(host, hook, make, said):
+def test_one_that_cannot_be_run(host, hook, make, said, capfd):
     make(hook)
     with pytest.raises(ReleaseFailed, match=said):
         run(host)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_why_a_script_without_a_first_line_did_not_start_is_said(host, hook, capfd):
+    executable("exit 0\n")(hook)
+    with pytest.raises(ReleaseFailed):
+        run(host)
+    assert capfd.readouterr().err == f"{hook}: Exec format error\n"
