@@ -21,7 +21,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, NotSupportedError, connec
 from deploy_ops.errors import DeployOpsError, Interrupted, VersionRefused
 from deploy_ops.interrupts import interruptible
 from deploy_ops.management.arguments import require_text
-from deploy_ops.management.output import LastingOutput, spelled
+from deploy_ops.management.output import LastingOutput, spelled, stdout_kept_clear
 from deploy_ops.management.progress import TerminalProgress
 from deploy_ops.management.tables import table
 from deploy_ops.progress import Progress, Silent, listening
@@ -139,7 +139,10 @@ class OpsCommand(BaseCommand, ABC):
 
     def _stdout_for_json(self) -> AbstractContextManager[object]:
         """Keep what foreign code prints (a migration) out of the one object on stdout."""
-        return redirect_stdout(sys.stderr) if self.as_json else nullcontext()
+        if not self.as_json:
+            return nullcontext()
+        is_process = getattr(self, "_called_from_command_line", False)
+        return stdout_kept_clear() if is_process else redirect_stdout(sys.stderr)
 
     def tell(self, text: str) -> None:
         """Say something to people: on stdout, or on stderr when stdout belongs to JSON."""

@@ -1,7 +1,9 @@
 """What commands print, whoever still reads it."""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 
 from django.core.management.base import OutputWrapper
 
@@ -18,6 +20,33 @@ def spelled(text: str, encoding: str | None) -> str:
 
 def _escaped(text: str, encoding: str) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+@contextmanager
+def stdout_kept_clear() -> Iterator[None]:
+    """Send to stderr what anything else prints meanwhile.
+
+    A log handler has kept the stream from when it was made, and programs write to the descriptor.
+    """
+    with redirect_stdout(sys.stderr), _descriptor_on_stderr():
+        yield
+
+
+@contextmanager
+def _descriptor_on_stderr() -> Iterator[None]:
+    if sys.__stdout__ is None or sys.__stderr__ is None:  # closed by who started us
+        yield
+        return
+    stdout, stderr = sys.__stdout__.fileno(), sys.__stderr__.fileno()
+    own = os.dup(stdout)
+    os.dup2(stderr, stdout)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # nobody reads it any more
+            sys.__stdout__.flush()
+        os.dup2(own, stdout)
+        os.close(own)
 
 
 class LastingOutput(OutputWrapper):

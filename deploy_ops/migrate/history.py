@@ -1,6 +1,7 @@
 """Where the database stands in the history of migrations, and what one run has to do from there."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
@@ -20,7 +21,11 @@ class History:
         self.executor = executor
         # A replaced migration leaves the graph once its squash takes over; it is still ours to run.
         self.by_key: dict[Key, Migration] = dict(executor.loader.disk_migrations or {})
-        self.state = self._applied_state(executor)
+
+    @cached_property
+    def state(self) -> ProjectState:
+        """The models as far as this run has come; slow to make, and not needed to do nothing."""
+        return self._applied_state(self.executor)
 
     @classmethod
     def read(cls, connection: BaseDatabaseWrapper) -> "History":

@@ -153,7 +153,8 @@ def plan_of(request: Request) -> Todo:
     if request.back_to:
         return todo_back(history, request.back_to.targets)
     migrations = django_plan(history.executor, request.app, request.migration)
-    return Todo(history, migrations, make_plan(migrations, history.state))
+    plan = make_plan(migrations, history.state) if migrations else Plan(())
+    return Todo(history, migrations, plan)
 
 
 def resolve_earlier(request: Request, *, progress: Progress, ask: Ask = always_wait) -> None:

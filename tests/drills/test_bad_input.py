@@ -3,6 +3,7 @@
 import pytest
 
 from tests.drills.conftest import TRIPS
+from tests.sample_apps.written import WrittenApp
 
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 on_pg15 = pytest.mark.parametrize("database", ["pg15"], indirect=True)
@@ -115,3 +116,30 @@ def test_json_of_a_refusal_is_one_object(deployed):
     result = project.json("safe_migrate", "nonsense", check=2)
     assert result["status"] == "error"
     assert result["error"] == "UsageError"
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    "code",
+    [
+        "print('foreign')",
+        "__import__('sys').__stdout__.write('foreign')",
+        "__import__('logging').getLogger('shop').warning('foreign')",
+        "__import__('os').write(1, b'foreign')",
+        "__import__('os').system('echo foreign')",
+    ],
+)
+def test_whatever_a_migration_prints_json_is_one_object(project, code):
+    """Containers have their logs on stdout, by a handler that took the stream when it was made."""
+    shop = WrittenApp(project.directory)
+    shop.migration("0001_talk", f"migrations.RunPython(lambda apps, editor: {code})")
+    to_stdout = {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}
+    root = {"handlers": ["stdout"], "level": "INFO"}
+    project.with_apps(shop.name).settings(
+        LOGGING={"version": 1, "handlers": {"stdout": to_stdout}, "root": root}
+    )
+
+    ended = project.run("safe_migrate", "shop", "--no-backup", "--format", "json", check=0)
+
+    assert ended.json()["status"] == "ok"
+    assert "foreign" in ended.stderr

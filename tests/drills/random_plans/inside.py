@@ -22,7 +22,12 @@ from deploy_ops.migrate.journal import Journal
 from tests.drills.random_plans.deeds import Deed, connect, do
 
 BATCH = 2
-LOCKED = {"postgresql": "LOCK TABLE plan_trip IN ACCESS EXCLUSIVE MODE", "sqlite": "SELECT 1"}
+# It ends by itself, since an index that is built concurrently waits for it without a limit.
+LOCKED = {
+    "postgresql": "SET idle_in_transaction_session_timeout = '5s';"
+    " LOCK TABLE plan_trip IN ACCESS EXCLUSIVE MODE",
+    "sqlite": "SELECT 1",
+}
 
 
 class Script:
