@@ -122,8 +122,8 @@ class RenameFieldOnline(PhasedOperation, RenameField):
             raise NotOnline(
                 f"{table} has no column {' and no column '.join(missing)} any more, of which "
                 f"{new.column} was to stay, with what is on {old.column}: somebody has renamed or "
-                "dropped it by hand. Nothing was changed. Give each its name back, or make it again "
-                "with the values of the other, then run the contract phase again:\n"
+                "dropped it by hand. Nothing was changed. Give each its name back, or make it "
+                "again with the values of the other, then run the contract phase again:\n"
                 + change.contract_command
             )
 
@@ -169,9 +169,9 @@ class RenameFieldOnline(PhasedOperation, RenameField):
             )
         if fired := triggers_of(change, table, old.column):
             raise NotOnline(
-                f"{', '.join(fired)} on {table} fires on UPDATE OF {old.column}, and would not fire "
-                "where new code updates the new name. Nothing was changed. Let it fire on each "
-                f"UPDATE until the contract phase, WHEN (OLD.{old.column} IS DISTINCT FROM "
+                f"{', '.join(fired)} on {table} fires on UPDATE OF {old.column}, and would not "
+                "fire where new code updates the new name. Nothing was changed. Let it fire on "
+                f"each UPDATE until the contract phase, WHEN (OLD.{old.column} IS DISTINCT FROM "
                 f"NEW.{old.column}), then run this again."
             )
         check_no_transaction(self, change)
@@ -197,7 +197,7 @@ class RenameFieldOnline(PhasedOperation, RenameField):
     def _add_column(self, change: Change, table: str, new: Any) -> str:
         """Without a default, which a trigger could not tell from a value that was given."""
         old, _ = self._fields(change)
-        # Of the type that the column has, which is the one that stays; somebody may have changed it.
+        # The type that the column has stays in the end; somebody may have changed it by hand.
         type_ = type_there(change, table, old.column) or type_of(change, new)
         column = f"{change.quote(new.column)} {type_} NULL"
         return f"ALTER TABLE {change.quote(table)} ADD COLUMN {column}"
