@@ -61,6 +61,13 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def line_count(text: str) -> int:
+    """Read how many lines of a list are shown: of none nobody could tell it from an empty one."""
+    if not whole_number(text):
+        raise ArgumentTypeError("0 lines show nothing")
+    return int(text)
+
+
 class OpsCommand(BaseCommand, ABC):
     """A command that calls one function of the plain core and prints what it returns.
 

@@ -1,6 +1,7 @@
 """Results of safe_migrate as people and programs read them."""
 
 from django.core.checks import CheckMessage
+from django.core.management.base import CommandParser
 
 from deploy_ops.databases.base import Backend
 from deploy_ops.management.base import Json, OpsCommand
@@ -46,6 +47,15 @@ def _result_json(result: Result) -> Json:
 
 def _finding_json(finding: CheckMessage) -> Json:
     return {"id": finding.id, "level": finding.level, "msg": finding.msg, "hint": finding.hint}
+
+
+def add_resolved(parser: CommandParser) -> None:
+    """Add --resolved, by which a person says that the last run needs no more looking at."""
+    parser.add_argument(
+        "--resolved",
+        metavar="RUN",
+        help="go on after this unresolved run: you have looked at what it left",
+    )
 
 
 def ask_about(is_interactive: bool) -> Ask:

@@ -250,8 +250,8 @@ def _pause(run: Run, group: tuple[Step, ...], attempt: int, error: BaseException
     holders = lock_holders(run.database, {table for step in group for table in step.tables})
     run.journal.record("migration_retried", migrations=keys(group), error=text_of(error))
     run.progress.say(
-        f"{run.at_work or between(group)}: {lock_failure(error)}{holders}; rolled back, retry {attempt} of "
-        f"{run.request.lock_retries} in {seconds:.1f} s"
+        f"{run.at_work or between(group)}: {lock_failure(error)}{holders}; rolled back, "
+        f"retry {attempt} of {run.request.lock_retries} in {seconds:.1f} s"
     )
     time.sleep(seconds)
 

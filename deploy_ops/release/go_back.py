@@ -15,7 +15,7 @@ from deploy_ops.release.rollback import Decision, WayBack, find_way_back, record
 class GoingBack:
     """The way back to a version, once what killed commands left is resolved."""
 
-    def __init__(
+    def __init__(  # pylint: disable=too-many-arguments
         self,
         alias: str,
         version: str,

@@ -72,10 +72,10 @@ def look_before(asked: Asked) -> Iterator[CheckMessage]:
     yield from connection_findings(asked.alias)
     yield from _settings()
     yield from placeholder_findings()
-    yield from _requirements()
+    yield from requirements_findings()
     yield from tree_findings(tree)
     yield from _flags()
-    yield from _certificate(asked.url)
+    yield from certificate_findings(asked.url)
     yield from _metrics(asked.metrics)
     yield from _confirmations(asked, tree.commit if tree else given_commit())
 
@@ -192,7 +192,8 @@ def _settings() -> Iterator[CheckMessage]:
     yield from (each for each in found if each.level >= checks.WARNING and not each.is_silenced())
 
 
-def _requirements() -> Iterator[CheckMessage]:
+def requirements_findings() -> Iterator[CheckMessage]:
+    """R006: what is installed here is not what requirements.txt pins."""
     base = getattr(settings, "BASE_DIR", None)
     for name, wanted in pinned(Path(base) / "requirements.txt") if base else ():
         try:
@@ -221,16 +222,24 @@ def _flags() -> Iterator[CheckMessage]:
         )
 
 
-def _certificate(url: str | None) -> Iterator[CheckMessage]:
+def certificate_findings(url: str | None) -> Iterator[CheckMessage]:
+    """R008: what users get from `url` is no valid certificate, or soon will be none."""
     parts = urlsplit(url or "")
     if parts.scheme != "https" or not parts.hostname:
         return
     try:
         left = _time_left(parts.hostname, parts.port or 443)
-    except (OSError, ValueError) as error:
+    except ssl.SSLError as error:
         yield Error(
             f"{parts.netloc} has no valid certificate: {error}.",
             hint="See what nginx serves, and renew it:\n    sudo certbot renew",
+            id="deploy_ops.R008",
+        )
+        return
+    except (OSError, ValueError) as error:
+        yield Error(
+            f"{parts.netloc} does not answer, so that its certificate is not known: {error}.",
+            hint="See whether nginx runs, and where the name leads to:\n    sudo nginx -t",
             id="deploy_ops.R008",
         )
         return

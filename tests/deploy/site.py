@@ -111,11 +111,11 @@ class Site:
             plain.close()
             raise
 
-    def get(self, path="/", **headers):
+    def get(self, path="/", method="GET", **headers):
         connection = http.client.HTTPConnection(NAME, timeout=10)
         connection.sock = self.tls()
         connection.request(
-            "GET", path, headers={name.replace("_", "-"): v for name, v in headers.items()}
+            method, path, headers={name.replace("_", "-"): v for name, v in headers.items()}
         )
         response = connection.getresponse()
         answer = response.status, response.headers, response.read().decode()

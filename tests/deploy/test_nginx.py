@@ -114,11 +114,23 @@ def test_the_switch_and_the_page_while_nobody_answers(site):
     status, headers, text = site.get()
     assert status == 502 and "Gleich wieder da" in text and headers["Retry-After"] == "30"
     site.point("current", "blue.sock")
-    (site.sockets / "maintenance").touch()
-    assert site.get()[0] == 503
-    (site.sockets / "maintenance").unlink()
     assert site.get()[0] == 200
     assert site.get("/wartung.html")[0] == 404  # not a page of its own
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_page_while_somebody_wants_it(site, method):
+    file = site.sockets / "maintenance"
+    file.touch()
+    try:
+        status, headers, text = site.get("/reisekosten/", method=method)
+        assert status == 503 and "Gleich wieder da" in text
+        assert headers["Retry-After"] == "30" and headers["Strict-Transport-Security"]
+        # Whoever looks after it still sees the application.
+        assert site.plain(site.local, "/health/", "localhost")[0] == 200
+    finally:
+        file.unlink()
+    assert site.get("/reisekosten/")[0] == 200
 
 
 def test_a_canary_gets_its_share_and_always_the_same_visitors(site):

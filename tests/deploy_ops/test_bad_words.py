@@ -83,6 +83,8 @@ def test_types_refuse_with_a_sentence(name):
         ("flags", "set", "csv_export", "--user", "\udcff"),
         ("safe_migrate", "\udcff"),
         ("releases", "--limit", "9" * 30),
+        ("releases", "--limit", "0"),
+        ("runs", "--limit", "0"),
         ("predeploy", "--url", "https://[::1"),
         ("postdeploy", "--url", "https://[::1"),
         ("smoke_test", "--url", "https://[::1"),

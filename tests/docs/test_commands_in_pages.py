@@ -8,7 +8,7 @@ import pytest
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import CommandError
 
-from deploy_ops.release.host.__main__ import _parser as deploy_parser
+from deploy_ops.release.host.__main__ import read_command_line
 from tests.docs.console import ROOT
 
 PAGES = sorted(path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -50,7 +50,7 @@ def with_our_alias(options):
 @pytest.mark.parametrize(("program", "argv"), list(commands()))
 def test_it_is_a_command_that_is_there(program, argv):
     if program == "./deploy.sh":
-        deploy_parser().parse_args(argv)  # exits where it does not know one
+        read_command_line(argv)  # exits where it does not know one
         return
     name, *options = argv
     app = get_commands().get(name)

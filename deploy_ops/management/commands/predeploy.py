@@ -43,7 +43,8 @@ class Command(OpsCommand):
         # Slow to load: it takes the models.
         from deploy_ops.release.predeploy import CONFIRMABLE, Asked, look_before
 
-        confirmed = [word.strip() for word in options["confirm"].split(",") if word.strip()]
+        words = dict.fromkeys(word.strip() for word in options["confirm"].split(","))
+        confirmed = [word for word in words if word]
         if unknown := set(confirmed) - set(CONFIRMABLE):
             raise UsageError(
                 f"--confirm knows {', '.join(CONFIRMABLE)}, not {', '.join(sorted(unknown))}. "

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from deploy_ops.conf import conf
-from deploy_ops.management.base import Json, OpsCommand, spoken_age, whole_number
+from deploy_ops.management.base import Json, OpsCommand, line_count, spoken_age
 from deploy_ops.management.tables import local_time
 from deploy_ops.release.timeline import Entry, read_timeline
 
@@ -22,7 +22,7 @@ class Command(OpsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
         parser.add_argument(
-            "--limit", type=whole_number, default=20, help="how many, the newest (default 20)"
+            "--limit", type=line_count, default=20, help="how many, the newest (default 20)"
         )
 
     def operate(self, options: dict[str, Any]) -> tuple[int, Json]:

@@ -11,7 +11,7 @@ from deploy_ops.errors import ReleaseRefused
 from deploy_ops.management.base import Json, OpsCommand, duration
 from deploy_ops.management.confirmation import Confirmation
 from deploy_ops.management.findings import show_checks
-from deploy_ops.management.migrations import ask_about, show_result
+from deploy_ops.management.migrations import add_resolved, ask_about, show_result
 from deploy_ops.migrate.journal import find_run
 
 if TYPE_CHECKING:
@@ -33,11 +33,7 @@ class Command(OpsCommand):
             default="60s",
             help="how long to wait for another deployment step (default 60s)",
         )
-        parser.add_argument(
-            "--resolved",
-            metavar="RUN",
-            help="go on after this unresolved run: you have looked at what it left",
-        )
+        add_resolved(parser)
         parser.add_argument(
             "--plan",
             action="store_true",
@@ -70,8 +66,9 @@ class Command(OpsCommand):
             self._next(way)
             return found
         words = ["rollback", "--to", f"v{version}", "--restore", options["restore"] or ""]
-        asked = {**options, **RESTORE, "id": options["restore"]}
-        confirmation = Confirmation(self.tell, asked, words)
+        confirmation = Confirmation(
+            self.tell, {**options, **RESTORE, "id": options["restore"]}, words
+        )
         if options["restore"]:
             confirmation.check_options()
         wait: timedelta = options["wait"]

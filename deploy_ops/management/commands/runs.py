@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 
 from deploy_ops.advice import manage
 from deploy_ops.conf import conf
-from deploy_ops.management.base import Json, OpsCommand, whole_number
+from deploy_ops.management.base import Json, OpsCommand, line_count
 from deploy_ops.management.run_list import HEADINGS, rows
 from deploy_ops.release.runs import Run, State, all_runs
 from deploy_ops.restore.interrupted import unfinished_restores
@@ -21,7 +21,7 @@ class Command(OpsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
         parser.add_argument(
-            "--limit", type=whole_number, default=20, help="how many, the newest (default 20)"
+            "--limit", type=line_count, default=20, help="how many, the newest (default 20)"
         )
 
     def operate(self, options: dict[str, Any]) -> tuple[int, Json]:

@@ -7,7 +7,7 @@ from dataclasses import fields
 from django.core.management.base import CommandParser
 
 from deploy_ops.management.base import Json, OpsCommand, duration, whole_number
-from deploy_ops.management.migrations import ask_about, show_result
+from deploy_ops.management.migrations import add_resolved, ask_about, show_result
 from deploy_ops.management.plans import show_plan
 from deploy_ops.migrate.journal import find_run
 from deploy_ops.migrate.ladder import OnFailure
@@ -90,11 +90,7 @@ class Command(OpsCommand):
             metavar="ID",
             help="go on in spite of this error of lint_migrations, such as L001; may be repeated",
         )
-        parser.add_argument(
-            "--resolved",
-            metavar="RUN",
-            help="go on after this unresolved run: you have looked at what it left",
-        )
+        add_resolved(parser)
         parser.add_argument(
             "--single-transaction",
             action="store_true",

@@ -1,6 +1,7 @@
 """What deploy.sh starts: reads the command line, calls, and says what came of it."""
 
 import argparse
+import math
 import os
 import sys
 from pathlib import Path
@@ -21,11 +22,13 @@ from deploy_ops.release.host.tags import Tag, head_of_main, parse
 # A deployment that is asked back switches at once, and then stops what it had started.
 GO_BACK_SECONDS = 120.0
 DEV = "dev"
+# What is done with the release that is there.
+WITHOUT_TAG = ("rollback", "share", "watch", "promote", "abort", "contract", "status")
 
 
 def main() -> int:
     """Return the exit code."""
-    options = _parser().parse_args()
+    options = read_command_line(sys.argv[1:])
     if options.target == DEV:
         os.execvp("make", ["make", "restart-dev"])
     try:
@@ -88,12 +91,37 @@ def _tag(host: Host, options: argparse.Namespace) -> Tag:
     raise UsageError("Name the tag of a release:\n    ./deploy.sh v1.2.3")
 
 
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0")
+    return value
+
+
 def _purpose() -> str:
     return " ".join(["deploy.sh", *sys.argv[1:]])
 
 
 def _tell(text: str) -> None:
     print(text, flush=True)
+
+
+def read_command_line(words: list[str]) -> argparse.Namespace:
+    """Exits with 2 for words that do not go together: none is passed over in silence."""
+    parser = _parser()
+    options = parser.parse_args(words)
+    others = [f"--{name}" for name in WITHOUT_TAG if getattr(options, name) not in (None, False)]
+    if options.to is not None and not options.rollback:
+        parser.error("--to goes with --rollback")
+    if options.tag is not None and others:
+        instead = f": --rollback --to {options.tag}" if options.rollback else ""
+        parser.error(f"{others[0]} takes no tag{instead}")
+    if options.target == DEV and (others or options.tag or options.canary):
+        parser.error("--target dev is make restart-dev, and nothing else")
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -118,7 +146,9 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--contract", action="store_true", help="remove what only old code needs")
     what.add_argument("--status", action="store_true", help="what serves and what there is")
     parser.add_argument("--to", metavar="TAG", help="with --rollback: not the one before, this one")
-    parser.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="for the lock")
+    parser.add_argument(
+        "--wait", type=_seconds, default=0.0, metavar="SECONDS", help="for the lock"
+    )
     return parser
 
 

@@ -31,7 +31,7 @@ def manage(host: Host, tag: Tag, *arguments: str, seconds: int | None = None) ->
 def run_hook(host: Host, name: str, tag: Tag, before: Tag | None) -> bool:
     """Run `deploy/hooks/<name>` of the release, if it has one; raises ReleaseFailed if it fails."""
     path = directory_of(host, tag) / HOOKS / name
-    if not path.exists():
+    if not os.path.lexists(path):  # a link that leads nowhere is one that is missed
         return False
     if not os.access(path, os.X_OK):
         raise ReleaseFailed(f"The hook {HOOKS / name} of {tag.name} is not executable.")

@@ -1,18 +1,23 @@
 """What deploy.sh knows of its host: `deploy/host.toml`, or the file that DEPLOY_HOST names."""
 
+import math
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from deploy_ops.errors import ConfigurationError
 from deploy_ops.webhooks import WEB, find_fault
 
 FILE = Path("deploy") / "host.toml"
 COLOUR = "{colour}"
+# nan is a number to TOML, and no time is ever over it.
+NOT_NEGATIVE = ("free_bytes", "gate_seconds", "watch_seconds")
 
 
 class Target(StrEnum):
@@ -122,11 +127,22 @@ def _check(path: Path, host: Host) -> None:
         raise _invalid(path, "keep: without the release before there is no way back; at least 2")
     if bad := [each for each in (host.health_path, host.metrics_path) if each[:1] != "/"]:
         raise _invalid(path, f"{bad[0]!r} is not a path as the application has it: /health/")
-    if not host.url.startswith(WEB):
+    for name in NOT_NEGATIVE:
+        if not 0 <= getattr(host, name) < math.inf:
+            raise _invalid(path, f"{name} is {getattr(host, name)!r}: a number from 0")
+    if not host.url.startswith(WEB) or not _has_host(host.url):
         raise _invalid(path, "url: it is asked over http or https, through the proxy")
     names = ("notify", "notify_secret_file")
     if fault := find_fault(names, host.notify, host.notify_secret_file):
         raise _invalid(path, fault)
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0 and not re.search(r"\s", url)
+    except ValueError:  # a bracket that is not closed, a port that is none
+        return False
 
 
 def _invalid(path: Path, what: str) -> ConfigurationError:

@@ -77,7 +77,9 @@ def prepare(host: Host, kind: Kind, tag: Tag, tell: Tell) -> Story:
     build(host, tag, commit)
     try:
         manage(host, tag, "collectstatic", "--noinput", "-v0")
-        manage(host, tag, "predeploy", "--noinput", *metrics_options(host))
+        # Its certificate too: the smoke test through the proxy would only fail after the switch.
+        asked = ["--url", host.url, *metrics_options(host)]
+        manage(host, tag, "predeploy", "--noinput", *asked)
         hook(story, "pre-migrate")
     except (ProgramError, ReleaseFailed) as error:
         raise ReleaseRefused(f"{tag.name} is not deployed: {error}\n{story.serves}.") from error
@@ -134,7 +136,7 @@ def metrics_options(host: Host) -> list[str]:
     """Where the release that serves tells its metrics; [] where none serves or nobody may ask."""
     if host.metrics_token_file is None or serving(host) is None:
         return []
-    return ["--metrics", f"{_url_of(host.sockets / CURRENT)}/metrics"]
+    return ["--metrics", f"{_url_of(host.sockets / CURRENT)}{host.metrics_path}"]
 
 
 def _url_of(path: Path) -> str:

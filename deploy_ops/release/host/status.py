@@ -1,5 +1,6 @@
 """What serves, what the colours have, and which releases there are, as text."""
 
+import os
 from collections.abc import Iterator
 
 from deploy_ops.lock_file import holder_of
@@ -27,6 +28,8 @@ def _lines(host: Host) -> Iterator[str]:
     for each in releases(host):
         built = "built" if find_release(host, each) else "incomplete: it is built again next time"
         yield f"{'':6} {each.name:12} {built}"
+    if os.path.exists(host.state) and not os.access(host.state, os.R_OK | os.X_OK):
+        yield f"{host.state} is closed to this user: who is at work is not known. Ask as root."
     if holder := holder_of(host.state / LOCK):
         yield f"At work: {holder}"
     elif record := cut_off(host):

@@ -5,9 +5,10 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import django
 import psycopg
 import pytest
-from django.core.checks import INFO, WARNING
+from django.core.checks import ERROR, INFO, WARNING
 
 from deploy_ops.audit import read_events
 from deploy_ops.phases.instances import Facts, Process
@@ -160,7 +161,7 @@ def test_settings_that_are_not_for_production(project, shop):
 @PG15
 def test_confirmations_are_kept_with_the_name(project, shop):
     assert "tests, review, stakeholders" in found(project, code=0)["R009"]["message"]
-    left = found(project, "--confirm", "tests,review", code=0, DEPLOY_BY="anna")["R009"]
+    left = found(project, "--confirm", "tests, review,tests,", code=0, DEPLOY_BY="anna")["R009"]
     assert left["message"] == "Nobody has confirmed here: stakeholders."
     [event] = read_events(project.ops_dir)
     assert (event.kind, event.by, event.message) == ("check", "anna", "confirmed: tests, review")
@@ -170,8 +171,9 @@ def test_confirmations_are_kept_with_the_name(project, shop):
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:9", "https://nowhere.invalid"])
 @PG15
-def test_a_certificate_that_is_none(project, shop, url):
-    assert "no valid certificate" in found(project, "--url", url, code=1)["R008"]["message"]
+def test_a_certificate_that_nobody_has_seen(project, shop, url):
+    told = found(project, "--url", url, code=1)["R008"]["message"]
+    assert f"{url.removeprefix('https://')} does not answer, so that its certificate is" in told
 
 
 @PG15
@@ -226,3 +228,14 @@ def test_pins_of_a_compiled_file(tmp_path):
     )
     assert list(pinned(path)) == [("asgiref", "3.9.1"), ("psycopg", "3.3.9")]
     assert list(pinned(tmp_path / "missing")) == []
+
+
+def test_what_is_installed_is_compared_with_what_is_pinned(tmp_path, settings):
+    settings.BASE_DIR = tmp_path
+    assert not [*predeploy.requirements_findings()]
+    pins = f"django=={django.__version__}\npsycopg[c]==0.1 \\\n    --hash=sha256:0\nnot-here==1\n"
+    (tmp_path / "requirements.txt").write_text(pins)
+    first, second = predeploy.requirements_findings()
+    assert first.id == second.id == "deploy_ops.R006" and first.level == ERROR
+    assert f"pins psycopg 0.1; here it is {psycopg.__version__}." in first.msg
+    assert "pins not-here 1; here it is not installed." in second.msg

@@ -293,6 +293,19 @@ def test_nothing_is_undone_where_something_was_taken_away_by_hand(project, datab
 
 
 @PG15
+def test_a_backfill_that_is_not_done_is_named(project, database, release):
+    release(NOTHING)
+    database.execute(
+        "INSERT INTO deploy_ops_backfillprogress (name, relation, description, rows_total,"
+        " rows_read, rows_written, release, created_at, waits_for, last_error) VALUES"
+        " ('shop.0002_change#0', 'shop_order', '', 9, 0, 0, '', now(), '', '')"
+    )
+    found = {each["id"][-4:]: each for each in plan(project, code=0)["findings"]}
+    assert "The backfill shop.0002_change#0 is not done" in found["R028"]["message"]
+    assert found["R028"]["hint"].endswith("manage.py backfill pause 'shop.0002_change#0'")
+
+
+@PG15
 def test_two_at_once(project, database, release):
     release(MUST)
     with database.connect() as other:

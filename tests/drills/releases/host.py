@@ -14,6 +14,7 @@ from deploy_ops.audit import read_events
 from deploy_ops.release.host.config import Host, read_host
 from tests.clusters import free_port
 from tests.drills.releases import systemctl
+from tests.drills.releases.runbook import commands
 from tests.drills.releases.site import FILES, write
 from tests.nginx import nginx_config
 from tests.programs import find_program
@@ -162,6 +163,11 @@ class ReleaseHost:
         if check is not None:
             assert done.returncode == check, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+    def as_typed(self, words: str, tag: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command of the German runbook, with this tag in place of TAG."""
+        assert words in commands()
+        return self.deploy(*words.replace("TAG", tag).split())
 
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """The same, not waited for, in a group of its own."""

@@ -24,21 +24,21 @@ def test_a_canary_grows_and_is_promoted(deployed):
     new = tag.removeprefix("v")
     deployed.configure(watch_seconds="0")
     with Visitors(deployed.port, "/", {"Host": "127.0.0.1"}) as people:
-        told = deployed.deploy("--canary", "5", tag).stdout
+        told = deployed.as_typed("--canary 5 TAG", tag).stdout
         assert f"{tag} gets 5 % of the visitors" in told
         first = shares(deployed)
         counts = Counter(first.values())
         assert set(counts) == {before, new}
         assert 0.023 < counts[new] / len(CLIENTS) < 0.077  # 3 standard deviations
-        assert "canary, 5 %" in deployed.deploy("--status").stdout
+        assert "canary, 5 %" in deployed.as_typed("--status").stdout
         assert "There is a canary already" in deployed.deploy("--canary", "5", tag, check=1).stderr
 
-        deployed.deploy("--share", "25")
+        deployed.as_typed("--share 25")
         second = shares(deployed)
         assert 0.197 < Counter(second.values())[new] / len(CLIENTS) < 0.303
         assert all(second[client] == new for client in CLIENTS if first[client] == new)
 
-        deployed.deploy("--promote")
+        deployed.as_typed("--promote")
         assert set(shares(deployed).values()) == {new}
     assert set(people.answers) == {("GET", 200), ("POST", 200)}
     assert len(deployed.running()) == 1
@@ -48,7 +48,7 @@ def test_a_canary_is_aborted_by_hand_and_by_its_errors(deployed):
     before, running = deployed.version(), deployed.running()
     deployed.configure(watch_seconds="0")
     deployed.deploy("--canary", "50", deployed.next_release())
-    deployed.deploy("--abort")
+    deployed.as_typed("--abort")
     assert set(shares(deployed).values()) == {before}
     assert deployed.running() == running
 

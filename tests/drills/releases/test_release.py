@@ -54,7 +54,7 @@ def test_two_releases_with_a_change_in_two_phases(host, pg15):
     assert host.running() == ["blue"]
     host.release("v1.1.0", WITHOUT_NOTE)
     with visitors(host) as people:
-        told = host.deploy("v1.1.0").stdout
+        told = host.as_typed("TAG", "v1.1.0").stdout
     assert set(people.answers) == GOOD
     assert {text.split()[0] for text in people.texts} == {"1.0.0", "1.1.0"}
     assert host.running() == ["green"]
@@ -78,7 +78,7 @@ def test_two_releases_with_a_change_in_two_phases(host, pg15):
     assert columns(pg15) == ["id", "note"]
     pg15.execute("UPDATE deploy_ops_instance SET seen_at = now() - interval '1 day'")
     pg15.execute("UPDATE django_migrations SET applied = now() - interval '1 day'")
-    host.deploy("--contract")
+    host.as_typed("--contract")
     assert columns(pg15) == ["id"]
     assert host.events()[4:] == [("contract", "started", "1.1.0"), ("contract", "done", "1.1.0")]
 
@@ -146,7 +146,7 @@ def test_staging_serves_the_head_of_main(deployed):
     deployed.configure(target='"staging"')
     deployed.git("commit", "--quiet", "--allow-empty", "-m", "merged")
     with visitors(deployed) as people:
-        deployed.deploy("--target", "staging")
+        deployed.as_typed("--target staging")
     assert set(people.answers) == GOOD
     described = deployed.git("describe", "--abbrev=12")
     assert "-1-g" in described and f"v{deployed.version()}" == described
@@ -239,10 +239,13 @@ def test_the_way_back_takes_less_than_a_second_while_the_release_is_watched(depl
 
 def test_the_way_back_to_a_release_that_has_stopped(deployed):
     """It is started and asked as a new one is."""
-    before = deployed.version()
-    deployed.deploy(deployed.next_release())
+    before, tag = deployed.version(), deployed.next_release()
     with visitors(deployed) as people:
-        told = deployed.deploy("--rollback").stdout
+        deployed.deploy(tag)
+        deployed.as_typed("--rollback --to TAG", f"v{before}")
+        assert deployed.version() == before
+        deployed.deploy(tag)
+        told = deployed.as_typed("--rollback").stdout
     assert f"v{before} gets the requests" in told
     assert deployed.version() == before
     assert set(people.answers) == GOOD

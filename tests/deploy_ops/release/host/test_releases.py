@@ -3,6 +3,7 @@
 import os
 import subprocess
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -69,6 +70,14 @@ def test_a_full_disk_is_seen_before(host, git):
     full = replace(host, free_bytes=10**18)
     with pytest.raises(ReleaseRefused, match="GB are free"):
         build(full, TAG, git("rev-parse", "HEAD"))
+    assert not (host.releases / "v1.0.0").exists()
+
+
+def test_a_disk_without_inodes_is_seen_before(host, git, monkeypatch):
+    room = {"f_bavail": 10**9, "f_frsize": 4096, "f_files": 10**6, "f_favail": 9_999}
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(**room))
+    with pytest.raises(ReleaseRefused, match="9999 inodes are free"):
+        build(host, TAG, git("rev-parse", "HEAD"))
     assert not (host.releases / "v1.0.0").exists()
 
 
