@@ -104,6 +104,33 @@ def read_events(directory: Path) -> Sequence[Event]:
     return [event for entry in entries if (event := _event(entry)) is not None]
 
 
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """One that has, or may have, put a backup (its id) in the place of a database."""
+
+    at: datetime
+    backup: str
+
+
+def restores_of(directory: Path, database: str) -> Sequence[Restore]:
+    """The restores of the database of this name that the audit has, oldest first.
+
+    One that failed may have taken place, and so may one that never ended.
+    """
+    found = [each for each in read_events(directory) if _restores(each, database)]
+    last_is_open = bool(found) and found[-1].outcome is Outcome.STARTED
+    ended = [each for each in found if each.outcome not in (Outcome.STARTED, Outcome.REFUSED)]
+    return [
+        Restore(datetime.fromisoformat(each.at), str(each.details.get("backup")))
+        for each in (*ended, *(found[-1:] if last_is_open else ()))
+    ]
+
+
+def _restores(event: Event, database: str) -> bool:
+    details = event.details if isinstance(event.details, dict) else {}
+    return event.kind is Kind.RESTORE and database in (details.get("database"), details.get("into"))
+
+
 def _event(entry: dict[str, Any]) -> Event | None:
     try:
         kind, outcome = Kind(entry.pop("kind")), Outcome(entry.pop("outcome"))

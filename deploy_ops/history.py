@@ -7,7 +7,7 @@ same: `schemas/<digest>.json`.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -72,13 +72,17 @@ def release_of_runs() -> Mapping[str, str]:
     }
 
 
-def last_schema(database: str) -> tuple[str, dict[str, Any]] | None:
+def last_schema(
+    database: str, may_run: Callable[[Release], bool] = lambda _: True
+) -> tuple[str, dict[str, Any]] | None:
     """The version last released into a database (`Identity.key`), and what its models need of it.
 
-    None where there is no release yet, or no such record of it that can be read.
+    The last one that `may_run`. None where there is no release yet, or no such record of it that
+    can be read.
     """
     for entry in reversed(_entries()):
-        if entry.get("database") == database:
+        release = _release(entry) if entry.get("database") == database else None
+        if entry.get("database") == database and (release is None or may_run(release)):
             schema = _read_schema(str(entry.get("schema")))
             return None if schema is None else (str(entry.get("version")), schema)
     return None

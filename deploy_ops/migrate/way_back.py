@@ -45,7 +45,7 @@ class Done:
         if self.is_lossless is None:
             return "whether reversing it brings back what was there is not known"
         if self.backup is None:
-            return "its values are gone, and no backup from before its contract is known here"
+            return "its values are gone, and no backup that its run took before is known here"
         return f"its values are gone; backup {self.backup}, taken before its contract, has them"
 
 

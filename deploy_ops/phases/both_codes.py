@@ -12,16 +12,20 @@ from datetime import datetime
 from django.apps import apps
 from django.apps.registry import Apps
 from django.core.checks import CheckMessage
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
+from deploy_ops.audit import restores_of
+from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
-from deploy_ops.history import last_schema
+from deploy_ops.history import Release, last_schema
 from deploy_ops.phases.between import Step, schema_between
 from deploy_ops.phases.compat import Code, code_findings, compat_findings
 from deploy_ops.phases.halves import run_together
@@ -151,12 +155,26 @@ def _before(
 
 
 def _running(alias: str, start: Snapshot) -> Code:
-    if (recorded := last_schema(database_for(alias).identify().key)) is not None:
+    identity = database_for(alias).identify()
+    if (recorded := last_schema(identity.key, _may_run(alias, identity.name))) is not None:
         try:
             return Code(recorded[0], Snapshot.from_json(recorded[1]), is_old=True)
         except (KeyError, TypeError):
             pass  # damaged, or of another version of deploy_ops
     return Code(BEFORE_THE_PLAN, start, is_old=True)
+
+
+def _may_run(alias: str, database: str) -> Callable[[Release], bool]:
+    """Whether a release can be the one that runs: a restore may have taken its migrations back."""
+    if not (restores := restores_of(conf.state_dir, database)):
+        return lambda release: True
+    applied = MigrationRecorder(connections[alias]).applied_migrations().keys()
+
+    def may_run(release: Release) -> bool:
+        is_later = datetime.fromisoformat(release.at) > restores[-1].at
+        return is_later or applied >= set(release.ends_with or [("", "not known")])
+
+    return may_run
 
 
 def _steps(moment: Moment, migrations: Iterable[Migration], waits: Waits) -> Iterator[Step]:

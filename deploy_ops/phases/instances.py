@@ -13,6 +13,7 @@ from django.core.checks import CheckMessage, Error, Info
 from django.db.migrations.recorder import MigrationRecorder
 
 from deploy_ops.advice import manage
+from deploy_ops.audit import restores_of
 from deploy_ops.conf import conf
 from deploy_ops.databases import Database, database_for
 from deploy_ops.databases.values import ClientSession
@@ -55,13 +56,17 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known at a moment. `waiting` are the releases that recorded the waiting rows."""
+    """What is known at a moment. `waiting` are the releases that recorded the waiting rows.
+
+    `restored_at` is when this database was last put in the place of another one, if it was.
+    """
 
     processes: Sequence[Process]
     waiting: Collection[str]
     running: str
     history: Sequence[str]
     heartbeats_since: datetime | None
+    restored_at: datetime | None
     now: datetime
     within: timedelta
 
@@ -80,6 +85,7 @@ def contract_findings(alias: str) -> list[CheckMessage]:
 def look(database: Database) -> Facts:
     """Read sessions, heartbeats, waiting rows and the history of releases."""
     sessions = database.client_sessions()
+    restores = restores_of(conf.state_dir, database.identify().name)
     return Facts(
         processes=[
             *_connected(sessions, conf.other_programs),
@@ -89,6 +95,7 @@ def look(database: Database) -> Facts:
         running=code_version(),
         history=released_versions(),
         heartbeats_since=_heartbeats_since(database),
+        restored_at=restores[-1].at if restores else None,
         now=datetime.now(UTC),
         within=conf.contract_after,
     )
@@ -164,6 +171,14 @@ def _not_known(facts: Facts, again: str, alias: str) -> Iterator[CheckMessage]:
         yield Error(
             f"Processes say that they are alive since {_time(facts.heartbeats_since)} only. An "
             "older one that is not connected at the moment would not be known.",
+            hint=f"Wait {_spoken(facts.within - age)}. {again}",
+            id="deploy_ops.T003",
+        )
+    elif facts.restored_at and (age := facts.now - facts.restored_at) < facts.within:
+        yield Error(
+            f"This database was restored at {_time(facts.restored_at)}, and who said between its "
+            "backup and then to be alive is not in it. An older process that is not connected at "
+            "the moment would not be known.",
             hint=f"Wait {_spoken(facts.within - age)}. {again}",
             id="deploy_ops.T003",
         )

@@ -148,7 +148,10 @@ def done_rows(connection: BaseDatabaseWrapper) -> list[Row]:
 
 def mark_done(connection: BaseDatabaseWrapper, place: Place) -> None:
     """Note that a contract has run; in its transaction, where it has one."""
-    _update(connection, "done_at = now(), attempts = attempts + 1, last_error = ''", place)
+    # A table that is gone would be written into a backup as a number, which another one may have in
+    # the database that it is restored into.
+    gone = "relation = (SELECT oid FROM pg_class WHERE oid = relation)"
+    _update(connection, f"done_at = now(), attempts = attempts + 1, last_error = '', {gone}", place)
 
 
 def note_failure(connection: BaseDatabaseWrapper, place: Place, error: str) -> None:

@@ -93,6 +93,15 @@ def trigger_exists(connection: BaseDatabaseWrapper, trigger: Trigger) -> bool:
         return bool(cursor.fetchone()[0])
 
 
+def has_function(change: Change, trigger: Trigger) -> bool:
+    """Whether its function is there: where the trigger alone is gone, it was not dropped here."""
+    with change.connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT to_regprocedure(%s) IS NOT NULL", [f"{_function(change, trigger)}()"]
+        )
+        return bool(cursor.fetchone()[0])
+
+
 def _function(change: Change, trigger: Trigger) -> str:
     """The function, in the schema of the table, where it goes with the table's schema."""
     with change.connection.cursor() as cursor:

@@ -15,8 +15,10 @@ from django.db import connections
 from django.db.migrations.loader import MigrationLoader
 
 from deploy_ops.advice import manage
+from deploy_ops.audit import restores_of
 from deploy_ops.backup.catalog import complete_backups, find_backup
 from deploy_ops.backup.entry import Backup
+from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.errors import BackupNotFound, PlanRefused, ReleaseRefused, RestoreRefused
 from deploy_ops.history import Release, release_of, released_versions, schema_of
@@ -30,6 +32,7 @@ from deploy_ops.phases.compat import Code
 from deploy_ops.phases.rows import done_rows
 from deploy_ops.phases.snapshot import Snapshot
 from deploy_ops.release.by_hand import BY_HAND, gone_by_hand
+from deploy_ops.release.lineage import is_of_this_past
 from deploy_ops.version import code_version
 
 Key = tuple[str, str]
@@ -214,12 +217,13 @@ class Carrying:
         self._code = code
         self._loader = MigrationLoader(self._connection)
         self._contracts = [row.done_at for row in done_rows(self._connection) if row.done_at]
+        self._restores = restores_of(conf.state_dir, database_for(alias).identify().name)
         self._seen: dict[tuple[Set[Key], int], bool] = {}
 
     def __call__(self, backup: Backup) -> bool:
         applied, at = frozenset(backup.manifest.migrations), backup.created_at
-        if _unknown(self._loader, applied):
-            return False  # what those have done is not known here
+        if _unknown(self._loader, applied) or not is_of_this_past(backup.id, self._restores):
+            return False  # what those have done, or a time that was undone, is not known here
         state = applied, sum(done > at for done in self._contracts)
         if state not in self._seen:
             found = findings_then(self._connection, applied, at, self._code)

@@ -179,7 +179,8 @@ def _note_end(database: Database, restoring: Restoring, report: str) -> None:
     """The audit has the beginning of a swap; of what came before it, nothing."""
     if restoring.stage == SWAPPING:
         outcome = Outcome.DONE if _is_swapped(database, restoring) else Outcome.FAILED
-        details = {"backup": restoring.backup, "kept": restoring.previous}
+        name = database.identify().name
+        details = {"backup": restoring.backup, "database": name, "kept": restoring.previous}
         note(Event(Kind.RESTORE, outcome, code_version(), message=report, details=details))
 
 

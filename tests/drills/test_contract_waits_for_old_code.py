@@ -74,6 +74,20 @@ def test_command_refuses_until_gunicorn_is_gone(contract, database, project, tmp
     assert "note" not in database.schema()["shop_trip"]
 
 
+def test_who_was_seen_before_a_restore_is_not_known_after_it(contract, database, project):
+    """A cron job of the old release ran a moment ago, and the backup is older."""
+    project.run("backup", check=0)
+    database.execute(
+        "INSERT INTO deploy_ops_instance (release, host, program, pid, first_seen, seen_at)"
+        " VALUES (%s, 'web1', 'cron', 7, now(), now())",
+        [OLD],
+    )
+    assert list(contract()) == ["T001"]
+    project.run("restore", "latest", "--noinput", "--confirm", database.name, check=0)
+    findings = contract()
+    assert list(findings) == ["T003"] and "was restored at" in findings["T003"]
+
+
 def test_gunicorn_without_a_connection(contract, database, tmp_path):
     """CONN_MAX_AGE = 0: between two requests there is no session, but the process is seen."""
     with Server(tmp_path, database.url, "--workers=1", APP_VERSION=OLD) as server:

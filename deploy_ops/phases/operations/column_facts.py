@@ -22,6 +22,17 @@ _TYPES = """
     WHERE (attrelid, attname) IN (
         (to_regclass(%s), %s::name), ('deploy_ops_probe'::regclass, 'probe'))
 """
+_TYPE = """
+    SELECT format_type(atttypid, atttypmod) || CASE WHEN attcollation IN (0, typcollation) THEN ''
+        ELSE ' COLLATE ' || attcollation::regcollation END
+    FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid
+    WHERE attrelid = to_regclass(%s) AND attname = %s::name AND NOT attisdropped
+"""
+_TRIGGERS = """
+    SELECT quote_ident(tgname) FROM pg_trigger JOIN pg_attribute ON attrelid = tgrelid
+    WHERE tgrelid = to_regclass(%s) AND attname = %s::name AND attnum = ANY (tgattr)
+        AND NOT tgisinternal ORDER BY tgname
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,21 @@ def type_of(change: Change, field: Any) -> str:
     collation = parameters.get("collation")
     collate = f" COLLATE {change.quote(collation)}" if collation else ""
     return f"{parameters['type']}{collate}"
+
+
+def type_there(change: Change, table: str, column: str) -> str | None:
+    """The type that a column has, with its collation; None where there is none (sqlmigrate)."""
+    with change.connection.cursor() as cursor:
+        cursor.execute(_TYPE, [change.quote(table), column])
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def triggers_of(change: Change, table: str, column: str) -> list[str]:
+    """Triggers that fire on UPDATE OF a column, quoted."""
+    with change.connection.cursor() as cursor:
+        cursor.execute(_TRIGGERS, [change.quote(table), column])
+        return [name for (name,) in cursor.fetchall()]
 
 
 def has_type(change: Change, table: str, field: Any) -> bool:

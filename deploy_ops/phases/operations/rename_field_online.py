@@ -17,7 +17,14 @@ from django.db.models import Index, Model, UniqueConstraint
 from deploy_ops.errors import NotOnline
 from deploy_ops.phases.backfill import Filling, fill
 from deploy_ops.phases.operations.base import Change, PhasedOperation
-from deploy_ops.phases.operations.column_facts import column_exists, facts_of, type_of
+from deploy_ops.phases.operations.catalog import Catalog
+from deploy_ops.phases.operations.column_facts import (
+    column_exists,
+    facts_of,
+    triggers_of,
+    type_of,
+    type_there,
+)
 from deploy_ops.phases.operations.columns import name_foreign_key
 from deploy_ops.phases.operations.doubled import Doubled
 from deploy_ops.phases.operations.online import check_no_transaction, run_steps
@@ -27,7 +34,13 @@ from deploy_ops.phases.operations.statements import online_steps
 from deploy_ops.phases.operations.steps import run_whole
 from deploy_ops.phases.operations.twins import own_name
 from deploy_ops.phases.rows import Entry
-from deploy_ops.phases.triggers import Trigger, create_trigger, drop_trigger, trigger_exists
+from deploy_ops.phases.triggers import (
+    Trigger,
+    create_trigger,
+    drop_trigger,
+    has_function,
+    trigger_exists,
+)
 
 
 class RenameFieldOnline(PhasedOperation, RenameField):
@@ -95,6 +108,24 @@ class RenameFieldOnline(PhasedOperation, RenameField):
         elif column_exists(change, table, old.column) and column_exists(change, table, new.column):
             shadow = Shadow(change, table, old.column, new.column)
             run_steps(self, change, [*shadow.end_steps(lambda: self._drop_shadow(change))])
+        else:
+            self._check_ended(change)
+
+    def _check_ended(self, change: Change) -> None:
+        """Raise NotOnline where the shadow did not go by us, who take the functions with it."""
+        table, (old, new) = self._table(change), self._fields(change)
+        missing = [
+            each.column for each in (old, new) if not column_exists(change, table, each.column)
+        ]
+        is_left = any(has_function(change, each) for each in self._triggers(change))
+        if Catalog(change.connection, table).exists() and (missing == [new.column] or is_left):
+            raise NotOnline(
+                f"{table} has no column {' and no column '.join(missing)} any more, of which "
+                f"{new.column} was to stay, with what is on {old.column}: somebody has renamed or "
+                "dropped it by hand. Nothing was changed. Give each its name back, or make it "
+                "again with the values of the other, then run the contract phase again:\n"
+                + change.contract_command
+            )
 
     def _drop_shadow(self, change: Change) -> None:
         table, (old, new) = self._table(change), self._fields(change)
@@ -136,6 +167,13 @@ class RenameFieldOnline(PhasedOperation, RenameField):
                 "changed. Run the contract phase first, then this migration:\n"
                 + change.contract_command
             )
+        if fired := triggers_of(change, table, old.column):
+            raise NotOnline(
+                f"{', '.join(fired)} on {table} fires on UPDATE OF {old.column}, and would not "
+                "fire where new code updates the new name. Nothing was changed. Let it fire on "
+                f"each UPDATE until the contract phase, WHEN (OLD.{old.column} IS DISTINCT FROM "
+                f"NEW.{old.column}), then run this again."
+            )
         check_no_transaction(self, change)
 
     def _make_shadow(self, change: Change, table: str, new: Any) -> None:
@@ -158,7 +196,10 @@ class RenameFieldOnline(PhasedOperation, RenameField):
 
     def _add_column(self, change: Change, table: str, new: Any) -> str:
         """Without a default, which a trigger could not tell from a value that was given."""
-        column = f"{change.quote(new.column)} {type_of(change, new)} NULL"
+        old, _ = self._fields(change)
+        # The type that the column has stays in the end; somebody may have changed it by hand.
+        type_ = type_there(change, table, old.column) or type_of(change, new)
+        column = f"{change.quote(new.column)} {type_} NULL"
         return f"ALTER TABLE {change.quote(table)} ADD COLUMN {column}"
 
     def _triggers(self, change: Change) -> tuple[Trigger, Trigger]:

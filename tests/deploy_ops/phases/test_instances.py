@@ -24,6 +24,7 @@ def facts(*releases, **changes):
         "running": "2.0",
         "history": ["1.0", "2.0"],
         "heartbeats_since": NOW - 30 * HOUR,
+        "restored_at": None,
         "now": NOW,
         "within": 2 * HOUR,
     }
@@ -58,6 +59,8 @@ def ids(looked_at):
         (facts(heartbeats_since=None), ["T003"]),
         (facts(heartbeats_since=NOW - HOUR), ["T003"]),
         (facts(heartbeats_since=NOW - 2 * HOUR), ["T004"]),
+        (facts(restored_at=NOW - HOUR), ["T003"]),
+        (facts(restored_at=NOW - 2 * HOUR), ["T004"]),
     ],
 )
 def test_findings(looked_at, expected):

@@ -92,6 +92,53 @@ def test_a_row_that_a_trigger_keeps_is_told(alias):
     assert bench.sql("SELECT count(*) FROM shop_trip WHERE km = miles") == [(30,)]
 
 
+BY_HAND = {
+    "old dropped": "DROP COLUMN km",
+    "old renamed": "RENAME COLUMN km TO km_old",
+    "new dropped": "DROP COLUMN miles",
+    "new renamed": "RENAME COLUMN miles TO far",
+}
+
+
+@pytest.mark.parametrize("by_hand", BY_HAND.values(), ids=BY_HAND.keys())
+def test_a_column_that_somebody_took_away_is_told_and_not_called_done(alias, by_hand):
+    bench = bench_of(alias, models.IntegerField(unique=True), ROWS)
+    bench.try_out(RENAME)
+    for name in [each[2] for each in bench.catalog() if each[0] == "trigger"]:
+        bench.sql(f"DROP TRIGGER {name} ON shop_trip")
+    bench.sql(f"ALTER TABLE shop_trip {by_hand}")
+    before = bench.catalog()
+    with pytest.raises(NotOnline, match="has no column (km|miles) any more"):
+        bench.contract(RENAME)
+    assert bench.catalog() == before
+
+
+def test_a_trigger_on_updates_of_the_column_would_not_fire(alias):
+    trigger = (
+        "CREATE TRIGGER b AFTER UPDATE OF km ON shop_trip FOR EACH ROW EXECUTE FUNCTION keep()"
+    )
+    bench = bench_of(alias, models.IntegerField(null=True), ROWS, KEEPS[0], trigger)
+    before = bench.catalog()
+    with pytest.raises(NotOnline, match="b on shop_trip fires on UPDATE OF km"):
+        bench.try_out(RENAME)
+    assert bench.catalog() == before
+
+
+@pytest.mark.parametrize("kind", ["distance", "varchar(900)", 'text COLLATE "C"'])
+def test_a_type_that_somebody_has_changed_stays(alias, kind):
+    domain = "CREATE DOMAIN distance AS varchar(900) CHECK (VALUE > '')"
+    drop = "DROP DOMAIN IF EXISTS distance CASCADE"
+    change = f"ALTER TABLE shop_trip ALTER km TYPE {kind}"
+    long = "INSERT INTO shop_trip (km) VALUES (repeat('x', 800))"
+    bench = bench_of(alias, models.CharField(max_length=9), drop, domain, change, long)
+    before = [each[2] for each in bench.catalog() if each[1] == "shop_trip.km"]
+    bench.try_out(RENAME)
+    bench.sql("UPDATE shop_trip SET miles = repeat('y', 800)")
+    bench.contract(RENAME)
+    assert [each[2] for each in bench.catalog() if each[1] == "shop_trip.miles"] == before
+    assert bench.sql("SELECT length(miles) FROM shop_trip") == [(800,)]
+
+
 def test_rows_that_policies_hide_are_told(alias):
     hides = "CREATE POLICY far ON shop_trip USING (km > 10)"
     force = "ALTER TABLE shop_trip ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY"

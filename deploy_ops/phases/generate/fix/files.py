@@ -10,20 +10,23 @@ from django.db.migrations.writer import OperationWriter
 
 from deploy_ops.phases.generate.fix.division import Division
 from deploy_ops.phases.generate.fix.source import Key, New, NotRewritable, Source
+from deploy_ops.phases.generate.fix.written import Written
 from deploy_ops.phases.generate.rewrite import Group, needs_of_ours
 
 DEPTH = 2  # of indentation, where operations stand in the class
 
 
-def files_of(migration: Migration, division: Division, path: Path) -> dict[Path, str]:
+def files_of(
+    migration: Migration, division: Division, path: Path, parts: Sequence[str]
+) -> dict[Path, str]:
     """The text of each file by its path; raises NotRewritable.
 
-    The last one keeps the name, since others depend on it; the rest stand before it.
+    The last one keeps the name, since others depend on it; the `parts` stand before it.
     """
-    content = path.read_bytes().decode()
-    source = _source(content, migration)
+    written = Written.read(path)
+    source = _source(written, migration)
     news, imports = _news(migration, division)
-    names = [f"{migration.name}_part{n}" for n in range(1, len(news))] + [migration.name]
+    names = [*parts, migration.name]
     texts = {}
     for at, group in enumerate(division.groups):
         needs = [(migration.app_label, names[at - 1])] if at else []
@@ -36,19 +39,15 @@ def files_of(migration: Migration, division: Division, path: Path) -> dict[Path,
             without_transaction=not group.atomic,
         )
         _read_back(text, migration, group, needs)
-        texts[path.with_name(f"{names[at]}.py")] = text.replace("\n", _line_end(content))
+        texts[path.with_name(f"{names[at]}.py")] = written.like(text)
     return texts
 
 
-def _source(content: str, migration: Migration) -> Source:
-    source = Source(content.replace("\r\n", "\n"))
+def _source(written: Written, migration: Migration) -> Source:
+    source = Source(written.text)
     if len(source.chunks) != len(migration.operations):
         raise NotRewritable("its operations are not those of the list in its file")
     return source
-
-
-def _line_end(content: str) -> str:
-    return "\r\n" if "\r\n" in content else "\n"
 
 
 def _news(migration: Migration, division: Division) -> tuple[list[list[New]], list[set[str]]]:
@@ -89,8 +88,10 @@ def _read_back(text: str, migration: Migration, group: Group, needs: Sequence[Ke
         )
     except Exception as error:  # pylint: disable=broad-exception-caught  # whatever its code does
         raise NotRewritable(f"what would be written cannot be read: {error}") from error
-    if not (same and read.atomic == group.atomic and set(needs) <= set(read.dependencies)):
+    if not (same and read.atomic == group.atomic):
         raise NotRewritable("what would be written is not what was meant")
+    if set(read.dependencies) != {*migration.dependencies, *needs}:
+        raise NotRewritable("its dependencies stand outside of its class, or change behind it")
 
 
 def _written(operations: Sequence[Operation], group: Group, migration: Migration) -> list[Any]:

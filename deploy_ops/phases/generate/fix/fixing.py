@@ -58,7 +58,7 @@ def judge_pending(labels: Collection[str]) -> Iterator[Fixed | Left]:
     walk = Walk(pending)
     for migration in pending.plan():
         if _is_asked_for(migration.app_label, labels):
-            yield _judge(migration, walk.through(migration))
+            yield _judge(migration, walk.through(migration), pending)
         else:
             walk.past(migration)
 
@@ -121,15 +121,16 @@ def _is_same(state: ProjectState, division: Division, app: str, expected: Projec
     return bool(state.models == expected.models)
 
 
-def _judge(migration: Migration, form: Division | str) -> Fixed | Left:
+def _judge(migration: Migration, form: Division | str, pending: Pending) -> Fixed | Left:
     app, name = migration.app_label, migration.name
     if isinstance(form, str):
         return Left(app, name, form)
     if _is_unchanged(migration, form):
         return Left(app, name, SAFE)
     path = Path(MigrationWriter(migration).path)
+    parts = pending.part_names(migration, len(form.groups) - 1)
     try:
-        texts = files_of(migration, form, path)
+        texts = files_of(migration, form, path, parts)
     except NotRewritable as error:
         return Left(app, name, f"{error}; write by hand what lint_migrations advises")
     described = tuple(

@@ -1,7 +1,7 @@
-"""Which functions of a migration's file go with which operations when it is divided."""
+"""What the names in a migration's file mean, and which operations need which of them."""
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 Statement = tuple[int, ast.stmt]
 DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
@@ -15,6 +15,8 @@ def unneeded(
 ) -> Iterator[Statement]:
     """Definitions that other files need for their operations, and this one does not."""
     rest = [each for each in migration.body if assigned_name(each) != "operations"]
+    # What is no definition stays in each file, with what it uses.
+    rest += [each for each in tree.body if not isinstance(each, DEFINITIONS)]
     here = _reached(tree, migration, [*rest, *kept])
     there = {at for each in elsewhere for at in _reached(tree, migration, each)}
     for at, statement in enumerate(tree.body):
@@ -58,3 +60,40 @@ def assigned_name(statement: ast.stmt) -> str:
     if isinstance(statement, ast.AnnAssign):
         targets = [statement.target]
     return targets[0].id if len(targets) == 1 and isinstance(targets[0], ast.Name) else ""
+
+
+def rebinds(tree: ast.Module, line: str) -> bool:
+    """Whether an import would give a name of the file another meaning."""
+    [wanted] = ast.parse(line).body
+    have = [bound for each in _at_module_level(tree.body) for bound in _bound(each)]
+    return any(
+        name == wanted_name and origin != wanted_origin
+        for wanted_name, wanted_origin in _bound(wanted)
+        for name, origin in have
+    )
+
+
+def _at_module_level(statements: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Statements with those in their blocks, but not in functions and classes."""
+    for each in statements:
+        yield each
+        if not isinstance(each, DEFINITIONS):
+            blocks = ast.iter_child_nodes(each)
+            yield from _at_module_level(
+                child for child in blocks if isinstance(child, ast.stmt | ast.ExceptHandler)
+            )
+
+
+def _bound(statement: ast.AST) -> Iterator[tuple[str, str]]:
+    """Names with what they come from; "" for what the file itself defines."""
+    if isinstance(statement, ast.Import):
+        for each in statement.names:
+            top = each.name.partition(".")[0]
+            yield (each.asname, each.name) if each.asname else (top, top)
+    elif isinstance(statement, ast.ImportFrom):
+        module = "." * statement.level + (statement.module or "")
+        for each in statement.names:
+            yield each.asname or each.name, f"{module}.{each.name}"
+    elif isinstance(statement, DEFINITIONS):
+        for name in _defines(statement):
+            yield name, ""

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Sequence
+from itertools import count as count_from
+from itertools import islice
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections
@@ -33,6 +35,16 @@ class Pending:
         # pylint: disable-next=protected-access  # what the loader itself asks for states
         plan = self.graph._generate_plan(leaves, True)
         return [self.graph.nodes[key] for key in plan if key in self.keys]
+
+    def part_names(self, migration: Migration, count: int) -> list[str]:
+        """Names for migrations to stand before one: of no file but what a killed run has left.
+
+        One that was rewritten before, and changed since, has parts already, which stay.
+        """
+        app, name = migration.app_label, migration.name
+        taken = set(self.loader.disk_migrations or ()) - self.leftovers
+        names = (f"{name}_part{number}" for number in count_from(1))
+        return list(islice((each for each in names if (app, each) not in taken), count))
 
     def start(self) -> ProjectState:
         """The models of what is applied."""

@@ -1,14 +1,16 @@
 """The file of a migration in pieces, so that only what changes is written anew."""
 
 import ast
+import re
 import tokenize
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
-from deploy_ops.phases.generate.fix.names import assigned_name, unneeded
+from deploy_ops.phases.generate.fix.names import assigned_name, rebinds, unneeded
 
 Key = tuple[str, str]
+_COMMENT = re.compile(rb"[ \t]*#[^\n]*")
 
 
 class NotRewritable(Exception):
@@ -153,11 +155,17 @@ class Source:
             yield *self._span(value), b"False"
 
     def _import_edit(self, imports: Collection[str]) -> Iterator[tuple[int, int, bytes]]:
-        missing = [each for each in sorted(imports) if not _is_imported(self.tree, each)]
+        # What the code of the file calls by a name stays that; whether it serves the operations
+        # too (`models` of GeoDjango does) is seen when they are read back.
+        missing = [
+            each
+            for each in sorted(imports)
+            if not _is_imported(self.tree, each) and not rebinds(self.tree, each)
+        ]
         if not missing:
             return
         above = [each for each in self.tree.body if isinstance(each, ast.Import | ast.ImportFrom)]
-        at = self._at(*_end(above[-1])) if above else self._at(self.tree.body[0].lineno, 0)
+        at = self._behind_comment(above[-1]) if above else self._at(self.tree.body[0].lineno, 0)
         lines = "\n".join(missing)
         yield at, at, f"\n{lines}".encode() if above else f"{lines}\n\n".encode()
 
@@ -173,6 +181,12 @@ class Source:
         if not index:
             return 0
         return self.data.index(b"\n", self._at(*_end(self.tree.body[index - 1])))
+
+    def _behind_comment(self, statement: ast.stmt) -> int:
+        """The end of a statement with the comment on its line."""
+        at = self._at(*_end(statement))
+        comment = _COMMENT.match(self.data, at)
+        return comment.end() if comment else at
 
     def _span(self, node: ast.expr) -> tuple[int, int]:
         return self._at(node.lineno, node.col_offset), self._at(*_end(node))

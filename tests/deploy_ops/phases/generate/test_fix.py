@@ -174,6 +174,7 @@ class Migration(migrations.Migration):
     dependencies = [("shop", "0001_initial")]
 """
 REMOVAL = 'migrations.RemoveField("order", "note")'
+INDEX = 'migrations.AlterField("order", "pieces", models.IntegerField(default=1, db_index=True))'
 LEFT = {
     "another type": (
         '    operations = [migrations.AlterField("order", "pieces", models.TextField())]',
@@ -213,6 +214,70 @@ def test_what_cannot_be_rewritten_stays_and_it_is_said_why(started):
         else:
             assert "Rewrote" in said and "for each in ():" in path.read_text()
         started.app.remove_behind("0001")
+
+
+def test_one_that_is_changed_after_it_was_rewritten_keeps_its_parts(started):
+    with_weight(started)
+    path = write(started, "0002_weight", BY_HAND)
+    fix(started)
+    before = started.app.migrations()
+    more = f"    operations = [\n        {REMOVAL},\n        {INDEX},"
+    path.write_text(path.read_text().replace("    operations = [", more))
+    fix(started)
+    files = started.app.migrations()
+    assert [name for name in before if files[name] != before[name]] == ["0002_weight"]
+    assert files.keys() - before.keys() == {"0002_weight_part3", "0002_weight_part4"}
+    assert '("shop", "0002_weight_part2")' in files["0002_weight_part3"]
+    assert '("shop", "0002_weight_part4")' in files["0002_weight"]
+    started.expand()
+
+
+def test_what_code_of_the_file_means_stays_the_same(started):
+    """GRAMS, which code in a block needs too; and `models`, which is no module."""
+    with_weight(started)
+    function, blocked = BY_HAND.partition("def weigh")[::2]
+    body, rest = blocked.split("\n\n\n", 1)
+    indented = f"if True:\n    def weigh{body}".replace("\n    ", "\n        ").replace(
+        "\n        def", "\n    def"
+    )
+    text = f"{function}{indented}\n\n\n{rest}".replace('"""Look."""', "print(GRAMS)")
+    write(started, "0002_weight", text)
+    fix(started)
+    started.expand()
+    started.run("migrate", "shop", "0001")
+    started.app.remove_behind("0001")
+
+    kinds = HEAD.replace("models", "models as m\nmodels = {'kinds': 3}")
+    altered = 'migrations.AlterField("order", "pieces", m.IntegerField(default=1, null=True))'
+    code = "migrations.RunPython(lambda *_: models['kinds'], migrations.RunPython.noop)"
+    path = write(started, "0002_kinds", f"{kinds}    operations = [{code}, {altered}]\n")
+    assert "cannot be read: 'dict' object has no attribute 'IntegerField'" in fix(started).stdout
+    assert "as m" in path.read_text() and "import models\n" not in path.read_text()
+
+    base = HEAD.replace("class Migration", "class Base") + "\nclass Migration(Base):\n"
+    path.write_text(f"{base}    operations = [{REMOVAL}]\n")
+    assert "its dependencies stand outside of its class" in fix(started).stdout
+
+
+def test_how_a_file_is_written_stays(started):
+    body = f"{HEAD}    operations = [{REMOVAL}]  # Mü\n"
+    path = write(started, "0002_gone", f"\ufeff{body}")
+    fix(started)
+    assert path.read_bytes().count(b"\xef\xbb\xbf") == 1 and "Contract(" in path.read_text()
+
+    path.write_bytes(body.replace("\n", "\r").encode())
+    fix(started)
+    assert b"\n" not in path.read_bytes() and "Contract(" in path.read_text()
+
+    other = f"# -*- coding: latin-1 -*-{body}".encode("latin-1")
+    path.write_bytes(other)
+    said = fix(started).stdout
+    assert "Left shop.0002_gone: it is written in iso-8859-1, not in UTF-8" in said
+    assert path.read_bytes() == other
+
+    path.write_text(body.replace("migrations, models", "migrations, models  # noqa: E402"))
+    fix(started)
+    assert "models  # noqa: E402\nimport deploy_ops.phases\n" in path.read_text()
 
 
 def test_check_and_dry_run_write_nothing(started):

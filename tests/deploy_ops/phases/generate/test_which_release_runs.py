@@ -63,3 +63,18 @@ def test_an_app_is_new_once_only(shop):
     shop.run("migrate", "contenttypes")
     shop.change(START + MORE.format("default=False"))
     shop.run("shell", "--no-imports", "-c", TWICE)
+
+
+@on_15
+def test_a_release_whose_migrations_a_restore_took_back_does_not_run(shop, database):
+    """2.0.0 was bad, its backup is back, and the next release comes from 1.0.0."""
+    second, third = ({"APP_VERSION": each} for each in ("2.0.0", "1.0.1"))
+    shop.project.env["APP_VERSION"] = "1.0.0"
+    shop.start(START)
+    shop.run("backup")
+    shop.change(START + MORE.format("null=True"))
+    shop.run("safe_migrate", "--no-backup", env=second)
+    shop.run("restore", "latest", "--noinput", "--confirm", database.name)
+    shop.app.remove_behind("0001")
+    shop.change(START + "    sent = models.BooleanField(null=True)\n")
+    shop.run("safe_migrate", "--no-backup", env=third)
