@@ -172,7 +172,8 @@ def _may_run(alias: str, database: str) -> Callable[[Release], bool]:
 
     def may_run(release: Release) -> bool:
         is_later = datetime.fromisoformat(release.at) > restores[-1].at
-        return is_later or applied >= set(release.ends_with or [("", "not known")])
+        ends_with = release.ends_with
+        return is_later or (ends_with is not None and applied >= set(ends_with))
 
     return may_run
 

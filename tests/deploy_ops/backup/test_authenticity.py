@@ -218,7 +218,7 @@ class TestAGenuineBackup:
     @sqlite_only
     def test_stripped_but_encrypted_is_not_restored_on_anybodys_word(self, take, keys):
         """An encrypted backup always had a proof, so somebody took it away."""
-        with pytest.raises(BackupUntrusted, match="the proof was taken away"):
+        with pytest.raises(BackupUntrusted, match="the proof was removed"):
             usable(edit(take(), mac=None), trust_unauthenticated=True)
 
     @pytest.mark.parametrize(
