@@ -203,7 +203,7 @@ def test_other_releases_at_work_and_migrations_of_a_newer_one(project, shop, dat
 
 def test_processes_that_were_seen_lately_may_have_ended():
     now = datetime.now(UTC)
-    facts = Facts([], (), "1.2.3", (), None, now, timedelta(hours=2))
+    facts = Facts([], (), "1.2.3", (), None, None, now, timedelta(hours=2))
     ours = Process("1.2.3", "gunicorn")
     gone = Process("1.2.2", "gunicorn on web1, last seen 8:00", is_connected=False)
     alone = instance_finding(replace(facts, processes=[ours]))

@@ -109,6 +109,7 @@ def change_facts(**changes_) -> changes.Facts:
         running=NEW,
         history=[OLD, NEW],
         heartbeats_since=before(days=30),
+        restored_at=None,
         now=NOW,
         within=timedelta(hours=2),
     )
