@@ -6,7 +6,7 @@ from tests.again import pass_on
 
 HERE = Path(__file__).resolve()
 # They start servers with PostgreSQL by themselves, or no database at all.
-ALIKE = ("test_settings_prod.py", "test_logging.py", "test_served_*.py")
+ALIKE = ("test_settings_prod.py", "test_logging.py", "test_served_*.py", "test_smoke.py")
 
 
 @pytest.mark.timeout(600)

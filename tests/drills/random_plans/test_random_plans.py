@@ -23,7 +23,7 @@ RUNS = int(os.environ.get("RANDOM_RUNS", "0")) // 3
 A_CHUNK = 25
 CASES = [
     (kind, chunk)
-    for kind, runs in {"sqlite": RUNS or 200, "pg15": RUNS or 50, "pg18": RUNS or 50}.items()
+    for kind, runs in {"sqlite": RUNS or 250, "pg15": RUNS or 25, "pg18": RUNS or 25}.items()
     for chunk in chunks(runs, A_CHUNK)
 ]
 MOST_KILLS = 4
