@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy_ops.files import add_line, read_lines
+from deploy_ops.times import moment
 
 AUDIT = "audit.jsonl"
 # How the accounts of smoke tests begin.
@@ -115,14 +116,16 @@ class Restore:
 def restores_of(directory: Path, database: str) -> Sequence[Restore]:
     """The restores of the database of this name that the audit has, oldest first.
 
-    One that failed may have taken place, and so may one that never ended.
+    One that failed may have taken place, and so may one that never ended; a line without a time is
+    none.
     """
     found = [each for each in read_events(directory) if _restores(each, database)]
     last_is_open = bool(found) and found[-1].outcome is Outcome.STARTED
     ended = [each for each in found if each.outcome not in (Outcome.STARTED, Outcome.REFUSED)]
     return [
-        Restore(datetime.fromisoformat(each.at), str(each.details.get("backup")))
+        Restore(at, str(each.details.get("backup")))
         for each in (*ended, *(found[-1:] if last_is_open else ()))
+        if (at := moment(each.at)) is not None
     ]
 
 

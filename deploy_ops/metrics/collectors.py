@@ -12,8 +12,8 @@ from deploy_ops.audit import read_events
 from deploy_ops.backup.catalog import list_entries
 from deploy_ops.backup.entry import Backup, Entry, State
 from deploy_ops.conf import conf
-from deploy_ops.flags.person import UserContext
 from deploy_ops.flags.overview import flag_overviews
+from deploy_ops.flags.person import UserContext
 from deploy_ops.flags.rollout import BUCKETS
 from deploy_ops.flags.state import State as FlagState
 from deploy_ops.flags.store import store
@@ -23,7 +23,7 @@ from deploy_ops.phases.backfill.control import State as BackfillState
 from deploy_ops.phases.backfill.control import all_backfills, state_of
 from deploy_ops.phases.backfill.entry import is_there
 from deploy_ops.phases.rows import Row, waiting_rows
-from deploy_ops.release.times import aware, moment
+from deploy_ops.times import aware, moment
 from deploy_ops.version import code_version
 
 PREFIX = "deploy_ops_"

@@ -13,7 +13,7 @@ from deploy_ops.history import release_of_runs
 from deploy_ops.lock import lock_holders
 from deploy_ops.lock_file import Holder
 from deploy_ops.migrate.journal import Json, Record, read_runs
-from deploy_ops.release.times import moment
+from deploy_ops.times import moment
 
 
 class State(StrEnum):

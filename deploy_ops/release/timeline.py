@@ -10,7 +10,7 @@ from deploy_ops.history import release_of_runs
 from deploy_ops.migrate.journal import Record, read_runs
 from deploy_ops.migrate.recorded import is_contract
 from deploy_ops.redact import redact
-from deploy_ops.release.times import moment
+from deploy_ops.times import moment
 
 MIGRATION = "migration"
 LONGEST_MESSAGE = 300

@@ -9,8 +9,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from deploy_ops.health.titles import title_of
-from deploy_ops.release.times import aware
 from deploy_ops.release.page.words import WORDS
+from deploy_ops.times import aware
 
 register = template.Library()
 

@@ -10,8 +10,8 @@ from deploy_ops.models import BackfillProgress
 from deploy_ops.phases.backfill.control import State, state_of
 from deploy_ops.phases.backfill.entry import is_there
 from deploy_ops.redact import redact
-from deploy_ops.release.times import aware
 from deploy_ops.release.page.tone import Tone
+from deploy_ops.times import aware
 
 SHOWN_AFTER = timedelta(days=1)
 # One that has written nothing for so long, and does not say what it waits for, has no worker.

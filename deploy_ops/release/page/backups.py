@@ -12,8 +12,8 @@ from deploy_ops.backup.storage import remote_storage
 from deploy_ops.conf import conf
 from deploy_ops.redact import redact
 from deploy_ops.release.page.chart import Chart, chart
-from deploy_ops.release.times import moment
 from deploy_ops.release.page.tone import Tone
+from deploy_ops.times import moment
 
 IN_THE_CHART = 20
 MOST_NAMED = 10

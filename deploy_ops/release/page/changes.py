@@ -14,8 +14,8 @@ from deploy_ops.migrate.other_migrate import what_is_other
 from deploy_ops.phases import instances
 from deploy_ops.phases.rows import Row, waiting_rows
 from deploy_ops.redact import redact
-from deploy_ops.release.times import aware
 from deploy_ops.release.page.tone import Tone
+from deploy_ops.times import aware
 
 MOST_NAMED = 10
 

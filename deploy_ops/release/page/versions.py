@@ -15,8 +15,8 @@ from deploy_ops.models import Instance
 from deploy_ops.phases.heartbeat import INTERVAL
 from deploy_ops.phases.session_name import release_in, release_tag
 from deploy_ops.release.page.host import Host, read_host
-from deploy_ops.release.times import aware
 from deploy_ops.release.page.tone import Tone
+from deploy_ops.times import aware
 from deploy_ops.version import code_version
 
 # A heartbeat comes once a minute; who misses two is not at work any more, or cannot say it.

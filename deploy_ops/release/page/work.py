@@ -10,10 +10,10 @@ from django.db import DEFAULT_DB_ALIAS
 from deploy_ops.lock import lock_holders
 from deploy_ops.lock_file import Holder
 from deploy_ops.migrate.journal import Json, Record, read_runs
-from deploy_ops.release.runs import committed_steps, is_held, names_of
-from deploy_ops.release.times import moment
 from deploy_ops.release.page.tone import Tone
+from deploy_ops.release.runs import committed_steps, is_held, names_of
 from deploy_ops.restore.interrupted import SWAPPING, Restoring, unfinished_restores
+from deploy_ops.times import moment
 
 
 class Stage(StrEnum):

@@ -1,10 +1,11 @@
 """Which backups are of a database's own past, once it was restored."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 
-from deploy_ops.audit import Restore
+from deploy_ops.audit import AUDIT, Restore, restores_of
 from deploy_ops.release.lineage import is_of_this_past
 from tests.deploy_ops.phases.generate.stories import Shop
 from tests.sample_apps.modelled import ModelledApp
@@ -39,6 +40,22 @@ def restores(*minutes):
 def test_what_restores_undid_is_no_past(done, past):
     minutes = [10, 20, 30, 40, 50]
     assert [each for each in minutes if is_of_this_past(backup(each), restores(*done))] == past
+
+
+@pytest.mark.parametrize(
+    ("at", "restores"),
+    [
+        ("2026-11-28T12:10:00", [Restore(datetime(2026, 11, 28, 12, 10, tzinfo=UTC), backup(5))]),
+        ("soon", []),
+        (7, []),
+        (None, []),
+    ],
+)
+def test_a_time_that_cannot_be_read_stops_nobody(tmp_path, at, restores):
+    line = {"kind": "restore", "outcome": "done", "version": "", "at": at}
+    line["details"] = {"database": "kvb", "backup": backup(5)}
+    (tmp_path / AUDIT).write_text(json.dumps(line) + "\n")
+    assert restores_of(tmp_path, "kvb") == restores
 
 
 @pytest.mark.parametrize("database", ["pg15"], indirect=True)

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deploy_ops.release.times import moment
 from deploy_ops.templatetags.operations import ago, duration, grouped, word
+from deploy_ops.times import moment
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from datetime import UTC, datetime
 
-from django.utils import timezone
-
 
 def moment(text: object) -> datetime | None:
     """A time in ISO 8601, UTC if it names no zone; None for anything else."""
@@ -18,4 +16,6 @@ def moment(text: object) -> datetime | None:
 
 def aware(at: datetime) -> datetime:
     """With its zone: without USE_TZ Django reads what is local and says nothing of it."""
+    from django.utils import timezone  # the host's commands run without Django
+
     return at if timezone.is_aware(at) else timezone.make_aware(at)
