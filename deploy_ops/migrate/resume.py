@@ -8,7 +8,6 @@ vouch for is said to be unknown, and such a migration is not run again before so
 import time
 from collections.abc import Callable
 from contextlib import closing
-from datetime import datetime
 from enum import StrEnum
 
 from django.db import connections
@@ -29,6 +28,7 @@ from deploy_ops.migrate.run import Remains, Request
 from deploy_ops.migrate.session import application_name
 from deploy_ops.migrate.signals import send_post_migrate
 from deploy_ops.progress import Progress
+from deploy_ops.times import moment
 
 POLL_SECONDS = 0.5
 
@@ -70,7 +70,7 @@ def resolve_restored(alias: str, backup: Backup) -> None:
     """
     for record in unresolved_runs(database_for(alias).key()):
         saved = record.last("backed_up")
-        began = datetime.fromisoformat(str(record.start["at"])) if record.start else None
+        began = moment(record.start.get("at"))
         is_own = saved is not None and saved["backup"] == backup.id
         if is_own or (began is not None and backup.created_at < began):
             _resolve(record, f"backup {backup.id} was restored.")

@@ -22,6 +22,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
+from deploy_ops import times
 from deploy_ops.audit import restores_of
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
@@ -171,8 +172,8 @@ def _may_run(alias: str, database: str) -> Callable[[Release], bool]:
     applied = MigrationRecorder(connections[alias]).applied_migrations().keys()
 
     def may_run(release: Release) -> bool:
-        is_later = datetime.fromisoformat(release.at) > restores[-1].at
-        ends_with = release.ends_with
+        at, ends_with = times.moment(release.at), release.ends_with
+        is_later = at is not None and at > restores[-1].at
         return is_later or (ends_with is not None and applied >= set(ends_with))
 
     return may_run

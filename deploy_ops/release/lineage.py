@@ -19,7 +19,7 @@ def is_of_this_past(backup: str, restores: Sequence[Restore]) -> bool:
         at = f"{restore.at:%Y%m%dT%H%M%SZ}"
         if at > until:
             continue  # undone by a later one
-        if backup > at:
+        if backup[: len(at)] > at:  # of one in the same second it is not known: not taken for later
             break
         until = restore.backup
     return backup <= until

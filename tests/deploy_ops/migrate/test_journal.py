@@ -2,9 +2,11 @@
 
 import os
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
+from deploy_ops.databases import database_for
 from deploy_ops.errors import ConfigurationError, JournalFailed, UnresolvedRun
 from deploy_ops.history import Release, record_release
 from deploy_ops.migrate.journal import (
@@ -18,6 +20,7 @@ from deploy_ops.migrate.journal import (
     unresolved_runs,
 )
 from deploy_ops.migrate.past import planned_since
+from deploy_ops.migrate.resume import resolve_restored
 
 
 @pytest.fixture(autouse=True)
@@ -153,6 +156,17 @@ def test_a_run_whose_end_cannot_be_read_is_unresolved_and_asks_for_a_person(end)
 def test_a_run_that_cannot_say_on_which_database_it_was_may_have_been_on_ours():
     damaged_journal(b'\xff\n{"step": "backed_up", "backup": "x"}\n')
     assert len(unresolved_runs("trips")) == 1
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("at", [b'"soon"', b'"2026-01-31T02:00:00"', b"7", b"null"])
+def test_a_restore_is_not_stopped_by_a_run_whose_beginning_cannot_be_read(at, django_alias):
+    """It has replaced the database by then."""
+    damaged_journal(b'{"step": "started", "at": ' + at + b"}\n\xff\n")
+    backup = SimpleNamespace(id="x", created_at=datetime(2026, 1, 1, tzinfo=UTC))
+    resolve_restored(django_alias, backup)
+    is_known = at.startswith(b'"2026')
+    assert len(unresolved_runs(database_for(django_alias).key())) == (not is_known)
 
 
 def test_a_run_keeps_its_backup_though_the_line_that_names_it_is_damaged():

@@ -35,6 +35,8 @@ def restores(*minutes):
         (((35, 10), (45, 30)), [10, 20, 30, 50]),
         (((25, 10), (45, 30)), [10, 30, 50]),
         (((15, 10), (45, 10)), [10, 50]),
+        # What was saved in the second of the restore was saved before it, most likely.
+        (((40, 20),), [10, 20, 50]),
     ],
 )
 def test_what_restores_undid_is_no_past(done, past):
