@@ -40,7 +40,7 @@ from deploy_ops.backup.storage import remote_storage
 from deploy_ops.backup.workspace import PARTIAL, Workspace, open_workspace
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
-from deploy_ops.databases.base import Identity
+from deploy_ops.databases.base import Identity, Json
 from deploy_ops.errors import BackupCorrupt, BackupError, BackupFailed
 from deploy_ops.files import (
     open_private,
@@ -64,6 +64,18 @@ class BackupMetadata(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """What is saved: the database itself, or a copy of it as it was at an earlier moment.
+
+    `write_position` is the one before that moment, {} if not known; None for what the dump sees.
+    """
+
+    method: Method
+    at: datetime
+    write_position: Json | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BackupInProgress:
     """A backup being made: with what, where, and who is informed."""
 
@@ -81,28 +93,32 @@ class BackupInProgress:
         return directory
 
 
-def take_backup(
+def take_backup(  # pylint: disable=too-many-arguments  # each a different caller's need
     alias: str,
     *,
     lock: DeployLock,
     progress: Progress = Silent(),
     jobs: int = 2,
     media: bool = False,
+    source: Source | None = None,
     **metadata: Unpack[BackupMetadata],
 ) -> Backup:
     """Take one verified backup of a database; the lock must still be ours when it is finished.
 
+    With `source` it is made of a copy, and the database itself is not read.
     Raises BackupFailed, ConfigurationError, DatabaseUnavailable, LockLost, Interrupted; nothing
     is left behind then, except that a backup whose copy to the storage failed is kept.
     """
-    method, keys, started = method_for(alias), host_keys(), datetime.now(UTC)
+    keys, source = host_keys(), source or Source(method_for(alias), datetime.now(UTC))
     keys.check_can_prove()
-    source = database_for(alias).identify()
-    needed = _check_before(method, source, backup_directory(), media)
-    fields: Fields = {"database": SavedDatabase(alias=alias, **asdict(source))}
-    fields |= {"started_at": started, "label": "", "run": None} | metadata
-    with _begin(method, keys, started, needed, progress) as unfinished:
+    database = database_for(alias).identify()
+    needed = _check_before(source.method, database, backup_directory(), media)
+    fields: Fields = {"database": SavedDatabase(alias=alias, **asdict(database))}
+    fields |= {"started_at": source.at, "label": "", "run": None} | metadata
+    with _begin(source, keys, needed, progress) as unfinished:
         fields |= _make(unfinished, jobs, media)
+        if source.write_position is not None:
+            fields["write_position"] = source.write_position
         failure = _upload(unfinished, fields["files"])
         lock.check()
         backup = _write_manifest(unfinished, fields)
@@ -111,10 +127,10 @@ def take_backup(
 
 @contextmanager
 def _begin(
-    method: Method, keys: HostKeys, started: datetime, needed: int, progress: Progress
+    source: Source, keys: HostKeys, needed: int, progress: Progress
 ) -> Iterator[BackupInProgress]:
     """Begin a backup in a directory that vanishes unless it is finished."""
-    backup_id, backup_dir = BackupId(new_id(started)), conf.backup_dir
+    method, backup_id, backup_dir = source.method, BackupId(new_id(source.at)), conf.backup_dir
     with (
         open_workspace(backup_dir, PARTIAL + backup_id) as workspace,
         translated_errors(backup_dir, needed, method.alias),
@@ -147,13 +163,13 @@ class Seconds:
         self.phases[phase] = round(time.monotonic() - begun, 3)
 
 
-def _check_before(method: Method, source: Identity, backup_dir: Path, media: bool) -> int:
+def _check_before(method: Method, database: Identity, backup_dir: Path, media: bool) -> int:
     """Refuse what would fail later; return the bytes that the backup is expected to need."""
     if problems := method.check_backup():
         raise BackupFailed(
             "\n".join(problems) + "\nNo backup was made and the database was not changed."
         )
-    needed = expected_bytes(source) + (media_bytes() if media else 0)
+    needed = expected_bytes(database) + (media_bytes() if media else 0)
     check_free_space(backup_dir, needed, method.alias)
     return needed
 

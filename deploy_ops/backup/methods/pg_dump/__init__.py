@@ -14,11 +14,18 @@ from deploy_ops.progress import Progress
 
 
 class PgDump(Method):
-    """An archive of one PostgreSQL database, which is reached directly."""
+    """An archive of one PostgreSQL database, which is reached directly.
+
+    With `server` it is made of a copy of that database, wherever that is.
+    """
+
+    def __init__(self, alias: str, server: Server | None = None) -> None:
+        super().__init__(alias)
+        self._copy = server
 
     @property
     def _server(self) -> Server:
-        return server_of(self.alias)
+        return self._copy or server_of(self.alias)
 
     def check_backup(self) -> list[str]:
         """Look for what would make `dump` fail."""
