@@ -8,8 +8,8 @@ from deploy_ops.databases import Database, database_for
 from deploy_ops.databases.base import Counts
 from deploy_ops.errors import RestoreFailed
 from deploy_ops.restore.interrupted import Restoring
-from deploy_ops.restore.job import RestoreJob
-from deploy_ops.restore.values import Loss
+from deploy_ops.restore.job import RestoreJob, contents_of
+from deploy_ops.restore.values import Contents, Loss
 
 UNTOUCHED = "The live database was not changed."
 
@@ -59,7 +59,7 @@ def compared_loss(job: RestoreJob, names: Restoring) -> Loss:
         counts, sequences = counting.result()
     uploads = f", and uploads in {names.media.previous}" if names.media else ""
     return loss_of(
-        job.database, job.backup, counts, sequences, f"database {names.previous}{uploads}"
+        job.database, job.contents, counts, sequences, f"database {names.previous}{uploads}"
     )
 
 
@@ -68,19 +68,20 @@ def loss_now(alias: str, backup: Backup) -> Loss:
     without one."""
     database = database_for(alias)
     counts, sequences = database.count_rows(database.identify().name)
-    return loss_of(database, backup, counts, sequences, "the database before it, which is kept")
+    stays_in = "the database before it, which is kept"
+    return loss_of(database, contents_of(backup), counts, sequences, stays_in)
 
 
 def loss_of(
-    database: Database, backup: Backup, live: Counts, sequences: Counts, stays_in: str
+    database: Database, contents: Contents, live: Counts, sequences: Counts, stays_in: str
 ) -> Loss:
-    """Compare what the live database has with what the backup has."""
-    then = backup.manifest.write_position
+    """Compare what the live database has with what is put back."""
+    then = contents.write_position
     return Loss(
         place=database.identify().place,
-        age=datetime.now(UTC) - backup.created_at,
-        rows=rows_lost(backup, live),
-        sequences=values_lost(backup, sequences),
+        age=datetime.now(UTC) - contents.at,
+        rows=rows_lost(contents, live),
+        sequences=values_lost(contents, sequences),
         writes=database.writes_since(then, own_rows={}),
         lsn_then=then.get("lsn"),
         lsn_now=database.write_position().get("lsn"),
@@ -88,15 +89,15 @@ def loss_of(
     )
 
 
-def rows_lost(backup: Backup, live: Counts) -> dict[str, int]:
-    """Rows more (or fewer) than in the backup, of each table where they differ."""
-    saved = backup.manifest.counts
+def rows_lost(contents: Contents, live: Counts) -> dict[str, int]:
+    """Rows more (or fewer) than in what is put back, of each table where they differ."""
+    saved = contents.counts
     more = {name: live.get(name, 0) - saved.get(name, 0) for name in {*live, *saved}}
     return {name: more[name] for name in sorted(more) if more[name]}
 
 
-def values_lost(backup: Backup, live: Counts) -> dict[str, int]:
-    """How many values each sequence has given out since the backup."""
-    saved = backup.manifest.sequences
+def values_lost(contents: Contents, live: Counts) -> dict[str, int]:
+    """How many values each sequence has given out since then."""
+    saved = contents.sequences
     drawn = {name: given - saved.get(name, 0) for name, given in live.items()}
     return {name: drawn[name] for name in sorted(drawn) if drawn[name] > 0}

@@ -1,30 +1,57 @@
-"""Clients held while a restore swaps, so that none of their requests fails."""
+"""Clients held while a database is swapped or cloned, so that none of their requests fails."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
-from deploy_ops.advice import manage
 from deploy_ops.conf import conf
+from deploy_ops.databases import Database
 from deploy_ops.errors import ConfigurationError, DatabaseUnavailable, RestoreFailed
 from deploy_ops.hold_file import HoldFile
-from deploy_ops.restore.job import RestoreJob
+from deploy_ops.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What clients are held for.
+
+    `purpose` is told to whoever looks at the hold; `work` is what would cut requests off, and
+    `otherwise` what to do where some do not end in time.
+    """
+
+    purpose: str
+    work: str
+    otherwise: str
+
+
+class Holder(Protocol):
+    """Of which database the clients are, and who listens."""
+
+    @property
+    def database(self) -> Database:
+        """The database."""
+
+    @property
+    def progress(self) -> Progress:
+        """Who listens."""
 
 
 @contextmanager
-def clients_held(job: RestoreJob, *, cuts_off: bool) -> Iterator[None]:
+def clients_held(job: Holder, reason: Reason, *, cuts_off: bool) -> Iterator[None]:
     """Hold new requests, and clients of PgBouncer, for the block, as far as that is configured.
 
     It begins when what was in flight has ended, within half of DEPLOY_OPS_HOLD_SECONDS. What runs
-    for longer is left to be cut off by the swap if `cuts_off`, or RestoreFailed is raised.
+    for longer is left to be cut off if `cuts_off`, or RestoreFailed is raised.
     """
     within = timedelta(seconds=conf.hold_seconds / 2)
     with ExitStack() as stack:
         if (path := conf.hold_file) is not None:
-            _name_others(job)
+            _name_others(job, reason)
             hold = HoldFile(path)
             try:
-                stack.enter_context(hold.held(f"restore of {job.backup.id}"))
+                stack.enter_context(hold.held(reason.purpose))
             except ConfigurationError as error:
                 if not cuts_off:
                     raise
@@ -32,12 +59,12 @@ def clients_held(job: RestoreJob, *, cuts_off: bool) -> Iterator[None]:
             else:
                 job.progress.say("Holding new requests until those in flight have ended")
                 if not hold.wait_for_requests(within):
-                    _overdue(job, within, cuts_off)
+                    _overdue(job, reason, within, cuts_off)
         stack.enter_context(job.database.paused(within, cuts_off=cuts_off))
         yield
 
 
-def _name_others(job: RestoreJob) -> None:
+def _name_others(job: Holder, reason: Reason) -> None:
     try:
         others = job.database.clients_elsewhere()
     except DatabaseUnavailable as error:
@@ -45,19 +72,17 @@ def _name_others(job: RestoreJob) -> None:
         return
     if others:
         job.progress.say(
-            "The hold file is of this host. Not held, and disconnected by the swap:\n"
+            f"The hold file is of this host. Not held, and disconnected by {reason.work}:\n"
             + "\n".join(f"- {other}" for other in others)
         )
 
 
-def _overdue(job: RestoreJob, within: timedelta, cuts_off: bool) -> None:
+def _overdue(job: Holder, reason: Reason, within: timedelta, cuts_off: bool) -> None:
     running = f"A request has been running for more than {within.total_seconds():.0f} s"
     if cuts_off:
-        job.progress.say(f"{running}, and is cut off by the swap")
+        job.progress.say(f"{running}, and is cut off by {reason.work}")
         return
     raise RestoreFailed(
-        f"{running}, and the swap would cut it off. The live database was not changed, and "
-        "requests go on. Restore again when there are none that long, give them longer by "
-        "DEPLOY_OPS_HOLD_SECONDS, half of which is theirs, or cut them off:\n"
-        + manage("restore", job.backup.id, "--end-requests", alias=job.alias)
+        f"{running}, and {reason.work} would cut it off. The live database was not changed, and "
+        f"requests go on. {reason.otherwise}"
     )

@@ -91,10 +91,10 @@ class PreparedReplacement:
 
     def _loss_in_the_end(self, safety: Backup) -> Loss | None:
         """What the safety backup holds, since nobody wrote after it; None: as counted before."""
-        rows = rows_lost(self.job.backup, safety.manifest.counts)
+        rows = rows_lost(self.job.contents, safety.manifest.counts)
         if rows == self.loss.rows:
             return None
-        sequences = values_lost(self.job.backup, safety.manifest.sequences)
+        sequences = values_lost(self.job.contents, safety.manifest.sequences)
         return replace(self.loss, rows=rows, sequences=sequences)
 
 
@@ -118,5 +118,7 @@ def prepare_in_place(  # pylint: disable=too-many-arguments  # each a different 
         # First, so that nothing falls between.
         counted = Since(job.database.write_position(), COUNTED)
         counts, sequences = job.database.count_rows(job.database.identify().name)
-        loss = loss_of(job.database, job.backup, counts, sequences, "a backup that is taken first")
+        loss = loss_of(
+            job.database, job.contents, counts, sequences, "a backup that is taken first"
+        )
         yield PreparedReplacement(job, plain, counted, loss)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 from deploy_ops.backup.entry import Backup, Level
 from deploy_ops.backup.manifest import Manifest
@@ -12,11 +13,53 @@ from deploy_ops.databases import Database, database_for
 from deploy_ops.errors import RestoreRefused
 from deploy_ops.lock import DeployLock
 from deploy_ops.progress import Progress
+from deploy_ops.restore.values import Contents
+
+
+class Job(Protocol):
+    """What is put back, over which database, and who listens."""
+
+    @property
+    def alias(self) -> str:
+        """Alias of the database."""
+
+    @property
+    def lock(self) -> DeployLock:
+        """The lock that is held meanwhile."""
+
+    @property
+    def progress(self) -> Progress:
+        """Who listens."""
+
+    @property
+    def database(self) -> Database:
+        """The database of the alias: one value, since during a swap it holds a connection."""
+
+    @property
+    def contents(self) -> Contents:
+        """What it is put back to."""
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What is put back where, for the audit."""
+
+
+def contents_of(backup: Backup) -> Contents:
+    """What a restore of a backup puts back."""
+    manifest = backup.manifest
+    return Contents(
+        id=backup.id,
+        title=f"Backup {backup.id}",
+        at=backup.created_at,
+        counts=manifest.counts,
+        sequences=manifest.sequences,
+        write_position=manifest.write_position,
+    )
 
 
 @dataclass(frozen=True)
 class RestoreJob:
-    """What is restored, over which database, and who listens."""
+    """A backup that is restored."""
 
     backup: Backup
     alias: str
@@ -33,6 +76,11 @@ class RestoreJob:
     def names(self) -> dict[str, str]:
         """What is restored where, for the audit."""
         return {"backup": self.backup.id, "database": self.database.identify().name}
+
+    @cached_property
+    def contents(self) -> Contents:
+        """What the backup has."""
+        return contents_of(self.backup)
 
     @property
     def method(self) -> Method:

@@ -9,9 +9,9 @@ from deploy_ops.errors import DatabaseUnavailable, RestoreUnfinished, SwapUnfini
 from deploy_ops.redact import error_text
 from deploy_ops.restore import media
 from deploy_ops.restore.compare import rows_lost, values_lost
-from deploy_ops.restore.hold import clients_held
+from deploy_ops.restore.hold import Reason, clients_held
 from deploy_ops.restore.interrupted import SWAPPING, RestoreMarker
-from deploy_ops.restore.job import RestoreJob
+from deploy_ops.restore.job import Job, RestoreJob
 from deploy_ops.restore.since import require_nobody_wrote
 from deploy_ops.restore.values import Loss, Restored, Since
 from deploy_ops.trail import noted
@@ -22,13 +22,13 @@ NOT_SWAPPED = "The live database was not swapped, and is open again."
 
 @dataclass(slots=True)
 class PreparedRestore:
-    """A backup that is restored into a database beside, compared, and can be swapped in.
+    """A database beside that can be swapped in: a restored and compared backup, or a clone.
 
     `loss` is what the swap takes out of the live database; `counted` is the moment before that was
     counted. `view_differences` tells which materialized views came out other than at the backup.
     """
 
-    job: RestoreJob
+    job: Job
     marker: RestoreMarker
     view_differences: tuple[str, ...]
     counted: Since
@@ -65,7 +65,7 @@ class PreparedRestore:
             f"Swapping the databases; the current one will be renamed to {self.previous_database}"
         )
         try:
-            with clients_held(self.job, cuts_off=cuts_off):
+            with clients_held(self.job, self._reason(), cuts_off=cuts_off):
                 self._swap_all(door)
             restored = self._restored(door)
         except SwapUnfinished:
@@ -77,13 +77,27 @@ class PreparedRestore:
         self.marker.remove()
         return restored
 
+    def _reason(self) -> Reason:
+        contents = self.job.contents
+        words = ("restore", contents.id, "--end-requests")
+        return Reason(
+            f"restore of {contents.id}",
+            "the swap",
+            "Restore again when there are none that long, give them longer by "
+            "DEPLOY_OPS_HOLD_SECONDS, half of which is theirs, or cut them off:\n"
+            + manage(*words, alias=self.job.alias),
+        )
+
     def end(self, error: BaseException | None) -> None:
         """Discard what was not swapped; raises RestoreUnfinished if it was, and only half done."""
         if self.is_finished:
             return
         if self.has_begun:
             self._raise_if_swapped(error)
-        discard(self.job, self.marker)
+        if isinstance(self.job, RestoreJob):
+            discard(self.job, self.marker)
+        else:  # a safety point is there for the next try
+            self.marker.remove()
 
     def _raise_if_swapped(self, error: BaseException | None) -> None:
         """Ask the server, since an error can come up after its COMMIT."""
@@ -124,7 +138,7 @@ class PreparedRestore:
         if error is not None and not isinstance(error, KeyboardInterrupt):
             reason = error_text(error)
         return RestoreUnfinished(
-            f"Backup {self.job.backup.id} is live, and the database before it is kept as "
+            f"{self.job.contents.title} is live, and the database before it is kept as "
             f"{self.previous_database}. What comes after the swap was not finished: {reason}\n"
             f"This finishes it:\n{manage('restore', alias=self.job.alias)}",
             previous_database=self.previous_database,
@@ -157,7 +171,7 @@ class _Door:
         # Agreed to, whatever it is; but then what was counted before may not be all of it.
         more = job.database.writes_since(self._prepared.counted.write_position, own_rows={})
         if more.answer is not Answer.NOBODY:
-            writes = job.database.writes_since(job.manifest.write_position, own_rows={})
+            writes = job.database.writes_since(job.contents.write_position, own_rows={})
             self._found = writes, job.database.write_position()
 
     def loss_in_the_end(self) -> Loss | None:
@@ -172,8 +186,8 @@ class _Door:
         counts, sequences = job.database.count_rows(previous)
         return replace(
             self._prepared.loss,
-            rows=rows_lost(job.backup, counts),
-            sequences=values_lost(job.backup, sequences),
+            rows=rows_lost(job.contents, counts),
+            sequences=values_lost(job.contents, sequences),
             writes=writes,
             lsn_now=position.get("lsn"),
         )

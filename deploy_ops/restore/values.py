@@ -2,9 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from deploy_ops.databases.base import Counts, Json, RowCounts, Writes
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a restore puts back: the database as it was at a moment.
+
+    `title` names it in sentences; `id` begins with the moment; `write_position` is the one before.
+    """
+
+    id: str
+    title: str
+    at: datetime
+    counts: Counts
+    sequences: Counts
+    write_position: Json
 
 
 @dataclass(frozen=True, slots=True)
