@@ -15,6 +15,9 @@ DeployOpsError                      exit code 1: refused, nothing changed
 ├── BackupError
 │   ├── BackupNotFound
 │   ├── BackupFailed                no backup was made
+│   ├── PointFailed                 no safety point was made
+│   │   └── PointTooSlow            it was cancelled, since nobody shall have to wait that long
+│   ├── PointRefused                a safety point of that kind cannot be had here
 │   ├── BackupCorrupt               a backup is not what its manifest says
 │   ├── BackupUnreadable            another version of deploy_ops made the backup
 │   └── BackupUntrusted             no key of this host proves that a backup is ours
@@ -143,6 +146,18 @@ class BackupNotFound(BackupError):
 
 class BackupFailed(BackupError):
     """No backup was made. The database was not changed."""
+
+
+class PointFailed(BackupError):
+    """No safety point was made. The database was not changed."""
+
+
+class PointTooSlow(PointFailed):
+    """The safety point was cancelled, since it took too long. The database was not changed."""
+
+
+class PointRefused(BackupError):
+    """A safety point of that kind cannot be had here. Nothing was changed."""
 
 
 class BackupCorrupt(BackupError):

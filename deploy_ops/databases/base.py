@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from django.db import connections
 
@@ -63,6 +63,13 @@ class Guard(Protocol):
 
 class Database(MigratingConnection):  # pylint: disable=too-many-public-methods
     """One database behind one alias. Instances hold no connection between calls."""
+
+    has_clones: ClassVar[bool] = False  # whether it can be copied beside, file by file
+
+    @property
+    def pauses_clients(self) -> bool:
+        """Whether `paused` makes all clients wait, wherever they are."""
+        return False
 
     @property
     def database_name(self) -> str:

@@ -62,7 +62,7 @@ def run(command: OpsCommand, options: Options) -> Outcome:
     request = Request(
         alias=options["database"],
         phase=Phase.CONTRACT,
-        with_backup=options["with_backup"],
+        safety=options["safety"],
         force=options["force"],
     )
     result = safe_migrate(request, progress=command.progress)

@@ -6,7 +6,8 @@ from django.core.management.base import CommandParser
 from deploy_ops.databases.base import Backend
 from deploy_ops.management.base import Json, OpsCommand
 from deploy_ops.migrate.resume import Ask, Decision, always_wait
-from deploy_ops.migrate.run import Result
+from deploy_ops.migrate.run import Request, Result
+from deploy_ops.migrate.safety import Safety, cut_off_by_clone
 
 
 def show_result(result: Result, command: OpsCommand) -> Json:
@@ -33,6 +34,7 @@ def _result_json(result: Result) -> Json:
         "status": result.status,
         "run": result.run,
         "database": result.database,
+        "safety": result.safety and result.safety.as_json(),
         "backup": result.backup,
         "applied": result.applied,
         "kept_tables": result.kept_tables,
@@ -56,6 +58,17 @@ def add_resolved(parser: CommandParser) -> None:
         metavar="RUN",
         help="go on after this unresolved run: you have looked at what it left",
     )
+
+
+def may_end_sessions(request: Request) -> bool:
+    """Ask whether a clone may end the sessions of others, where it would, and one is asked for."""
+    if request.safety is not Safety.CLONE or request.exclusive:
+        return False
+    why_ask = cut_off_by_clone(request.alias)
+    if why_ask is None:
+        return False
+    answer = input(f"A clone is made in a moment, but {why_ask}. End them? [y/N] ")
+    return answer.strip().lower() in ("y", "yes")
 
 
 def ask_about(is_interactive: bool) -> Ask:

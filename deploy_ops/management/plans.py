@@ -13,6 +13,7 @@ from deploy_ops.migrate.past import LastRehearsal, last_rehearsals
 from deploy_ops.migrate.plan import Key, Plan, Step
 from deploy_ops.migrate.procedure import plan_of
 from deploy_ops.migrate.run import Phase, Request
+from deploy_ops.migrate.safety import Choice, choose
 from deploy_ops.migrate.way_back import Done, gone
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Shown:
     outlooks: Mapping[Key, list[Outlook]]
     rehearsed: Mapping[Key, LastRehearsal]
     gone: list[Done]
+    safety: Choice
 
     def seconds(self, step: Step) -> float | None:
         """How long a step took when it was rehearsed, else the sum of the estimates."""
@@ -59,7 +61,18 @@ def show_plan(request: Request, write: Write) -> Json:
         return {"status": "nothing_to_do", "plan": []}
     for step in shown.plan.steps:
         write("\n".join(_lines(step, shown)))
-    return {"status": "planned", "plan": [_step_json(step, shown) for step in shown.plan.steps]}
+    write("\n".join(_safety_lines(shown.safety)))
+    return {
+        "status": "planned",
+        "plan": [_step_json(step, shown) for step in shown.plan.steps],
+        "safety": shown.safety.as_json(),
+    }
+
+
+def _safety_lines(safety: Choice) -> Iterator[str]:
+    time = f", {_time(safety.seconds)}" if safety.seconds else ""
+    yield f"safety point: {safety.method}{time}"
+    yield from (f"    not {method}: {why_not}" for method, why_not in safety.others.items())
 
 
 def _look(request: Request) -> Shown | None:
@@ -80,6 +93,11 @@ def _look(request: Request) -> Shown | None:
         outlooks=outlooks(request, todo, plan),
         rehearsed={step.key: rehearsed[str(step)] for step in plan.steps if str(step) in rehearsed},
         gone=gone(request.alias, plan),
+        safety=choose(
+            request.alias,
+            request.safety,
+            may_end_sessions=request.may_end_sessions or request.exclusive,
+        ),
     )
 
 

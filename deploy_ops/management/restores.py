@@ -31,6 +31,7 @@ def restore_as_asked(
             agreed = confirmation.ask(in_place.loss, in_place.counted)
             return in_place.replace_contents(unless_written_since=agreed)
     with prepare_restore(backup, **how) as prepared:
+        assert prepared.loss is not None  # of a backup it is always counted
         agreed = confirmation.ask(prepared.loss, prepared.counted, prepared.view_differences)
         return prepared.swap(unless_written_since=agreed, cuts_off=options["end_requests"])
 

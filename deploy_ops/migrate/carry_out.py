@@ -2,13 +2,12 @@
 
 import os
 import socket
-from collections.abc import Iterable
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 
 from django.db.migrations.recorder import MigrationRecorder
 
-from deploy_ops.backup.create import take_backup
 from deploy_ops.backup.entry import Backup
 from deploy_ops.databases import database_for
 from deploy_ops.errors import (
@@ -26,6 +25,7 @@ from deploy_ops.migrate.finish import finish
 from deploy_ops.migrate.history import Todo
 from deploy_ops.migrate.ladder import Rung
 from deploy_ops.migrate.plan import Plan, Step
+from deploy_ops.migrate.point import make_point, save_point
 from deploy_ops.migrate.recover import recover
 from deploy_ops.migrate.run import Remains, Request, Result, Run
 from deploy_ops.migrate.session import application_name
@@ -63,10 +63,14 @@ def carry_out(  # pylint: disable=too-many-arguments  # each a different caller'
             journal=writer,
             backup=backup,
         )
+        with _ending(run):
+            make_point(run)
         name = application_name(writer.run)
         with database.migrating_session(name, request.lock_timeout) as prepare:
             run.prepare = prepare
-            _prepare(run)
+            with _ending(run):
+                _prepare(run)
+            run.add_own_rows(database.counted(lambda: _make_recorder(run)))
             _apply(run, groups)
         if not _is_open(run):
             writer.record("finished", status=result.status)
@@ -103,26 +107,30 @@ def _groups(request: Request, plan: Plan) -> Iterable[tuple[Step, ...]]:
     return plan.groups(database_for(request.alias).table_sizes(plan.tables) or {})
 
 
-def _prepare(run: Run) -> None:
-    """Take the safety point and the schema before; a failure here has begun no migration."""
+@contextmanager
+def _ending(run: Run) -> Iterator[None]:
+    """Note that the run has ended if the block fails, in which no migration is begun."""
     try:
-        _back_up(run)
-        if run.request.rehearse:
-            from deploy_ops.migrate.rehearse import rehearse  # seldom asked for
-
-            with run.result.timed("rehearsal"):
-                run.result.rehearsal = rehearse(run)
-            rehearsal = run.result.rehearsal
-            run.journal.record(
-                "rehearsed", steps=rehearsal.by_name(), measured=rehearsal.measured()
-            )
-        run.before = run.database.schema()
-        run.invalid_before = frozenset(run.database.invalid_objects())
-        run.tables_before = frozenset(run.database.relations())
+        yield
     except BaseException:
+        if run.clone is not None:  # the database is what it was
+            run.database.drop(run.clone.database)
         run.journal.record("finished", status="error")
         raise
-    run.add_own_rows(run.database.counted(lambda: _make_recorder(run)))
+
+
+def _prepare(run: Run) -> None:
+    """Rehearse, and take the schema before; a failure here has begun no migration."""
+    if run.request.rehearse:
+        from deploy_ops.migrate.rehearse import rehearse  # seldom asked for
+
+        with run.result.timed("rehearsal"):
+            run.result.rehearsal = rehearse(run)
+        rehearsal = run.result.rehearsal
+        run.journal.record("rehearsed", steps=rehearsal.by_name(), measured=rehearsal.measured())
+    run.before = run.database.schema()
+    run.invalid_before = frozenset(run.database.invalid_objects())
+    run.tables_before = frozenset(run.database.relations())
 
 
 def _make_recorder(run: Run) -> None:
@@ -130,24 +138,6 @@ def _make_recorder(run: Run) -> None:
         run.extras.append("the table django_migrations")
     run.connection.prepare_database()
     MigrationRecorder(run.connection).ensure_schema()
-
-
-def _back_up(run: Run) -> None:
-    if run.backup is not None:
-        run.journal.record("backed_up", backup=run.backup.id)
-        run.result.backup = run.backup.id
-        return
-    if not run.request.with_backup:
-        run.progress.say(
-            "No backup is taken (--no-backup), so none can be restored after a failure."
-        )
-        return
-    run.journal.record("backup_started")
-    with run.result.timed("backup"):
-        backup = take_backup(run.alias, lock=run.lock, run=run.journal.run, progress=run.progress)
-    run.journal.record("backed_up", backup=backup.id)
-    run.backup, run.result.backup = backup, backup.id
-    run.progress.say(f"Backup {backup.id} is verified")
 
 
 def _apply(run: Run, groups: Iterable[tuple[Step, ...]]) -> None:
@@ -192,6 +182,8 @@ def _failed(run: Run, error: BaseException) -> None:
         run.result.recovery = recover(run, has_lock=not isinstance(error, LockLost))
     is_open = run.result.recovery.rung is Rung.MANUAL_INTERVENTION
     run.result.status = "failed" if is_open else "recovered"
+    if not is_open:
+        save_point(run)
 
 
 def _is_open(run: Run) -> bool:

@@ -15,6 +15,7 @@ from deploy_ops.history import Release, record_release
 from deploy_ops.migrate.apply import text_of
 from deploy_ops.migrate.ladder import Rung
 from deploy_ops.migrate.plan import Key
+from deploy_ops.migrate.point import save_point
 from deploy_ops.migrate.run import Recovery, Run
 from deploy_ops.migrate.signals import send_post_migrate
 from deploy_ops.migrate.verify import verify_run
@@ -32,6 +33,8 @@ def finish(run: Run) -> None:
         if not run.plan.is_contract:
             with result.timed("post_migrate"):
                 send_post_migrate(run.alias, run.history.state, run.todo.migrations)
+        save_point(run)
+        if not run.plan.is_contract:
             if not run.plan.is_way_back:  # which is no release
                 leaves = run.history.executor.loader.graph.leaf_nodes()
                 remember(run.journal.run, run.alias, result.backup, result.applied, leaves)

@@ -7,6 +7,7 @@ from deploy_ops.migrate.apply import between, keys, names
 from deploy_ops.migrate.failed_run import FailedRun, listed, schema_difference, why
 from deploy_ops.migrate.ladder import RESTORES, Rung
 from deploy_ops.migrate.plan import Step
+from deploy_ops.migrate.point import since_point
 from deploy_ops.migrate.recorded import recorded
 from deploy_ops.migrate.run import Recovery, Remains, Run
 
@@ -26,7 +27,10 @@ def manual_intervention(failed: FailedRun) -> Recovery:
         "Ways out:",
         run.request.again() + "   # after the migration is fixed",
     ]
-    if run.backup is not None:
+    if run.clone is not None:
+        words = ("restore", "--to-point", run.clone.database)
+        lines.append(manage(*words, alias=run.alias) + "   # shows the loss, and asks")
+    elif run.backup is not None:
         lines += [
             manage("backups", "show", run.backup.id, alias=run.alias),
             manage("restore", run.backup.id, alias=run.alias) + "   # shows the loss, and asks",
@@ -58,19 +62,20 @@ def manual_intervention_unseen(failed: FailedRun, error: BaseException) -> Recov
 def _why_not_restored(failed: FailedRun) -> list[str]:
     """Why restoring was not even tried."""
     run = failed.run
-    if run.backup is None:
+    if run.point is None:
         return ["Not restored: the run was started with --no-backup."]
     if Rung.RESTORED in failed.tried or failed.writes is None or not failed.has_lock:
         return []
     if run.request.on_failure not in RESTORES:
         return [f"Not restored: --on-failure is {run.request.on_failure}."]
+    moment = since_point(run).moment
     if failed.writes.answer is Answer.UNKNOWABLE:
         return [
-            "Not restored: whether others wrote since the backup began cannot be known any more "
+            f"Not restored: whether others wrote since {moment} cannot be known any more "
             f"({failed.writes.evidence}), and restoring could lose it."
         ]
     return [
-        f"Not restored: others wrote since the backup began ({failed.writes.evidence}), and "
+        f"Not restored: others wrote since {moment} ({failed.writes.evidence}), and "
         "restoring would lose it."
     ]
 

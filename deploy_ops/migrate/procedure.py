@@ -23,6 +23,7 @@ from deploy_ops.migrate.plan import Plan, make_plan
 from deploy_ops.migrate.resume import Ask, always_wait, resolve_run
 from deploy_ops.migrate.reversal import flat
 from deploy_ops.migrate.run import Phase, Request, Result
+from deploy_ops.migrate.safety import Safety
 from deploy_ops.migrate.targets import django_plan, ensure_connection, load_executor
 from deploy_ops.migrate.way_back import check_way_back
 from deploy_ops.phases.halves import note_applied
@@ -69,7 +70,7 @@ def _safe_migrate(request: Request, progress: Progress, ask: Ask) -> Result:
 
 def _check(request: Request) -> None:
     refuse_other_migrate(request.alias)
-    if request.rehearse and not request.with_backup:
+    if request.rehearse and request.safety is Safety.NONE:
         raise UsageError(
             "--rehearse runs the plan on the backup that it takes first, and --no-backup takes "
             "none. Nothing was changed. Leave one of them out."

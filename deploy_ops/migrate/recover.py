@@ -20,10 +20,11 @@ from deploy_ops.migrate.apply import between, keys, names
 from deploy_ops.migrate.failed_run import FailedRun, listed, schema_difference, why
 from deploy_ops.migrate.intervention import manual_intervention, manual_intervention_unseen
 from deploy_ops.migrate.ladder import Facts, Rung, choose
+from deploy_ops.migrate.point import prepare_put_back, since_point
 from deploy_ops.migrate.run import Applied, Failure, Recovery, Remains, Run
 from deploy_ops.migrate.undo import obstacles, undo
 from deploy_ops.redact import redact
-from deploy_ops.restore import Restored, Since, prepare_restore
+from deploy_ops.restore import Restored
 from deploy_ops.restore.since import writes_since
 
 
@@ -71,13 +72,13 @@ def look(failed: FailedRun) -> Facts:
     why_not = tuple(obstacles(run))
     if not failed.tried:
         failed.reasons = [f"Not reversed: {each}" for each in why_not]
-    failed.writes = writes_since(run.database, _since_backup(run)) if run.backup else None
+    failed.writes = writes_since(run.database, since_point(run)) if run.point else None
     return Facts(
         has_lock=failed.has_lock,
         failed_left_nothing=failure is None or failure.remains is Remains.NOTHING,
         has_applied=bool(run.applied),
         obstacles=why_not,
-        has_backup=run.backup is not None,
+        has_backup=run.point is not None,
         others_wrote=failed.writes.answer if failed.writes else Answer.UNKNOWN,
         accepts_loss=run.request.accept_data_loss,
         tried=frozenset(failed.tried),
@@ -128,19 +129,30 @@ def _is_counted(group: Applied) -> bool:
 
 
 def restored(failed: FailedRun) -> Recovery:
-    """Put the backup back, only if nobody else wrote since or the operator accepts the loss."""
-    run, backup = failed.run, failed.run.backup
-    assert backup is not None
-    done = _put_back(run, backup)
-    text = (
-        f"Backup {backup.id} is live again: every table has as many rows as were backed up. The "
-        f"failed database is kept as {done.previous_database}."
-    )
+    """Put the safety point back, only if nobody else wrote since or the loss is accepted."""
+    run, backup, clone = failed.run, failed.run.backup, failed.run.clone
+    done = _put_back(run)
+    if clone is not None:
+        run.clone = None
+        text = f"{clone.database}, the clone of the database from before the run, is live again."
+    else:
+        assert backup is not None
+        text = f"Backup {backup.id} is live again: every table has as many rows as were backed up."
+    text += f" The failed database is kept as {done.previous_database}."
     unseen = _unseen(run)
     run.applied, run.failure = [], None
     if difference := schema_difference(run, after_restore=True):
         lines = "The schema differs from before the run in:\n" + listed(difference)
         raise NotHeld(f"{text} {lines}")
+    if backup is not None:
+        _compare_properties(run, backup, text)
+    if done.view_differences:  # whether the new rows are right, only a person can tell
+        raise NotHeld("\n".join([text, *done.view_differences]))
+    facts = {"previous_database": done.previous_database}
+    return Recovery(Rung.RESTORED, f"{text} The schema is as it was.{unseen}", facts)
+
+
+def _compare_properties(run: Run, backup: Backup, text: str) -> None:
     recorded = backup.manifest.extra.get("properties", {})
     if properties := run.database.property_differences(recorded):
         raise NotHeld(
@@ -148,21 +160,16 @@ def restored(failed: FailedRun) -> Recovery:
             f"{', '.join(properties)}. A restore leaves that as it is; what it was stands under "
             f"extra.properties in {backup.directory / NAME}."
         )
-    if done.view_differences:  # whether the new rows are right, only a person can tell
-        raise NotHeld("\n".join([text, *done.view_differences]))
-    facts = {"previous_database": done.previous_database}
-    return Recovery(Rung.RESTORED, f"{text} The schema is as it was.{unseen}", facts)
 
 
-def _put_back(run: Run, backup: Backup) -> Restored:
+def _put_back(run: Run) -> Restored:
     """Restore and swap, journaling each step; raises NotHeld if the failed database is live."""
     done: Restored | None = None
     views: Sequence[str] = ()
-    run.journal.record("restore_started", backup=backup.id)
+    assert run.point is not None
+    run.journal.record("restore_started", backup=run.point.id)
     try:
-        with prepare_restore(
-            backup, alias=run.alias, lock=run.lock, progress=run.progress
-        ) as prepared:
+        with prepare_put_back(run) as prepared:
             views = prepared.view_differences
             run.journal.record("restored_beside", beside=prepared.database)
             run.journal.record(
@@ -170,7 +177,7 @@ def _put_back(run: Run, backup: Backup) -> Restored:
                 beside=prepared.database,
                 previous_database=prepared.previous_database,
             )
-            since = None if run.request.accept_data_loss else _since_backup(run)
+            since = None if run.request.accept_data_loss else since_point(run)
             # A request that never ends must not be what keeps a failed database live.
             done = prepared.swap(unless_written_since=since, cuts_off=True)
         run.journal.record("swapped", previous_database=done.previous_database)
@@ -180,12 +187,6 @@ def _put_back(run: Run, backup: Backup) -> Restored:
         if done is None:
             raise NotHeld(f"Not restored: {why(error)}") from error
     return done
-
-
-def _since_backup(run: Run) -> Since:
-    """The moment of the safety point, and what this run has written itself since."""
-    assert run.backup is not None
-    return Since(run.backup.manifest.write_position, "the backup began", run.own_rows)
 
 
 def database_lost(run: Run, error: BaseException) -> DatabaseLost:

@@ -20,13 +20,13 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from deploy_ops.backup.verification import scratch_database
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.errors import RehearsalFailed
 from deploy_ops.migrate.apply import text_of
 from deploy_ops.migrate.history import History
 from deploy_ops.migrate.plan import Step
+from deploy_ops.migrate.point import scratch_copy, title_of
 from deploy_ops.migrate.rehearsal import (
     BLOCKS,
     Held,
@@ -43,9 +43,8 @@ from deploy_ops.redact import statement_text
 
 def rehearse(run: Run) -> Rehearsal:
     """Run forwards, backwards and forwards again; raises RehearsalFailed if it must not be run."""
-    assert run.backup is not None
-    run.progress.say(f"Rehearsing on backup {run.backup.id}")
-    with scratch_database(run.backup, alias=run.alias, progress=run.progress) as name:
+    run.progress.say(f"Rehearsing on {title_of(run)}")
+    with scratch_copy(run) as name:
         rehearsal = Rehearsal.from_json(_in_child(lambda: _rehearse_in(run, name).as_json()))
     for step in rehearsal.steps:
         run.progress.say(f"Rehearsed {step.name}: {step}")
@@ -56,7 +55,7 @@ def rehearse(run: Run) -> Rehearsal:
 def _judge(run: Run, rehearsal: Rehearsal) -> None:
     if rehearsal.error:
         raise RehearsalFailed(
-            f"{rehearsal.failed} fails on the data of backup {_backup_id(run)}: {rehearsal.error}\n"
+            f"{rehearsal.failed} fails on the data of {title_of(run)}: {rehearsal.error}\n"
             f"No migration was run on database {run.database.database_name}. "
             "Correct the migration, and rehearse again."
         )
@@ -69,10 +68,6 @@ def _judge(run: Run, rehearsal: Rehearsal) -> None:
             "(docs/reference/phases.md), or allow it:\n"
             f"    DEPLOY_OPS_MAX_BLOCKING = {ceil(held.seconds) + 1}"
         )
-
-
-def _backup_id(run: Run) -> str:
-    return run.backup.id if run.backup else "none"
 
 
 def _in_child(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

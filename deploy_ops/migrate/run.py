@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage
 from django.db import connections
@@ -24,8 +24,12 @@ from deploy_ops.migrate.journal import Journal
 from deploy_ops.migrate.ladder import OnFailure, Rung
 from deploy_ops.migrate.plan import Key, Plan, Step
 from deploy_ops.migrate.rehearsal import Rehearsal
+from deploy_ops.migrate.safety import Choice, Safety
 from deploy_ops.phases.snapshot import Snapshot
 from deploy_ops.progress import Progress
+
+if TYPE_CHECKING:
+    from deploy_ops.backup.methods.clone import Clone
 
 Target = tuple[str, str | None]
 
@@ -54,6 +58,7 @@ class Request:
     """What the operator asked for.
 
     With `back_to` all that came after an older release is undone, if nothing is lost by it.
+    `may_end_sessions`: the operator agrees that a safety point ends those of others.
     `command` is what asks for it, where that is not safe_migrate.
     """
 
@@ -65,7 +70,8 @@ class Request:
     phase: Phase | None = None
     force: bool = False
     rehearse: bool = False
-    with_backup: bool = True
+    safety: Safety = Safety.AUTO
+    may_end_sessions: bool = False
     on_failure: OnFailure = OnFailure.AUTO
     accept_data_loss: bool = False
     allow: Sequence[str] = ()
@@ -85,6 +91,7 @@ class Request:
         words += ["--phase", self.phase] if self.phase else []
         words += ["--exclusive"] if self.exclusive else []
         words += ["--single-transaction"] if self.single_transaction else []
+        words += ["--safety", self.safety] if self.safety in (Safety.CLONE, Safety.DUMP) else []
         words += ["--on-failure", self.on_failure] if self.on_failure is not OnFailure.AUTO else []
         return words + [word for rule in self.allow for word in ("--allow", rule)]
 
@@ -120,6 +127,7 @@ class Result:
     status: str = "nothing_to_do"
     run: str | None = None
     backup: str | None = None
+    safety: Choice | None = None
     applied: list[Key] = field(default_factory=list)
     kept_tables: list[str] = field(default_factory=list)
     findings: list[CheckMessage] = field(default_factory=list)
@@ -201,7 +209,8 @@ class Run:  # pylint: disable=too-many-instance-attributes
     server's own counters do; None once they could not be told. `begun` are the steps that are
     begun together: after a failure there are none, unless it came before it was known how they
     ended. `at_work` is the one of them that is being done, or failed while it was. `extras` is
-    what was committed besides migrations, as words, and is not undone.
+    what was committed besides migrations, as words, and is not undone. `clone` is there until a
+    backup of it is, or it was put back.
     """
 
     request: Request
@@ -213,6 +222,7 @@ class Run:  # pylint: disable=too-many-instance-attributes
     journal: Journal
     prepare: Callable[[], None] = lambda: None
     backup: Backup | None = None
+    clone: "Clone | None" = None
     before: Schema | None = None
     invalid_before: frozenset[Invalid] = frozenset()
     tables_before: frozenset[int] = frozenset()
@@ -248,6 +258,11 @@ class Run:  # pylint: disable=too-many-instance-attributes
     def database(self) -> Database:
         """The database, as deploy_ops sees it."""
         return database_for(self.alias)
+
+    @property
+    def point(self) -> "Backup | Clone | None":
+        """What the run can go back to."""
+        return self.clone or self.backup
 
     @property
     def applied_steps(self) -> list[Step]:

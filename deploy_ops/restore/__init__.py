@@ -16,22 +16,25 @@ from deploy_ops.exports import import_when_asked
 if TYPE_CHECKING:
     from deploy_ops.restore.in_place import PreparedReplacement, prepare_in_place
     from deploy_ops.restore.interrupted import has_interrupted, resume_interrupted
+    from deploy_ops.restore.point import prepare_point
     from deploy_ops.restore.prepare import prepare_restore, restore_into
     from deploy_ops.restore.swap import PreparedRestore
-    from deploy_ops.restore.values import Loss, Restored, Since
+    from deploy_ops.restore.values import Contents, Loss, Restored, Since
 else:
     __getattr__ = import_when_asked(
         __name__,
         {
             "in_place": ["PreparedReplacement", "prepare_in_place"],
             "interrupted": ["has_interrupted", "resume_interrupted"],
+            "point": ["prepare_point"],
             "prepare": ["prepare_restore", "restore_into"],
             "swap": ["PreparedRestore"],
-            "values": ["Loss", "Restored", "Since"],
+            "values": ["Contents", "Loss", "Restored", "Since"],
         },
     )
 
 __all__ = [
+    "Contents",
     "Loss",
     "PreparedReplacement",
     "PreparedRestore",
@@ -39,6 +42,7 @@ __all__ = [
     "Since",
     "has_interrupted",
     "prepare_in_place",
+    "prepare_point",
     "prepare_restore",
     "restore_into",
     "resume_interrupted",

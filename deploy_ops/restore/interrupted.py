@@ -91,10 +91,15 @@ class RestoreMarker:
 
 def begin_marker(restoring: Restoring) -> RestoreMarker:
     """Write the marker of a restore; whoever has nothing more to resume removes it."""
-    directory = state_directory("restores")
-    marker = RestoreMarker(directory / f"{restoring.backup}.{secrets.token_hex(4)}.json", restoring)
+    marker = new_marker(restoring)
     marker.write(RESTORING)
     return marker
+
+
+def new_marker(restoring: Restoring) -> RestoreMarker:
+    """The marker of a restore of what is there, and stays if it is killed before it swaps."""
+    directory = state_directory("restores")
+    return RestoreMarker(directory / f"{restoring.backup}.{secrets.token_hex(4)}.json", restoring)
 
 
 def has_interrupted() -> bool:
@@ -158,7 +163,9 @@ def _unknown(path: Path, alias: str) -> str:
 
 
 def _resume(database: Database, restoring: Restoring) -> str:
-    report = f"A restore of backup {restoring.backup} had been cut off. "
+    is_point = restoring.beside == database.name_beside(f"point_{restoring.backup[:16]}")
+    title = f"safety point {restoring.beside}" if is_point else f"backup {restoring.backup}"
+    report = f"A restore of {title} had been cut off. "
     media = restoring.media
     if restoring.stage == RESTORING:
         # What was read from a file decides nothing about names that a restore would not give.

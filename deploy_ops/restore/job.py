@@ -58,6 +58,26 @@ def contents_of(backup: Backup) -> Contents:
 
 
 @dataclass(frozen=True)
+class PointJob:
+    """A safety point that is put back: a database beside, which is there."""
+
+    contents: Contents
+    alias: str
+    lock: DeployLock
+    progress: Progress
+
+    @cached_property
+    def database(self) -> Database:
+        """The database of the alias: one value, since during a swap it holds a connection."""
+        return database_for(self.alias)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What is put back where, for the audit."""
+        return {"backup": self.contents.id, "database": self.database.identify().name}
+
+
+@dataclass(frozen=True)
 class RestoreJob:
     """A backup that is restored."""
 

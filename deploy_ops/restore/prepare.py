@@ -10,7 +10,6 @@ from deploy_ops.audit import Kind
 from deploy_ops.backup.opening import opened
 from deploy_ops.backup.entry import Backup
 from deploy_ops.databases import Database
-from deploy_ops.errors import SwapUnfinished
 from deploy_ops.lock import DeployLock
 from deploy_ops.progress import Progress, Silent
 from deploy_ops.restore.compare import (
@@ -22,7 +21,7 @@ from deploy_ops.restore.compare import (
 from deploy_ops.restore.interrupted import RestoreMarker, Restoring, begin_marker
 from deploy_ops.restore.job import RestoreJob
 from deploy_ops.restore.media import check_media, copy_beside, media_paths
-from deploy_ops.restore.swap import COUNTED, PreparedRestore, discard
+from deploy_ops.restore.swap import COUNTED, PreparedRestore, discard, ended
 from deploy_ops.restore.values import Restored, Since
 from deploy_ops.trail import noted
 
@@ -54,18 +53,12 @@ def prepare_restore(  # pylint: disable=too-many-arguments  # each a different c
         except BaseException:
             discard(job, marker)
             raise
-        try:
+        with ended(prepared):
             yield prepared
-        except SwapUnfinished:
-            raise
-        except BaseException as error:
-            prepared.end(error)
-            raise
-        prepared.end(None)
 
 
 def _names(job: RestoreJob) -> Restoring:
-    stamp = _free_stamp(job.database)
+    stamp = free_stamp(job.database)
     return Restoring(
         job.database.key(),
         job.backup.id,
@@ -75,7 +68,7 @@ def _names(job: RestoreJob) -> Restoring:
     )
 
 
-def _free_stamp(database: Database) -> str:
+def free_stamp(database: Database) -> str:
     """A time that no name beside the live database has yet: two restores in one second."""
     taken = " ".join(database.databases_beside())
     while (stamp := f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}") in taken:

@@ -1,5 +1,7 @@
 """The swap of a prepared restore: behind the closed door it is asked who wrote; then the names."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from deploy_ops.advice import manage
@@ -24,15 +26,16 @@ NOT_SWAPPED = "The live database was not swapped, and is open again."
 class PreparedRestore:
     """A database beside that can be swapped in: a restored and compared backup, or a clone.
 
-    `loss` is what the swap takes out of the live database; `counted` is the moment before that was
-    counted. `view_differences` tells which materialized views came out other than at the backup.
+    `loss` is what the swap takes out of the live database, None where nobody counts it; `counted`
+    is the moment before that was counted. `view_differences` tells which materialized views came
+    out other than at the backup.
     """
 
     job: Job
     marker: RestoreMarker
     view_differences: tuple[str, ...]
     counted: Since
-    loss: Loss
+    loss: Loss | None
     has_begun: bool = field(default=False, init=False)
     is_finished: bool = field(default=False, init=False)
 
@@ -145,6 +148,19 @@ class PreparedRestore:
         )
 
 
+@contextmanager
+def ended(prepared: PreparedRestore) -> Iterator[PreparedRestore]:
+    """Discard in the end what the block has not swapped."""
+    try:
+        yield prepared
+    except SwapUnfinished:
+        raise
+    except BaseException as error:
+        prepared.end(error)
+        raise
+    prepared.end(None)
+
+
 def discard(job: RestoreJob, marker: RestoreMarker) -> None:
     """Remove what was restored beside, and then what it would be recognised by."""
     job.database.drop(marker.restoring.beside)
@@ -176,7 +192,8 @@ class _Door:
 
     def loss_in_the_end(self) -> Loss | None:
         """Count the database before, whose rows are those behind the door; None: as before."""
-        if self._found is None:
+        before = self._prepared.loss
+        if self._found is None or before is None:
             return None
         (writes, position), job, previous = (
             self._found,
@@ -185,7 +202,7 @@ class _Door:
         )
         counts, sequences = job.database.count_rows(previous)
         return replace(
-            self._prepared.loss,
+            before,
             rows=rows_lost(job.contents, counts),
             sequences=values_lost(job.contents, sequences),
             writes=writes,

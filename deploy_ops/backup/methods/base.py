@@ -8,13 +8,48 @@ database, the rows that the database counts in it and the caller's comparison pr
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
+from typing import ClassVar
 
 from django.core.checks import CheckMessage
 
 from deploy_ops.backup.manifest import Manifest
 from deploy_ops.databases.base import Counts, Json
 from deploy_ops.progress import Progress
+
+
+class Scope(StrEnum):
+    """What going back rewinds."""
+
+    DATABASE = "database"
+    CLUSTER = "cluster"
+
+
+class Cost(StrEnum):
+    """What the time to make one depends on."""
+
+    SIZE = "size"
+    FLAT = "flat"
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a way of saving can do; who wants to know asks this, and not which way it is.
+
+    `is_backup`: it survives the loss of the database's disk. `ends_sessions`: nobody may be
+    connected while it is made.
+    """
+
+    scope: Scope
+    cost: Cost
+    is_backup: bool
+    supports_beside: bool
+    supports_point_in_time: bool = False
+    ends_sessions: bool = False
+
+
+DUMP = Abilities(Scope.DATABASE, Cost.SIZE, is_backup=True, supports_beside=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +77,9 @@ class Unchanged:
 
 
 class Method(ABC):
-    """One way of saving the database behind one alias, and of putting it back."""
+    """One way of saving the database behind one alias as files, and of putting it back."""
+
+    abilities: ClassVar[Abilities] = DUMP
 
     def __init__(self, alias: str) -> None:
         self.alias = alias

@@ -65,6 +65,7 @@ class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too
     """One PostgreSQL database, reached directly (see server.py)."""
 
     vendor: ClassVar[str] = "postgresql"
+    has_clones: ClassVar[bool] = True
 
     def __init__(self, alias: str) -> None:
         super().__init__(alias)
@@ -239,13 +240,18 @@ class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too
         """Pause PgBouncer, where its console is known."""
         return pgbouncer.paused(self.alias, within, cuts_off=cuts_off)
 
+    @property
+    def pauses_clients(self) -> bool:
+        """Where PgBouncer's console is known."""
+        return pgbouncer.is_configured(self.alias)
+
     def resume_clients(self) -> str:
         """Ask PgBouncer, where its console is known."""
         return pgbouncer.resume(self.alias)
 
     def clients_elsewhere(self) -> list[str]:
         """Ask the server for sessions, and the heartbeats for processes without one."""
-        if pgbouncer.is_configured(self.alias):
+        if self.pauses_clients:
             return []  # wherever they are, they can be paused
         with self._answering(self.database_name), self._looking() as connection:
             return activity.clients_elsewhere(connection)

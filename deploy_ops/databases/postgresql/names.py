@@ -13,7 +13,7 @@ from deploy_ops.errors import RestoreRefused
 
 LIMIT_BYTES = 63  # NAMEDATALEN - 1; PostgreSQL cuts longer names without a word
 SUFFIX_BYTES = 31  # before_restore_20260131T020000Z
-KINDS = "before_restore|restoring|verify|failed|closed"
+KINDS = "before_restore|restoring|verify|failed|closed|point"
 
 
 def name_beside(live: str, suffix: str) -> str:

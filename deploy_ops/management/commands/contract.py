@@ -6,6 +6,7 @@ from django.core.management.base import CommandParser
 
 from deploy_ops.management.base import ActionsCommand
 from deploy_ops.management.contracts import ACTIONS
+from deploy_ops.migrate.safety import Safety
 
 
 class Command(ActionsCommand):
@@ -21,7 +22,12 @@ class Command(ActionsCommand):
             help="also what has run, and whether reversing it brings the values back",
         )
         parsers["run"].add_argument(
-            "--no-backup", action="store_false", dest="with_backup", help="take no backup before it"
+            "--no-backup",
+            action="store_const",
+            const=Safety.NONE,
+            default=Safety.AUTO,
+            dest="safety",
+            help="take no backup before it",
         )
         parsers["run"].add_argument(
             "--force", action="store_true", help="although an older release may be at work"

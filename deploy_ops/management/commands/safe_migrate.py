@@ -2,17 +2,23 @@
 
 import re
 from argparse import ArgumentTypeError
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from django.core.management.base import CommandParser
 
 from deploy_ops.management.base import Json, OpsCommand, duration, whole_number
-from deploy_ops.management.migrations import add_resolved, ask_about, show_result
+from deploy_ops.management.migrations import (
+    add_resolved,
+    ask_about,
+    may_end_sessions,
+    show_result,
+)
 from deploy_ops.management.plans import show_plan
 from deploy_ops.migrate.journal import find_run
 from deploy_ops.migrate.ladder import OnFailure
 from deploy_ops.migrate.procedure import safe_migrate
 from deploy_ops.migrate.run import Phase, Request
+from deploy_ops.migrate.safety import Safety
 
 
 def rule_id(text: str) -> str:
@@ -52,10 +58,20 @@ class Command(OpsCommand):
             "--plan", action="store_true", dest="only_plan", help="show the plan and change nothing"
         )
         parser.add_argument(
+            "--safety",
+            type=Safety,
+            choices=list(Safety),
+            default=Safety.AUTO,
+            help="what to go back to after a failure: a backup (dump); a clone of the database, of "
+            "which the backup is made afterwards; none; or what the facts suggest (auto, the "
+            "default)",
+        )
+        parser.add_argument(
             "--no-backup",
-            action="store_false",
-            dest="with_backup",
-            help="skip the backup; disables restore on failure",
+            action="store_const",
+            const=Safety.NONE,
+            dest="safety",
+            help="the same as --safety none: nothing can be restored after a failure",
         )
         parser.add_argument(
             "--rehearse",
@@ -124,6 +140,8 @@ class Command(OpsCommand):
         request = Request(
             alias=options["database"], **{k: v for k, v in options.items() if k in known}
         )
+        if not options["only_plan"] and options["interactive"]:
+            request = replace(request, may_end_sessions=may_end_sessions(request))
         if options["only_plan"]:
             return 0, show_plan(request, self.tell)
         ask = ask_about(options["interactive"])

@@ -1,0 +1,121 @@
+"""`safe_migrate --safety clone`: a clone in a moment, put back by a swap, saved as a backup after."""
+
+import signal
+from contextlib import closing
+
+import pytest
+
+from tests.drills.portraits import portrait
+
+HALF = [("first", 10), ("second", 0), ("third", 30)]
+DOUBLED_ONCE = [("first", 20), ("second", 0), ("third", 30)]
+pytestmark = pytest.mark.parametrize("database", ["pg15", "pg18"], indirect=True)
+pg15 = pytest.mark.parametrize("database", ["pg15"], indirect=True)
+MIGRATE = ("safe_migrate", "--safety", "clone")
+
+
+@pytest.fixture
+def half(deployed):
+    return deployed("doubled_in_batches", trips=HALF)
+
+
+@pytest.fixture
+def good(deployed):
+    return deployed("good_expand", trips=[("first", 10)])
+
+
+def test_backup_of_before_the_run_is_made_of_it_afterwards(good):
+    before = portrait(good.database)
+
+    result = good.json(*MIGRATE, check=0)
+
+    assert result["safety"]["method"] == "clone"
+    steps = [step["step"] for step in good.journal()]
+    assert steps.index("point_made") < steps.index("applied") < steps.index("backed_up")
+    assert good.database.databases() == [good.database.name]  # it is gone again
+    good.run("restore", result["backup"], "--no-input", "--confirm", good.database.name, check=0)
+    assert portrait(good.database) == before
+
+
+def test_failed_half_way_it_is_swapped_in(half):
+    before = portrait(half.database)
+
+    result = half.json(*MIGRATE, check=3)
+
+    assert result["recovery"]["rung"] == "restored" and result["backup"] is None
+    assert "the clone of the database from before the run, is live again" in (
+        result["recovery"]["message"]
+    )
+    assert portrait(half.database) == before
+    failed = half.database.beside(result["recovery"]["previous_database"])
+    assert failed.query("SELECT purpose, km FROM doubled_in_batches_trip ORDER BY id") == (
+        DOUBLED_ONCE
+    )
+    assert sorted(half.database.databases()) == sorted([half.database.name, failed.name])
+
+
+@pg15
+def test_others_who_wrote_since_lose_nothing_and_the_clone_is_there_to_be_put_back(half):
+    statement = "INSERT INTO doubled_in_batches_trip (purpose, km) VALUES ('of another', 7)"
+    half.env["MEANWHILE"] = f'{{"failing": ["{statement}"]}}'
+
+    failed = half.run(*MIGRATE, check=4)
+
+    assert "others wrote since the clone was made" in failed.stderr
+    [clone] = [name for name in half.database.databases() if "_point_" in name]
+    assert f"restore --to-point {clone}" in failed.stderr
+    assert half.trips("doubled_in_batches")[-1] == ("of another", 7)
+    asked = half.run("restore", "--to-point", clone, "--no-input", check=2)
+    assert "--confirm" in asked.stderr
+    name = half.database.name
+    restored = half.run("restore", "--to-point", clone, "--no-input", "--confirm", name, check=0)
+    assert "doubled_in_batches_trip: 1" in restored.stdout
+    assert half.trips("doubled_in_batches") == HALF
+    assert clone not in half.database.databases()
+
+
+@pg15
+def test_sessions_of_others_are_ended_only_if_somebody_agrees(good):
+    with closing(good.database.connect()) as connection:
+        connection.execute("SELECT 1")
+        refused = good.run(*MIGRATE, "--no-input", check=1)
+        assert "ends the sessions of others (1 now)" in refused.stderr
+        asked = good.run(*MIGRATE, input="n\n", check=1)
+        assert "End them? [y/N]" in asked.stdout
+        connection.execute("SELECT 1")  # still there
+        good.run(*MIGRATE, input="y\n", check=0)
+
+
+@pg15
+@pytest.mark.parametrize(
+    "moment",
+    ["point_started:after", "point_made:before", "point_made:after", "migration_started:after"]
+    + ["restore_started:after", "swap_started:after", "swapped:before", "recovered:after"],
+)
+def test_killed_nothing_is_lost_and_the_next_run_goes_on(half, moment):
+    before = portrait(half.database)
+    killed = half.run(*MIGRATE, env={"KILL_AT": f"journal:{moment}"})
+    assert killed.code == -signal.SIGKILL
+
+    again = half.run(*MIGRATE)
+
+    assert again.code in (3, 4)
+    others = [half.database.beside(name) for name in half.database.databases()]
+    assert before in [portrait(each) for each in others]
+
+
+@pg15
+def test_clone_that_takes_too_long_makes_room_for_a_backup(good):
+    """Of auto; one that was asked for by name is refused, and the database is as it was."""
+    settings = good.settings(DEPLOY_OPS_CLONE_LIMIT=0.001)
+    refused = settings.run(*MIGRATE, check=1)
+    assert "could not be cloned within" in refused.stderr
+    assert good.database.databases() == [good.database.name]
+    plan = settings.json("safe_migrate", "--plan", "--safety", "auto", check=0)
+    assert plan["safety"]["method"] == "dump" and plan["safety"]["others"]["clone"]
+
+
+@pg15
+def test_clone_that_cannot_be_saved_stays_and_is_named(good):
+    result = good.json(*MIGRATE, env={"RAISE_AT": "journal:backup_started:before"})
+    assert result["status"] in ("ok", "failed")
