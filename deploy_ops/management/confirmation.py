@@ -29,6 +29,12 @@ class Confirmation:
     def check_options(self) -> None:
         """Refuse before any work what would be declined after it; raises UsageError."""
         options = self._options
+        point = options.get("to_point")
+        if point and (options["id"] or options["into"] or options["in_place"]):
+            raise UsageError(
+                "--to-point puts back what is beside the database: it takes no id, --into or "
+                "--in-place. Nothing was changed."
+            )
         if options["into"] is not None and options["in_place"]:
             raise UsageError("--into and --in-place exclude each other. Nothing was changed.")
         if options["id"] is None and (options["into"] is not None or options["in_place"]):
@@ -37,7 +43,8 @@ class Confirmation:
                 "left is repaired. Nothing was changed. See them:\n"
                 "    python manage.py backups list"
             )
-        if options["into"] is not None or options["interactive"] or options["id"] is None:
+        is_repair = options["id"] is None and not point
+        if options["into"] is not None or options["interactive"] or is_repair:
             return
         name = database_for(options["database"]).database_name
         if options["confirm"] not in {name, PurePath(name).name}:  # SQLite's name is a path
@@ -81,7 +88,7 @@ def _confirmed(command: Sequence[str], options: Mapping[str, Any], name: str) ->
 def describe_loss(loss: Loss) -> list[str]:
     """What the live database would lose, in words."""
     minutes = loss.age.total_seconds() / 60
-    lines = [f"The backup of {loss.place} is {minutes:.0f} min old."]
+    lines = [f"The {loss.kind} of {loss.place} is {minutes:.0f} min old."]
     if loss.lsn_then:
         lines.append(f"Write-ahead log: {loss.lsn_then} then, {loss.lsn_now} now.")
     return [
@@ -94,7 +101,7 @@ def describe_loss(loss: Loss) -> list[str]:
 def describe_rows(loss: Loss) -> list[str]:
     """The same without its surroundings: rows by table, and whether there may be more."""
     lines = [
-        f"    {table}: {_rows(abs(rows), 'more' if rows > 0 else 'fewer')} now than in the backup"
+        f"    {table}: {_rows(abs(rows), 'more' if rows > 0 else 'fewer')} now than in the {loss.kind}"
         for table, rows in loss.rows.items()
     ]
     lines += [

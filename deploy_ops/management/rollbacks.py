@@ -13,6 +13,7 @@ from deploy_ops.progress import Progress
 from deploy_ops.release.go_back import require_code_only
 from deploy_ops.release.rollback import Decision, WayBack, backup_of
 from deploy_ops.restore.compare import loss_now
+from deploy_ops.restore.job import contents_of
 from deploy_ops.restore.values import Loss
 
 
@@ -90,7 +91,7 @@ def restore_it(
     with deploy_lock(way.alias, purpose="rollback", wait=options["wait"]) as lock:
         how: dict[str, Any] = {**options, **RESTORE, "id": backup.id}
         restored = restore_as_asked(backup, lock, confirmation, progress, how)
-        resolve_restored(way.alias, backup)
+        resolve_restored(way.alias, contents_of(backup))
     yield from describe_restored(restored, backup, way.alias)
     require_code_only(way)
 

@@ -1,8 +1,13 @@
 """What the journals of all runs say of a step: when it was last rehearsed, backed up, begun."""
 
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from deploy_ops.migrate.journal import Json, read_runs
+
+if TYPE_CHECKING:
+    from deploy_ops.backup.methods.clone import Clone
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,20 @@ def backups_before(key: str) -> dict[tuple[str, str], str]:
                 found[app, name] = str(backed_up["backup"])
             elif not backwards:
                 found.pop((app, name), None)
+    return found
+
+
+def clones_of(key: str) -> "dict[str, Clone]":
+    """The clones that runs made of this database, by name, whether they are still there or not."""
+    from deploy_ops.backup.methods.clone import Clone  # needs psycopg
+
+    found = {}
+    for record in read_runs():
+        made = record.last("point_made") if record.key == key else None
+        if made is not None:
+            with suppress(KeyError, TypeError, ValueError):  # of another version, or damaged
+                clone = Clone.from_json(made)
+                found[clone.database] = clone
     return found
 
 

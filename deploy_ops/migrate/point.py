@@ -16,8 +16,9 @@ from deploy_ops.errors import DeployOpsError, PointFailed, PointTooSlow, Restore
 from deploy_ops.migrate.run import Run
 from deploy_ops.migrate.safety import Safety, choose
 from deploy_ops.progress import Progress
-from deploy_ops.restore import Contents, PreparedRestore, Since, prepare_point, prepare_restore
+from deploy_ops.restore import PreparedRestore, Since, prepare_point, prepare_restore
 from deploy_ops.restore.hold import Reason, clients_held
+from deploy_ops.restore.point import contents_of_clone
 
 
 def make_point(run: Run) -> None:
@@ -149,17 +150,12 @@ def prepare_put_back(run: Run) -> AbstractContextManager[PreparedRestore]:
     if run.clone is None:
         assert run.backup is not None
         return prepare_restore(run.backup, alias=run.alias, lock=run.lock, progress=run.progress)
-    clone = run.clone
-    contents = Contents(
-        id=clone.id,
-        title=f"Safety point {clone.database}",
-        at=clone.at,
-        counts={},
-        sequences={},
-        write_position=clone.write_position,
-    )
     return prepare_point(
-        contents, clone.database, alias=run.alias, lock=run.lock, progress=run.progress
+        contents_of_clone(run.clone),
+        run.clone.database,
+        alias=run.alias,
+        lock=run.lock,
+        progress=run.progress,
     )
 
 

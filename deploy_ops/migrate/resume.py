@@ -14,7 +14,6 @@ from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 
 from deploy_ops.advice import manage
-from deploy_ops.backup.entry import Backup
 from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Backend, Database
 from deploy_ops.errors import PartiallyApplied, Unfinished, UnresolvedRun
@@ -28,6 +27,7 @@ from deploy_ops.migrate.run import Remains, Request
 from deploy_ops.migrate.session import application_name
 from deploy_ops.migrate.signals import send_post_migrate
 from deploy_ops.progress import Progress
+from deploy_ops.restore.values import Contents
 from deploy_ops.times import moment
 
 POLL_SECONDS = 0.5
@@ -63,17 +63,17 @@ def resolve_run(record: Record, request: Request, *, ask: Ask, progress: Progres
     progress.say(f"Run {record.run} is resolved: {outcome}{kept}")
 
 
-def resolve_restored(alias: str, backup: Backup) -> None:
-    """Resolve the runs whose leftovers a restore of this backup has taken away.
+def resolve_restored(alias: str, restored: Contents) -> None:
+    """Resolve the runs whose leftovers a restore of this has taken away.
 
-    A backup from after the run began holds them still, unless it is the run's own.
+    What is from after the run began holds them still, unless it is the run's own safety point.
     """
     for record in unresolved_runs(database_for(alias).key()):
-        saved = record.last("backed_up")
+        saved, cloned = record.last("backed_up"), record.last("point_made")
         began = moment(record.start.get("at"))
-        is_own = saved is not None and saved["backup"] == backup.id
-        if is_own or (began is not None and backup.created_at < began):
-            _resolve(record, f"backup {backup.id} was restored.")
+        own = {saved and saved["backup"], cloned and cloned.get("id")}
+        if restored.id in own or (began is not None and restored.at < began):
+            _resolve(record, f"{restored.title} was restored.")
 
 
 def _resolve(record: Record, outcome: str) -> None:

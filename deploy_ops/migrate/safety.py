@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from deploy_ops.backup.methods.clone import Earlier
 
 NOT_ASKED = "not asked for"
+QUICK = "a backup is quick, and survives the loss of the disk"
+NO_CLONES = "an SQLite file has no database beside it; its backup is a copy of the file anyway"
 QUICK_SECONDS = 10.0
 SMALL_BYTES = 100_000_000
 DUMP_BYTES_PER_SECOND = 50e6  # with what verifies it, cautiously: 2 GB took 9 s
@@ -58,32 +60,28 @@ def choose(alias: str, asked: Safety, *, may_end_sessions: bool) -> Choice:
     if asked is Safety.NONE:
         return Choice(Safety.NONE, 0.0, {Safety.DUMP: NOT_ASKED, Safety.CLONE: NOT_ASKED})
     if not database_for(alias).has_clones:
-        return _without_clones(asked)
+        if asked is Safety.CLONE:
+            raise _refused(NO_CLONES)
+        return Choice(Safety.DUMP, None, {Safety.CLONE: NO_CLONES})
     identity = database_for(alias).identify()
     dump = _dump_seconds(identity)
     if asked is Safety.DUMP:
         return Choice(Safety.DUMP, dump, {Safety.CLONE: NOT_ASKED})
     if asked is Safety.AUTO and dump <= QUICK_SECONDS:
-        return Choice(Safety.DUMP, dump, {Safety.CLONE: "a backup is quick, and survives the disk"})
-    seconds, why_not = _clone(alias, identity, may_end_sessions)
+        return Choice(Safety.DUMP, dump, {Safety.CLONE: QUICK})
+    why_not, seconds = _clone(alias, identity, may_end_sessions)
     if why_not and asked is Safety.CLONE:
-        raise PointRefused(
-            f"No clone can be made as a safety point: {why_not}. Nothing was changed. Leave "
-            "--safety out for what is possible here."
-        )
-    if why_not:
+        raise _refused(why_not)
+    if asked is Safety.AUTO and (why_not := why_not or _too_slow(seconds)):
         return Choice(Safety.DUMP, dump, {Safety.CLONE: why_not})
     return Choice(Safety.CLONE, seconds, {Safety.DUMP: f"it would take about {dump:.0f} s"})
 
 
-def _without_clones(asked: Safety) -> Choice:
-    why_not = "SQLite has no other database beside a file to clone it to; a dump is a copy of it"
-    if asked is Safety.CLONE:
-        raise PointRefused(
-            f"No clone can be made as a safety point: {why_not}. Nothing was changed. Leave "
-            "--safety out."
-        )
-    return Choice(Safety.DUMP, None, {Safety.CLONE: why_not})
+def _refused(why_not: str) -> PointRefused:
+    return PointRefused(
+        f"No clone can be made as a safety point: {why_not}. Nothing was changed. Leave --safety "
+        "out for what is possible here."
+    )
 
 
 def _dump_seconds(identity: Identity) -> float:
@@ -99,22 +97,25 @@ def _dump_seconds(identity: Identity) -> float:
 
 def _clone(
     alias: str, identity: Identity, may_end_sessions: bool
-) -> tuple[float | None, str | None]:
-    """How long a clone would take, if that is known; and what speaks against it, if anything."""
+) -> tuple[str | None, float | None]:
+    """What speaks against a clone, if anything; and how long it would take, if that is known."""
     from deploy_ops.backup.methods import clone  # needs psycopg
 
-    if why_not := clone.why_not(alias):
-        return None, why_not
-    if clone.ABILITIES.ends_sessions and not may_end_sessions:
-        if why_not := cut_off_by_clone(alias):
-            return None, why_not
-    seconds = clone.estimate(identity.size_bytes, clone.could_share(alias), _earlier(identity.key))
+    why_not = clone.why_not(alias)
+    if not why_not and clone.ABILITIES.ends_sessions and not may_end_sessions:
+        why_not = cut_off_by_clone(alias)
+    if why_not:
+        return why_not, None
+    shares = clone.could_share(alias)
+    return None, clone.estimate(identity.size_bytes, shares, _earlier(identity.key))
+
+
+def _too_slow(seconds: float | None) -> str | None:
+    """A clone of a time that is not known yet is tried, and cancelled at the limit."""
     limit = conf.clone_limit.total_seconds()
-    if seconds is not None and seconds > limit:
-        return seconds, (
-            f"it would take about {seconds:.0f} s, and DEPLOY_OPS_CLONE_LIMIT allows {limit:.0f} s"
-        )
-    return seconds, None
+    if seconds is None or seconds <= limit:
+        return None
+    return f"it would take about {seconds:.0f} s, and DEPLOY_OPS_CLONE_LIMIT allows {limit:g} s"
 
 
 def cut_off_by_clone(alias: str) -> str | None:

@@ -86,6 +86,7 @@ def loss_of(
         lsn_then=then.get("lsn"),
         lsn_now=database.write_position().get("lsn"),
         stays_in=stays_in,
+        kind=contents.kind,
     )
 
 

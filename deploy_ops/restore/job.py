@@ -49,8 +49,9 @@ def contents_of(backup: Backup) -> Contents:
     manifest = backup.manifest
     return Contents(
         id=backup.id,
-        title=f"Backup {backup.id}",
+        title=f"backup {backup.id}",
         at=backup.created_at,
+        kind="backup",
         counts=manifest.counts,
         sequences=manifest.sequences,
         write_position=manifest.write_position,

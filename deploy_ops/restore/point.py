@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from deploy_ops.databases import database_for
 from deploy_ops.errors import RestoreRefused
@@ -15,6 +16,22 @@ from deploy_ops.restore.job import PointJob
 from deploy_ops.restore.prepare import free_stamp
 from deploy_ops.restore.swap import COUNTED, PreparedRestore, ended
 from deploy_ops.restore.values import Contents, Loss, Since
+
+if TYPE_CHECKING:
+    from deploy_ops.backup.methods.clone import Clone
+
+
+def contents_of_clone(clone: "Clone") -> Contents:
+    """What a clone puts back; its rows are not counted before somebody asks for it."""
+    return Contents(
+        id=clone.id,
+        title=f"safety point {clone.database}",
+        at=clone.at,
+        kind="safety point",
+        counts={},
+        sequences={},
+        write_position=clone.write_position,
+    )
 
 
 @contextmanager

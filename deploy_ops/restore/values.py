@@ -11,12 +11,13 @@ from deploy_ops.databases.base import Counts, Json, RowCounts, Writes
 class Contents:
     """What a restore puts back: the database as it was at a moment.
 
-    `title` names it in sentences; `id` begins with the moment; `write_position` is the one before.
+    `kind` and `title` name it in sentences; `id` begins with the moment; `write_position` is the one before.
     """
 
     id: str
     title: str
     at: datetime
+    kind: str
     counts: Counts
     sequences: Counts
     write_position: Json
@@ -29,7 +30,7 @@ class Loss:
     `rows` is the live count minus the backup's of every table where they differ; `sequences` are
     values drawn since, which would be given out again; `writes` is what the server counted, updates
     too; `lsn_*` are positions in the write-ahead log, if there is one; `stays_in` says where all of
-    it can still be found.
+    it can still be found; `kind` names what is put back.
     """
 
     place: str
@@ -40,6 +41,7 @@ class Loss:
     lsn_then: str | None
     lsn_now: str | None
     stays_in: str
+    kind: str = "backup"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,16 @@ from deploy_ops.backup.authenticity import Trust
 from deploy_ops.backup.catalog import find_backup
 from deploy_ops.backup.entry import Backup
 from deploy_ops.databases import database_for
-from deploy_ops.lock import deploy_lock
+from deploy_ops.lock import DeployLock, deploy_lock
 from deploy_ops.management.arguments import job_count
 from deploy_ops.management.base import Json, OpsCommand
 from deploy_ops.management.confirmation import Confirmation
+from deploy_ops.management.points import describe_put_back, find_clone, put_back
 from deploy_ops.management.restores import describe_restored, restore_as_asked
 from deploy_ops.migrate.resume import resolve_restored
-from deploy_ops.restore import resume_interrupted
+from deploy_ops.restore import Restored, resume_interrupted
+from deploy_ops.restore.job import contents_of
+from deploy_ops.restore.point import contents_of_clone
 
 ON_YOUR_WORD = (
     "No key of this host proves who made it, nor that it is unchanged. The code in it (SQL, "
@@ -24,12 +27,19 @@ ON_YOUR_WORD = (
 )
 
 
+def _facts(restored: Restored) -> Json:
+    return {name: fact for name, fact in asdict(restored).items() if name != "loss"}
+
+
 class Command(OpsCommand):
     help = "Restore a backup and keep the database before it; without ID, repair a killed restore."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
         parser.add_argument("id", nargs="?", help="id of the backup or its time, or latest")
+        parser.add_argument(
+            "--to-point", metavar="NAME", help="put back the clone that a run of safe_migrate left"
+        )
         parser.add_argument("--into", metavar="NAME", help="restore into a new database instead")
         parser.add_argument(
             "--in-place",
@@ -57,11 +67,15 @@ class Command(OpsCommand):
 
     def operate(self, options: dict[str, Any]) -> tuple[int, Json]:
         """Refuse without consent, repair what was cut off, restore."""
-        alias, confirmation = options["database"], Confirmation(self.tell, options)
+        alias, point = options["database"], options["to_point"]
+        words = ("restore", "--to-point", point) if point else ()
+        confirmation = Confirmation(self.tell, options, words)
         confirmation.check_options()
         with deploy_lock(alias, purpose="restore") as lock:
             if repaired := resume_interrupted(alias):
                 self.tell(repaired)
+            if point is not None:
+                return self._put_back(lock, confirmation, options)
             if options["id"] is None:
                 return self._repaired(repaired)
             backup = self._find(alias, options)
@@ -71,9 +85,19 @@ class Command(OpsCommand):
             for line in describe_restored(restored, backup, alias):
                 self.tell(line)
             if options["into"] is None:
-                resolve_restored(alias, backup)
-        facts = {name: fact for name, fact in asdict(restored).items() if name != "loss"}
-        return 0, {"status": "ok", "backup": backup.id, **facts}
+                resolve_restored(alias, contents_of(backup))
+        return 0, {"status": "ok", "backup": backup.id, **_facts(restored)}
+
+    def _put_back(
+        self, lock: DeployLock, confirmation: Confirmation, options: dict[str, Any]
+    ) -> tuple[int, Json]:
+        alias = options["database"]
+        clone = find_clone(alias, options["to_point"])
+        restored = put_back(clone, lock, confirmation, self.progress, options)
+        for line in describe_put_back(restored, clone, alias):
+            self.tell(line)
+        resolve_restored(alias, contents_of_clone(clone))
+        return 0, {"status": "ok", "point": clone.database, **_facts(restored)}
 
     def _find(self, alias: str, options: dict[str, Any]) -> Backup:
         """Find the backup; beside the live database it may be of another one, which is told."""

@@ -31,7 +31,8 @@ class PgDump(Method):
         """Look for what would make `dump` fail."""
         name = f"deploy_ops/look/{os.getpid()}"
         with self._server.connect(application_name=name) as connection:
-            return checks.check_backup(self.alias, self._server, connection)
+            is_copy = self._copy is not None
+            return checks.check_backup(self.alias, self._server, connection, is_copy=is_copy)
 
     def unrestorable(self) -> list[CheckMessage]:
         """Look for what the role could save and could not restore."""

@@ -1,0 +1,55 @@
+"""What `restore --to-point` does with a clone that a run has left."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from deploy_ops.advice import manage
+from deploy_ops.backup.methods.clone import Clone
+from deploy_ops.databases import database_for
+from deploy_ops.errors import UsageError
+from deploy_ops.lock import DeployLock
+from deploy_ops.management.confirmation import Confirmation, describe_rows
+from deploy_ops.management.restores import LOST_IN_THE_END
+from deploy_ops.migrate.past import clones_of
+from deploy_ops.progress import Progress
+from deploy_ops.restore import Restored, prepare_point
+from deploy_ops.restore.point import contents_of_clone
+
+
+def find_clone(alias: str, name: str) -> Clone:
+    """The clone of the database that a run of this host has made; raises UsageError."""
+    known = clones_of(database_for(alias).key())
+    if name not in known:
+        raise UsageError(
+            f"No run of this host has made a safety point {name}. Nothing was changed. These are "
+            "beside the database:\n"
+            + manage("backups", "prune", "--previous-databases", "--min-age", "0s", alias=alias)
+        )
+    return known[name]
+
+
+def put_back(
+    clone: Clone,
+    lock: DeployLock,
+    confirmation: Confirmation,
+    progress: Progress,
+    options: Mapping[str, Any],
+) -> Restored:
+    """Swap the clone in after a look at what would be lost."""
+    how: dict[str, Any] = {"alias": options["database"], "lock": lock, "progress": progress}
+    with prepare_point(contents_of_clone(clone), clone.database, counts=True, **how) as prepared:
+        assert prepared.loss is not None  # it was counted
+        agreed = confirmation.ask(prepared.loss, prepared.counted)
+        return prepared.swap(unless_written_since=agreed, cuts_off=options["end_requests"])
+
+
+def describe_put_back(restored: Restored, clone: Clone, alias: str) -> list[str]:
+    """Where everything is now, and what was lost."""
+    lost = [] if restored.loss is None else [LOST_IN_THE_END, *describe_rows(restored.loss)]
+    return [
+        *lost,
+        f"{database_for(alias).identify().place} is now {clone.database}, as it was at "
+        f"{clone.at:%Y-%m-%d %H:%M:%S} UTC. The database before it is kept as "
+        f"{restored.previous_database}. When nothing is missing, this lists what can go:",
+        manage("backups", "prune", "--previous-databases", "--min-age", "0s", alias=alias),
+    ]
