@@ -30,7 +30,7 @@ from deploy_ops.management import backup_list
 from deploy_ops.management.backup_card import card
 from deploy_ops.management.base import Json, OpsCommand, spoken_age
 from deploy_ops.management.output import printable
-from deploy_ops.migrate.journal import open_runs, referred_backups
+from deploy_ops.migrate.journal import open_runs, referred_backups, referred_points
 from deploy_ops.restore import resume_interrupted
 from deploy_ops.restore.media import media_beside, require_media_root
 from deploy_ops.trail import tell_receivers, watched
@@ -210,7 +210,10 @@ def _prune_databases(command: OpsCommand, options: Options) -> Outcome:
             **{name: database.drop for name in database.databases_beside()},
             **{str(path): shutil.rmtree for path in media_beside()},
         }
-        drop = [name for name in previous if _age_of(name) >= options["min_age"]]
+        in_use = referred_points()
+        drop = [
+            name for name in previous if _age_of(name) >= options["min_age"] and name not in in_use
+        ]
         for name in drop:
             _listed_or_reported(command, options)(f"{_verb(options)}  {name}")
             if options["delete"]:

@@ -236,6 +236,17 @@ def referred_backups() -> set[str]:
     return set(_backups(record for record in read_runs() if not record.is_resolved))
 
 
+def referred_points() -> set[str]:
+    """Names of the clones that a running or unresolved run may still need."""
+    return {
+        str(step.get("database"))
+        for record in read_runs()
+        if not record.is_resolved
+        for step in record.steps
+        if step["step"] in ("point_started", "point_made")
+    }
+
+
 def prune_runs(now: datetime) -> int:
     """Remove journals of resolved runs past DEPLOY_OPS_JOURNAL_RETENTION_DAYS; return how many."""
     before = (now - timedelta(days=conf.journal_retention_days)).timestamp()

@@ -58,9 +58,22 @@ def resolve_run(record: Record, request: Request, *, ask: Ask, progress: Progres
     record.check_readable(request.alias)
     outcome = _what_happened(record, request)
     _resolve(record, outcome)
-    backup = record.last("backed_up")
-    kept = f" Its backup is {backup['backup']}." if backup else ""
-    progress.say(f"Run {record.run} is resolved: {outcome}{kept}")
+    progress.say(f"Run {record.run} is resolved: {outcome}{_safe(record, request.alias)}")
+
+
+def _safe(record: Record, alias: str) -> str:
+    """Where the database from before a run is kept."""
+    if backup := record.last("backed_up"):
+        return f" Its backup is {backup['backup']}."
+    clone = _clone(record)
+    if clone in database_for(alias).databases_beside():
+        return f" The clone of the database from before it is kept as {clone}."
+    return ""
+
+
+def _clone(record: Record) -> str | None:
+    made = record.last("point_made")
+    return str(made.get("database")) if made else None
 
 
 def resolve_restored(alias: str, restored: Contents) -> None:
@@ -173,6 +186,9 @@ def _partially_applied(record: Record, request: Request, names: str) -> Partiall
     ]
     if backup:
         restore = manage("restore", backup["backup"], alias=request.alias)
+        lines.append(f"{restore}   # shows the loss, and asks")
+    elif clone := _clone(record):
+        restore = manage("restore", "--to-point", clone, alias=request.alias)
         lines.append(f"{restore}   # shows the loss, and asks")
     go_on = request.again("--resolved", record.run)
     lines += [

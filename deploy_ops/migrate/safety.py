@@ -2,7 +2,7 @@
 
 A backup also survives the loss of the disk, so it is preferred while it is quick. A clone takes the
 same time at any size where blocks are shared, but ends the sessions in the database, so it is
-chosen by itself only where somebody holds the clients meanwhile (docs/decisions/0031).
+chosen by itself only where somebody holds the clients meanwhile (docs/decisions/0038).
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """A clone of a PostgreSQL database beside it: a safety point of a moment.
 
 It lies on the same disk, so it is no backup; one is made of it afterwards, while the application
-works again (docs/decisions/0031).
+works again (docs/decisions/0038).
 """
 
 import secrets

@@ -34,6 +34,8 @@ RESTORING = ("restore", "safe_migrate")
 STAGES = {
     "started": Stage.BEGINNING,
     "backup_started": Stage.BACKUP,
+    "point_started": Stage.BACKUP,
+    "point_made": Stage.APPLYING,
     "backed_up": Stage.APPLYING,
     "rehearsed": Stage.APPLYING,
     "migration_started": Stage.APPLYING,
