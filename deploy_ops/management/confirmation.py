@@ -101,7 +101,8 @@ def describe_loss(loss: Loss) -> list[str]:
 def describe_rows(loss: Loss) -> list[str]:
     """The same without its surroundings: rows by table, and whether there may be more."""
     lines = [
-        f"    {table}: {_rows(abs(rows), 'more' if rows > 0 else 'fewer')} now than in the {loss.kind}"
+        f"    {table}: {_rows(abs(rows), 'more' if rows > 0 else 'fewer')} now than in the "
+        + loss.kind
         for table, rows in loss.rows.items()
     ]
     lines += [

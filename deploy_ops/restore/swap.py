@@ -141,8 +141,8 @@ class PreparedRestore:
         if error is not None and not isinstance(error, KeyboardInterrupt):
             reason = error_text(error)
         return RestoreUnfinished(
-            f"The live database has the contents of {self.job.contents.title}, and the database before it is kept as "
-            f"{self.previous_database}. What comes after the swap was not finished: {reason}\n"
+            f"The live database has the contents of {self.job.contents.title}, and the database "
+            f"before it is kept as {self.previous_database}. What comes after the swap was not finished: {reason}\n"
             f"This finishes it:\n{manage('restore', alias=self.job.alias)}",
             previous_database=self.previous_database,
         )

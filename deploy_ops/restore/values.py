@@ -11,7 +11,8 @@ from deploy_ops.databases.base import Counts, Json, RowCounts, Writes
 class Contents:
     """What a restore puts back: the database as it was at a moment.
 
-    `kind` and `title` name it in sentences; `id` begins with the moment; `write_position` is the one before.
+    `kind` and `title` name it in sentences; `id` begins with the moment; `write_position` is the
+    one before.
     """
 
     id: str
