@@ -61,13 +61,21 @@ class PostgresCluster:
 
     The role `app` (LOGIN CREATEDB, no superuser) owns the databases unless told otherwise; the
     socket trusts everybody, loopback TCP (only with `tcp=True`) asks for the password. `settings`
-    are lines for postgresql.conf.
+    are lines for postgresql.conf; its directory is made in `base`.
     """
 
-    def __init__(self, major: int, *, tcp: bool = False, settings: str = SETTINGS):
+    def __init__(
+        self,
+        major: int,
+        *,
+        tcp: bool = False,
+        settings: str = SETTINGS,
+        base: Path = Path("/tmp"),
+    ):
         self.major = major
         self.tcp = tcp
         self.settings = settings
+        self.base = base
         self.port = free_port() if tcp else 5432
         self.directory = Path()
         self.bindir = Path()
@@ -78,7 +86,7 @@ class PostgresCluster:
         """Make the cluster and serve it; PostgresUnavailable, or RuntimeError with the log."""
         installed = find_binaries(self.major)
         # Directly below /tmp: a socket path has to fit into 107 bytes, whatever TMPDIR says.
-        self.directory = Path(tempfile.mkdtemp(prefix=f"pg{self.major}_", dir="/tmp"))
+        self.directory = Path(tempfile.mkdtemp(prefix=f"pg{self.major}_", dir=self.base))
         try:
             self.bindir = self._runnable(installed)
             if self._account:
