@@ -3,6 +3,7 @@
 import argparse
 import ast
 import inspect
+import json
 import re
 from datetime import timedelta
 from importlib import import_module
@@ -10,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from django.core.management import load_command_class
+from django.core.management import call_command, load_command_class
 
 from deploy_ops import errors
 from deploy_ops.backup.manifest import REQUIRED
@@ -111,6 +112,26 @@ def test_reference_has_every_default_and_choice(typed):
         if isinstance(action.default, (int, str)) and not isinstance(action.default, bool):
             if action.default and action.default is not argparse.SUPPRESS:
                 assert f"`{action.default}`" in rows[option], option
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("typed", "heading"),
+    [
+        ("flags list", "flags list"),
+        ("flags who csv_export anna", "flags who"),
+        ("safe_migrate", "safe_migrate"),
+    ],
+)
+def test_reference_has_the_fields_of_the_json(typed, heading, capsys, django_user_model):
+    django_user_model.objects.create_user("anna")
+    call_command(*typed.split(), "--format", "json")
+    answer = json.loads(capsys.readouterr().out)
+    rows = [row for each in answer.values() if isinstance(each, list) for row in each]
+    fields = {*answer, *(name for row in rows for name in row)}
+    # In an example or a row of its own, not as a value in brackets.
+    documented = re.findall(r'(?<!\()[`"](\w+)[`"]', section(page("commands.md"), heading))
+    assert fields <= set(documented)
 
 
 def test_every_setting_is_in_the_table_with_its_type_and_default(settings):
