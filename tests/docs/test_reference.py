@@ -216,11 +216,14 @@ def test_modules_in_the_reference_have_the_names_that_it_lists():
 
 
 def test_paths_in_the_reference_lead_somewhere():
-    for path in re.findall(
+    listed = re.findall(
         r"`(deploy_ops[\w.]*)`", section(page("python.md"), "Named in configuration")
-    ):
+    )
+    for path in listed:
         module, _, name = path.rpartition(".")
         assert name.islower() and find_spec(path) or hasattr(import_module(module), name)
+    texts = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "kvb/app").glob("*.py"))
+    assert set(re.findall(r'"(deploy_ops[\w.]*)"', texts)) <= set(listed)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
