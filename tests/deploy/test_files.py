@@ -21,6 +21,7 @@ UNITS = sorted((DEPLOY / "systemd").iterdir())
 SERVICES = [path for path in UNITS if path.suffix == ".service"]
 SCRIPTS = [
     "deploy.sh",
+    "deploy/kvb-manage",
     "deploy/nginx/reload-after-renewal",
     "deploy/compose/release",
     "deploy/ci/check-tag",
@@ -110,6 +111,31 @@ def test_commands_of_a_release_have_the_variables_of_its_units():
         assert set(named) <= {"DRAIN_SECONDS=0"}, path.name
     variables = read_environment([DEPLOY / "settings.env"])
     assert variables["DJANGO_SETTINGS_MODULE"] == "kvb.app.settings_prod"
+
+
+def test_kvb_manage_has_user_place_and_variables_of_the_units(tmp_path):
+    fake = tmp_path / "systemd-run"
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    fake.chmod(0o755)
+    said = subprocess.run(
+        [DEPLOY / "kvb-manage", "restore", "latest", "--confirm", "a b"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "SUDO_USER": "anna"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    unit = (DEPLOY / "systemd/kvb-admin-backup.service").read_text(encoding="utf-8")
+    files = re.findall(r"^EnvironmentFile=(.*)$", unit, re.M)
+    assert [line for line in said if "EnvironmentFile" in line] == [
+        f"--property=EnvironmentFile={path}" for path in files
+    ]
+    service = read(DEPLOY / "systemd/kvb-admin-backup.service")["Service"]
+    assert {f"--uid={service['User']}", f"--gid={service['Group']}"} < set(said)
+    assert f"--working-directory={service['WorkingDirectory']}" in said
+    assert f"--property=UMask={service['UMask']}" in said
+    assert "--setenv=DEPLOY_BY=anna" in said
+    python, *_ = service["ExecStart"].split()
+    assert said[-6:] == [python, "manage.py", "restore", "latest", "--confirm", "a b"]
 
 
 def test_units_and_the_deployer_speak_of_the_same_places():

@@ -17,7 +17,7 @@ BLOCK = re.compile(r"^ *```(?:sh|console|text|dockerfile)?\n(.*?)^ *```$", re.M 
 ELSEWHERE = r"docker compose .*? |kubectl .*? -- "
 COMMAND = re.compile(
     rf"^ *(?:\$ )?(?:[A-Z_]+=\S+ )*(?:sudo )?(?:{ELSEWHERE})?"
-    r"(\./deploy\.sh|(?:\S*/)?python3? manage\.py) (.*)$",
+    r"(\./deploy\.sh|(?:\S*/)?python3? manage\.py|kvb-manage) (.*)$",
     re.M,
 )
 # What stands for something that the reader has.

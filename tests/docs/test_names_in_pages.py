@@ -15,6 +15,7 @@ from deploy_ops.phases.heartbeat import INTERVAL
 from deploy_ops.release.page.backfills import SILENT
 from deploy_ops.release.page.backups import OLD
 from deploy_ops.release.predeploy import BACKUP_AGE
+from deploy_ops.supported import POSTGRESQL
 from tests.docs.console import ROOT
 from tests.docs.test_reference import ALL_PARSERS, COMMANDS, DJANGOS, options_of
 
@@ -155,8 +156,34 @@ def test_terminal_of_the_readme_shows_what_the_tutorial_shows():
         ("docs/howto/restore.md", f"waited for up to {seconds(PATIENCE)} s"),
         ("docs/howto/schedule-backups.md", f"--max-age {BACKUP_AGE.total_seconds() / 3600:g}h"),
         ("docs/explanation/architecture.md", "once a minute"),
+        ("docs/tutorial.md", f"You need PostgreSQL {POSTGRESQL} or newer"),
     ],
 )
 def test_numbers_are_those_of_the_code(page, said):
     assert INTERVAL.total_seconds() == 60  # which the last page has in words
     assert said in " ".join(PAGES[page].split())
+
+
+@pytest.mark.parametrize(
+    ("page", "file", "line"),
+    [
+        ("serve-with-gunicorn", "Dockerfile", "HEALTHCHECK --interval=10s --timeout=8s"),
+        ("serve-with-gunicorn", "docker-compose.prod.yml", "stop_grace_period: 75s"),
+        ("health-checks", "deploy/kubernetes/web/deployment.yaml", "GracePeriodSeconds: 90"),
+        (
+            "health-checks",
+            "deploy/kubernetes/web/deployment.yaml",
+            '"touch /tmp/drain && sleep 10"',
+        ),
+    ],
+)
+def test_lines_of_files_are_shown_as_they_are(page, file, line):
+    assert line in PAGES[f"docs/howto/{page}.md"]
+    assert line in (ROOT / file).read_text(encoding="utf-8")
+
+
+def test_peers_are_as_fast_on_one_page_as_on_the_other():
+    measured = PAGES["docs/reference/performance.md"]
+    waffle = [float(each) for each in re.findall(r"^\| waffle .*?\| ([\d.]+) \|", measured, re.M)]
+    said = f"{min(waffle):.0f} to {max(waffle):.0f} µs, with locmem"
+    assert said in PAGES["docs/explanation/compared-with-others.md"]

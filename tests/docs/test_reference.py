@@ -3,6 +3,7 @@
 import argparse
 import ast
 import inspect
+import json
 import re
 from datetime import timedelta
 from importlib import import_module
@@ -10,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from django.core.management import load_command_class
+from django.core.management import call_command, load_command_class
 
 from deploy_ops import errors
 from deploy_ops.backup.manifest import REQUIRED
@@ -113,6 +114,26 @@ def test_reference_has_every_default_and_choice(typed):
                 assert f"`{action.default}`" in rows[option], option
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("typed", "heading"),
+    [
+        ("flags list", "flags list"),
+        ("flags who csv_export anna", "flags who"),
+        ("safe_migrate", "safe_migrate"),
+    ],
+)
+def test_reference_has_the_fields_of_the_json(typed, heading, capsys, django_user_model):
+    django_user_model.objects.create_user("anna")
+    call_command(*typed.split(), "--format", "json")
+    answer = json.loads(capsys.readouterr().out)
+    rows = [row for each in answer.values() if isinstance(each, list) for row in each]
+    fields = {*answer, *(name for row in rows for name in row)}
+    # In an example or a row of its own, not as a value in brackets.
+    documented = re.findall(r'(?<!\()[`"](\w+)[`"]', section(page("commands.md"), heading))
+    assert fields <= set(documented)
+
+
 def test_every_setting_is_in_the_table_with_its_type_and_default(settings):
     for name in known_names():
         if hasattr(settings, name):
@@ -195,11 +216,14 @@ def test_modules_in_the_reference_have_the_names_that_it_lists():
 
 
 def test_paths_in_the_reference_lead_somewhere():
-    for path in re.findall(
+    listed = re.findall(
         r"`(deploy_ops[\w.]*)`", section(page("python.md"), "Named in configuration")
-    ):
+    )
+    for path in listed:
         module, _, name = path.rpartition(".")
         assert name.islower() and find_spec(path) or hasattr(import_module(module), name)
+    texts = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "kvb/app").glob("*.py"))
+    assert set(re.findall(r'"(deploy_ops[\w.]*)"', texts)) <= set(listed)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())

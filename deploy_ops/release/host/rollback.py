@@ -79,6 +79,7 @@ def _check_schema(story: Story, current: Tag) -> None:
     except ProgramError as error:
         raise ReleaseRefused(
             f"{story.tag.name} is not started: {error}\nNothing was changed, and {current.name} "
-            f"serves on. What it names above as next is typed in its directory:\n"
-            f"    cd {directory_of(host, current)}"
+            "serves on. What it names above as next is typed as its user, with the environment of "
+            "its units (docs/howto/set-up-a-host.md#management-commands), in\n"
+            f"    {directory_of(host, current)}"
         ) from error
