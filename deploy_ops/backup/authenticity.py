@@ -19,7 +19,7 @@ from typing import Any
 
 from deploy_ops.backup.encryption import Keyring, keyring
 from deploy_ops.backup.key_files import KeyFile, cryptography_library
-from deploy_ops.backup.manifest import Manifest, Proof
+from deploy_ops.backup.manifest import Manifest, Proof, body_of
 from deploy_ops.conf import conf
 from deploy_ops.errors import ConfigurationError
 
@@ -84,11 +84,14 @@ class HostKeys:
             signature = Proof(key_id, self.signing.sign(CONTEXT + body).hex())
         return replace(manifest, mac=mac, signature=signature)
 
-    def judge(self, manifest: Manifest) -> Verdict:
-        """Say whether a manifest is ours. Every proof that can be checked here must hold."""
+    def judge(self, manifest: Manifest, content: bytes) -> Verdict:
+        """Say whether a manifest, loaded from `content`, is ours.
+
+        Every proof that can be checked here must hold.
+        """
         if not self.keyring and not self.public:
             return _without_keys(manifest)
-        failures = list(self._checked(manifest))
+        failures = list(self._checked(manifest, body_of(content, manifest)))
         if wrong := [failure for failure in failures if failure]:
             return Verdict(Trust.DISPROVED, " ".join(wrong))
         if failures:
@@ -107,9 +110,9 @@ class HostKeys:
             "does not have the key put it there.",
         )
 
-    def _checked(self, manifest: Manifest) -> Iterator[str]:
+    def _checked(self, manifest: Manifest, body: bytes) -> Iterator[str]:
         """Yield for each proof that these keys can check "", or what is wrong with it."""
-        body, mac, signature = manifest.body(), manifest.mac, manifest.signature
+        mac, signature = manifest.mac, manifest.signature
         if mac and self.keyring and mac.key in self.keyring.keys:
             expected = self.keyring.mac(mac.key, body)
             is_right = hmac.compare_digest(expected.encode(), mac.value.encode())

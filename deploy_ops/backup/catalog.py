@@ -11,19 +11,19 @@ listed too, and fetched when they are opened (opening.py).
 
 import logging
 import os
-import shlex
-from dataclasses import replace
+from collections.abc import Iterable
 from pathlib import Path
 
 from django.db import DEFAULT_DB_ALIAS
 
 from deploy_ops.advice import manage
-from deploy_ops.backup.authenticity import HostKeys, Trust, host_keys
+from deploy_ops.backup.authenticity import host_keys
 from deploy_ops.backup.entry import Backup, Entry, State
-from deploy_ops.backup.manifest import NAME, BackupId, load_manifest, parse_id
-from deploy_ops.backup.storage import remote_storage
+from deploy_ops.backup.judge import Judge, JudgeOfMany
+from deploy_ops.backup.manifest import NAME, BackupId, parse_id
+from deploy_ops.backup.reading import read_here, read_in_storage
+from deploy_ops.backup.storage import remote_storage, side_by_side
 from deploy_ops.backup.trust import accepted, require_usable
-from deploy_ops.backup.workspace import owner_of
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.errors import (
@@ -33,7 +33,6 @@ from deploy_ops.errors import (
     BackupUnreadable,
     UsageError,
 )
-from deploy_ops.files import read_private
 from deploy_ops.ids import is_beginning, only_one
 from deploy_ops.places import private_place
 
@@ -46,16 +45,18 @@ def list_entries(*, must_reach_storage: bool = False) -> list[Entry]:
     A storage that cannot be reached is logged, since what is here can be used without it; with
     `must_reach_storage` it raises BackupError.
     """
-    backup_dir, keys = conf.backup_dir, host_keys()
+    backup_dir = conf.backup_dir
+    judge = JudgeOfMany(host_keys(), backup_dir)
     remote_names = _remote_names(must_reach_storage)
     names = _names_here(backup_dir)
     entries = [
-        _read_entry(backup_dir / name, remote_names.get(name, frozenset()), keys) for name in names
+        read_here(backup_dir / name, remote_names.get(name, frozenset()), judge) for name in names
     ]
-    entries += [
-        _read_remote(backup_dir / name, remote_names[name], keys)
-        for name in remote_names.keys() - names
-    ]
+    entries += side_by_side(
+        lambda name: read_in_storage(backup_dir / name, remote_names[name], judge),
+        remote_names.keys() - names,
+    )
+    judge.keep()
     return sorted(entries, key=_order)
 
 
@@ -63,13 +64,17 @@ def _names_here(backup_dir: Path) -> set[str]:
     """Names of the directories here; looking makes none."""
     if not os.path.lexists(backup_dir):
         return set()
-    paths = private_place(backup_dir).iterdir()
-    return {path.name for path in paths if path.is_dir() and path.name[0] != "."}
+    with os.scandir(private_place(backup_dir)) as found:
+        return {each.name for each in found if each.name[0] != "." and each.is_dir()}
 
 
 def complete_backups(*, must_reach_storage: bool = False) -> list[Backup]:
     """List the backups that can be used, oldest first."""
-    entries = list_entries(must_reach_storage=must_reach_storage)
+    return complete(list_entries(must_reach_storage=must_reach_storage))
+
+
+def complete(entries: Iterable[Entry]) -> list[Backup]:
+    """Those of them that can be used."""
     return [entry.backup for entry in entries if entry.backup and entry.state is State.COMPLETE]
 
 
@@ -98,14 +103,14 @@ def find_entry(text: str) -> Entry:
 
     Raises UsageError, BackupNotFound.
     """
-    backup_id, keys = _full_id(text), host_keys()
+    backup_id, judge = _full_id(text), Judge(host_keys())
     directory = conf.backup_dir / backup_id
     is_here = backup_id in _names_here(conf.backup_dir)
     names = _names_in_storage(backup_id, is_needed=not is_here)
     if is_here:
-        return _read_entry(directory, names, keys)
+        return read_here(directory, names, judge)
     if NAME in names:
-        return _read_remote(directory, names, keys)
+        return read_in_storage(directory, names, judge)
     raise _not_found(backup_id)
 
 
@@ -159,10 +164,9 @@ def same_database(backups: list[Backup], alias: str) -> list[Backup]:
 
 def _latest(alias: str, from_elsewhere: bool) -> Backup:
     entries = list_entries()
-    complete = [each.backup for each in entries if each.backup and each.state is State.COMPLETE]
-    backups = same_database(complete, alias)
+    backups = same_database(complete(entries), alias)
     if not backups and from_elsewhere:
-        backups = _of_the_only_database(complete, alias)
+        backups = _of_the_only_database(complete(entries), alias)
     _warn_of_newer(entries, backups)
     if not backups:
         raise BackupNotFound(
@@ -174,12 +178,10 @@ def _latest(alias: str, from_elsewhere: bool) -> Backup:
 
 def _of_the_only_database(backups: list[Backup], alias: str) -> list[Backup]:
     """Those taken under this alias, if all are of one database; raises UsageError if not."""
-    found = [backup for backup in backups if backup.manifest.database.alias == alias]
+    found = [backup for backup in backups if backup.head.database.alias == alias]
     newest = {backup.source: backup for backup in found}
     if len(newest) > 1:
-        listed = "".join(
-            f"\n    {backup.id}  {backup.manifest.database.place}" for backup in newest.values()
-        )
+        listed = "".join(f"\n    {backup.id}  {backup.place}" for backup in newest.values())
         raise UsageError(
             "No backup is of a database of this server, and those there are come from several. "
             f"Nothing was changed. Give the id of one; the newest of each:{listed}"
@@ -200,65 +202,13 @@ def _second_of(backup_id: str) -> str:
     return backup_id[:16]
 
 
-def _read_entry(directory: Path, remote_names: frozenset[str], keys: HostKeys) -> Entry:
-    if directory.is_symlink():
-        return Entry(directory.name, State.INCOMPLETE, "It is a symbolic link: none is followed.")
-    try:
-        content = read_private(directory / NAME)
-    except OSError as error:
-        return Entry(directory.name, State.INCOMPLETE, _why_incomplete(directory, error))
-    entry = _entry(directory, content, remote_names, keys)
-    if NAME in remote_names and entry.state in (State.CORRUPT, State.NOT_OURS):
-        # What lies here hides the copy: nobody must be able to take that away so easily.
-        hint = f" A copy is in the storage; to use it, move {shlex.quote(str(directory))} away."
-        return replace(entry, reason=entry.reason + hint)
-    return entry
-
-
-def _read_remote(directory: Path, remote_names: frozenset[str], keys: HostKeys) -> Entry:
-    remote = remote_storage()
-    assert remote is not None
-    try:
-        content = remote.read_manifest(directory.name)
-    except BackupError as error:
-        return Entry(directory.name, State.INCOMPLETE, str(error))
-    return _entry(directory, content, remote_names, keys)
-
-
-def _entry(directory: Path, content: bytes, remote_names: frozenset[str], keys: HostKeys) -> Entry:
-    name = directory.name
-    try:
-        manifest = load_manifest(content)
-        if manifest.id != parse_id(name):
-            raise BackupCorrupt(f"The manifest belongs to backup {manifest.id}.")
-    except BackupUnreadable as error:
-        return Entry(name, State.OTHER_VERSION, str(error))
-    except (BackupCorrupt, UsageError) as error:
-        return Entry(name, State.CORRUPT, str(error))
-    verdict = keys.judge(manifest)
-    backup = Backup(BackupId(name), directory, manifest, verdict, remote_names)
-    if not verdict.is_usable:
-        is_missing = verdict.trust is Trust.KEY_MISSING
-        state = State.KEY_MISSING if is_missing else State.NOT_OURS
-        return Entry(name, state, verdict.reason, backup)
-    if backup.failure:
-        return Entry(name, State.CORRUPT, f"Verification failed: {backup.failure}", backup)
-    return Entry(name, State.COMPLETE, "", backup)
-
-
-def _why_incomplete(directory: Path, error: OSError) -> str:
-    if owner := owner_of(directory):
-        return f"It is being written by {owner}."
-    return f"Its manifest cannot be read: {error.strerror}."
-
-
 def _remote_names(must_reach_storage: bool) -> dict[str, frozenset[str]]:
     """Names at the top of each folder in the storage that has a manifest, by id."""
     remote = remote_storage()
     if remote is None:
         return {}
     try:
-        names = {backup_id: remote.names(backup_id) for backup_id in remote.ids()}
+        names = remote.names_of(remote.ids())
     except BackupError as error:
         if must_reach_storage:
             raise

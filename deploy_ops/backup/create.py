@@ -18,6 +18,7 @@ from deploy_ops.backup.authenticity import HostKeys, host_keys
 from deploy_ops.backup.disk_space import check_free_space, expected_bytes, translated_errors
 from deploy_ops.backup.encryption import ALGORITHM, Keyring
 from deploy_ops.backup.entry import Backup, Level
+from deploy_ops.backup.head import head_of
 from deploy_ops.backup.manifest import (
     FORMAT,
     NAME,
@@ -268,8 +269,9 @@ def _write_manifest(unfinished: BackupInProgress, fields: Fields) -> Backup:
     manifest = load_manifest(content)
     write_atomically(unfinished.workspace.path / NAME, content)
     unfinished.workspace.keep()
+    verdict = unfinished.keys.judge(manifest, content)
     return Backup(
-        unfinished.id, unfinished.workspace.path, manifest, unfinished.keys.judge(manifest)
+        unfinished.id, unfinished.workspace.path, head_of(manifest), verdict, known=manifest
     )
 
 

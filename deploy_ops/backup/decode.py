@@ -13,6 +13,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 Decoder = Callable[[Any, str], Any]
+PLAIN = frozenset({str, int, float, bool})  # what JSON has as it is; many are looked at in one go
 
 
 class Undecodable(ValueError):
@@ -37,7 +38,7 @@ def _decoder(kind: Any) -> Decoder:  # pylint: disable=too-many-return-statement
         present = _decoder(args[0])
         return lambda value, name: None if value is None else present(value, name)
     if origin is Mapping or origin is dict:
-        return _mapping(_decoder(args[1]))
+        return _mapping(args[1])
     if origin is tuple:
         return _tuple(args)
     if issubclass(kind, datetime):
@@ -48,35 +49,49 @@ def _decoder(kind: Any) -> Decoder:  # pylint: disable=too-many-return-statement
 
 
 def _dataclass(kind: Any) -> Decoder:
-    fields = {name: _decoder(hint) for name, hint in get_type_hints(kind).items()}
+    hints = get_type_hints(kind)
+    fields = {name: _decoder(hint) for name, hint in hints.items()}
+    kinds = [*hints.values()] if PLAIN.issuperset(hints.values()) else None
 
     def decoded(value: Any, name: str) -> Any:
         if odd := _expect(dict, value, name).keys() ^ fields.keys():
             raise Undecodable(f"{name}: {', '.join(sorted(odd))}")
+        if kinds and [type(value[each]) for each in fields] == kinds:
+            return kind(**value)
         return kind(**{each: field(value[each], each) for each, field in fields.items()})
 
     return decoded
 
 
-def _mapping(item: Decoder) -> Decoder:
+def _mapping(kind: Any) -> Decoder:
+    item = _decoder(kind)
+
     def decoded(value: Any, name: str) -> Any:
-        items = _expect(dict, value, name).items()
-        return {key: item(each, f"{name}.{key}") for key, each in items}
+        found = _expect(dict, value, name)
+        if kind in PLAIN and {*map(type, found.values())} <= {kind}:
+            return found
+        try:
+            return {key: item(each, name) for key, each in found.items()}
+        except Undecodable:  # once more for its name: all names together cost more than the rest
+            return {key: item(each, f"{name}.{key}") for key, each in found.items()}
 
     return decoded
 
 
 def _tuple(args: tuple[Any, ...]) -> Decoder:
+    parts = [_decoder(arg) for arg in args if arg is not ...]
     if args[1:] == (...,):
-        each_like = _decoder(args[0])
+        each_like = parts[0]
         return lambda value, name: tuple(
-            each_like(each, name) for each in _expect(list, value, name)
+            [each_like(each, name) for each in _expect(list, value, name)]
         )
-    parts = [_decoder(arg) for arg in args]
+    kinds = [*args] if PLAIN.issuperset(args) else None
 
     def decoded(value: Any, name: str) -> Any:
         if len(_expect(list, value, name)) != len(parts):
             raise Undecodable(f"{name} has {len(value)} parts, not {len(parts)}")
+        if kinds and [*map(type, value)] == kinds:
+            return tuple(value)
         return tuple(part(each, name) for part, each in zip(parts, value, strict=True))
 
     return decoded

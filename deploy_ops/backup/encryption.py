@@ -14,7 +14,7 @@ import hmac
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -40,6 +40,7 @@ class Keyring:
     """The keys of DEPLOY_OPS_BACKUP_KEY_FILE: the first makes, every one reads and checks."""
 
     keys: Mapping[str, Secret]
+    _mac_keys: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def current(self) -> str:
@@ -70,10 +71,12 @@ class Keyring:
 
     def mac(self, key_id: str, message: bytes) -> str:
         """HMAC-SHA256 of a message in hexadecimal, under a key that is derived for this alone."""
-        secret = base64.b64decode(self.keys[key_id].reveal())
-        library = cryptography_library(SETTING)
-        derived = library.HKDF(library.SHA256(), 32, None, MAC_INFO).derive(secret)
-        return hmac.new(derived, message, "sha256").hexdigest()
+        if key_id not in self._mac_keys:
+            secret = base64.b64decode(self.keys[key_id].reveal())
+            library = cryptography_library(SETTING)
+            derived = library.HKDF(library.SHA256(), 32, None, MAC_INFO).derive(secret)
+            self._mac_keys[key_id] = derived  # a catalog asks for the same thousands of times
+        return hmac.digest(self._mac_keys[key_id], message, "sha256").hex()
 
     def _cipher(self, key_id: str, salt: bytes) -> Any:
         library = cryptography_library(SETTING)

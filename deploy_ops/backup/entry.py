@@ -1,15 +1,21 @@
 """What the catalog holds: a backup, known by its manifest, and what became of it since."""
 
 import logging
-from dataclasses import dataclass
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 
 from deploy_ops.backup.authenticity import Verdict
-from deploy_ops.backup.manifest import NAME, BackupId, Level, Manifest
+from deploy_ops.backup.head import Head
+from deploy_ops.backup.manifest import NAME, BackupId, Level, Manifest, load_manifest
+from deploy_ops.backup.storage import remote_storage
 from deploy_ops.databases.base import Identity, Json, database_key
-from deploy_ops.files import add_line, read_lines
+from deploy_ops.errors import BackupCorrupt, BackupError
+from deploy_ops.files import add_line, read_lines, read_private
 
 logger = logging.getLogger(__name__)
 
@@ -31,66 +37,86 @@ class State(StrEnum):
     KEY_MISSING = "key missing"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Backup:
     """A backup with a valid manifest, here, in STORAGES["backups"], or both.
 
     `verdict` says whether the keys of this host prove that it is ours; without it the manifest is
-    only what somebody claims. `remote_names` are the files at the top of its folder in the
+    only what somebody claims. `known` is the manifest where one backup was asked for; of a list
+    there are the heads, and `manifest` reads the rest. `remote_names` are the files at the top of its folder in the
     storage, empty without a copy. What lies beside the manifest (`pinned`, `verified.jsonl`) is
     proven by nothing: it can take a backup out of use or keep it, never bring it into use.
     """
 
     id: BackupId
     directory: Path
-    manifest: Manifest
+    head: Head
     verdict: Verdict
     remote_names: frozenset[str] = frozenset()
+    known: Manifest | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """All that its manifest says.
+
+        Raises BackupCorrupt if that is not the manifest of its head any more, BackupError if it
+        cannot be read.
+        """
+        if self.known:
+            return self.known
+        manifest = load_manifest(self._read_manifest())
+        if manifest.checksum != self.head.checksum:
+            raise BackupCorrupt(
+                f"The manifest of backup {self.id} was changed after it was listed, so nothing of "
+                "it is used. Nothing was changed. See what it is now:\n"
+                "    python manage.py backups list"
+            )
+        return manifest
 
     @property
     def created_at(self) -> datetime:
         """When it was begun: no row written after that can be relied on to be in it."""
-        return self.manifest.started_at
+        return self.head.started_at
 
     @property
     def sequence(self) -> int:
         """Number that grows with each backup, whatever the clock does."""
-        return self.manifest.sequence
+        return self.head.sequence
 
     @property
     def engine(self) -> str:
         """Vendor of the database: `postgresql` or `sqlite`."""
-        return self.manifest.database.engine
+        return self.head.database.engine
 
     @property
     def database(self) -> str:
         """Name of the database that was saved."""
-        return self.manifest.database.name
+        return self.head.database.name
 
     @property
     def place(self) -> str:
         """Name and host of the database as people read them."""
-        return self.manifest.database.place
+        return self.head.database.place
 
     @property
     def label(self) -> str:
         """What the operator called it."""
-        return self.manifest.label
+        return self.head.label
 
     @property
     def size_bytes(self) -> int:
         """Size of all its files."""
-        return self.manifest.size_bytes
+        return self.head.size_bytes
 
     @property
     def is_encrypted(self) -> bool:
         """Whether a key is needed to read it."""
-        return self.manifest.encryption is not None
+        return self.head.encryption is not None
 
     @property
     def is_here(self) -> bool:
         """Whether its files are below DEPLOY_OPS_BACKUP_DIR."""
-        return (self.directory / NAME).exists()
+        return os.path.exists(self._beside(NAME))
 
     @property
     def is_copied(self) -> bool:
@@ -100,16 +126,16 @@ class Backup:
     @property
     def is_pinned(self) -> bool:
         """Whether `prune` must leave it."""
-        return (self.directory / PINNED).exists() or PINNED in self.remote_names
+        return os.path.exists(self._beside(PINNED)) or PINNED in self.remote_names
 
-    @property
+    @cached_property
     def verifications(self) -> list[Json]:
         """When it passed or failed which level, oldest first; the first is that of its making."""
-        try:
-            later = read_lines(self.directory / VERIFIED).entries
-        except FileNotFoundError:
-            later = []
-        first = self.manifest.verified
+        later: list[Json] = []
+        if os.path.lexists(path := self._beside(VERIFIED)):  # most have none: a Path costs more
+            with suppress(FileNotFoundError):
+                later = read_lines(Path(path)).entries
+        first = self.head.verified
         made = {"level": first.level, "at": first.at.isoformat(timespec="seconds")}
         return [made, *filter(_is_verification, later)]
 
@@ -135,8 +161,23 @@ class Backup:
     @property
     def source(self) -> str:
         """Key of the database that it was taken of (a restore changes the oid, not the name)."""
-        saved = self.manifest.database
+        saved = self.head.database
         return database_key(saved.engine, saved.system_identifier, saved.name)
+
+    def _beside(self, name: str) -> str:
+        return os.path.join(self.directory, name)
+
+    def _read_manifest(self) -> bytes:
+        try:
+            return read_private(self.directory / NAME)
+        except OSError as error:
+            if self.is_copied and (remote := remote_storage()):
+                return remote.read_manifest(self.id)
+            raise BackupError(
+                f"The manifest of backup {self.id} was listed and cannot be read any more: "
+                f"{error.strerror}. Nothing was changed. See those there are:\n"
+                "    python manage.py backups list"
+            ) from error
 
     def belongs_to(self, identity: Identity) -> bool:
         """Whether it was taken of this database."""
@@ -149,6 +190,7 @@ class Backup:
         entry = {"level": level, "at": datetime.now(UTC).isoformat(timespec="seconds")}
         try:
             add_line(self.directory / VERIFIED, entry | ({"failed": failed} if failed else {}))
+            self.__dict__.pop("verifications", None)  # to be read again
         except OSError as error:
             outcome = "failed" if failed else "passed"
             logger.warning(

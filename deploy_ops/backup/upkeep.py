@@ -44,7 +44,7 @@ def sweep_storage() -> list[str]:
         return []
     # Ids begin with the time; what is younger may be an upload that another host is doing.
     ids = [i for i in remote.ids() if is_id(i) and i[:16] < f"{before:%Y%m%dT%H%M%SZ}"]
-    left = [backup_id for backup_id in ids if NAME not in remote.names(backup_id)]
+    left = [backup_id for backup_id, names in remote.names_of(ids).items() if NAME not in names]
     for backup_id in left:
         remote.delete(backup_id)
     return left

@@ -57,7 +57,7 @@ def facts(entry: Entry, now: datetime) -> Json:
         "engine": backup.engine,
         "database": backup.place,
         "label": backup.label,
-        "run": backup.manifest.run,
+        "run": backup.head.run,
         "size_bytes": backup.size_bytes,
         "level": backup.level,
         "pinned": backup.is_pinned,

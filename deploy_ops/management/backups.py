@@ -57,12 +57,15 @@ def list_backups(command: OpsCommand, options: Options) -> Outcome:
         command.tell_table(backup_list.HEADINGS, backup_list.rows(entries, now))
     else:
         command.tell(f"No backups in {conf.backup_dir}.")
-    result: Json = {"status": "ok", "backups": [backup_list.facts(each, now) for each in entries]}
-    if options["max_age"] is None or _is_fresh(options["database"], now, options["max_age"]):
+    result: Json = {"status": "ok"}
+    if command.as_json:
+        result["backups"] = [backup_list.facts(each, now) for each in entries]
+    age = options["max_age"]
+    if age is None or _is_fresh(entries, options["database"], now, age):
         return 0, result
     message = (
         f"No verified backup of database '{options['database']}' is younger than "
-        f"{spoken_age(options['max_age'])}. Take one:\n"
+        f"{spoken_age(age)}. Take one:\n"
         f"{manage('backup', alias=options['database'])}"
     )
     command.tell(message)
@@ -112,14 +115,14 @@ def prune(command: OpsCommand, options: Options) -> Outcome:
     # Looking makes nothing, not even the file of the lock.
     with deploy_lock(alias, purpose="prune") if options["delete"] else nullcontext():
         entries = catalog.list_entries(must_reach_storage=True)
-        found = [each.backup for each in entries if each.backup and each.state is State.COMPLETE]
-        backups = {backup.id: backup for backup in catalog.same_database(found, alias)}
+        found = catalog.same_database(catalog.complete(entries), alias)
+        backups = {backup.id: backup for backup in found}
         runs = open_runs()
         choice = retention.choose(
             retention.candidates(backups.values()),
             conf.backup_retention,
             datetime.now(UTC),
-            referred_backups() | {b.id for b in backups.values() if b.manifest.run in runs},
+            referred_backups() | {b.id for b in backups.values() if b.head.run in runs},
         )
         say = _listed_or_reported(command, options)
         for backup_id, reasons in choice.keep.items():
@@ -253,8 +256,8 @@ def _deleting(options: Options) -> str:
     return manage(*words, "--delete", alias=options["database"])
 
 
-def _is_fresh(alias: str, now: datetime, max_age: timedelta) -> bool:
-    backups = catalog.same_database(catalog.complete_backups(), alias)
+def _is_fresh(entries: list[Entry], alias: str, now: datetime, max_age: timedelta) -> bool:
+    backups = catalog.same_database(catalog.complete(entries), alias)
     sound = [each for each in retention.candidates(backups) if each.is_verified]
     return any(timedelta(minutes=-5) <= now - each.taken_at <= max_age for each in sound)
 

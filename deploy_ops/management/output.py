@@ -10,6 +10,8 @@ from django.core.management.base import OutputWrapper
 
 def printable(text: str) -> str:
     """The text with controls escaped: what others have written must not steer the terminal."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 

@@ -39,7 +39,7 @@ def local_time(moment: datetime, form: str = "%Y-%m-%d %H:%M") -> str:
 
 
 def _line(row: Row, widths: Sequence[int]) -> str:
-    padded = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
+    padded = [cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)]
     return GAP.join(padded).rstrip()
 
 

@@ -79,7 +79,7 @@ def backups(entries: Sequence[Entry], now: datetime) -> Backups:
     """Take the newest of each database, and the last ones for the charts."""
     usable = [each.backup for each in entries if each.backup and each.state is State.COMPLETE]
     newest = {backup.place: backup for backup in usable}
-    own = [each for each in usable if each.manifest.database.alias == DEFAULT_DB_ALIAS]
+    own = [each for each in usable if each.head.database.alias == DEFAULT_DB_ALIAS]
     place = own[-1].place if own else None
     history = [_saved(each, now) for each in own if each.place == place][-IN_THE_CHART:]
     return Backups(
@@ -93,7 +93,7 @@ def backups(entries: Sequence[Entry], now: datetime) -> Backups:
 
 
 def _saved(backup: Backup, now: datetime) -> Saved:
-    level, manifest = backup.level, backup.manifest
+    level, head = backup.level, backup.head
     passed = [e["at"] for e in backup.verifications if e["level"] == level and "failed" not in e]
     age = now - backup.created_at
     return Saved(
@@ -101,7 +101,7 @@ def _saved(backup: Backup, now: datetime) -> Saved:
         place=backup.place,
         at=backup.created_at,
         size_bytes=backup.size_bytes,
-        seconds=max(0.0, (manifest.finished_at - manifest.started_at).total_seconds()),
+        seconds=max(0.0, (head.finished_at - head.started_at).total_seconds()),
         level=level,
         verified_at=moment(passed[-1]) if passed else None,
         is_encrypted=backup.is_encrypted,

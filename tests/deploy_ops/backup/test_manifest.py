@@ -8,7 +8,9 @@ import pytest
 from deploy_ops.backup.manifest import (
     PROOFS,
     REQUIRED,
+    Proof,
     SavedFile,
+    body_of,
     describe_files,
     dump_manifest,
     load_manifest,
@@ -107,6 +109,13 @@ def test_anybody_can_recompute_the_checksum():
 
 def test_the_proofs_are_about_every_other_field():
     assert set(json.loads(some_manifest().body())) == REQUIRED - set(PROOFS)
+
+
+@pytest.mark.parametrize("extra", [{}, {"a": 1, "mac": None, "media": None}, {"x": ',"mac":null'}])
+def test_the_body_that_is_cut_out_is_the_one_that_is_proven(extra):
+    proven = some_manifest(extra=extra, mac=Proof("first", "00"), signature=Proof("second", "11"))
+    content = dump_manifest(proven)
+    assert body_of(content, load_manifest(content)) == proven.body()
 
 
 def test_every_changed_byte_is_noticed():

@@ -16,7 +16,7 @@ from moto.server import ThreadedMotoServer
 from deploy_ops.backup.catalog import complete_backups, find_backup, find_entry, list_entries
 from deploy_ops.backup.entry import Level
 from deploy_ops.backup.opening import opened
-from deploy_ops.backup.storage import remote_storage
+from deploy_ops.backup.storage import Remote, remote_storage
 from deploy_ops.backup.upkeep import delete_backup, pin, sweep_storage, unpin
 from deploy_ops.backup.verification import verify_backup
 from deploy_ops.errors import BackupCorrupt, BackupError, BackupFailed
@@ -228,6 +228,28 @@ def test_a_storage_that_changes_what_it_stores_is_found_before_the_manifest(
     with pytest.raises(BackupFailed, match="does not have the SHA-256"):
         take()
     assert list(directory.rglob("manifest.json")) == []
+
+
+def test_many_folders_and_manifests_are_asked_for_side_by_side(
+    take, directory, monkeypatch, backup_dir
+):
+    """Each request waits for the network, so three wait for each other here, or fail."""
+    taken = [take().id for _ in range(3)]
+    shutil.rmtree(backup_dir)
+    meet, asked = threading.Barrier(3, timeout=10), []
+
+    def met(real):
+        def ask(self, backup_id):
+            asked.append(backup_id)
+            meet.wait()
+            return real(self, backup_id)
+
+        return ask
+
+    for name in ("names", "read_manifest"):
+        monkeypatch.setattr(Remote, name, met(getattr(Remote, name)))
+    assert [entry.id for entry in list_entries()] == taken
+    assert sorted(asked) == sorted(taken * 2)
 
 
 def test_a_storage_that_renames_is_an_error(directory, database):
