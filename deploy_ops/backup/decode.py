@@ -83,7 +83,7 @@ def _tuple(args: tuple[Any, ...]) -> Decoder:
     if args[1:] == (...,):
         each_like = parts[0]
         return lambda value, name: tuple(
-            [each_like(each, name) for each in _expect(list, value, name)]
+            each_like(each, name) for each in _expect(list, value, name)
         )
     kinds = [*args] if PLAIN.issuperset(args) else None
 

@@ -43,7 +43,8 @@ class Backup:
 
     `verdict` says whether the keys of this host prove that it is ours; without it the manifest is
     only what somebody claims. `known` is the manifest where one backup was asked for; of a list
-    there are the heads, and `manifest` reads the rest. `remote_names` are the files at the top of its folder in the
+    there are the heads, and `manifest` reads the rest. `remote_names` are the files at the top
+    of its folder in the
     storage, empty without a copy. What lies beside the manifest (`pinned`, `verified.jsonl`) is
     proven by nothing: it can take a backup out of use or keep it, never bring it into use.
     """

@@ -15,6 +15,7 @@ from deploy_ops.backup.manifest import BackupId, Encryption, Manifest, SavedData
 class Head:  # pylint: disable=too-many-instance-attributes  # a part of the manifest
     """Fields of the manifest, the size of all its files, and the checksum that it is known by."""
 
+    # pylint: disable=duplicate-code  # the manifest's, in its order
     id: BackupId
     sequence: int
     label: str
