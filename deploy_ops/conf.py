@@ -230,15 +230,15 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         return _path("DRAIN_FILE", lambda: self.state_dir / "drain")
 
     @property
-    def clone_limit(self) -> timedelta:
-        """DEPLOY_OPS_CLONE_LIMIT: how long a clone as a safety point may take, in seconds; 5."""
+    def clone_limit(self) -> float:
+        """DEPLOY_OPS_CLONE_LIMIT: how many seconds a clone as a safety point may take; 5."""
         seconds = float(_read("CLONE_LIMIT", float | int, 5))
         if not 0 < seconds < 3600:
             raise ConfigurationError(
                 "DEPLOY_OPS_CLONE_LIMIT must be a number of seconds between 0 and 3600: nobody can "
                 "connect to the database while it is cloned. Nothing was changed."
             )
-        return timedelta(seconds=seconds)
+        return seconds
 
     @property
     def hold_file(self) -> Path | None:

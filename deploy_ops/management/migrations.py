@@ -60,6 +60,25 @@ def add_resolved(parser: CommandParser) -> None:
     )
 
 
+def add_safety(parser: CommandParser) -> None:
+    """Add the options that say what a run goes back to."""
+    parser.add_argument(
+        "--safety",
+        type=Safety,
+        choices=list(Safety),
+        default=Safety.AUTO,
+        help="what to go back to after a failure: a backup (dump); a clone of the database, of "
+        "which the backup is made afterwards; none; or what the facts suggest (auto, the default)",
+    )
+    parser.add_argument(
+        "--no-backup",
+        action="store_const",
+        const=Safety.NONE,
+        dest="safety",
+        help="the same as --safety none: nothing can be restored after a failure",
+    )
+
+
 def may_end_sessions(request: Request) -> bool:
     """Ask whether a clone may end the sessions of others, where it would, and one is asked for."""
     if request.safety is not Safety.CLONE or request.exclusive:

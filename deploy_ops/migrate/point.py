@@ -65,7 +65,7 @@ def _clone(run: Run, cuts_off: bool) -> None:
     from deploy_ops.backup.methods import clone  # needs psycopg
 
     planned = clone.plan(run.alias)
-    limit = min(conf.clone_limit, timedelta(seconds=conf.hold_seconds / 2))
+    limit = timedelta(seconds=min(conf.clone_limit, conf.hold_seconds / 2))
     run.progress.say(f"Cloning {run.database.database_name} to {planned.database}")
     clone.prepare(run.alias)
     run.journal.record("point_started", method=Safety.CLONE, database=planned.database)

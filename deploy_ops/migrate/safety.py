@@ -112,7 +112,7 @@ def _clone(
 
 def _too_slow(seconds: float | None) -> str | None:
     """A clone of a time that is not known yet is tried, and cancelled at the limit."""
-    limit = conf.clone_limit.total_seconds()
+    limit = conf.clone_limit
     if seconds is None or seconds <= limit:
         return None
     return f"it would take about {seconds:.0f} s, and DEPLOY_OPS_CLONE_LIMIT allows {limit:g} s"

@@ -6,7 +6,7 @@ from django.core.management.base import CommandParser
 
 from deploy_ops.management.base import ActionsCommand
 from deploy_ops.management.contracts import ACTIONS
-from deploy_ops.migrate.safety import Safety
+from deploy_ops.management.migrations import add_safety
 
 
 class Command(ActionsCommand):
@@ -21,14 +21,7 @@ class Command(ActionsCommand):
             dest="with_done",
             help="also what has run, and whether reversing it brings the values back",
         )
-        parsers["run"].add_argument(
-            "--no-backup",
-            action="store_const",
-            const=Safety.NONE,
-            default=Safety.AUTO,
-            dest="safety",
-            help="take no backup before it",
-        )
+        add_safety(parsers["run"])
         parsers["run"].add_argument(
             "--force", action="store_true", help="although an older release may be at work"
         )

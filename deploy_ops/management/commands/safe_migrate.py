@@ -9,6 +9,7 @@ from django.core.management.base import CommandParser
 from deploy_ops.management.base import Json, OpsCommand, duration, whole_number
 from deploy_ops.management.migrations import (
     add_resolved,
+    add_safety,
     ask_about,
     may_end_sessions,
     show_result,
@@ -18,7 +19,6 @@ from deploy_ops.migrate.journal import find_run
 from deploy_ops.migrate.ladder import OnFailure
 from deploy_ops.migrate.procedure import safe_migrate
 from deploy_ops.migrate.run import Phase, Request
-from deploy_ops.migrate.safety import Safety
 
 
 def rule_id(text: str) -> str:
@@ -57,22 +57,7 @@ class Command(OpsCommand):
         parser.add_argument(
             "--plan", action="store_true", dest="only_plan", help="show the plan and change nothing"
         )
-        parser.add_argument(
-            "--safety",
-            type=Safety,
-            choices=list(Safety),
-            default=Safety.AUTO,
-            help="what to go back to after a failure: a backup (dump); a clone of the database, of "
-            "which the backup is made afterwards; none; or what the facts suggest (auto, the "
-            "default)",
-        )
-        parser.add_argument(
-            "--no-backup",
-            action="store_const",
-            const=Safety.NONE,
-            dest="safety",
-            help="the same as --safety none: nothing can be restored after a failure",
-        )
+        add_safety(parser)
         parser.add_argument(
             "--rehearse",
             action="store_true",
