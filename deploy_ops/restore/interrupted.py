@@ -156,9 +156,9 @@ def _read(path: Path) -> Restoring | None:
 def _unknown(path: Path, alias: str) -> str:
     beside = ("backups", "prune", "--previous-databases", "--min-age", "0s")
     return (
-        f"A restore had been cut off, and {path.name}, which named the databases and uploads that "
-        "it left, cannot be used. None of them was changed or removed. They are among these:\n"
-        + manage(*beside, alias=alias)
+        f"A restore had been cut off, and its record {path.name}, which names the databases and "
+        "uploads that it left, cannot be read. None of them was changed or removed. They are among "
+        "these:\n" + manage(*beside, alias=alias)
     )
 
 

@@ -18,7 +18,7 @@ from deploy_ops.restore.since import require_nobody_wrote
 from deploy_ops.restore.values import Loss, Restored, Since
 from deploy_ops.trail import noted
 
-COUNTED = "what would be lost was counted"
+COUNTED = "the loss was counted"
 NOT_SWAPPED = "The live database was not swapped, and is open again."
 
 
