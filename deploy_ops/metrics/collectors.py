@@ -102,12 +102,12 @@ def backfills() -> Iterator[Metric]:
     number = _gauge("backfills", "Backfills.", "alias", "state")
     read = _gauge(
         "backfill_read_ratio",
-        "Share of its rows that a backfill that is not finished has read.",
+        "Share of its rows that an unfinished backfill has read.",
         *labels,
     )
     last = _gauge(
         "backfill_last_timestamp_seconds",
-        "When a backfill that is not finished last wrote a batch, or was begun or created.",
+        "When an unfinished backfill last wrote a batch, or was begun or created, as a Unix time.",
         *labels,
     )
     alias = DEFAULT_DB_ALIAS

@@ -163,7 +163,7 @@ class RenameFieldOnline(PhasedOperation, RenameField):
         if old.null and has_default and not change.editor.collect_sql:
             raise NotOnline(
                 f"{table}.{old.column} has a default in the database until the contract phase, and "
-                "takes NULL: a NULL that new code sends could not be told from it. Nothing was "
+                "takes NULL: a NULL from new code would look the same as that default. Nothing was "
                 "changed. Run the contract phase first, then this migration:\n"
                 + change.contract_command
             )
