@@ -86,8 +86,8 @@ class PreparedRestore:
         return Reason(
             f"restore of {contents.id}",
             "the swap",
-            "Restore again when there are none that long, give them longer by "
-            "DEPLOY_OPS_HOLD_SECONDS, half of which is theirs, or cut them off:\n"
+            "Restore again when no request takes that long, raise "
+            "DEPLOY_OPS_HOLD_SECONDS (they get half of it), or cut them off:\n"
             + manage(*words, alias=self.job.alias),
         )
 
