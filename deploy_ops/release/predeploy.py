@@ -149,7 +149,7 @@ def disk_findings(alias: str) -> Iterator[CheckMessage]:
         yield Error(
             f"{free / 1e6:.0f} MB are free where backups are written ({directory}), and the next "
             f"one takes about {needed / 1e6:.0f} MB: safe_migrate would not begin.",
-            hint="Free disk space, for example by deleting backups that need not be kept any more:\n"
+            hint="Free disk space, for example by deleting backups that need not be kept:\n"
             f"{manage('backups', 'prune', '--delete', alias=alias)}",
             id="deploy_ops.R003",
         )

@@ -142,7 +142,8 @@ class PreparedRestore:
             reason = error_text(error)
         return RestoreUnfinished(
             f"The live database has the contents of {self.job.contents.title}, and the database "
-            f"before it is kept as {self.previous_database}. What comes after the swap was not finished: {reason}\n"
+            f"before it is kept as {self.previous_database}. What comes after the swap was not "
+            f"finished: {reason}\n"
             f"This finishes it:\n{manage('restore', alias=self.job.alias)}",
             previous_database=self.previous_database,
         )

@@ -18,7 +18,10 @@ from deploy_ops.release.host.story import EXPAND, Story, on_its_way, start, tag_
 from deploy_ops.release.host.tags import Tag, commit_of
 from deploy_ops.release.host.watch import WATCH, Tell, read_figures, watch
 
-CONTRACT_LATER = "When no old code runs any more, this removes what only old code needed:\n    ./deploy.sh --contract"
+CONTRACT_LATER = (
+    "When no old code runs any more, this removes what only old code needed:\n"
+    "    ./deploy.sh --contract"
+)
 
 
 def deploy(host: Host, tag: Tag, tell: Tell) -> None:

@@ -264,9 +264,9 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("field", "why"),
         [
-            (models.UUIDField(db_default=RandomUUID()), "another default"),
+            (models.UUIDField(db_default=RandomUUID()), "another value"),
             (models.IntegerField(), "has no value"),
-            (models.IntegerField(default=1, unique=True), "the same one for all"),
+            (models.IntegerField(default=1, unique=True), "or the same for all"),
             (
                 models.GeneratedField(
                     expression=models.F("km") * 2,

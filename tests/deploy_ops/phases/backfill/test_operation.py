@@ -55,7 +55,7 @@ def test_refused_in_an_atomic_migration(postgresql_project):
     project.run("migrate", "fills_in_a_transaction", "0001", check=0)
     result = project.run("safe_migrate", "fills_in_a_transaction", check=3)
 
-    assert "commits each batch, and cannot inside a transaction" in result.stdout
+    assert "commits each batch, which is not possible inside a transaction" in result.stdout
     assert "    atomic = False" in result.stdout
 
 
