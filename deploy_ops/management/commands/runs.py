@@ -24,7 +24,7 @@ class Command(OpsCommand):
             "--limit",
             type=line_count,
             default=20,
-            help="show so many, the newest first (default 20)",
+            help="show so many runs, the newest first (default 20)",
         )
 
     def operate(self, options: dict[str, Any]) -> tuple[int, Json]:
