@@ -33,7 +33,7 @@ class Command(OpsCommand):
             "--wait",
             type=duration,
             default="60s",
-            help="how long to wait for the deploy lock (default 60s)",
+            help="how long to wait for another deployment step (default 60s)",
         )
         add_resolved(parser)
         parser.add_argument(
