@@ -307,7 +307,7 @@ class BackfillFailed(BackfillError):
 
 
 class BackfillBlocked(BackfillError):
-    """Somebody else keeps rows locked. The other batches are committed."""
+    """Others keep rows or the table locked. Batches that were written are committed."""
 
     exit_code = 4
 

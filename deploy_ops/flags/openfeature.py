@@ -56,7 +56,9 @@ class FlagsProvider(AbstractProvider):
             raise _not_found(flag_key)
         rule = answer.reason.rpartition(":")[2]
         if rule == "no_id":
-            raise TargetingKeyMissingError(f"{flag_key} is on for a percentage, of which users?")
+            raise TargetingKeyMissingError(
+                f"{flag_key} is on for a percentage of users, and no user was given"
+            )
         return FlagResolutionDetails(
             value=answer.enabled,
             reason=_REASONS.get(rule, Reason.TARGETING_MATCH),

@@ -36,7 +36,7 @@ def run_checks(aliases: Iterable[str], patience: timedelta) -> HealthReport:
     found = outcomes(make_probes(aliases, patience, is_watched=False))
     failing = {name: each.reason for name, each in found.items() if not each.is_ok}
     if is_draining():
-        failing["draining"] = "the drain file is there"
+        failing["draining"] = "the drain file exists"
     passed = [name for name, each in found.items() if each.is_ok and each.is_known]
     return HealthReport(
         failing,

@@ -39,7 +39,8 @@ def require_text(words: Iterable[object]) -> None:
         if isinstance(word, (list, tuple)):
             require_text(word)
         elif isinstance(word, str) and ("\0" in word or not _is_utf8(word)):
-            raise UsageError(f"{word!a} is not text in UTF-8. Nothing was changed.")
+            fault = "has a NUL character" if "\0" in word else "is not text in UTF-8"
+            raise UsageError(f"{word!a} {fault}. Nothing was changed.")
 
 
 def _is_utf8(word: str) -> bool:

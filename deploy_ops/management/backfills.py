@@ -56,7 +56,7 @@ def run(command: OpsCommand, options: Options) -> Outcome:
         except NotInThisCode as error:
             if options["name"]:
                 raise
-            command.report(f"{name} is passed over. {error}")
+            command.report(f"{name} is skipped. {error}")
             continue
         command.report(f"{name}: done, {rows} rows written")
         done.append(name)
@@ -108,7 +108,7 @@ def _told(
     if act(options["database"], name):
         command.report(f"{name}: {text}")
         return 0, {"status": "ok", "backfill": name}
-    command.report(f"{name} already was so. Nothing was changed.")
+    command.report(f"{name} already is in that state. Nothing was changed.")
     return 0, {"status": "nothing_to_do", "backfill": name}
 
 

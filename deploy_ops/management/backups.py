@@ -51,7 +51,7 @@ _TIME = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
 
 def list_backups(command: OpsCommand, options: Options) -> Outcome:
-    """list all backups, and the directories that are none with the reason"""
+    """list all backups, and the directories that are not backups, with the reason"""
     now, entries = datetime.now(UTC), catalog.list_entries()
     if entries:
         command.tell_table(backup_list.HEADINGS, backup_list.rows(entries, now))

@@ -64,7 +64,7 @@ def whole_number(text: str) -> int:
 def line_count(text: str) -> int:
     """Read how many lines of a list are shown: of none nobody could tell it from an empty one."""
     if not whole_number(text):
-        raise ArgumentTypeError("0 lines show nothing")
+        raise ArgumentTypeError("0 is not a whole number from 1")
     return int(text)
 
 
@@ -95,7 +95,12 @@ class OpsCommand(BaseCommand, ABC):
             choices=tuple(connections),
             help="database alias",
         )
-        parser.add_argument("--format", default="text", choices=self.formats)
+        parser.add_argument(
+            "--format",
+            default="text",
+            choices=self.formats,
+            help="text for people (default), json for programs",
+        )
         parser.add_argument(
             "--noinput",
             "--no-input",

@@ -68,8 +68,8 @@ class Confirmation:
         answer = sys.stdin.readline()
         if answer.split() != loss.place.split():
             raise RestoreRefused(
-                f"{loss.place} was not confirmed. The live database was not changed, and nothing "
-                "of this restore is left beside it."
+                f"{loss.place} was not confirmed. The live database was not changed, and whatever "
+                "was restored beside it is removed again."
             )
         return counted
 

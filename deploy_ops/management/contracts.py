@@ -70,12 +70,12 @@ def run(command: OpsCommand, options: Options) -> Outcome:
 
 
 def skip(command: OpsCommand, options: Options) -> Outcome:
-    """leave one out, with a reason, until it is taken back"""
+    """skip one operation, with a reason, until unskip"""
     return _set_skipped(command, options, options["reason"])
 
 
 def unskip(command: OpsCommand, options: Options) -> Outcome:
-    """let one that was left out run with the others again"""
+    """let a skipped operation run with the others again"""
     return _set_skipped(command, options, "")
 
 
@@ -101,8 +101,8 @@ def _set_skipped(command: OpsCommand, options: Options, reason: str) -> Outcome:
             raise UsageError(f"No operation '{name}' waits. {there} Nothing was changed.")
         if reason and waiting[name].frees_table:
             raise ContractRefused(
-                f"{name} cannot be skipped: it removes what its table's other operations, and "
-                "writes once these have run, would stumble over. Nothing was changed."
+                f"{name} cannot be skipped: with what it removes still there, the table's other "
+                "operations would fail, or writes after them. Nothing was changed."
             )
         set_skipped(connections[alias], waiting[name].row.place, reason)
     command.report(f"{name} is skipped." if reason else f"{name} runs with the next contract.")

@@ -1,4 +1,4 @@
-"""Progress as it is told: a bar on a terminal, plain lines elsewhere."""
+"""Progress for people: a bar on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator

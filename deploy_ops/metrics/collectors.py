@@ -102,12 +102,12 @@ def backfills() -> Iterator[Metric]:
     number = _gauge("backfills", "Backfills.", "alias", "state")
     read = _gauge(
         "backfill_read_ratio",
-        "Which share of the rows of a backfill that is not finished was read.",
+        "Share of its rows that an unfinished backfill has read.",
         *labels,
     )
     last = _gauge(
         "backfill_last_timestamp_seconds",
-        "When a backfill that is not finished wrote its last batch, in seconds since 1970.",
+        "When an unfinished backfill last wrote a batch, or was begun or created, as a Unix time.",
         *labels,
     )
     alias = DEFAULT_DB_ALIAS
@@ -128,7 +128,7 @@ def events() -> Iterator[Metric]:
     """When each thing that the audit knows last was done, refused or failed."""
     last = _gauge(
         "event_last_timestamp_seconds",
-        "When something of this kind last ended so, in seconds since 1970.",
+        "When an event of this kind last had this outcome, in seconds since 1970.",
         *("kind", "outcome", "version"),
     )
     newest = {(event.kind, event.outcome): event for event in read_events(conf.state_dir)}
@@ -142,7 +142,7 @@ def flags() -> Iterator[Metric]:
     """How far each declared flag is rolled out, and who decided that."""
     rollout = _gauge(
         "flag_rollout_ratio",
-        "For which share of all people a flag is on: 1 everybody, 0 nobody but those it names.",
+        "Share of all people for whom a flag is on: 1 everybody, 0 nobody but those it names.",
         *("flag", "origin"),
     )
     for name, state in _flag_states().items():

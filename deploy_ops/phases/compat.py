@@ -186,7 +186,7 @@ def _sends_null(place: _Place) -> CheckMessage:
 
 def _narrower(place: _Place, wanted: Column, found: Column) -> CheckMessage:
     cure = (
-        "Change the type when nobody writes the wider one; that it does by itself:\n"
+        "Change the type in a way that waits until no code writes the wider one:\n"
         f"{place.online('ChangeTypeOnline')}"
         if place.code.is_old
         else "Change the type at once if the new one takes all that old code writes; else give the "
@@ -195,7 +195,7 @@ def _narrower(place: _Place, wanted: Column, found: Column) -> CheckMessage:
     )
     return Error(
         f"{place.code} writes {wanted.type} into column {place}, which is {found.type} after these "
-        f"migrations. What does not fit fails.",
+        "migrations. A write of a value that does not fit fails.",
         hint=cure,
         id="deploy_ops.T009",
     )
@@ -205,15 +205,15 @@ def _new_unique(place: _Place, unique: Unique) -> CheckMessage:
     of = ", ".join(unique.columns) or unique.detail
     if not place.code.is_old:
         return checks.Warning(
-            f"{place.code} may write what is twice in {place} ({of}): {unique.name} stays unique "
-            "until the contract phase, for old code that inserts ON CONFLICT.",
-            hint="Write such rows only when the contract phase has run, behind a flag.",
+            f"{place.code} may write duplicates into {place} ({of}), which {unique.name} still "
+            "forbids until the contract phase, for old code that inserts ON CONFLICT.",
+            hint="Put writing duplicates behind a flag, and switch it on after the contract phase.",
             id="deploy_ops.T010",
         )
     return Error(
-        f"{place.code} may write what is twice in {place} ({of}), which {unique.name} forbids "
+        f"{place.code} may write duplicates into {place} ({of}), which {unique.name} forbids "
         "after these migrations. Such an INSERT or UPDATE fails.",
-        hint="Enforce it when nobody writes so any more: put Contract(...) around the operation "
+        hint="Enforce it once no code writes duplicates: put Contract(...) around the operation "
         f"that makes {unique.name}.",
         id="deploy_ops.T010",
     )
@@ -222,14 +222,14 @@ def _new_unique(place: _Place, unique: Unique) -> CheckMessage:
 def _not_unique(place: _Place, unique: Unique) -> CheckMessage:
     of = ", ".join(unique.columns) or unique.detail
     cure = (
-        f"Remove {unique.name} when nobody needs it any more: put Contract(...) around the "
+        f"Remove {unique.name} when no code needs it any more: put Contract(...) around the "
         "operation."
         if place.code.is_old
-        else f"Insert so only when the contract phase has run, or make {unique.name} at once."
+        else f"Make {unique.name} at once, or insert ON CONFLICT only after the contract phase."
     )
     return checks.Warning(
-        f"{place.code} takes {unique.name} of {place} ({of}) for unique, which it is not after "
-        "these migrations. INSERT ... ON CONFLICT on it fails (bulk_create with unique_fields).",
+        f"{place.code} relies on {unique.name}: {place} ({of}) is unique. After these migrations "
+        "it is not: INSERT ... ON CONFLICT on it fails (bulk_create with unique_fields).",
         hint=cure,
         id="deploy_ops.T013",
     )

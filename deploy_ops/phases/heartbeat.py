@@ -139,9 +139,9 @@ class Heartbeat:
         if alias not in self._failed:
             self._failed.add(alias)
             _log.warning(
-                "That this process is alive cannot be written into table deploy_ops_instance of "
-                "database '%s', so the contract phase knows of it only while it is connected. It "
-                "is tried again every minute. %s",
+                "This process cannot record in table deploy_ops_instance of database '%s' that it "
+                "is alive, so the contract phase knows of it only while it is connected. It tries "
+                "again every minute. %s",
                 alias,
                 error_text(error),
             )

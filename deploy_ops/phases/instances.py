@@ -125,17 +125,19 @@ def _is_as_new(release: str, other: str, order: Sequence[str]) -> bool:
 
 
 def _older(facts: Facts, again: str) -> Iterator[CheckMessage]:
-    by_release: dict[str, list[str]] = {}
+    by_release: dict[str, list[Process]] = {}
     for process in facts.processes:
         release = process.release
         if release is not None and not is_known_since(release, facts.waiting, facts):
-            by_release.setdefault(release, []).append(process.what)
+            by_release.setdefault(release, []).append(process)
     for release, processes in by_release.items():
+        is_connected = any(process.is_connected for process in processes)
+        since = "is still at work" if is_connected else "may still be at work"
         yield Error(
-            f"Release {release} is still at work:\n{_listed(processes)}\n"
-            "What the contract phase removes is what its statements need: they would fail.",
-            hint=f"Stop it, or let it end. Nobody of it may have been seen for "
-            f"{_spoken(facts.within)} (DEPLOY_OPS_CONTRACT_AFTER). {again}",
+            f"Release {release} {since}:\n{_listed(process.what for process in processes)}\n"
+            "The contract phase removes what its statements need: they would fail.",
+            hint="Stop it, or let it end. The contract phase runs when no process of it was seen "
+            f"for {_spoken(facts.within)} (DEPLOY_OPS_CONTRACT_AFTER). {again}",
             id="deploy_ops.T001",
         )
 
@@ -143,10 +145,10 @@ def _older(facts: Facts, again: str) -> Iterator[CheckMessage]:
 def _nameless(facts: Facts, again: str) -> Iterator[CheckMessage]:
     if nameless := [process.what for process in facts.processes if process.release is None]:
         yield Error(
-            f"Which release these sessions are of is not known:\n{_listed(nameless)}\n"
-            "If they are of an old one, their statements would fail after the contract phase.",
-            hint="Stop them if they are processes of the application. Of a program that is not, "
-            f"put the name into DEPLOY_OPS_OTHER_PROGRAMS. {again}",
+            f"These do not say which release they run:\n{_listed(nameless)}\n"
+            "If it is an old one, their statements would fail after the contract phase.",
+            hint="Stop those that are processes of the application. If one is another program, "
+            f"put its name into DEPLOY_OPS_OTHER_PROGRAMS. {again}",
             id="deploy_ops.T002",
         )
 
@@ -154,31 +156,32 @@ def _nameless(facts: Facts, again: str) -> Iterator[CheckMessage]:
 def _not_known(facts: Facts, again: str, alias: str) -> Iterator[CheckMessage]:
     if facts.running == UNKNOWN:
         yield Error(
-            "The version of this code is not known, so no process can be told to be of an older "
-            "release.",
+            "The version of this code is not known, so processes of older releases cannot be "
+            "recognised.",
             hint="Set the environment variable APP_VERSION for every process of the application, "
-            f"to another value for each release. {again}",
+            f"with another value for each release. {again}",
             id="deploy_ops.T003",
         )
     elif facts.heartbeats_since is None:
         yield Error(
-            "Processes cannot say that they are alive: table deploy_ops_instance is missing.",
+            "Processes cannot report that they are alive: table deploy_ops_instance is missing.",
             hint=f"Apply the migrations of deploy_ops:\n"
             f"{manage('safe_migrate', 'deploy_ops', alias=alias)}\n{again}",
             id="deploy_ops.T003",
         )
     elif (age := facts.now - facts.heartbeats_since) < facts.within:
         yield Error(
-            f"Processes say that they are alive since {_time(facts.heartbeats_since)} only. An "
-            "older one that is not connected at the moment would not be known.",
+            "Processes have reported that they are alive only since "
+            f"{_time(facts.heartbeats_since)}. An older one that is not connected at the moment "
+            "would be missed.",
             hint=f"Wait {_spoken(facts.within - age)}. {again}",
             id="deploy_ops.T003",
         )
     elif facts.restored_at and (age := facts.now - facts.restored_at) < facts.within:
         yield Error(
-            f"This database was restored at {_time(facts.restored_at)}, and who said between its "
-            "backup and then to be alive is not in it. An older process that is not connected at "
-            "the moment would not be known.",
+            f"This database was restored at {_time(facts.restored_at)}, so what processes reported "
+            "between the backup and then is not in it. An older process that is not connected at "
+            "the moment would be missed.",
             hint=f"Wait {_spoken(facts.within - age)}. {again}",
             id="deploy_ops.T003",
         )
@@ -188,7 +191,7 @@ def _nobody(facts: Facts) -> CheckMessage:
     current = sum(process.release is not None for process in facts.processes)
     return Info(
         f"No process of an older release is connected, and none was seen for "
-        f"{_spoken(facts.within)}. Of {facts.running} or as new: {current}.",
+        f"{_spoken(facts.within)}. Seen of {facts.running} or a release as new: {current}.",
         id="deploy_ops.T004",
     )
 

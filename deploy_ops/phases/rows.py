@@ -84,10 +84,10 @@ def check_table(connection: BaseDatabaseWrapper) -> None:
 
 def _no_table(connection: BaseDatabaseWrapper, migration: str) -> NoContractTable:
     return NoContractTable(
-        f"The table {TABLE} is missing or too old, where this migration is to wait for the "
-        "contract phase. Nothing was changed. Apply the migrations of deploy_ops first:\n"
+        f"The table {TABLE}, which records what waits for the contract phase, is missing or too "
+        "old. Nothing was changed. Apply the migrations of deploy_ops first:\n"
         f"{manage('safe_migrate', 'deploy_ops', alias=connection.alias)}\n"
-        "and let this one depend on them, so that they always come before it:\n"
+        "and let this migration depend on them, so that they always come before it:\n"
         f'    dependencies = [("deploy_ops", "{migration}"), ...]'
     )
 

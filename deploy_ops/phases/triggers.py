@@ -54,7 +54,7 @@ class Trigger:
 
 
 def create_trigger(change: Change, trigger: Trigger) -> None:
-    """Create it; again is harmless."""
+    """Create it; idempotent."""
     table, function = change.quote(trigger.table), _function(change, trigger)
     arguments = ", ".join(map(change.editor.quote_value, trigger.arguments))
     pinned = _SETTINGS if trigger.is_by_settings else ()
@@ -77,7 +77,7 @@ def create_trigger(change: Change, trigger: Trigger) -> None:
 
 
 def drop_trigger(change: Change, trigger: Trigger) -> None:
-    """Drop it and its function; again is harmless."""
+    """Drop it and its function; idempotent."""
     sql = f"DROP TRIGGER {change.quote(trigger.name)} ON {change.quote(trigger.table)}"
     if change.editor.collect_sql:
         change.execute(sql)

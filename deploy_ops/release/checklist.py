@@ -67,7 +67,7 @@ def _files(way: WayBack) -> CheckMessage:
         )
     if find_release(host, tag) is None:
         return Error(
-            f"{name} is not on this host, or was built in part: {directory_of(host, tag)}.",
+            f"{name} is not on this host, or only partly built: {directory_of(host, tag)}.",
             hint="See what there is:\n    ./deploy.sh --status",
             id="deploy_ops.R021",
         )
@@ -145,8 +145,8 @@ def _flags(way: WayBack) -> Iterator[CheckMessage]:
     if on := [each.name for each in flags if each.is_on is not False]:
         off = "\n".join(manage("flags", "off", name, alias=DEFAULT_DB_ALIAS) for name in on)
         yield Caution(
-            f"{way.version} does not know flags that are on: {', '.join(on)}. What they switch on "
-            "ends, and what was written by it stays.",
+            f"Flags are on that {way.version} does not know: {', '.join(on)}. What they switch on "
+            "ends with the way back, and what it has written stays.",
             hint=f"Switch them off first, while {code_version()} still serves:\n{off}",
             id="deploy_ops.R025",
         )
@@ -164,11 +164,11 @@ def _newer_code(way: WayBack) -> CheckMessage:
     listed = "\n".join(
         f"- {each.release or 'of an unknown release'}: {each.what}" for each in newer
     )
+    what = "Code of other releases is at work, or was until recently"
     if way.decision is Decision.CODE_ONLY:
-        return Info(f"Code of other releases is at work, and may stay:\n{listed}", id=NEWER)
+        return Info(f"{what}. It may stay:\n{listed}", id=NEWER)
     return Caution(
-        f"Code of other releases is at work:\n{listed}\nOnce the schema goes back, its statements "
-        "fail.",
+        f"{what}:\n{listed}\nOnce the schema goes back, its statements fail.",
         hint="Stop it first, or let nobody in until the older release serves.",
         id=NEWER,
     )

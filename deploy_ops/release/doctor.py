@@ -91,8 +91,8 @@ def _postgresql(alias: str) -> Iterator[CheckMessage]:
         if not scalar(session, may):
             role = quoted_role(session)
             yield checks.Warning(
-                f"Role {role} may not create databases: a restore has to replace the contents of "
-                "the live database, and no backup can be verified by restoring it.",
+                f"Role {role} may not create databases, so a restore works only with --in-place, "
+                "and no backup can be verified by restoring it.",
                 hint=f"As a superuser, run:\n    ALTER ROLE {role} CREATEDB;",
                 id="deploy_ops.D004",
             )

@@ -43,11 +43,13 @@ def way_back_findings(alias: str, todo: Todo) -> Iterator[CheckMessage]:
         for step in todo.plan.steps
         if step.reversal is not Reversal.LOSSLESS
     ]
+    undoing = "Undoing these migrations loses no data."
+    if lost:
+        undoing = f"Undoing may lose data, or is not possible: {', '.join(lost)}."
     yield Caution(
-        f"The way back to {version} takes more than code:\n"
-        + "\n".join(reasons)
-        + f"\nTo undo: {', '.join(lost) or 'nothing that loses data'}.",
-        hint="Put off what it still needs (Contract), or be ready to take the schema back:\n"
+        "\n".join([f"The way back to {version} takes more than code:", *reasons, undoing]),
+        hint="Keep what it needs until the contract phase (Contract), or be ready to take the "
+        "schema back:\n"
         f"{manage('safe_migrate', '--plan', alias=alias)}",
         id="deploy_ops.R013",
     )

@@ -37,17 +37,17 @@ def look_after(alias: str, url: str, metrics: str | None = None) -> Iterator[Che
 def _migrations(alias: str) -> Iterator[CheckMessage]:
     todo = plan_of(Request(alias=alias))
     if missing := todo.migrations:
-        first = missing[0][0]
+        names = ", ".join(f"{each.app_label}.{each.name}" for each, _ in missing)
         yield Error(
-            f"{first.app_label}.{first.name} and so on ({len(missing)}) are not applied.",
+            f"Not applied: {names}.",
             hint=f"Apply them:\n{manage('safe_migrate', alias=alias)}",
             id="deploy_ops.R011",
         )
     if foreign := list(_of_newer_code(todo.history)):
         yield Info(
-            f"The database has migrations that this code does not know: {', '.join(foreign)}. A "
-            "newer release has applied them.",
-            hint="That is so after a way back. Else another release has been here:\n"
+            f"The database has migrations that this code does not have: {', '.join(foreign)}.",
+            hint="That is normal after going back to an older release. If you did not, another "
+            "release has migrated this database:\n"
             f"{manage('showmigrations', alias=alias)}",
             id="deploy_ops.R020",
         )

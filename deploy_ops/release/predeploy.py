@@ -149,7 +149,7 @@ def disk_findings(alias: str) -> Iterator[CheckMessage]:
         yield Error(
             f"{free / 1e6:.0f} MB are free where backups are written ({directory}), and the next "
             f"one takes about {needed / 1e6:.0f} MB: safe_migrate would not begin.",
-            hint="Free disk space, for example by deleting backups that are not kept any more:\n"
+            hint="Free disk space, for example by deleting backups that need not be kept:\n"
             f"{manage('backups', 'prune', '--delete', alias=alias)}",
             id="deploy_ops.R003",
         )
@@ -166,7 +166,7 @@ def connection_findings(alias: str) -> Iterator[CheckMessage]:
     if free < used:
         yield Error(
             f"The server has {free} connections left, and this application uses {used}: while two "
-            "releases run it needs them twice.",
+            "releases run, it needs about twice as many.",
             hint="Raise max_connections, or put a pooler in between.",
             id="deploy_ops.R004",
         )
@@ -183,8 +183,8 @@ def _settings() -> Iterator[CheckMessage]:
         found = checks.run_checks(include_deployment_checks=True)
     except Exception as error:  # pylint: disable=broad-exception-caught  # any code of the project
         yield Error(
-            f"The checks of Django cannot be run: {type(error).__name__}: {error}. Something that "
-            "every request needs cannot be imported, most often the URLs.",
+            f"The checks of Django cannot be run: {type(error).__name__}: {error}. Most often "
+            "something that every request needs cannot be imported, such as the URLs.",
             hint=f"See where:\n{manage('check', '--deploy', alias=DEFAULT_DB_ALIAS)}",
             id="deploy_ops.R010",
         )
@@ -238,7 +238,7 @@ def certificate_findings(url: str | None) -> Iterator[CheckMessage]:
         return
     except (OSError, ValueError) as error:
         yield Error(
-            f"{parts.netloc} does not answer, so that its certificate is not known: {error}.",
+            f"{parts.netloc} does not answer, so its certificate was not checked: {error}.",
             hint="See whether nginx runs, and where the name leads to:\n    sudo nginx -t",
             id="deploy_ops.R008",
         )

@@ -180,9 +180,9 @@ def _require_all_migrations(loader: MigrationLoader, alias: str) -> None:
         app, name = min(unknown)
         prune = manage("migrate", app, "--prune", alias=alias)
         raise ReleaseRefused(
-            f"{app}.{name} is applied, and this code does not have it: what the schema is like can "
-            "be told by a newer release only. Nothing was changed. Ask the newest release that was "
-            f"deployed. Where migrations were squashed and this is a leftover:\n{prune}"
+            f"{app}.{name} is applied and not in this code, so this code cannot tell what the "
+            "schema is like. Nothing was changed. Run this in the newest release that was "
+            f"deployed. If migrations were squashed and this is a leftover:\n{prune}"
         )
 
 

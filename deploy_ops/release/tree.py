@@ -64,7 +64,7 @@ def _tag(tree: Tree) -> Iterator[CheckMessage]:
     if tree.tag is None:
         yield _finding(
             WARNING,
-            f"Commit {tree.commit[:12]} has no annotated tag: nobody has called it a release.",
+            f"Commit {tree.commit[:12]} has no annotated tag, so it is not marked as a release.",
             "Tag it:\n    git tag -a v1.2.3",
         )
     elif tree.tag.removeprefix("v") != code_version().removeprefix("v"):

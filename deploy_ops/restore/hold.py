@@ -72,15 +72,15 @@ def _name_others(job: Holder, reason: Reason) -> None:
         return
     if others:
         job.progress.say(
-            f"The hold file is of this host. Not held, and disconnected by {reason.work}:\n"
-            + "\n".join(f"- {other}" for other in others)
+            "The hold file holds requests on this host only. These are not held, and "
+            f"{reason.work} will disconnect them:\n" + "\n".join(f"- {other}" for other in others)
         )
 
 
 def _overdue(job: Holder, reason: Reason, within: timedelta, cuts_off: bool) -> None:
     running = f"A request has been running for more than {within.total_seconds():.0f} s"
     if cuts_off:
-        job.progress.say(f"{running}, and is cut off by {reason.work}")
+        job.progress.say(f"{running}; {reason.work} will cut it off")
         return
     raise RestoreFailed(
         f"{running}, and {reason.work} would cut it off. The live database was not changed, and "

@@ -63,7 +63,7 @@ class PreparedReplacement:
             since = Since(safety.manifest.write_position, f"backup {safety.id} began")
         require_nobody_wrote(job.database, since, state)
         if unless_written_since is not None and self._loss_in_the_end(safety) is not None:
-            raise RestoreFailed(f"Rows came or went after {since.moment}. {state} {AGAIN}")
+            raise RestoreFailed(f"Rows were added or removed after {since.moment}. {state} {AGAIN}")
         job.lock.check()
         job.method.restore_in_place(
             self.plain / "database",

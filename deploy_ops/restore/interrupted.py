@@ -156,9 +156,9 @@ def _read(path: Path) -> Restoring | None:
 def _unknown(path: Path, alias: str) -> str:
     beside = ("backups", "prune", "--previous-databases", "--min-age", "0s")
     return (
-        f"A restore had been cut off, and {path.name}, which named the databases and uploads that "
-        "it left, cannot be used. None of them was changed or removed. They are among these:\n"
-        + manage(*beside, alias=alias)
+        f"A restore had been cut off, and its record {path.name}, which names the databases and "
+        "uploads that it left, cannot be read. None of them was changed or removed. They are among "
+        "these:\n" + manage(*beside, alias=alias)
     )
 
 
@@ -171,10 +171,13 @@ def _resume(database: Database, restoring: Restoring) -> str:
         # What was read from a file decides nothing about names that a restore would not give.
         if restoring.beside in database.databases_beside():
             database.drop(restoring.beside)
+        left = ""
         if media and media.beside in media_beside():
             discard(media)
+            left = f", but for {media.beside}" if media.beside.exists() else ""
         return (
-            report + "The live database was not changed; what had been made beside it was removed."
+            f"{report}The live database was not changed; what had been made beside it was "
+            f"removed{left}."
         )
     report += database.repair_swap(restoring.beside, restoring.previous)
     if media and media.beside in media_beside():

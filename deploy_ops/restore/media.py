@@ -72,8 +72,8 @@ def require_media_root() -> None:
     """Raise RestoreRefused where MEDIA_ROOT is gone: what lies beside may be all there is."""
     if (beside := media_beside()) and not (live := Path(settings.MEDIA_ROOT).resolve()).exists():
         raise RestoreRefused(
-            f"There is no {live}, and what lies beside it may be all uploads there are. Nothing "
-            f"was deleted. Give one of them the name, such as the latest:\n"
+            f"There is no {live}, and what lies beside it may be the only copy of the uploads. "
+            "Nothing was deleted. Give one of them the name, such as the latest:\n"
             f"    {shlex.join(('mv', str(beside[-1]), str(live)))}"
         )
 

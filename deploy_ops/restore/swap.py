@@ -18,7 +18,7 @@ from deploy_ops.restore.since import require_nobody_wrote
 from deploy_ops.restore.values import Loss, Restored, Since
 from deploy_ops.trail import noted
 
-COUNTED = "what would be lost was counted"
+COUNTED = "the loss was counted"
 NOT_SWAPPED = "The live database was not swapped, and is open again."
 
 
@@ -86,8 +86,8 @@ class PreparedRestore:
         return Reason(
             f"restore of {contents.id}",
             "the swap",
-            "Restore again when there are none that long, give them longer by "
-            "DEPLOY_OPS_HOLD_SECONDS, half of which is theirs, or cut them off:\n"
+            "Restore again when no request takes that long, raise "
+            "DEPLOY_OPS_HOLD_SECONDS (they get half of it), or cut them off:\n"
             + manage(*words, alias=self.job.alias),
         )
 
@@ -142,7 +142,8 @@ class PreparedRestore:
             reason = error_text(error)
         return RestoreUnfinished(
             f"The live database has the contents of {self.job.contents.title}, and the database "
-            f"before it is kept as {self.previous_database}. What comes after the swap was not finished: {reason}\n"
+            f"before it is kept as {self.previous_database}. What comes after the swap was not "
+            f"finished: {reason}\n"
             f"This finishes it:\n{manage('restore', alias=self.job.alias)}",
             previous_database=self.previous_database,
         )

@@ -1,4 +1,4 @@
-"""What a restore is told and what it tells: the loss, the moment of counting it, the result."""
+"""Values of a restore: the loss, the moment when it was counted, and the result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

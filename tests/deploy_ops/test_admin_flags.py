@@ -229,7 +229,7 @@ def test_sending_twice_writes_one_change(as_chef):
     assert as_chef.post(ON, first).status_code == 409
     assert FlagChange.objects.filter(by="chef").count() == 1
     response = as_chef.post(ON, answer(), follow=True)
-    assert "hat diesen Zustand bereits; es wurde nichts geändert" in response.text
+    assert "hat diese Regeln bereits; es wurde nichts geändert" in response.text
     assert FlagChange.objects.filter(by="chef").count() == 1
 
 
@@ -338,7 +338,7 @@ def test_list_is_searched_by_words_and_by_state(as_chef, asked, found):
     page = as_chef.get(f"{LIST}?{asked}").text.partition("<main")[2]
     assert re.findall(r'<th scope="row">\s*<code>(\w+)</code>', page) == found
     assert f"{len(found)} von 100 Flags" in page
-    assert ("Kein Flag passt dazu." in page) is (not found)
+    assert ("Kein Flag entspricht der Suche." in page) is (not found)
 
 
 @pytest.mark.usefixtures("hundred_flags")

@@ -88,7 +88,7 @@ def reopen(server: Server, only: Mark | None = None) -> str:
     except (psycopg.Error, DeployOpsError) as error:
         raise SwapUnfinished(
             f"{live} may still be closed to others: {error_text(error)}\n"
-            "The next command gives it its name back and opens it, on any host:\n"
+            "This gives it its name back and opens it, on any host:\n"
             + manage("restore", alias=server.alias)
         ) from error
 
@@ -131,10 +131,10 @@ def _give_name_back(connection: Connection, mark: Mark) -> None:
     if names.exists(connection, live):
         if not _is_marked(connection, live):
             raise SwapUnfinished(
-                f"{live} should be the empty database that takes its place meanwhile, but somebody "
-                f"has altered it or made another one. The data are in {aside}. Neither was "
-                f"changed. Look at {live}, rename or drop it, and then give the other its name "
-                "back in psql:\n"
+                f"The data of {live} are in {aside}, so named for a run with --exclusive. An empty "
+                f"database took the name {live} meanwhile; what has that name now is not it, or was "
+                f"altered since. Neither was changed. Look at {live}, rename or drop it, then give "
+                f"{aside} its name back in psql:\n"
                 f"    ALTER DATABASE {quoted(connection, aside)} "
                 f"RENAME TO {quoted(connection, live)};"
             )

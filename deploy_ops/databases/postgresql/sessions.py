@@ -48,10 +48,10 @@ def wait_for_superusers(connection: Connection, name: str) -> None:
     while sessions := _untouchable(connection, name):
         if time.monotonic() > deadline:
             raise RestoreFailed(
-                f"Superusers are connected to {name}: {_listed(sessions)}. Only they end their "
-                "sessions, and a database in use cannot be renamed. They were waited for "
-                f"{PATIENCE.total_seconds():.0f} s. {name} is open and was not changed. Ask who "
-                "runs the server to disconnect them, and run this again."
+                f"Superusers are connected to {name}: {_listed(sessions)}. Only a superuser can "
+                "end these sessions, and a database in use cannot be renamed. They did not end "
+                f"within {PATIENCE.total_seconds():.0f} s. {name} is open and was not changed. Ask "
+                "whoever runs the server to disconnect them, and run this again."
             )
         time.sleep(WAIT_SECONDS)
 

@@ -25,10 +25,10 @@ class Command(ActionsCommand):
         parsers["run"].add_argument(
             "--enqueue",
             action="store_true",
-            help="leave it to the workers of the project's task framework",
+            help="leave the work to the workers of the project's task framework",
         )
         parsers["run"].add_argument(
             "--rows-per-second",
             type=whole_number,
-            help="at most so many rows a second by this worker",
+            help="write at most so many rows a second in this worker",
         )

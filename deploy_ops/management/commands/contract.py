@@ -19,14 +19,14 @@ class Command(ActionsCommand):
             "--all",
             action="store_true",
             dest="with_done",
-            help="also what has run, and whether reversing it brings the values back",
+            help="also list what has run, and whether reversing it brings the values back",
         )
         add_safety(parsers["run"])
         parsers["run"].add_argument(
-            "--force", action="store_true", help="although an older release may be at work"
+            "--force", action="store_true", help="run although an older release may be at work"
         )
         for name in ("skip", "unskip"):
             parsers[name].add_argument(
-                "operation", metavar="OPERATION", help="as `contract list` names it"
+                "operation", metavar="OPERATION", help="operation as `contract list` names it"
             )
         parsers["skip"].add_argument("--reason", required=True, help="why, for whoever comes next")

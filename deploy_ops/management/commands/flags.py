@@ -29,10 +29,13 @@ class Command(ActionsCommand):
                 "--reason", default="", help="why it is changed, kept in the history"
             )
         parsers["show"].add_argument(
-            "--user", help="also say what the flag is for this user, and why"
+            "--user", help="also show what the flag is for this user, and why"
         )
         parsers["who"].add_argument(
-            "users", metavar="USER", nargs="*", help="say it of these users, and why"
+            "users",
+            metavar="USER",
+            nargs="*",
+            help="show whether these users have the flag, and why",
         )
         parsers["import"].add_argument(
             "file", metavar="FILE", help="what `flags export` has written; - reads standard input"
@@ -63,7 +66,7 @@ def _add_rules(parser: CommandParser) -> None:
         default=[],
         type=attribute,
         metavar="NAME=VALUE",
-        help="on for whom this declared attribute has this value; may be repeated",
+        help="on for users whose declared attribute has this value; may be repeated",
     )
     add("--staff", action="store_true", help="on for users who may enter the admin")
     add("--superusers", action="store_true", help="on for users who have all permissions")

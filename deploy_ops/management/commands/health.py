@@ -13,7 +13,7 @@ from deploy_ops.management.base import Json, OpsCommand, duration
 class Command(OpsCommand):
     """Parses the words, runs the checks or queries a server, prints the HealthReport."""
 
-    help = "Tell whether the application is ready; exit 0 if it is, else 1."
+    help = "Say whether the application is ready; exit 0 if it is, 1 if not."
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """Ask all databases unless one is named."""
@@ -24,7 +24,9 @@ class Command(OpsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
         parser.add_argument(
-            "--url", type=server_url, help="ask this server instead of looking from here"
+            "--url",
+            type=server_url,
+            help="ask this server instead of running the checks in this process",
         )
         parser.add_argument(
             "--timeout",

@@ -25,12 +25,12 @@ class Command(OpsCommand):
             "--all",
             action="store_true",
             dest="with_applied",
-            help="also migrations that are applied: each as if it ran on the database of today",
+            help="also check applied migrations: each as if it ran on the present database",
         )
         parser.add_argument(
             "--two-phase",
             action="store_true",
-            help="also what breaks the code of the release before; always so with "
+            help="also check what breaks the code of the release before; always on with "
             "DEPLOY_OPS_TWO_PHASE",
         )
 
@@ -38,12 +38,12 @@ class Command(OpsCommand):
             "--baseline",
             type=Path,
             metavar="FILE",
-            help="findings of old migrations that are known, and not repeated",
+            help="file of known findings of old migrations, which are not reported again",
         )
         parser.add_argument(
             "--write-baseline",
             action="store_true",
-            help="write what is found into the file of --baseline",
+            help="write the findings into the file of --baseline",
         )
 
     def operate(self, options: Json) -> tuple[int, Json]:

@@ -18,7 +18,7 @@ class Command(OpsCommand):
         """Add the options of make_two_phase."""
         parser.add_argument("apps", nargs="*", metavar="app", help="only these apps")
         parser.add_argument(
-            "--dry-run", action="store_true", help="write nothing, show what would be"
+            "--dry-run", action="store_true", help="show what would be written, and write nothing"
         )
         parser.add_argument(
             "--check",
@@ -31,7 +31,7 @@ class Command(OpsCommand):
             action="store_true",
             help="rewrite migrations on disk that no configured database has applied",
         )
-        parser.add_argument("-n", "--name", help="name of the migrations, behind their numbers")
+        parser.add_argument("-n", "--name", help="name of the migrations, after their numbers")
         parser.add_argument(
             "--no-header",
             action="store_false",

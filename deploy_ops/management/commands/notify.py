@@ -15,8 +15,10 @@ class Command(OpsCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add what names the event."""
-        parser.add_argument("kind", type=Kind, choices=list(Kind), help="such as deployment")
-        parser.add_argument("at", help="its time in the audit, such as 2026-11-26T08:00:00+00:00")
+        parser.add_argument("kind", type=Kind, choices=list(Kind), help="kind of the event")
+        parser.add_argument(
+            "at", help="time of the event in the audit, such as 2026-11-26T08:00:00+00:00"
+        )
 
     def operate(self, options: Json) -> tuple[int, Json]:
         """Find it, the newest first, and write if it needs a person."""

@@ -14,9 +14,9 @@ class Command(OpsCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
-        parser.add_argument("--url", type=server_url, required=True, help="where users reach it")
+        parser.add_argument("--url", type=server_url, required=True, help="address that users open")
         parser.add_argument(
-            "--metrics", type=server_url, metavar="URL", help="where it has its metrics"
+            "--metrics", type=server_url, metavar="URL", help="/metrics of the new release"
         )
         add_strict(parser)
 

@@ -22,19 +22,25 @@ class Command(OpsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
         parser.add_argument(
-            "--url", type=server_url, help="where users reach it, to look at its certificate"
+            "--url", type=server_url, help="address that users open; its certificate is checked"
         )
         parser.add_argument(
-            "--metrics", type=server_url, metavar="URL", help="where what serves has its metrics"
+            "--metrics",
+            type=server_url,
+            metavar="URL",
+            help="/metrics of the release that serves now",
         )
         parser.add_argument(
-            "--ci-status", type=Path, metavar="FILE", help="what CI says of this commit, as JSON"
+            "--ci-status",
+            type=Path,
+            metavar="FILE",
+            help="JSON file with the CI results of this commit",
         )
         parser.add_argument(
             "--confirm",
             default="",
             metavar="WHAT,WHAT",
-            help="what no program can see: tests, review, stakeholders",
+            help="confirm what no program can check: tests, review, stakeholders",
         )
         add_strict(parser)
 

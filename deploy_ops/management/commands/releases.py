@@ -17,12 +17,18 @@ LONGEST_WHY = 60
 
 
 class Command(OpsCommand):
-    help = "List deployments, rollbacks, migrations, contracts, restores, changes of flags."
+    help = (
+        "List what was done: deployments, canaries, rollbacks, migrations, contract phases, "
+        "restores, changes of flags and confirmations of predeploy."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
         parser.add_argument(
-            "--limit", type=line_count, default=20, help="how many, the newest (default 20)"
+            "--limit",
+            type=line_count,
+            default=20,
+            help="show so many, the newest first (default 20)",
         )
 
     def operate(self, options: dict[str, Any]) -> tuple[int, Json]:
@@ -32,7 +38,7 @@ class Command(OpsCommand):
             now = datetime.now(UTC)
             self.tell_table(HEADINGS, (_row(each, now) for each in entries))
         else:
-            self.tell(f"Nothing was done yet that {conf.state_dir} knows of.")
+            self.tell(f"Nothing is recorded in {conf.state_dir} yet.")
         return 0, {"status": "ok", "releases": [asdict(each) for each in entries]}
 
 

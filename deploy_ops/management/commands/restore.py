@@ -40,11 +40,13 @@ class Command(OpsCommand):
         parser.add_argument(
             "--to-point", metavar="NAME", help="put back the clone that a run of safe_migrate left"
         )
-        parser.add_argument("--into", metavar="NAME", help="restore into a new database instead")
+        parser.add_argument(
+            "--into", metavar="NAME", help="restore into this new database; swap nothing"
+        )
         parser.add_argument(
             "--in-place",
             action="store_true",
-            help="replace the contents of the live database, without a second one",
+            help="replace the contents of the live database, without creating a second one",
         )
         parser.add_argument(
             "--jobs", type=job_count, default=2, help="tables restored at a time (default 2)"
@@ -57,7 +59,7 @@ class Command(OpsCommand):
         parser.add_argument(
             "--confirm",
             metavar="NAME",
-            help="name of the live database, as the consent that --noinput needs",
+            help="name of the live database: with --noinput it confirms that this is replaced",
         )
         parser.add_argument(
             "--trust-unauthenticated",
@@ -100,7 +102,7 @@ class Command(OpsCommand):
         return 0, {"status": "ok", "point": clone.database, **_facts(restored)}
 
     def _find(self, alias: str, options: dict[str, Any]) -> Backup:
-        """Find the backup; beside the live database it may be of another one, which is told."""
+        """Find the backup; for `--into` it may be of another database, which is printed."""
         backup = find_backup(
             alias,
             options["id"],

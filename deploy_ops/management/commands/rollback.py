@@ -26,7 +26,9 @@ class Command(OpsCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
-        parser.add_argument("--to", required=True, metavar="VERSION", help="such as v1.2.2")
+        parser.add_argument(
+            "--to", required=True, metavar="VERSION", help="older release, such as v1.2.2"
+        )
         parser.add_argument(
             "--wait",
             type=duration,
@@ -38,7 +40,7 @@ class Command(OpsCommand):
             "--plan",
             action="store_true",
             dest="only_plan",
-            help="say what it takes and change nothing; exit 1 unless only code has to go back",
+            help="show what it takes and change nothing; exit 1 unless only the code has to change",
         )
         parser.add_argument(
             "--restore",
@@ -49,7 +51,7 @@ class Command(OpsCommand):
         parser.add_argument(
             "--confirm",
             metavar="NAME",
-            help="name of the live database, as the consent that --restore with --noinput needs",
+            help="name of the live database: with --restore and --noinput it confirms the restore",
         )
 
     def operate(self, options: Json) -> tuple[int, Json]:

@@ -21,7 +21,10 @@ class Command(OpsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
         parser.add_argument(
-            "--limit", type=line_count, default=20, help="how many, the newest (default 20)"
+            "--limit",
+            type=line_count,
+            default=20,
+            help="show so many runs, the newest first (default 20)",
         )
 
     def operate(self, options: dict[str, Any]) -> tuple[int, Json]:
@@ -31,7 +34,7 @@ class Command(OpsCommand):
         if shown:
             self.tell_table(HEADINGS, rows(shown, [run.id for run in runs], datetime.now(UTC)))
         else:
-            self.tell(f"No run is noted in {conf.state_dir}.")
+            self.tell(f"No runs are recorded in {conf.state_dir}.")
         for line in _next_commands(runs, options["database"]):
             self.tell(line)
         return 0, {"status": "ok", "runs": [asdict(each) for each in shown]}
@@ -42,11 +45,11 @@ def _next_commands(runs: Sequence[Run], alias: str) -> Iterator[str]:
     last = {run.alias: run.command for run in runs if run.state is State.UNRESOLVED}
     for each, command in sorted(last.items()):
         yield (
-            "What did not end is looked at, and finished or undone, by the next:\n"
+            "This looks at what the runs that did not end have left, and finishes or undoes it:\n"
             + manage(*(command or ["safe_migrate"]), alias=each)
         )
     for restoring in unfinished_restores():
         yield (
-            f"A restore of backup {restoring.backup} is at work, or was cut off, which is repaired "
-            f"by:\n{manage('restore', alias=alias)}"
+            f"A restore of backup {restoring.backup} is at work, or was cut off. If it was, this "
+            f"repairs it:\n{manage('restore', alias=alias)}"
         )

@@ -46,13 +46,13 @@ class Command(OpsCommand):
             "--phase",
             type=Phase,
             choices=list(Phase),
-            help="expand: apply the migrations, and let wait what old code still needs; contract: "
-            "run what waits; all: both. Default: expand with DEPLOY_OPS_TWO_PHASE, else all",
+            help="expand: apply the migrations, but keep what old code still needs; contract: run "
+            "what expand put off; all: both. Default: expand with DEPLOY_OPS_TWO_PHASE, else all",
         )
         parser.add_argument(
             "--force",
             action="store_true",
-            help="run the contract phase although an older release may be at work; says which",
+            help="run the contract phase although an older release may be at work; prints which",
         )
         parser.add_argument(
             "--plan", action="store_true", dest="only_plan", help="show the plan and change nothing"
@@ -61,8 +61,8 @@ class Command(OpsCommand):
         parser.add_argument(
             "--rehearse",
             action="store_true",
-            help="run the plan on the restored backup first: forwards, backwards, forwards; go on "
-            "only if it succeeds and makes nobody wait for long",
+            help="run the plan on a restored copy of the backup first: forwards, backwards, "
+            "forwards; go on only if it succeeds and holds no lock that others need for long",
         )
         parser.add_argument(
             "--exclusive",
@@ -80,8 +80,8 @@ class Command(OpsCommand):
         parser.add_argument(
             "--accept-data-loss",
             action="store_true",
-            help="restore the backup even if others wrote since it began, whose writes are lost; "
-            "go back over a contract whose values nothing holds any more",
+            help="let recovery lose data: restore the backup even if others wrote since it began "
+            "(their writes are lost), and reverse contracts whose old values are gone",
         )
         parser.add_argument(
             "--allow",
@@ -89,7 +89,7 @@ class Command(OpsCommand):
             default=[],
             type=rule_id,
             metavar="ID",
-            help="go on in spite of this error of lint_migrations, such as L001; may be repeated",
+            help="go on despite this error of lint_migrations, such as L001; may be repeated",
         )
         add_resolved(parser)
         parser.add_argument(

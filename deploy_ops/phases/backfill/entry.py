@@ -95,10 +95,10 @@ def check_table(connection: BaseDatabaseWrapper) -> None:
     """Raise BackfillRefused if the migrations of deploy_ops have not made the table yet."""
     if not is_there(connection):
         raise BackfillRefused(
-            f"The table {TABLE} is missing, where a backfill keeps its "
-            "progress. Nothing was changed. Apply the migrations of deploy_ops first, and let the "
-            "migration depend on them, so that they always are:\n"
+            f"The table {TABLE}, in which backfills keep their progress, is missing. Nothing was "
+            "changed. Apply the migrations of deploy_ops first:\n"
             f"{manage('safe_migrate', 'deploy_ops', alias=connection.alias)}\n"
+            "and let this migration depend on them, so that they always come before it:\n"
             '    dependencies = [("deploy_ops", "0003_backfill"), ...]'
         )
 

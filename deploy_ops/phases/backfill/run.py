@@ -83,10 +83,10 @@ def _check_filled(connection: BaseDatabaseWrapper, filling: Filling) -> None:
         pairs = zip(filling.key_columns, row, strict=True)
         key = " and ".join(f"{name} = {value}" for name, value in pairs)
         raise BackfillFailed(
-            f"{filling}: the row {key} was not written: a trigger or a rule of the table keeps it "
-            "as it is, or somebody has written it since with triggers off. New code would read "
-            "there what is not so. Rows that were written stay so. Turn that off, then run the "
-            "same again."
+            f"{filling}: the row {key} was not written, or was changed back since: by a trigger or "
+            "a rule of the table, or by a session with triggers off. New code would read a wrong "
+            "value there. Rows that were written stay written. Find and stop what does it, then "
+            "run the same again."
         )
 
 
@@ -115,8 +115,9 @@ def _worker(
 ) -> "_Worker":
     if connection.in_atomic_block:
         raise BackfillRefused(
-            f"The backfill of {filling} commits each batch, and cannot inside a transaction: all "
-            "rows would stay locked to its end. Nothing was changed. Write into the migration:\n"
+            f"The backfill of {filling} commits each batch, which is not possible inside a "
+            "transaction: that would keep all rows locked until it ends. Nothing was changed. "
+            "Write into the migration:\n"
             "    atomic = False"
         )
     _check_sees_all(connection, filling)
@@ -133,8 +134,8 @@ def _check_sees_all(connection: BaseDatabaseWrapper, filling: Filling) -> None:
         is_active, role = cursor.fetchone()
     if is_active:
         raise BackfillRefused(
-            f"{filling.table} has row level security, which may hide rows from {role}, so that "
-            f"they would not be filled. Nothing was changed now. Migrate as a role that sees all:\n"
+            f"{filling.table} has row level security, which may hide rows from {role}; hidden rows "
+            "would not be filled. Nothing was changed now. Migrate as a role that sees all rows:\n"
             f"    ALTER ROLE {role} BYPASSRLS"
         )
 
@@ -180,12 +181,12 @@ class _Worker:
         elif given is Given.WAIT:
             patience, waited = self._limits.patience_seconds, time.monotonic() - self._last_success
             if patience is not None and waited > patience:
-                raise self._blocked()
+                raise self._blocked(patience)
             time.sleep(POLL_SECONDS)
         elif given is Given.CANCELLED:
             raise BackfillCancelled(
-                f"{self._ledger.name}: somebody cancelled it. The batches before that are "
-                "committed; the rest is as it was. To go on after all:\n"
+                f"{self._ledger.name}: the backfill was cancelled. The batches before that are "
+                "committed; the other rows are as they were. To go on after all:\n"
                 + manage("backfill", "resume", self._ledger.name, alias=self._connection.alias)
             )
         else:
@@ -263,17 +264,19 @@ class _Worker:
         return BackfillFailed(
             f"{self._ledger.name}: a batch{where} failed: {cause}\n"
             "Nothing of that batch was written; those before it are committed. Once the cause is "
-            "fixed, running the same again goes on there."
+            "fixed, run the same again: it goes on there."
         )
 
-    def _blocked(self) -> BackfillBlocked:
+    def _blocked(self, patience_seconds: float) -> BackfillBlocked:
         holders = database_for(self._connection.alias).lock_holders([self._filling.table])
-        held = ", ".join(holders) or "nobody any more"
+        held = ", ".join(holders) or "none any more"
         self._keep("rows are locked by somebody else")
         return BackfillBlocked(
-            f"{self._ledger.name}: some rows stayed locked by somebody else. Sessions with locks "
-            f"on {self._filling.table} now: {held}.\n"
-            "All other rows are written. Once it is over, running the same again writes the rest."
+            f"{self._ledger.name}: rows of {self._filling.table}, or all of it, stayed locked by "
+            f"other sessions for {patience_seconds:g} s. Sessions with locks on it "
+            f"now: {held}.\n"
+            "Batches that were written are committed. Once the locks are gone, running the same "
+            "again writes the rest."
         )
 
     def _keep(self, text: str) -> None:

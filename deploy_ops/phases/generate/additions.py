@@ -128,7 +128,7 @@ def _from_python(operation: AddField, field: AnyField, scene: Scene) -> Iterator
         if field.unique:
             raise refusal(
                 subject,
-                "all rows that are there would get the same value where it has to be unique",
+                "all existing rows would get the same value, and it has to be unique",
                 "Add it with null=True first, fill it, then take null=True away.",
             )
         yield _online(operation)
@@ -137,8 +137,8 @@ def _from_python(operation: AddField, field: AnyField, scene: Scene) -> Iterator
     if fill is None:
         raise refusal(
             subject,
-            "its default is another one for each row, and the database cannot call it for the "
-            "rows that are there and for those of old code",
+            "its default gives each row another value, and the database cannot call it for "
+            "existing rows and for rows that old code inserts",
             "Give it a db_default, or add it with null=True first, fill it by a Backfill, then "
             "take null=True away.",
         )

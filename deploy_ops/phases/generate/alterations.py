@@ -134,8 +134,8 @@ class Alteration:
         old, new = (database_type(each, self.scene) for each in (self.old, self.new))
         if self.old.column == self.new.column and not serve_both(self.old, self.new, self.scene):
             raise self._refusal(
-                f"the type changes from {old} to {new}, and neither takes what code of the other "
-                "release writes",
+                f"the type changes from {old} to {new}, and neither takes all values that code of "
+                "the other release writes",
                 "Give it a column of its own, which is kept equal to the old one:\n"
                 f"    {self.new.name} = ...(db_column={self.new.column + '_new'!r})",
             )
@@ -175,8 +175,8 @@ class Alteration:
         fill = filling(field)
         if fill is None:
             raise self._refusal(
-                "its default is another one for each row, and the database cannot call it for "
-                "rows without a value and for those of old code",
+                "its default gives each row another value, and the database cannot call it for "
+                "rows without a value and for rows that old code inserts",
                 "Give it a db_default; or fill the rows, and answer that they were handled.",
             )
         check_filling(fill, self.new.model, self._subject)

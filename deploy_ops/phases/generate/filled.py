@@ -29,6 +29,6 @@ def check_filling(fill: Any, model: type[Model], subject: str) -> None:
     except FieldError as error:
         raise refusal(
             subject,
-            f"what was answered cannot be computed for a row of {model.__name__}: {error}",
+            f"the given value cannot be computed for a row of {model.__name__}: {error}",
             "Answer with columns of the same table.",
         ) from error

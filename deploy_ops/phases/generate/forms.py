@@ -30,7 +30,7 @@ def safe_form(operation: Operation, scene: Scene) -> Iterable[Operation]:
     if form is None:
         raise refusal(
             f"{scene.app}.{subject_of(operation)}",
-            f"{type(operation).__name__} has no form that old code and new code both live with",
+            f"{type(operation).__name__} has no form that works for both old and new code",
             "Take that change back, or write it with makemigrations for a maintenance window.",
         )
     return form(operation, scene)

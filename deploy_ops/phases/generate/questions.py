@@ -119,7 +119,7 @@ def _read_line(say: Any) -> str:
 
 def _no_value(model_name: str, field_name: str) -> NotInTwoPhases:
     return NotInTwoPhases(
-        f"{model_name}.{field_name} is NOT NULL and has no default, so what the rows get that are "
-        "there cannot be known. Nothing was written. Give it a default or a db_default, or run "
-        "this without --noinput, which asks for a value."
+        f"{model_name}.{field_name} is NOT NULL and has no default, so there is no value for "
+        "existing rows. Nothing was written. Give it a default or a db_default, or run this "
+        "without --noinput to be asked for a value."
     )

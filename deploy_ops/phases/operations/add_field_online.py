@@ -198,15 +198,15 @@ def _check_column(change: Change, model: type[Model], field: Any, default: str |
         has_value = field.has_db_default() or default is not None
     if not has_value or field.unique and default is not None:
         raise NotOnline(
-            f"{name} has no value for the rows of {model._meta.db_table} that are there, or the "
-            f"same one for all where it has to be unique. Nothing was changed. Add it with "
-            "null=True, fill it, then enforce it:\n"
+            f"{name} has no value for existing rows of {model._meta.db_table}, or the same for "
+            "all of them although it has to be unique. Nothing was changed. Add it with null=True, "
+            "fill it, then enforce it:\n"
             f'    AddFieldOnline("{model._meta.model_name}", "{field.name}", ...(null=True))\n'
             f'    EnforceNotNull("{model._meta.model_name}", "{field.name}", ..., fill=...)'
         )
     if field.has_db_default() and _rewrites(change, model, field):
         raise NotOnline(
-            f"The database makes another default of {name} for each row, so adding it rewrites "
+            f"The db_default of {name} gives each row another value, so adding it rewrites "
             f"{model._meta.db_table} while all reads and writes wait. Nothing was changed. Add it "
             "with null=True and no default, then enforce it:\n"
             f'    AddFieldOnline("{model._meta.model_name}", "{field.name}", ...(null=True))\n'

@@ -63,9 +63,9 @@ class FieldAlteration(Half[AlterField]):
 
 def _taken_back(half: Half[Any], found: str, wanted: str, change: Change) -> NotOnline:
     return NotOnline(
-        f"{half.operation.describe()}: a later migration has made {found}, and this would make it "
-        f"{wanted}. Nothing was changed. If nothing else of it is wanted, leave it out, by "
-        "`contract skip` and its name:\n"
+        f"{half.operation.describe()}: a later migration has made {found}, and this would change "
+        f"it back to {wanted}. Nothing was changed. If nothing else of it is needed, skip it with "
+        "`contract skip` and its name from:\n"
         + manage("contract", "list", alias=change.connection.alias)
     )
 

@@ -247,8 +247,8 @@ class PhasedOperation(WaitingOperation):
 
     def _tell_of_loss(self, change: Change) -> None:
         listener().say(
-            f"{self.describe()}: its contract has run, so reversing it makes empty what held "
-            "values. Only a backup from before the contract has them:\n"
+            f"{self.describe()}: its contract has run, so what reversing it brings back is empty. "
+            "Only a backup from before the contract has the values:\n"
             + manage("contract", "list", "--all", alias=change.connection.alias)
         )
 

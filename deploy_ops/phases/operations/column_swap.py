@@ -161,7 +161,7 @@ class Analyze(Step):
     needs_no_transaction = True
 
     def is_done(self, change: Change) -> bool:
-        """Again is harmless."""
+        """Idempotent: ANALYZE may run again."""
         return False
 
     def work(self, change: Change) -> None:

@@ -70,11 +70,12 @@ class Contract(PhasedOperation):  # pylint: disable=too-many-public-methods  # a
     def __init__(self, operation: Operation, reverse_values: Any = None) -> None:
         if isinstance(operation, NEEDED_AT_ONCE):
             raise TypeError(
-                f"Contract({type(operation).__name__}) cannot be: new code needs what it makes as "
-                "soon as it runs. Write the operation without Contract, or the online one instead."
+                f"{type(operation).__name__} cannot wait for the contract phase: new code needs "
+                "what it makes as soon as it runs. Write it without Contract, or use the online "
+                "operation."
             )
         if reverse_values is not None and not isinstance(operation, RemoveField):
-            raise TypeError("reverse_values are those of the field of a RemoveField")
+            raise TypeError("Contract takes reverse_values only with a RemoveField")
         self.operation = operation
         self.reverse_values = reverse_values
         for name in ("reversible", "reduces_to_sql", "atomic", "category"):

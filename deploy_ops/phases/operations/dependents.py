@@ -135,14 +135,14 @@ def check_dependents(change: Change, table: str, column: str, own_trigger: str =
         others = sorted(name for (name,) in cursor.fetchall())
     if waits:
         raise NotOnline(
-            f"{table}.{column} has another name for old code, in a second column or a view, which "
-            "waits for the contract phase. Nothing was changed. Run the contract phase first, then "
-            "this migration:\n" + change.contract_command
+            f"{table}.{column} has a second name for old code, in a column or a view that goes in "
+            "the contract phase. Nothing was changed. Run the contract phase first, then this "
+            "migration:\n" + change.contract_command
         )
     if others:
         raise NotOnline(
-            f"{table}.{column} is used by {', '.join(others)}, which would go with its type. "
-            "Nothing was changed. Drop that before, and make it again afterwards."
+            f"{table}.{column} is used by {', '.join(others)}, which the change of its type would "
+            "lose. Nothing was changed. Drop that before, and create it again afterwards."
         )
 
 
@@ -150,9 +150,9 @@ def check_no_foreign_key(change: Change, table: str, column: str) -> None:
     """Raise NotOnline for a foreign key, which nothing here builds for another column."""
     for (name,) in _rows(change, _FOREIGN_KEYS, table, column):
         raise NotOnline(
-            f"{name} stands on {table}.{column}, which is a second column for the new name of a "
-            "field, and would go with it. Nothing was changed. Reverse the migration that made it, "
-            "run the contract phase, then apply it again."
+            f"The foreign key {name} uses {table}.{column}, the second column of a renamed field, "
+            "and would be dropped with that column. Nothing was changed. Reverse the migration "
+            "that made the foreign key, run the contract phase, then apply it again."
         )
 
 

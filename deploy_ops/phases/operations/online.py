@@ -113,9 +113,9 @@ def check_no_transaction(operation: Operation, change: Change) -> None:
     """Raise NeedsNoTransaction for what commits on its way in an atomic migration."""
     if change.connection.in_atomic_block and not change.editor.collect_sql:
         raise NeedsNoTransaction(
-            f"{operation.describe()}: this commits on its way, so that no lock is held for "
-            f"long, and it stands in an atomic migration of {change.app}. Nothing was changed. "
-            "Write into the class Migration, which then should hold nothing else:\n"
+            f"{operation.describe()}: this operation commits between its steps, so that no lock is "
+            f"held for long, but its migration in {change.app} is atomic. Nothing was changed. "
+            "Write into the class Migration, which then should hold no other operation:\n"
             "    atomic = False"
         )
 
@@ -126,7 +126,7 @@ def check_only(change: Change, old: Any, new: Any, ignored: set[str]) -> None:
     if change.editor._field_should_be_altered(old, new, ignored):
         allowed = ", ".join(sorted(ignored))
         raise NotOnline(
-            f"{new.model._meta.label}.{new.name} changes in more than {allowed}, which is all that "
-            "is done online here. Nothing was changed. Put the other changes into an operation of "
-            "their own, before this one."
+            f"{new.model._meta.label}.{new.name} changes in more than {allowed}, and this "
+            "operation changes only that. Nothing was changed. Put the other changes into an "
+            "operation of their own, before this one."
         )

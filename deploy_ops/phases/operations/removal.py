@@ -42,7 +42,7 @@ class FieldRemoval(Half[RemoveField]):
             restore_foreign_keys(change, model, [field])
 
     def contract(self, change: Change) -> None:
-        """Drop the column; a view on it is told of by PostgreSQL, never dropped with it."""
+        """Drop the column; PostgreSQL refuses where a view uses it, and no view goes with it."""
         model, field = self._field(change)
         if field.many_to_many:
             _drop_tables(change, _through_tables([field]))
@@ -79,7 +79,7 @@ class ModelRemoval(Half[DeleteModel]):
         _restore_through_tables(change, model._meta.local_many_to_many)
 
     def contract(self, change: Change) -> None:
-        """Drop the tables; a view on one is told of by PostgreSQL, never dropped with it."""
+        """Drop the tables; PostgreSQL refuses where a view uses one, and no view goes with it."""
         model = self._model(change)
         _drop_tables(change, [*_through_tables(model._meta.local_many_to_many), model])
 

@@ -120,10 +120,10 @@ class RenameFieldOnline(PhasedOperation, RenameField):
         is_left = any(has_function(change, each) for each in self._triggers(change))
         if Catalog(change.connection, table).exists() and (missing == [new.column] or is_left):
             raise NotOnline(
-                f"{table} has no column {' and no column '.join(missing)} any more, of which "
-                f"{new.column} was to stay, with what is on {old.column}: somebody has renamed or "
-                "dropped it by hand. Nothing was changed. Give each its name back, or make it "
-                "again with the values of the other, then run the contract phase again:\n"
+                f"{table} has no column {' and no column '.join(missing)} any more: it was renamed "
+                f"or dropped by hand. {new.column} was to stay, with the indexes and constraints "
+                f"of {old.column}. Nothing was changed. Give each column its name back, or create "
+                "it again with the values of the other, then run the contract phase again:\n"
                 + change.contract_command
             )
 
@@ -153,9 +153,9 @@ class RenameFieldOnline(PhasedOperation, RenameField):
         old, _ = self._fields(change)
         if why := _why_not(old):
             raise NotOnline(
-                f"{self.model_name}.{self.old_name} cannot have two names for a while: {why}. "
-                "Nothing was changed. Keep the name of the column, and rename the field alone, by "
-                f"RenameField after an AlterField with:\n"
+                f"{self.model_name}.{self.old_name} cannot have two columns for a while: {why}. "
+                "Nothing was changed. Keep the name of the column and rename only the field: "
+                "RenameField after an AlterField with:\n"
                 f"    db_column={old.column!r}"
             )
         table = old.model._meta.db_table
@@ -163,7 +163,7 @@ class RenameFieldOnline(PhasedOperation, RenameField):
         if old.null and has_default and not change.editor.collect_sql:
             raise NotOnline(
                 f"{table}.{old.column} has a default in the database until the contract phase, and "
-                "takes NULL: a NULL that new code sends could not be told from it. Nothing was "
+                "takes NULL: a NULL from new code would look the same as that default. Nothing was "
                 "changed. Run the contract phase first, then this migration:\n"
                 + change.contract_command
             )

@@ -44,7 +44,7 @@ def check_same(change: Change, table: str, name: str, sql: str, make: Callable[[
         transaction.set_rollback(True, change.connection.alias)
     if is_there != wanted:
         raise NotOnline(
-            f"{table} has something of the name {name} already, and it is not what this makes.\n"
+            f"{table} already has something named {name}, and it is not what this makes.\n"
             f"    there:  {is_there}\n"
             f"    wanted: {wanted}\n"
             "Nothing was changed. Rename or drop what is there, or choose another name."

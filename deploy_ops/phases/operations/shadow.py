@@ -46,9 +46,9 @@ def check_no_shadow(change: Change, table: str, column: str, what: str) -> None:
     if change.editor.collect_sql or source_of(change, table, column) == column:
         return
     raise NotOnline(
-        f"{table}.{column} is a second column for the new name of a field, until the contract "
-        f"phase: {what}. Nothing was changed. Run the contract phase first, then this "
-        "migration:\n" + change.contract_command
+        f"{table}.{column} is the second column of a renamed field until the contract phase: "
+        f"{what}. Nothing was changed. Run the contract phase first, then this migration:\n"
+        + change.contract_command
     )
 
 
@@ -56,8 +56,8 @@ def check_free(change: Change, table: str, column: str) -> None:
     """Raise NotOnline if a column that is to be made is there already, with values of others."""
     if not change.editor.collect_sql and column_exists(change, table, column):
         raise NotOnline(
-            f"{table} has a column {column} already, which is of something else, and would be "
-            "written over. Nothing was changed. If its removal waits, run the contract phase "
+            f"{table} already has a column {column}, made by something else; its values would be "
+            "overwritten. Nothing was changed. If its removal waits, run the contract phase "
             f"first:\n{change.contract_command}\n"
             "Else rename that column, or give the field a db_column of its own."
         )

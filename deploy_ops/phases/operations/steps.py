@@ -288,8 +288,8 @@ def _drop_index(change: Change, name: str) -> None:
 
 def _duplicates(table: str, name: str, error: IntegrityError) -> str:
     return (
-        f"Rows of {table} have equal values where {name} wants none: {_detail(error)}. It is not "
-        "enforced now: its unfinished index, which rejected rows already, was dropped again. "
+        f"Rows of {table} have duplicate values, which {name} forbids: {_detail(error)}. It is not "
+        "enforced now: its unfinished index, which already rejected duplicates, was dropped again. "
         "Correct the rows, and migrate again."
     )
 

@@ -33,12 +33,12 @@ def python_default(change: Change, field: "Field[Any, Any]") -> str | None:
     value = change.editor.effective_default(field)
     if value != change.editor.effective_default(field):
         raise NotOnline(
-            f"The default of {field.model._meta.label}.{field.name} is another one each time that "
-            "it is called, and the database cannot call it for the rows that are there. Nothing "
-            "was changed. Say how the database makes one, for example:\n"
+            f"The default of {field.model._meta.label}.{field.name} gives another value at each "
+            "call, and the database cannot call it for existing rows. Nothing was changed. Write "
+            "how the database computes the value, for example:\n"
             "    EnforceNotNull(..., fill=RandomUUID())  # django.contrib.postgres.functions\n"
             "    EnforceNotNull(..., fill=Now())  # django.db.models.functions\n"
-            "A field that is new comes with null=True first (AddFieldOnline), and is enforced then."
+            "Add a new field with null=True first (AddFieldOnline), then enforce it."
         )
     return None if value is None else composed(change, "%s", [value])
 

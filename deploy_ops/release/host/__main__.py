@@ -97,7 +97,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0 or more")
     return value
 
 
@@ -137,17 +137,27 @@ def _parser() -> argparse.ArgumentParser:
         help="what this host has to be (host.toml); dev is make restart-dev, on any machine",
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--rollback", action="store_true", help="give the requests to the one before")
-    what.add_argument("--canary", type=int, choices=SHARES, help="begin with so many per cent")
-    what.add_argument("--share", type=int, choices=SHARES, help="of the canary that runs")
-    what.add_argument("--watch", action="store_true", help="the canary, until it is ended")
-    what.add_argument("--promote", action="store_true", help="everybody to the canary")
-    what.add_argument("--abort", action="store_true", help="nobody to the canary")
+    what.add_argument("--rollback", action="store_true", help="go back to the release before")
+    what.add_argument(
+        "--canary", type=int, choices=SHARES, help="begin a canary with this percentage of visitors"
+    )
+    what.add_argument(
+        "--share", type=int, choices=SHARES, help="change the percentage of the running canary"
+    )
+    what.add_argument("--watch", action="store_true", help="watch the running canary until it ends")
+    what.add_argument("--promote", action="store_true", help="give all requests to the canary")
+    what.add_argument("--abort", action="store_true", help="end the canary and stop it")
     what.add_argument("--contract", action="store_true", help="remove what only old code needs")
-    what.add_argument("--status", action="store_true", help="what serves and what there is")
-    parser.add_argument("--to", metavar="TAG", help="with --rollback: not the one before, this one")
+    what.add_argument(
+        "--status", action="store_true", help="show what serves and which releases there are"
+    )
+    parser.add_argument("--to", metavar="TAG", help="with --rollback: the release to go back to")
     parser.add_argument(
-        "--wait", type=_seconds, default=0.0, metavar="SECONDS", help="for the lock"
+        "--wait",
+        type=_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="wait so long for another deployment",
     )
     return parser
 

@@ -27,7 +27,10 @@ def begin(host: Host, tag: Tag, share: int, tell: Tell) -> None:
     """
     story = prepare(host, Kind.CANARY, tag, tell)
     if story.old is None:
-        raise ReleaseRefused("Nothing serves here yet, so there is nothing to try it beside.")
+        raise ReleaseRefused(
+            f"Nothing serves here yet, so no canary can run beside it. {tag.name} was built and "
+            f"not started. Deploy it:\n    ./deploy.sh {tag.name}"
+        )
     with on_its_way(story, EXPAND) as step:
         bring_up(story, step)
         hook(story, "pre-switch")

@@ -17,6 +17,13 @@ from deploy_ops.webhooks import WEB, find_fault
 FILE = Path("deploy") / "host.toml"
 COLOUR = "{colour}"
 # nan is a number to TOML, and no time is ever over it.
+SPOKEN: Mapping[Any, str] = {
+    str: "text",
+    list: "a list of texts",
+    bool: "true or false",
+    int: "a whole number",
+    int | float: "a number",
+}
 NOT_NEGATIVE = ("free_bytes", "gate_seconds", "watch_seconds")
 
 
@@ -101,13 +108,13 @@ def _value(path: Path, name: str, kind: Any, given: Any) -> Any:
         Path | None: (str, _path),
         tuple[Path, ...]: (list, lambda each: tuple(map(_path, each))),
         tuple[str, ...]: (list, tuple),
-        Target: (str, Target),
+        Target: (str, _target),
         float: (int | float, float),  # type: ignore[dict-item]  # a union is a type to isinstance
     }
     wanted, read = readers.get(kind, (kind, kind))
     is_wrong = not isinstance(given, wanted) or (wanted is not bool and isinstance(given, bool))
     if is_wrong or (wanted is list and not all(isinstance(each, str) for each in given)):
-        raise _invalid(path, f"{name} is {given!r}")
+        raise _invalid(path, f"{name} is {given!r}, and has to be {SPOKEN[wanted]}")
     try:
         return read(given)
     except ValueError as error:
@@ -120,18 +127,32 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
+def _target(text: str) -> Target:
+    if text not in [*Target]:
+        raise ValueError(f"{text!r} is none of {', '.join(Target)}")
+    return Target(text)
+
+
 def _check(path: Path, host: Host) -> None:
     if not host.units or not all(COLOUR in unit for unit in host.units):
-        raise _invalid(path, f"units: each is started for a colour, so it has {COLOUR} in its name")
+        raise _invalid(
+            path, f"units: each unit is started for one colour, so its name has to contain {COLOUR}"
+        )
     if host.keep < 2:
-        raise _invalid(path, "keep: without the release before there is no way back; at least 2")
+        raise _invalid(
+            path, "keep has to be at least 2: without the release before there is no way back"
+        )
     if bad := [each for each in (host.health_path, host.metrics_path) if each[:1] != "/"]:
-        raise _invalid(path, f"{bad[0]!r} is not a path as the application has it: /health/")
+        raise _invalid(path, f"{bad[0]!r} is not a path of the application, such as /health/")
     for name in NOT_NEGATIVE:
         if not 0 <= getattr(host, name) < math.inf:
-            raise _invalid(path, f"{name} is {getattr(host, name)!r}: a number from 0")
+            raise _invalid(
+                path, f"{name} is {getattr(host, name)!r}, and has to be a number, 0 or more"
+            )
     if not host.url.startswith(WEB) or not _has_host(host.url):
-        raise _invalid(path, "url: it is asked over http or https, through the proxy")
+        raise _invalid(
+            path, "url has to be the http or https address of the application behind the proxy"
+        )
     names = ("notify", "notify_secret_file")
     if fault := find_fault(names, host.notify, host.notify_secret_file):
         raise _invalid(path, fault)

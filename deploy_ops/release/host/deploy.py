@@ -19,7 +19,8 @@ from deploy_ops.release.host.tags import Tag, commit_of
 from deploy_ops.release.host.watch import WATCH, Tell, read_figures, watch
 
 CONTRACT_LATER = (
-    "What old code needed goes when none of it runs any more:\n    ./deploy.sh --contract"
+    "When no old code runs any more, this removes what only old code needed:\n"
+    "    ./deploy.sh --contract"
 )
 
 
@@ -69,8 +70,8 @@ def prepare(host: Host, kind: Kind, tag: Tag, tell: Tell) -> Story:
     commit = commit_of(host, tag)
     if before is not None and tag < before:
         raise ReleaseRefused(
-            f"{before.name} serves, and {tag.name} is older. Nothing was changed. Going back is "
-            f"another thing:\n    ./deploy.sh --rollback --to {tag.name}"
+            f"{before.name} serves, and {tag.name} is older. Nothing was changed. To go back to "
+            f"it:\n    ./deploy.sh --rollback --to {tag.name}"
         )
     story = Story(host, kind, tag, old.other if old else Colour.BLUE, old, before, tell)
     tell(f"Building {tag.name} from commit {commit[:12]}.")

@@ -36,7 +36,9 @@ def put_in_order(host: Host, tell: Tell) -> None:
             end_share(host)
         units.stop(host, colour)
         place(host, colour, record.had)
-        tell(f"{what}, before it got the requests: {colour} was stopped. What served, serves.")
+        tell(
+            f"{what}, before it got the requests: {colour} was stopped. What served before, serves."
+        )
         _note(host, tell, record, "cut off before the switch")
     forget(host)
 

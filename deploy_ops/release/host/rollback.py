@@ -25,7 +25,7 @@ def roll_back(host: Host, to: Tag | None, tell: Tell) -> None:
     now = serving(host)
     current = tag_of(host, now)
     if now is None or current is None:
-        raise ReleaseRefused("Nothing serves here yet, so there is nothing to go back from.")
+        raise ReleaseRefused("Nothing serves here yet. Nothing was changed.")
     refuse_beside_canary(host)
     there = tag_of(host, now.other)
     target = to or there

@@ -78,7 +78,8 @@ def _described_commit(host: Host, tag: Tag) -> str:
     if host.target is not Target.STAGING:
         raise ReleaseRefused(
             f"{tag.name} is a commit and no tag, and this host is {host.target}. Nothing was "
-            "changed. Tag what was tested on staging:\n    git tag -a"
+            "changed. Tag what was tested on staging, with the next version:\n"
+            f"    git tag -a v1.2.3 -m 'Release 1.2.3' {tag.commit} && git push origin v1.2.3"
         )
     commit = _ask(host, "rev-parse", "--verify", f"{tag.commit}^{{commit}}")
     if commit is None:
@@ -95,9 +96,11 @@ def _tagged_commit(host: Host, tag: Tag) -> str:
             f"    git tag -a {tag.name} -m 'Release {tag.version}' && git push origin {tag.name}"
         )
     if kind != "tag":
+        major, minor, patch = tag.number
         raise ReleaseRefused(
             f"{tag.name} is a lightweight tag: it does not say who made it, and when. Nothing was "
-            f"changed. Make an annotated one of the next version:\n    git tag -a"
+            "changed. Make an annotated one of the next version:\n"
+            f"    git tag -a v{major}.{minor}.{patch + 1} {tag.name}"
         )
     if _ask(host, "for-each-ref", "--format=%(tag)", ref) != tag.name:
         raise ReleaseRefused(

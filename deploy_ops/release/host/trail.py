@@ -23,7 +23,7 @@ TOOK_TOO_LONG = 124  # what `timeout` ends with; a shell adds 128 to the number 
 
 
 def note(host: Host, tell: Tell, event: Event) -> None:
-    """Add the event and tell the receivers. A deployment does not fail for it: that is told."""
+    """Add the event and tell the receivers; a failure is printed, the deployment goes on."""
     try:
         if not host.audit.exists():
             host.audit.mkdir(mode=0o700, parents=True)

@@ -47,10 +47,10 @@ def watch(
     before, of the last minutes or of the same time.
     """
     failed, end = 0, time.monotonic() + host.watch_seconds
-    said = "it was ready all the time; its errors and times were not compared"
+    said = f"no {FAILED_POLLS} polls in a row failed; its errors and times were not compared"
     while time.monotonic() < end:
         if (host.state / ASKED_BACK).exists():
-            raise ReleaseFailed(f"Somebody asked for the way back while {tag.name} was watched.")
+            raise ReleaseFailed(f"A rollback was requested while {tag.name} was watched.")
         failed = 0 if is_ready(host, colour, tag) else failed + 1
         if failed == FAILED_POLLS:
             last = ask_ready(host, colour)

@@ -21,6 +21,7 @@ WORDS: Mapping[str, Mapping[str, Any]] = {
         "contract": _("contract phase"),
         "backup": _("backup"),
         "restore": _("restore"),
+        "rollback": _("rollback"),
         "verify": _("verification of backups"),
         "prune": _("pruning of backups"),
         "": _("a command that has not said yet which"),

@@ -80,7 +80,7 @@ def test_drain_file_and_checks_by_setting(project):
     (project.ops_dir / "drain").touch()
     project.settings(DEPLOY_OPS_READINESS_CHECKS=["storage"])
     report = one_line(project.run("health", check=1))
-    assert report == "Not healthy: draining: the drain file is there"
+    assert report == "Not healthy: draining: the drain file exists"
 
 
 @on_sqlite

@@ -390,7 +390,7 @@ def test_both_phases_in_one_run_are_refused_while_old_code_may_be_at_work(
     before = database.schema()
     version = {"APP_VERSION": "2.0.0"}
     refused = project.run("safe_migrate", "--phase", "all", "--no-backup", env=version, check=1)
-    assert "An older one that is not connected at the moment would not be known" in refused.stderr
+    assert "An older one that is not connected at the moment would be missed" in refused.stderr
     assert database.schema() == before
     applied = "SELECT name FROM django_migrations WHERE app = 'shop'"
     assert database.query(applied) == [("0001_initial",)]

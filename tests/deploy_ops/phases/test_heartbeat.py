@@ -162,7 +162,7 @@ def test_what_cannot_be_written_is_logged_and_stops_nothing(migrated, database):
     )
     database.execute("ALTER TABLE deploy_ops_instance ADD COLUMN extra int NOT NULL")
     result = migrated.run(*shell(QUICK), check=0)
-    assert result.stderr.startswith("That this process is alive cannot be written into table")
+    assert result.stderr.startswith("This process cannot record in table deploy_ops_instance")
     assert 'null value in column "extra"' in result.stderr
 
 

@@ -71,10 +71,10 @@ def test_t001_says_who_and_what_to_do():
     [finding] = findings_of(facts("1.0"), "archive")
     assert finding.msg == (
         "Release 1.0 is still at work:\n- gunicorn of 1.0\n"
-        "What the contract phase removes is what its statements need: they would fail."
+        "The contract phase removes what its statements need: they would fail."
     )
     assert finding.hint == (
-        "Stop it, or let it end. Nobody of it may have been seen for 2 h "
+        "Stop it, or let it end. The contract phase runs when no process of it was seen for 2 h "
         "(DEPLOY_OPS_CONTRACT_AFTER). Then run this again:\n"
         "    python manage.py safe_migrate --phase contract --database archive"
     )
@@ -82,7 +82,7 @@ def test_t001_says_who_and_what_to_do():
 
 def test_t003_says_how_long_to_wait():
     [finding] = findings_of(facts(heartbeats_since=NOW - timedelta(minutes=30)), "default")
-    assert "since 2026-11-26 19:30:00 UTC only" in finding.msg
+    assert "only since 2026-11-26 19:30:00 UTC" in finding.msg
     assert finding.hint.startswith("Wait 90 min.")
 
 
@@ -90,7 +90,7 @@ def test_t004_says_that_it_was_looked():
     [finding] = findings_of(facts("2.0"), "default")
     assert finding.msg == (
         "No process of an older release is connected, and none was seen for 2 h. "
-        "Of 2.0 or as new: 1."
+        "Seen of 2.0 or a release as new: 1."
     )
 
 

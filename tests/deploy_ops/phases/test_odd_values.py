@@ -85,7 +85,10 @@ def test_what_differs_but_is_equal_is_not_lost(alias, by):
 
 def test_a_row_that_a_trigger_keeps_is_told(alias):
     bench = bench_of(alias, models.IntegerField(null=True), ROWS, *KEEPS)
-    with pytest.raises(BackfillFailed, match="the row id = 7 was not written: a trigger"):
+    with pytest.raises(
+        BackfillFailed,
+        match="the row id = 7 was not written, or was changed back since: by a trigger",
+    ):
         bench.try_out(RENAME)
     bench.sql("DROP TRIGGER a ON shop_trip")
     bench.try_out(RENAME)
@@ -195,7 +198,7 @@ def test_a_column_of_others_is_not_written_over(alias):
 def test_a_default_that_hides_null(alias):
     bench = bench_of(alias, models.IntegerField(null=True), ROWS)
     bench.sql("ALTER TABLE shop_trip ALTER km SET DEFAULT 5")  # as AddFieldOnline does for a while
-    with pytest.raises(NotOnline, match="could not be told from it"):
+    with pytest.raises(NotOnline, match="would look the same as that default"):
         bench.try_out(RENAME)
 
 

@@ -61,7 +61,7 @@ class TestRows:
         with pytest.raises(RowsInTheWay) as raised:
             trips.try_out(EnforceUnique("trip", ONCE))
         assert str(raised.value) == (
-            "Rows of shop_trip have equal values where once wants none: Key (km, purpose)=(1, a) is "
+            "Rows of shop_trip have duplicate values, which once forbids: Key (km, purpose)=(1, a) is "
             "duplicated. It is not enforced now: its unfinished index, which rejected rows already, "
             "was dropped again. Correct the rows, and migrate again."
         )
@@ -264,9 +264,9 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("field", "why"),
         [
-            (models.UUIDField(db_default=RandomUUID()), "another default"),
+            (models.UUIDField(db_default=RandomUUID()), "another value"),
             (models.IntegerField(), "has no value"),
-            (models.IntegerField(default=1, unique=True), "the same one for all"),
+            (models.IntegerField(default=1, unique=True), "or the same for all"),
             (
                 models.GeneratedField(
                     expression=models.F("km") * 2,

@@ -143,7 +143,7 @@ def test_connections_for_two_colours(project, shop, database):
     [(most,)] = database.query("SELECT current_setting('max_connections')::int")
     others = [database.connect() for _ in range(most // 2 + 5)]
     try:
-        assert "needs them twice" in found(project, code=1)["R004"]["message"]
+        assert "needs about twice as many" in found(project, code=1)["R004"]["message"]
     finally:
         for each in others:
             each.close()
@@ -173,7 +173,7 @@ def test_confirmations_are_kept_with_the_name(project, shop):
 @PG15
 def test_a_certificate_that_nobody_has_seen(project, shop, url):
     told = found(project, "--url", url, code=1)["R008"]["message"]
-    assert f"{url.removeprefix('https://')} does not answer, so that its certificate is" in told
+    assert f"{url.removeprefix('https://')} does not answer, so its certificate was not" in told
 
 
 @PG15

@@ -27,7 +27,7 @@ def releases(project):
 
 
 def test_nothing_was_done_yet(project):
-    assert "Nothing was done yet" in project.run("releases", check=0).stdout
+    assert "Nothing is recorded in" in project.run("releases", check=0).stdout
 
 
 def test_restores_are_listed_with_who_and_what(project):

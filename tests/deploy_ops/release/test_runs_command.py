@@ -42,7 +42,7 @@ def states():
 
 
 def test_no_run_is_noted_yet():
-    assert lines()[0].startswith("No run is noted in ")
+    assert lines()[0].startswith("No runs are recorded in ")
 
 
 def test_each_run_is_a_line_with_how_it_ended_the_newest_first():

@@ -46,7 +46,7 @@ def files_of(
 def _source(written: Written, migration: Migration) -> Source:
     source = Source(written.text)
     if len(source.chunks) != len(migration.operations):
-        raise NotRewritable("its operations are not those of the list in its file")
+        raise NotRewritable("its operations are not all written in the list of its file")
     return source
 
 
@@ -89,9 +89,11 @@ def _read_back(text: str, migration: Migration, group: Group, needs: Sequence[Ke
     except Exception as error:  # pylint: disable=broad-exception-caught  # whatever its code does
         raise NotRewritable(f"what would be written cannot be read: {error}") from error
     if not (same and read.atomic == group.atomic):
-        raise NotRewritable("what would be written is not what was meant")
+        raise NotRewritable("the rewritten file would not have the operations of its safe form")
     if set(read.dependencies) != {*migration.dependencies, *needs}:
-        raise NotRewritable("its dependencies stand outside of its class, or change behind it")
+        raise NotRewritable(
+            "its dependencies are written outside of its class, or changed after it"
+        )
 
 
 def _written(operations: Sequence[Operation], group: Group, migration: Migration) -> list[Any]:

@@ -94,7 +94,7 @@ class Walk:
             return "it is a squashed migration"
         division = divide(migration, formed)
         if not _is_same(before_all, division, migration.app_label, self.state):
-            return "its safe form would leave other models"
+            return "its safe form would lead to other models than it does"
         return division
 
     def past(self, migration: Migration) -> None:

@@ -194,7 +194,7 @@ LEFT = {
     ),
     "more than the list": (
         f'    operations = [{REMOVAL}]\n    operations += [migrations.RunSQL("SELECT 1", "")]',
-        "its operations are not those of the list in its file",
+        "its operations are not all written in the list of its file",
     ),
     "a file that needs itself": (
         f"    operations = [{REMOVAL}]\nMigration.atomic = True\nassert __file__",
@@ -256,7 +256,7 @@ def test_what_code_of_the_file_means_stays_the_same(started):
 
     base = HEAD.replace("class Migration", "class Base") + "\nclass Migration(Base):\n"
     path.write_text(f"{base}    operations = [{REMOVAL}]\n")
-    assert "its dependencies stand outside of its class" in fix(started).stdout
+    assert "its dependencies are written outside of its class" in fix(started).stdout
 
 
 def test_how_a_file_is_written_stays(started):

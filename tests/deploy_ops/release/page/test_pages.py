@@ -50,7 +50,7 @@ def problems(text: str) -> set[str]:
     """Names of the sections that say that they could not be read, and could elsewhere."""
     cards = re.findall(r'<section class="card" id="operations-(\w+)"(.*?)</section>', text, re.S)
     assert {name for name, _ in cards} == set(SECTION)
-    unread = {name for name, content in cards if "Das konnte nicht gelesen werden" in content}
+    unread = {name for name, content in cards if "Folgendes konnte nicht gelesen werden" in content}
     return unread - NOT_IN_MEMORY
 
 

@@ -29,8 +29,8 @@ def test_durations(value, text):
     ("passed", "text"),
     [
         ({"seconds": 5}, "gerade eben"),
-        ({"minutes": 5}, "vor 5 min"),
-        ({"hours": 47}, "vor 47 h"),
+        ({"minutes": 5}, "vor 5 Min."),
+        ({"hours": 47}, "vor 47 Std."),
         ({"days": 3}, "vor 3 Tagen"),
         ({"days": -1}, "in der Zukunft"),
     ],
