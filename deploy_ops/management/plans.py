@@ -13,7 +13,7 @@ from deploy_ops.migrate.past import LastRehearsal, last_rehearsals
 from deploy_ops.migrate.plan import Key, Plan, Step
 from deploy_ops.migrate.procedure import plan_of
 from deploy_ops.migrate.run import Phase, Request
-from deploy_ops.migrate.safety import Choice, choose
+from deploy_ops.migrate.safety import Choice, Safety, choose
 from deploy_ops.migrate.way_back import Done, gone
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def show_plan(request: Request, write: Write) -> Json:
 
 
 def _safety_lines(safety: Choice) -> Iterator[str]:
-    time = f", {_time(safety.seconds)}" if safety.seconds else ""
+    time = "" if safety.method is Safety.NONE else f", {_time(safety.seconds)}"
     yield f"safety point: {safety.method}{time}"
     yield from (f"    not {method}: {why_not}" for method, why_not in safety.others.items())
 

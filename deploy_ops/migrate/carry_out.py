@@ -25,7 +25,7 @@ from deploy_ops.migrate.finish import finish
 from deploy_ops.migrate.history import Todo
 from deploy_ops.migrate.ladder import Rung
 from deploy_ops.migrate.plan import Plan, Step
-from deploy_ops.migrate.point import make_point, save_point
+from deploy_ops.migrate.point import drop_point, make_point, save_point
 from deploy_ops.migrate.recover import recover
 from deploy_ops.migrate.run import Remains, Request, Result, Run
 from deploy_ops.migrate.session import application_name
@@ -113,8 +113,7 @@ def _ending(run: Run) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if run.clone is not None:  # the database is what it was
-            run.database.drop(run.clone.database)
+        drop_point(run)
         run.journal.record("finished", status="error")
         raise
 

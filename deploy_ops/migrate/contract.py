@@ -140,6 +140,7 @@ def _why_not(request: Request, each: Waiting, stopped: dict[str | None, str]) ->
 def _add(result: Result, one: Result) -> None:
     """Add how one of the runs went to the result of all."""
     result.run, result.backup = one.run, one.backup
+    result.safety = one.safety or result.safety
     result.findings += [each for each in one.findings if each not in result.findings]
     for phase, seconds in one.seconds.items():
         result.seconds[phase] = round(result.seconds.get(phase, 0.0) + seconds, 3)

@@ -12,7 +12,14 @@ from deploy_ops.backup.create import take_backup
 from deploy_ops.backup.verification import scratch_database
 from deploy_ops.conf import conf
 from deploy_ops.databases import Database
-from deploy_ops.errors import DeployOpsError, PointFailed, PointTooSlow, RestoreFailed
+from deploy_ops.errors import (
+    ConfigurationError,
+    DeployOpsError,
+    LockHeld,
+    PointFailed,
+    PointTooSlow,
+    RestoreFailed,
+)
 from deploy_ops.migrate.run import Run
 from deploy_ops.migrate.safety import Safety, choose
 from deploy_ops.progress import Progress
@@ -76,7 +83,7 @@ def _clone(run: Run, cuts_off: bool) -> None:
             ):
                 run.lock.check()
                 run.clone = clone.make(planned, limit)
-        except RestoreFailed as error:  # of who holds the clients
+        except (RestoreFailed, LockHeld, ConfigurationError) as error:  # of who holds clients
             raise PointFailed(f"No clone was made: {error}") from error
         except PointTooSlow:
             run.journal.record("point_too_slow", **asdict(clone.tried(run.alias, limit)))
@@ -115,9 +122,7 @@ def save_point(run: Run) -> None:
     if run.clone is None:
         return
     kept = run.clone.database
-    run.progress.say(
-        f"Taking the backup from {kept}, of before the run; the application is not disturbed"
-    )
+    run.progress.say(f"Taking the backup from {kept}; the live database is not read for it")
     try:
         _back_up(run)
         run.database.drop(kept)
@@ -125,6 +130,16 @@ def save_point(run: Run) -> None:
         run.result.findings.append(_not_saved(run, kept, error))
     else:
         run.clone = None
+
+
+def drop_point(run: Run) -> None:
+    """Drop the clone of a run that has begun no migration, if there is one."""
+    if run.clone is None:
+        return
+    try:
+        run.database.drop(run.clone.database)
+    except DeployOpsError as error:  # why the run ended is what is told
+        run.progress.say(str(error))
 
 
 def _not_saved(run: Run, kept: str, error: DeployOpsError) -> Error:
