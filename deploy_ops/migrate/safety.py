@@ -59,12 +59,12 @@ def choose(alias: str, asked: Safety, *, may_end_sessions: bool) -> Choice:
     """
     if asked is Safety.NONE:
         return Choice(Safety.NONE, 0.0, {Safety.DUMP: NOT_ASKED, Safety.CLONE: NOT_ASKED})
+    identity = database_for(alias).identify()
+    dump = _dump_seconds(identity)
     if not database_for(alias).has_clones:
         if asked is Safety.CLONE:
             raise _refused(NO_CLONES)
-        return Choice(Safety.DUMP, None, {Safety.CLONE: NO_CLONES})
-    identity = database_for(alias).identify()
-    dump = _dump_seconds(identity)
+        return Choice(Safety.DUMP, dump, {Safety.CLONE: NO_CLONES})
     if asked is Safety.DUMP:
         return Choice(Safety.DUMP, dump, {Safety.CLONE: NOT_ASKED})
     if asked is Safety.AUTO and dump <= QUICK_SECONDS:
