@@ -88,10 +88,17 @@ def last_schema(
     return None
 
 
-def version_before(database: str, version: str) -> str | None:
-    """The version last released into a database (`Identity.key`) besides one; None if none was."""
-    versions = [str(e.get("version")) for e in _entries() if e.get("database") == database]
-    return next((each for each in reversed(versions) if each != version), None)
+def version_before(
+    database: str, version: str, may_run: Callable[[Release], bool] = lambda _: True
+) -> str | None:
+    """The version last released into a database (`Identity.key`) besides one, of those that
+    `may_run`; None if none was."""
+    for entry in reversed(_entries()):
+        if entry.get("database") == database and entry.get("version") != version:
+            release = _release(entry)
+            if release is None or may_run(release):
+                return str(entry.get("version"))
+    return None
 
 
 def schema_of(database: str, version: str) -> dict[str, Any] | None:

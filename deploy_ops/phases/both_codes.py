@@ -157,7 +157,7 @@ def _before(
 
 def _running(alias: str, start: Snapshot) -> Code:
     identity = database_for(alias).identify()
-    if (recorded := last_schema(identity.key, _may_run(alias, identity.name))) is not None:
+    if (recorded := last_schema(identity.key, who_may_run(alias))) is not None:
         try:
             return Code(recorded[0], Snapshot.from_json(recorded[1]), is_old=True)
         except (KeyError, TypeError):
@@ -165,9 +165,9 @@ def _running(alias: str, start: Snapshot) -> Code:
     return Code(BEFORE_THE_PLAN, start, is_old=True)
 
 
-def _may_run(alias: str, database: str) -> Callable[[Release], bool]:
+def who_may_run(alias: str) -> Callable[[Release], bool]:
     """Whether a release can be the one that runs: a restore may have taken its migrations back."""
-    if not (restores := restores_of(conf.state_dir, database)):
+    if not (restores := restores_of(conf.state_dir, database_for(alias).identify().name)):
         return lambda release: True
     applied = MigrationRecorder(connections[alias]).applied_migrations().keys()
 

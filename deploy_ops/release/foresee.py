@@ -12,14 +12,15 @@ from deploy_ops.errors import ReleaseRefused
 from deploy_ops.history import version_before
 from deploy_ops.migrate.history import Todo
 from deploy_ops.migrate.reversal import Reversal
-from deploy_ops.phases.both_codes import findings_of
+from deploy_ops.phases.both_codes import findings_of, who_may_run
 from deploy_ops.release.rollback import recorded_release
 from deploy_ops.version import code_version
 
 
 def way_back_findings(alias: str, todo: Todo) -> Iterator[CheckMessage]:
     """Say what it takes once the migrations of this release are applied."""
-    version = version_before(database_for(alias).identify().key, code_version())
+    database = database_for(alias).identify().key
+    version = version_before(database, code_version(), who_may_run(alias))
     if version is None:
         yield Info(
             "No release before this one was recorded for this database on this host. What the way "
