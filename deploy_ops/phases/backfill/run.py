@@ -38,6 +38,7 @@ from deploy_ops.phases.backfill.filling import Filling
 from deploy_ops.phases.backfill.ledger import Given, Ledger, Taken
 from deploy_ops.phases.backfill.pace import Pace, pause_after
 from deploy_ops.phases.backfill.pressure import Limits, look
+from deploy_ops.phases.backfill.updatable import why_not_updatable
 from deploy_ops.phases.backfill.write import write_range
 from deploy_ops.phases.locks import is_lost_race, without_timeouts
 from deploy_ops.progress import Progress, listener
@@ -120,12 +121,14 @@ def _worker(
             "Write into the migration:\n"
             "    atomic = False"
         )
-    _check_sees_all(connection, filling)
+    check_writes_all(connection, filling)
     return _Worker(connection, Ledger(connection, name, filling), filling, limits)
 
 
-def _check_sees_all(connection: BaseDatabaseWrapper, filling: Filling) -> None:
-    """Raise BackfillRefused where policies may hide rows, which would be left out."""
+def check_writes_all(connection: BaseDatabaseWrapper, filling: Filling) -> None:
+    """Raise BackfillRefused where policies may hide rows, or none can be written at all."""
+    if why := why_not_updatable(connection, filling.table, filling.columns[0]):
+        raise BackfillRefused(f"The backfill of {filling} cannot run: {why}")
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT row_security_active(to_regclass(%s)), quote_ident(current_user)",

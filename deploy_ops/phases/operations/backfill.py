@@ -16,7 +16,7 @@ from deploy_ops.phases.backfill.compile import (
 )
 from deploy_ops.phases.backfill.entry import forget, is_there, register
 from deploy_ops.phases.backfill.filling import Filling
-from deploy_ops.phases.backfill.run import run
+from deploy_ops.phases.backfill.run import check_writes_all, run
 from deploy_ops.phases.halves import runs_alone
 from deploy_ops.phases.operations.base import Change, VocabularyOperation
 from deploy_ops.phases.where import find_place
@@ -84,6 +84,7 @@ class Backfill(VocabularyOperation):
         elif filling := compile_filling(subject, self.values):
             name = str(find_place(self, change.app))
             if self.detached:
+                check_writes_all(subject.connection, filling)
                 register(subject.connection, name, filling)
             else:
                 run(subject.connection, name, filling)

@@ -15,7 +15,8 @@ from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.column_swap import expand_steps, replace_steps, undo_steps
 from deploy_ops.phases.operations.dependents import check_dependents, has_checks, has_indexes
 from deploy_ops.phases.operations.doubled import Doubled
-from deploy_ops.phases.operations.online import PhasedOnline, run_steps
+from deploy_ops.phases.operations.online import PhasedOnline, check_steps, run_steps
+from deploy_ops.phases.operations.reach import check_own_column, check_takes_null
 from deploy_ops.phases.operations.second_column import SecondColumn
 from deploy_ops.phases.operations.steps import run_whole
 from deploy_ops.phases.rows import Entry, waiting_rows
@@ -71,7 +72,7 @@ class ChangeTypeOnline(PhasedOnline, AlterField):
             second = SecondColumn(change, old, new, is_written=True)
             run_steps(self, change, expand_steps(second))
         elif way is Way.LATER:
-            self._check(change)
+            self._check_later(change)
         else:
             raise NotOnline(_no_way(change.connection, old, new))
 
@@ -133,6 +134,14 @@ class ChangeTypeOnline(PhasedOnline, AlterField):
             second = SecondColumn(change, old, new, is_written=False)
             run_steps(self, change, replace_steps(second))
 
+    def _check_later(self, change: Change) -> None:
+        """Raise NotOnline for what the contract phase could not do."""
+        self._check(change)
+        old, new = self._fields(change)
+        if not (change.editor.collect_sql or _is_plain(change, old, new)):
+            second = SecondColumn(change, old, new, is_written=False)
+            check_steps(change, replace_steps(second))
+
     def _check_earlier(self, change: Change) -> None:
         """Another change of the same column that waits would undo this one when it runs."""
         if change.editor.collect_sql or not (rows := waiting_rows(change.connection)):
@@ -165,8 +174,13 @@ class ChangeTypeOnline(PhasedOnline, AlterField):
                 "of their own, before this one or after it."
             )
         if not change.editor.collect_sql:
-            trigger = SecondColumn(change, old, new, is_written=False).trigger.name
-            check_dependents(change, old.model._meta.db_table, old.column, trigger)
+            second = SecondColumn(change, old, new, is_written=old.column != new.column)
+            if second.is_written:
+                check_takes_null(change, second.table, old.column)
+            if not second.has_casts():
+                raise NotOnline(_no_cast(change.connection, old, new))
+            check_own_column(change, old.model._meta.db_table, old.column)
+            check_dependents(change, old.model._meta.db_table, old.column, second.trigger.name)
 
     def _fields(self, change: Change) -> tuple[Any, Any]:
         before = change.model_before(self.model_name)
@@ -228,6 +242,14 @@ def _instead(old: Any) -> str:
             "refer to it. How long that takes:\n    safe_migrate --rehearse"
         )
     return "Add a field of the new type, fill it with Backfill, and remove this one with Contract."
+
+
+def _no_cast(connection: BaseDatabaseWrapper, old: Any, new: Any) -> str:
+    before, after = (_type(connection, each) for each in (old, new))
+    return (
+        f"{new.model._meta.label}.{new.name} would become {after} from {before}, and PostgreSQL "
+        f"has no cast from one to the other. Nothing was changed. {_instead(old)}"
+    )
 
 
 def _no_way(connection: BaseDatabaseWrapper, old: Any, new: Any) -> str:

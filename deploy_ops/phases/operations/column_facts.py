@@ -10,7 +10,7 @@ from deploy_ops.phases.operations.catalog import Catalog
 
 _FACTS = """
     SELECT pg_get_expr(adbin, adrelid), col_description(attrelid, attnum),
-        CASE WHEN attstattarget >= 0 THEN attstattarget END,
+        CASE WHEN attstattarget >= 0 THEN attstattarget END, array_to_string(attoptions, ', '),
         (SELECT conname FROM pg_constraint
             WHERE conrelid = attrelid AND contype = 'n' AND conkey = ARRAY[attnum])
     FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
@@ -28,6 +28,12 @@ _TYPE = """
     FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid
     WHERE attrelid = to_regclass(%s) AND attname = %s::name AND NOT attisdropped
 """
+_GRANTS = """
+    SELECT privilege_type, CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE grantee::regrole::text END,
+        is_grantable
+    FROM pg_attribute, aclexplode(attacl)
+    WHERE attrelid = to_regclass(%s) AND attname = %s::name AND NOT attisdropped
+"""
 _TRIGGERS = """
     SELECT quote_ident(tgname) FROM pg_trigger JOIN pg_attribute ON attrelid = tgrelid
     WHERE tgrelid = to_regclass(%s) AND attname = %s::name AND attnum = ANY (tgattr)
@@ -42,6 +48,7 @@ class Facts:
     default: str | None = None
     comment: str | None = None
     statistics: int | None = None
+    options: str | None = None
     not_null: str | None = None
 
 
@@ -79,6 +86,17 @@ def triggers_of(change: Change, table: str, column: str) -> list[str]:
     with change.connection.cursor() as cursor:
         cursor.execute(_TRIGGERS, [change.quote(table), column])
         return [name for (name,) in cursor.fetchall()]
+
+
+def copy_grants(change: Change, table: str, column: str, second: str) -> None:
+    """Give whoever has privileges on a column alone the same ones on a second one."""
+    with change.connection.cursor() as cursor:
+        cursor.execute(_GRANTS, [change.quote(table), column])
+        found = cursor.fetchall()
+    for privilege, role, is_grantable in found:
+        what = f"{privilege} ({change.quote(second)}) ON {change.quote(table)}"
+        option = " WITH GRANT OPTION" if is_grantable else ""
+        change.execute(f"GRANT {what} TO {role}{option}")
 
 
 def has_type(change: Change, table: str, field: Any) -> bool:

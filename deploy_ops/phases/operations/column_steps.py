@@ -4,6 +4,11 @@ from dataclasses import dataclass
 
 from deploy_ops.phases.backfill import Filling, Sql, fill
 from deploy_ops.phases.operations.base import Change
+from deploy_ops.phases.operations.reach import (
+    check_fillable,
+    check_triggers_reach,
+    tell_subscribers,
+)
 from deploy_ops.phases.operations.steps import AddConstraint, Brief, Statement, Step, Validate
 from deploy_ops.phases.triggers import Trigger, create_trigger
 
@@ -26,6 +31,11 @@ class AddColumn(Brief):
     def is_done(self, change: Change) -> bool:
         """Whether there is one of that name."""
         return self.catalog(change).is_not_null(self.column) is not None
+
+    def work(self, change: Change) -> None:
+        """Add it."""
+        tell_subscribers(change, self.table, self.column)
+        super().work(change)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +95,10 @@ class AddTrigger(Step):
 
     trigger: Trigger
 
+    def check(self, change: Change) -> None:
+        """Refuse tables of which some rows have no triggers."""
+        check_triggers_reach(change, self.table)
+
     def is_done(self, change: Change) -> bool:
         """Its function may be another one by now."""
         return False
@@ -134,6 +148,11 @@ class FillNulls(Step):
     value: str
     key: tuple[str, ...]
     needs_no_transaction = True
+
+    def check(self, change: Change) -> None:
+        """Refuse tables of which no row can be updated."""
+        if not self.is_done(change):
+            check_fillable(change, self.table, self.column)
 
     def is_done(self, change: Change) -> bool:
         """Whether the column cannot be NULL any more."""

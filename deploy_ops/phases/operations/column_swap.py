@@ -14,6 +14,7 @@ from deploy_ops.phases.backfill.entry import forget_filling
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.column_facts import Facts, column_exists, facts_of, has_type
 from deploy_ops.phases.operations.column_steps import AddColumn, AddTrigger, DropColumn
+from deploy_ops.phases.operations.reach import check_fillable
 from deploy_ops.phases.operations.second_column import SecondColumn
 from deploy_ops.phases.operations.steps import Statement, Step, run_unhurried, run_whole
 from deploy_ops.phases.operations.twins import name_twin, proof_steps, twin_steps
@@ -85,12 +86,23 @@ def _is_replaced(second: SecondColumn) -> bool:
     return not column_exists(change, table, second.column) and has_type(change, table, second.new)
 
 
+def check_swap(step: Step, change: Change) -> None:
+    """Raise NotOnline for partitioned tables."""
+    step.refuse_partitioned(change, "change the type of a column")
+
+
 @dataclass(frozen=True, kw_only=True)
 class FillSecond(Step):
     """Write the second column of the rows that are there, in batches."""
 
     second: SecondColumn
     needs_no_transaction = True
+
+    def check(self, change: Change) -> None:
+        """Refuse tables of which no row can be updated, or whose columns cannot be swapped then."""
+        check_swap(self, change)
+        if not self.is_done(change):
+            check_fillable(change, self.table, self.second.old.column)
 
     def is_done(self, change: Change) -> bool:
         """Whether it was proven already."""
@@ -178,7 +190,7 @@ class Swap(Step):
 
     def check(self, change: Change) -> None:
         """Refuse partitioned tables."""
-        self.refuse_partitioned(change, "change the type of a column")
+        check_swap(self, change)
 
     def is_done(self, change: Change) -> bool:
         """There would be no steps."""
@@ -205,13 +217,15 @@ class Swap(Step):
         self._take_over(change, facts)
 
     def _take_over(self, change: Change, facts: Facts) -> None:
-        """Default, comment, target of statistics, and the name of NOT NULL (PostgreSQL 18)."""
+        """Default, comment, what statistics are told, and the name of NOT NULL (PostgreSQL 18)."""
         table, column = change.quote(self.table), change.quote(self.second.new.column)
         alter = f"ALTER TABLE {table} ALTER COLUMN {column}"
         if facts.default is not None:
             change.execute(f"{alter} SET DEFAULT {facts.default}")
         if facts.statistics is not None:
             change.execute(f"{alter} SET STATISTICS {facts.statistics}")
+        if facts.options is not None:
+            change.execute(f"{alter} SET ({facts.options})")
         if facts.comment is not None:
             comment = change.editor.quote_value(facts.comment)
             change.execute(f"COMMENT ON COLUMN {table}.{column} IS {comment}")

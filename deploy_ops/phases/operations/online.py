@@ -1,7 +1,7 @@
 """What operations share that do all of their work at once, while others use the table."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db.migrations.operations.base import Operation
@@ -101,12 +101,17 @@ def run_steps(operation: Operation, change: Change, steps: Sequence[Step]) -> No
     if not change.editor.collect_sql:
         made = [step.name for step in steps if isinstance(step, BuildIndex | AddConstraint)]
         check_indexes(change.connection, operation.describe(), made)
-        for step in steps:
-            step.check(change)
+        check_steps(change, steps)
         if any(each.needs_no_transaction for each in steps):
             check_no_transaction(operation, change)
     for step in steps:
         step.run(change)
+
+
+def check_steps(change: Change, steps: Iterable[Step]) -> None:
+    """Raise NotOnline for what one of them cannot do to this table."""
+    for step in steps:
+        step.check(change)
 
 
 def check_no_transaction(operation: Operation, change: Change) -> None:

@@ -7,12 +7,12 @@ its place in the table) is in the end what a plain rename leaves, and no row is 
 
 # pylint: disable=protected-access  # of Django's schema editor, for names and SQL as it has them
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from django.db.migrations.operations import RenameField
-from django.db.models import Index, Model, UniqueConstraint
+from django.db.models import Model
 
 from deploy_ops.errors import NotOnline
 from deploy_ops.phases.backfill import Filling, fill
@@ -20,6 +20,7 @@ from deploy_ops.phases.operations.base import Change, PhasedOperation
 from deploy_ops.phases.operations.catalog import Catalog
 from deploy_ops.phases.operations.column_facts import (
     column_exists,
+    copy_grants,
     facts_of,
     triggers_of,
     type_of,
@@ -27,12 +28,23 @@ from deploy_ops.phases.operations.column_facts import (
 )
 from deploy_ops.phases.operations.columns import name_foreign_key
 from deploy_ops.phases.operations.doubled import Doubled
-from deploy_ops.phases.operations.online import check_no_transaction, run_steps
+from deploy_ops.phases.operations.online import (
+    check_no_transaction,
+    check_steps,
+    run_steps,
+)
+from deploy_ops.phases.operations.reach import (
+    check_fillable,
+    check_own_column,
+    check_takes_null,
+    check_triggers_reach,
+    tell_subscribers,
+)
 from deploy_ops.phases.operations.shadow import RANK, RANK_AFTER, check_free, equal
 from deploy_ops.phases.operations.shadow_end import Shadow
+from deploy_ops.phases.operations.shadow_indexes import ShadowIndexes
 from deploy_ops.phases.operations.statements import online_steps
-from deploy_ops.phases.operations.steps import run_whole
-from deploy_ops.phases.operations.twins import own_name
+from deploy_ops.phases.operations.steps import Step, run_whole
 from deploy_ops.phases.rows import Entry
 from deploy_ops.phases.triggers import (
     Trigger,
@@ -74,11 +86,13 @@ class RenameFieldOnline(PhasedOperation, RenameField):
         """Add the shadow, keep both equal, fill it, and index it as the column."""
         self._check(change)
         model, (old, new) = change.model_after(self.model_name), self._fields(change)
-        table = model._meta.db_table
-        self._make_shadow(change, table, new)
+        before = change.model_before(self.model_name)
+        shadowed = [*ShadowIndexes(change.app, before, self.old_name, new).all()]
+        steps = online_steps(change, model, lambda editor: _make(editor, model, shadowed))
+        self._check_table(change, steps)
+        self._make_shadow(change, model._meta.db_table, new)
         self._fill(change, model, old, new)
-        shadowed = [*self._indexes(change, new)]
-        for step in online_steps(change, model, lambda editor: _make(editor, model, shadowed)):
+        for step in steps:
             step.run(change)
 
     def undo(self, change: Change) -> None:
@@ -159,6 +173,7 @@ class RenameFieldOnline(PhasedOperation, RenameField):
                 f"    db_column={old.column!r}"
             )
         table = old.model._meta.db_table
+        check_own_column(change, table, old.column)
         has_default = facts_of(change, table, old.column).default is not None
         if old.null and has_default and not change.editor.collect_sql:
             raise NotOnline(
@@ -176,6 +191,16 @@ class RenameFieldOnline(PhasedOperation, RenameField):
             )
         check_no_transaction(self, change)
 
+    def _check_table(self, change: Change, steps: Iterable[Step]) -> None:
+        """Raise NotOnline for what the table makes impossible, now or in the contract phase."""
+        if change.editor.collect_sql:
+            return
+        table, (old, _) = self._table(change), self._fields(change)
+        check_triggers_reach(change, table)
+        check_fillable(change, table, old.column)
+        check_takes_null(change, table, old.column)
+        check_steps(change, steps)
+
     def _make_shadow(self, change: Change, table: str, new: Any) -> None:
         """The column with its triggers, by which it is known as ours."""
         triggers = self._triggers(change)
@@ -184,7 +209,9 @@ class RenameFieldOnline(PhasedOperation, RenameField):
 
         def work() -> None:
             if change.editor.collect_sql or not column_exists(change, table, new.column):
+                tell_subscribers(change, table, new.column)
                 change.execute(self._add_column(change, table, new))
+                copy_grants(change, table, self._fields(change)[0].column, new.column)
             for each in triggers:
                 create_trigger(change, each)
 
@@ -233,36 +260,6 @@ class RenameFieldOnline(PhasedOperation, RenameField):
         differs = f"NOT ({equal(target, source)})"
         filling = Filling.of_column(model, new.column, source, differs)
         fill(change.connection, filling, is_checked=True)
-
-    def _indexes(self, change: Change, new: Any) -> Iterator[Any]:
-        """What new code needs for its queries and for ON CONFLICT; all of it goes with the shadow.
-
-        What the models declare has the old name still: the migrations that follow change it.
-        """
-        options = change.model_before(self.model_name)._meta
-        if new.unique:
-            yield UniqueConstraint(fields=[new.name], name=self._shadow_name(change, "unique"))
-        elif new.db_index:
-            yield Index(fields=[new.name], name=self._shadow_name(change, "index"))
-        declared = [*options.indexes, *options.constraints]
-        declared += [
-            UniqueConstraint(fields=names, name=" ".join(names))
-            for names in options.unique_together
-        ]
-        for each in declared:
-            names = [self._renamed(name) for name in getattr(each, "fields", ())]
-            if names != list(getattr(each, "fields", ())) and not getattr(each, "condition", None):
-                kind = UniqueConstraint if isinstance(each, UniqueConstraint) else Index
-                yield kind(fields=names, name=self._shadow_name(change, each.name))
-
-    def _renamed(self, name: str) -> str:
-        """A field of an index, which may have a sign for its order."""
-        sign = "-" if name.startswith("-") else ""
-        is_old = name.removeprefix("-") == self.old_name
-        return f"{sign}{self.new_name}" if is_old else name
-
-    def _shadow_name(self, change: Change, kind: str) -> str:
-        return own_name(f"{change.app}.{self.model_name_lower} {self.new_name} {kind}")
 
     def _rename_foreign_key(self, change: Change) -> None:
         """A plain rename makes it anew, since its name has the column's."""

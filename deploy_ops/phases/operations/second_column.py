@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from django.db import ProgrammingError, transaction
+
 from deploy_ops.phases.backfill import Filling
 from deploy_ops.phases.operations.base import Change
 from deploy_ops.phases.operations.catalog import Catalog
@@ -20,6 +22,7 @@ from deploy_ops.phases.triggers import Trigger
 RANK = 3  # after triggers that fill the first column, or write it under another name
 # Their casts depend on TimeZone and the like of whoever writes.
 _BY_SETTINGS = ("date", "time", "interval", "double", "real", "bytea")
+_NO_CAST = "42846"  # cannot_coerce
 _LENGTH = re.compile(r"^varchar\(\d+\)")
 
 
@@ -80,6 +83,21 @@ class SecondColumn:
             return same
         old, new = (self.change.quote(each) for each in (self.old.column, self.column))
         return f"({equal(old, _cast(new, self._type(self.old)))} OR {same})"
+
+    def has_casts(self) -> bool:
+        """Whether PostgreSQL makes a value of the one type of one of the other, as is needed."""
+        old, new = (self._type(each) for each in (self.old, self.new))
+        casts = [(old, new), *([(new, old)] if self.is_written else [])]
+        alias = self.change.connection.alias
+        try:
+            with transaction.atomic(alias), self.change.connection.cursor() as cursor:
+                for one, other in casts:
+                    cursor.execute(f"EXPLAIN SELECT NULL::{one}::{other}")
+        except ProgrammingError as error:
+            if getattr(error.__cause__, "sqlstate", None) != _NO_CAST:
+                raise
+            return False
+        return True
 
     @property
     def doubled(self) -> Doubled:

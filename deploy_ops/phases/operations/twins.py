@@ -35,6 +35,9 @@ def twin_steps(
         else:
             sql = each.as_index(quote(name), quote(table), "CONCURRENTLY ")
             yield BuildIndex(tables=tables, name=name, statement=Statement(sql))
+            if each.ending:  # an index alone rejects what a transaction sets right before its end
+                constraint = Statement(_unique(change, table, name, name, each.ending))
+                yield AddConstraint(tables=tables, name=name, statement=constraint)
 
 
 def name_twin(change: Change, table: str, each: Dependent, twin: str) -> None:
@@ -43,11 +46,15 @@ def name_twin(change: Change, table: str, each: Dependent, twin: str) -> None:
     alter = f"ALTER TABLE {change.quote(table)}"
     if each.kind is Kind.INDEX:
         change.execute(f"ALTER INDEX {quoted} RENAME TO {name}")
-    elif each.kind is Kind.UNIQUE:
-        sql = f"{alter} ADD CONSTRAINT {name} UNIQUE USING INDEX {quoted}{each.ending}"
-        change.execute(sql)
+    elif each.kind is Kind.UNIQUE and not each.ending:
+        change.execute(_unique(change, table, each.name, twin))
     else:
         change.execute(f"{alter} RENAME CONSTRAINT {quoted} TO {name}")
+
+
+def _unique(change: Change, table: str, name: str, index: str, ending: str = "") -> str:
+    alter = f"ALTER TABLE {change.quote(table)} ADD CONSTRAINT {change.quote(name)}"
+    return f"{alter} UNIQUE USING INDEX {change.quote(index)}{ending}"
 
 
 def proof_steps(change: Change, table: str, name: str, condition: str) -> Iterator[Step]:

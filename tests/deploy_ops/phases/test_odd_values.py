@@ -1,11 +1,21 @@
 """Two columns for one field, where values, triggers and rules of the table are odd."""
 
+from types import SimpleNamespace
+
 import pytest
 from django.core.management import call_command
-from django.db import DatabaseError, migrations, models
+from django.db import DatabaseError, connections, migrations, models
 
 from deploy_ops.errors import BackfillFailed, BackfillRefused, NotOnline, RowsInTheWay
-from deploy_ops.phases import ChangeTypeOnline, Contract, RenameFieldOnline
+from deploy_ops.phases import (
+    AddFieldOnline,
+    Backfill,
+    ChangeTypeOnline,
+    Contract,
+    EnforceNotNull,
+    RenameFieldOnline,
+)
+from deploy_ops.phases.operations import reach
 from tests.deploy_ops.phases.bench import APP, PACKAGE, Bench, create
 
 pytestmark = pytest.mark.parametrize("database", ["pg15"], indirect=True)
@@ -185,6 +195,169 @@ def test_a_day_is_the_same_for_whoever_writes(alias):
     assert bench.sql("SELECT day::text FROM shop_trip") == [("2026-01-02",)]
     bench.sql("SET TimeZone = 'UTC'")
     bench.contract(change)
+
+
+TYPES = {
+    "rename": RENAME,
+    "wider": ChangeTypeOnline("trip", "km", models.BigIntegerField(null=True)),
+    "narrower": ChangeTypeOnline("trip", "km", models.SmallIntegerField(null=True)),
+    "two columns": ChangeTypeOnline("trip", "km", models.TextField(null=True, db_column="text")),
+}
+NOT_NULL = EnforceNotNull("trip", "km", models.IntegerField(default=3))
+FILL = Backfill("trip", "km", 3)
+PUBLISH = "CREATE PUBLICATION odd FOR TABLE shop_trip"
+EACH = pytest.mark.parametrize("operation", TYPES.values(), ids=TYPES.keys())
+
+
+@pytest.fixture
+def unpublished(alias):
+    """Without the publication of a test, which is not in a schema."""
+    yield alias
+    connections[alias].cursor().execute("DROP PUBLICATION IF EXISTS odd")
+
+
+def assert_refused(bench, operation, error, said):
+    before = bench.catalog()
+    with pytest.raises(error, match=said):
+        bench.try_out(operation)
+    assert bench.catalog() == before
+    assert bench.sql("SELECT count(*) FROM deploy_ops_backfillprogress") == [(0,)]
+
+
+@pytest.mark.parametrize("operation", [*TYPES.values(), NOT_NULL], ids=[*TYPES, "not null"])
+def test_rows_of_tables_that_inherit_have_no_triggers(alias, operation):
+    child = "CREATE TABLE archive () INHERITS (shop_trip)"
+    bench = bench_of(alias, models.IntegerField(null=True), ROWS, child)
+    assert_refused(bench, operation, NotOnline, "archive inherits from shop_trip, whose triggers")
+
+
+@EACH
+def test_a_column_of_the_table_above(alias, operation):
+    above = "CREATE TABLE top (km integer)", "ALTER TABLE shop_trip INHERIT top"
+    bench = bench_of(alias, models.IntegerField(null=True), ROWS, *above)
+    assert_refused(bench, operation, NotOnline, "shop_trip.km is inherited from top")
+
+
+@EACH
+def test_a_column_that_only_the_database_knows_to_be_generated(alias, operation):
+    drop = "ALTER TABLE shop_trip DROP km, ADD km integer GENERATED ALWAYS AS (id * 2) STORED"
+    bench = bench_of(alias, models.IntegerField(null=True), drop)
+    assert_refused(bench, operation, NotOnline, "shop_trip.km is generated in the database")
+
+
+@pytest.mark.parametrize(
+    ("operation", "said"),
+    [
+        (RENAME, "build an index"),
+        (TYPES["narrower"], "change the type"),
+        (TYPES["two columns"], "change the type"),
+    ],
+    ids=["rename", "narrower", "two columns"],
+)
+def test_partitions_are_refused_before_the_second_column(alias, operation, said):
+    bench = bench_of(alias, models.IntegerField(null=True, db_index=operation is RENAME))
+    bench.sql("ALTER TABLE shop_trip RENAME TO gone")
+    bench.sql("CREATE TABLE shop_trip (LIKE gone) PARTITION BY LIST (id)")
+    assert_refused(bench, operation, NotOnline, f"partitioned, and PostgreSQL cannot {said}")
+
+
+NO_UPDATES = {
+    "nothing": ["ALTER TABLE shop_trip REPLICA IDENTITY NOTHING", PUBLISH],
+    "no key": ["ALTER TABLE shop_trip DROP CONSTRAINT shop_trip_pkey", PUBLISH],
+    "no index any more": [
+        "ALTER TABLE shop_trip ADD other integer NOT NULL DEFAULT 1",
+        "CREATE UNIQUE INDEX other ON shop_trip (id, other)",
+        "ALTER TABLE shop_trip REPLICA IDENTITY USING INDEX other",
+        "DROP INDEX other",
+        PUBLISH,
+    ],
+    "a list that is no key": ["ALTER TABLE shop_trip ADD n int", f"{PUBLISH} (n)"],
+    "a condition": ["ALTER TABLE shop_trip ADD n int", f"{PUBLISH} WHERE (n > 1)"],
+}
+
+
+@pytest.mark.parametrize("how", NO_UPDATES.values(), ids=NO_UPDATES.keys())
+def test_what_a_publication_makes_impossible_is_refused_at_first(unpublished, how):
+    rows = "INSERT INTO shop_trip (km) VALUES (NULL), (1)"
+    bench = bench_of(unpublished, models.IntegerField(null=True), rows, *how)
+    for operation in (*TYPES.values(), NOT_NULL):
+        assert_refused(bench, operation, NotOnline, "filled: PostgreSQL takes no UPDATE of shop_t")
+    for each in (FILL, Backfill("trip", "km", 3, detached=True)):
+        assert_refused(bench, each, BackfillRefused, r"shop_trip \(km\) cannot run: PostgreSQL")
+    bench.try_out(AddFieldOnline("trip", "new", models.IntegerField(default=1)))
+
+
+SENT = {
+    "the whole row": ["ALTER TABLE shop_trip REPLICA IDENTITY FULL", PUBLISH],
+    "a list": [f"{PUBLISH} (id)"],
+    "inserts alone": [
+        "ALTER TABLE shop_trip REPLICA IDENTITY NOTHING",
+        f"{PUBLISH} WITH (publish = 'insert')",
+    ],
+}
+
+
+@pytest.mark.parametrize("how", SENT.values(), ids=SENT.keys())
+def test_what_subscribers_get_is_told(unpublished, monkeypatch, how):
+    told = []
+    monkeypatch.setattr(reach, "listener", lambda: SimpleNamespace(say=told.append))
+    bench = bench_of(unpublished, models.IntegerField(null=True), ROWS, *how)
+    for operation, name in ((RENAME, "miles"), (TYPES["two columns"], "text")):
+        bench.try_out(operation)
+        bench.sql(f"UPDATE shop_trip SET {name} = id + 7")
+        bench.contract(operation)
+        assert bench.sql(f"SELECT count(*) FROM shop_trip WHERE {name}::int = id + 7") == [(30,)]
+        gets = "list of columns of shop_trip, without" if "(id)" in how[-1] else "sends"
+        assert len(told) == 1 and gets in told[0] and name in told.pop()
+        bench.sql(f"ALTER TABLE shop_trip RENAME {name} TO km")
+
+
+@pytest.mark.parametrize("operation", [RENAME, TYPES["two columns"]], ids=["rename", "two columns"])
+def test_what_is_right_at_the_end_of_a_transaction_may_be_wrong_before(alias, operation):
+    late = models.UniqueConstraint(
+        fields=["km"], name="late", deferrable=models.Deferrable.DEFERRED
+    )
+    trip = create("trip", ("km", models.IntegerField(null=True)), constraints=[late])
+    bench = Bench(alias, given=[trip], before=[ROWS])
+    bench.try_out(operation)
+    bench.sql("UPDATE shop_trip SET km = km + 1")  # meets rows that it has still to write
+    with pytest.raises(DatabaseError, match="late|deploy_ops_"):
+        bench.sql("UPDATE shop_trip SET km = 5")
+    bench.contract(operation)
+    [kept] = [each[2] for each in bench.catalog() if each[1] == "shop_trip.late"]
+    assert kept.endswith("DEFERRABLE INITIALLY DEFERRED truetruetrue")
+
+
+def test_who_may_use_a_column_may_use_it_under_both_names(alias, database):
+    bench = bench_of(alias, models.IntegerField(null=True), ROWS)
+    bench.sql("GRANT SELECT (km), UPDATE (km) ON shop_trip TO PUBLIC")
+    bench.try_out(RENAME)
+    acl = "SELECT DISTINCT attacl::text FROM pg_attribute WHERE attname IN ('km', 'miles')"
+    [(granted,)] = bench.sql(f"{acl} AND attrelid = 'shop_trip'::regclass")
+    assert granted.startswith("{=rw/")
+    bench.contract(RENAME)
+    assert bench.sql(f"{acl} AND attrelid = 'shop_trip'::regclass") == [(granted,)]
+
+
+def test_types_that_cannot_be_had_by_a_cast_or_a_second_column(alias):
+    domain = "CREATE DOMAIN public.filled AS integer NOT NULL"
+    bench = bench_of(
+        alias, Odd("int4range", null=True), "DROP DOMAIN IF EXISTS public.filled", domain
+    )
+    two = ChangeTypeOnline("trip", "km", Odd("int8range", null=True, db_column="wide"))
+    assert_refused(bench, two, NotOnline, "int8range from int4range, and PostgreSQL has no cast")
+    bench = bench_of(alias, Odd("filled", null=True))
+    two = ChangeTypeOnline("trip", "km", models.TextField(null=True, db_column="text"))
+    for operation in (RENAME, two):
+        assert_refused(bench, operation, NotOnline, "is of the domain filled, which is NOT NULL")
+
+
+def test_what_statistics_are_told_stays(alias):
+    told = "ALTER TABLE shop_trip ALTER km SET (n_distinct = -0.5)"
+    bench = bench_of(alias, models.IntegerField(null=True), ROWS, told)
+    bench.try_out(TYPES["wider"])
+    options = "SELECT attoptions FROM pg_attribute WHERE attname = 'km'"
+    assert bench.sql(f"{options} AND attrelid = 'shop_trip'::regclass") == [(["n_distinct=-0.5"],)]
 
 
 def test_a_column_of_others_is_not_written_over(alias):

@@ -478,7 +478,9 @@ def outlook(project, **env):
 
 @PG15
 def test_the_release_before_is_none_that_a_restore_took_back(project, release, database):
-    taken = release('migrations.AddField("order", "kind", models.IntegerField(null=True)),')["backup"]
+    taken = release('migrations.AddField("order", "kind", models.IntegerField(null=True)),')[
+        "backup"
+    ]
     how = "--in-place", "--noinput", "--confirm", database.name
     assert outlook(project, APP_VERSION="1.2.0")[1].startswith("The way back to 1.1.0 ")
     project.run("restore", taken, *how, check=0)
