@@ -7,8 +7,9 @@ What a publication sends of an UPDATE has to tell the subscriber which row it wa
 from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-# object_not_in_prerequisite_state, invalid_column_reference, insufficient_privilege
-_REFUSALS = frozenset({"55000", "42P10", "42501"})
+_MAY_NOT = "42501"  # insufficient_privilege
+# object_not_in_prerequisite_state, invalid_column_reference
+_REFUSALS = frozenset({"55000", "42P10", _MAY_NOT})
 
 
 def why_not_updatable(connection: BaseDatabaseWrapper, table: str, column: str) -> str:
@@ -31,7 +32,7 @@ def why_not_updatable(connection: BaseDatabaseWrapper, table: str, column: str) 
         said = getattr(diagnostics, "message_primary", None) or str(error)
         said = f"{said}. {detail}".strip().removesuffix(".")
         why = f"PostgreSQL takes no UPDATE of {table}: {said}. Nothing was changed."
-        return why if state == "42501" else f"{why} {_way_out(quoted)}"
+        return f"{why} {'Migrate as its owner.' if state == _MAY_NOT else _way_out(quoted)}"
     return ""
 
 
