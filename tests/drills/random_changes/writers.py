@@ -148,7 +148,10 @@ class Writer:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._columns = table.columns(is_new=is_new)
         kinds = list(table.kinds.values())
-        self._is_nullable = all("null=True" in each.before for each in kinds)
+        # New code has no NULL where it is enforced; old code's is filled.
+        self._is_nullable = all(
+            "null=True" in each.before and not (is_new and each.fills is not None) for each in kinds
+        )
         self._targets = [
             column for column, each in zip(self._columns, kinds, strict=True) if each.unique
         ]
