@@ -62,7 +62,7 @@ class TestRows:
             trips.try_out(EnforceUnique("trip", ONCE))
         assert str(raised.value) == (
             "Rows of shop_trip have duplicate values, which once forbids: Key (km, purpose)=(1, a) is "
-            "duplicated. It is not enforced now: its unfinished index, which rejected rows already, "
+            "duplicated. It is not enforced now: its unfinished index, which already rejected duplicates, "
             "was dropped again. Correct the rows, and migrate again."
         )
         assert trips.catalog() == before
