@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 from django.db import connections
 
 from deploy_ops.databases.migrating import MigratingConnection
+from deploy_ops.databases.rows import RowsBeside
 from deploy_ops.databases.values import (
     Answer,
     Backend,
@@ -61,7 +62,7 @@ class Guard(Protocol):
         """Give the lock back; safe to call twice."""
 
 
-class Database(MigratingConnection):  # pylint: disable=too-many-public-methods
+class Database(MigratingConnection, RowsBeside):  # pylint: disable=too-many-public-methods
     """One database behind one alias. Instances hold no connection between calls."""
 
     has_clones: ClassVar[bool] = False  # whether it can be copied beside, file by file

@@ -37,6 +37,7 @@ from deploy_ops.databases.postgresql import (
 )
 from deploy_ops.databases.postgresql.advisory_lock import AdvisoryGuard, lock_holders
 from deploy_ops.databases.postgresql.migrating import PostgresqlConnection
+from deploy_ops.databases.postgresql.replacing import PostgresqlRows
 from deploy_ops.databases.postgresql.write_position import WritePosition, take_write_position
 from deploy_ops.databases.postgresql.tables import count_rows
 from deploy_ops.databases.postgresql.server import (
@@ -61,7 +62,8 @@ LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
 IDENTIFY = "deploy_ops/identify"
 
 
-class PostgresqlDatabase(PostgresqlConnection, Database):  # pylint: disable=too-many-public-methods
+# pylint: disable-next=too-many-public-methods
+class PostgresqlDatabase(PostgresqlConnection, PostgresqlRows, Database):
     """One PostgreSQL database, reached directly (see server.py)."""
 
     vendor: ClassVar[str] = "postgresql"

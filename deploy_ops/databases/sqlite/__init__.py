@@ -46,6 +46,7 @@ from deploy_ops.databases.sqlite.copying import (
     remove,
 )
 from deploy_ops.databases.sqlite.registered import register
+from deploy_ops.databases.sqlite.rows import SqliteRows
 from deploy_ops.databases.sqlite.transactions import SqliteTransactions
 from deploy_ops.errors import (
     ConfigurationError,
@@ -61,7 +62,7 @@ _POSITIONS: dict[str, sqlite3.Connection] = {}
 
 
 # Only PostgreSQL builds indexes concurrently, so nobody asks for them here.
-class SqliteDatabase(Database):  # pylint: disable=abstract-method
+class SqliteDatabase(SqliteRows, Database):  # pylint: disable=abstract-method
     """The SQLite database behind an alias."""
 
     vendor = "sqlite"
