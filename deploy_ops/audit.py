@@ -130,8 +130,10 @@ def restores_of(directory: Path, database: str) -> Sequence[Restore]:
 
 
 def _restores(event: Event, database: str) -> bool:
+    """Whether a backup took the place of all of it; single tables leave its past what it was."""
     details = event.details if isinstance(event.details, dict) else {}
-    return event.kind is Kind.RESTORE and database in (details.get("database"), details.get("into"))
+    is_whole = event.kind is Kind.RESTORE and "tables" not in details
+    return is_whole and database in (details.get("database"), details.get("into"))
 
 
 def _event(entry: dict[str, Any]) -> Event | None:

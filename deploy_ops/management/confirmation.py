@@ -11,6 +11,9 @@ from deploy_ops.databases.base import Answer
 from deploy_ops.errors import RestoreRefused, UsageError
 from deploy_ops.restore import Loss, Since
 
+# What excludes each other, and the option that has it.
+WAYS = {"into": "into", "in-place": "in_place", "table": "tables", "rows": "rows"}
+
 
 class Confirmation:
     """Consent by typing name and host, or given beforehand with --noinput --confirm NAME."""
@@ -29,22 +32,26 @@ class Confirmation:
     def check_options(self) -> None:
         """Refuse before any work what would be declined after it; raises UsageError."""
         options = self._options
+        ways = [
+            f"--{way}" for way, option in WAYS.items() if options.get(option) not in (None, False)
+        ]
         point = options.get("to_point")
-        if point and (options["id"] or options["into"] or options["in_place"]):
+        if point and (options["id"] or ways):
             raise UsageError(
-                "--to-point puts back what is beside the database: it takes no id, --into or "
-                "--in-place. Nothing was changed."
+                "--to-point puts back what is beside the database: it takes no id, --into, "
+                "--in-place, --table or --rows. Nothing was changed."
             )
-        if options["into"] is not None and options["in_place"]:
-            raise UsageError("--into and --in-place exclude each other. Nothing was changed.")
-        if options["id"] is None and (options["into"] is not None or options["in_place"]):
+        if len(ways) > 1:
+            raise UsageError(f"{' and '.join(ways)} exclude each other. Nothing was changed.")
+        if options["id"] is None and ways:
             raise UsageError(
                 "Which backup to restore is missing: without an id, only what a killed restore "
                 "left is repaired. Nothing was changed. See them:\n"
                 "    python manage.py backups list"
             )
+        changes_nothing = options["into"] is not None or options.get("rows") is not None
         is_repair = options["id"] is None and not point
-        if options["into"] is not None or options["interactive"] or is_repair:
+        if changes_nothing or options["interactive"] or is_repair:
             return
         name = database_for(options["database"]).database_name
         if options["confirm"] not in {name, PurePath(name).name}:  # SQLite's name is a path
@@ -60,18 +67,26 @@ class Confirmation:
         Returns the moment up to which the loss was agreed to; None for consent that was given
         beforehand, to whatever is lost.
         """
-        for line in [*view_differences, *describe_loss(loss)]:
+        lines = [*view_differences, *describe_loss(loss)]
+        return counted if self.confirm(loss.place, lines, "replace the live database") else None
+
+    def confirm(self, place: str, lines: Iterable[str], deed: str) -> bool:
+        """Show the lines and ask; raises RestoreRefused unless name and host come back.
+
+        False for consent that was given beforehand, to whatever is lost.
+        """
+        for line in lines:
             self._tell(line)
         if not self._options["interactive"]:
-            return None
-        self._tell(f"To replace the live database, type: {loss.place}")
+            return False
+        self._tell(f"To {deed}, type: {place}")
         answer = sys.stdin.readline()
-        if answer.split() != loss.place.split():
+        if answer.split() != place.split():
             raise RestoreRefused(
-                f"{loss.place} was not confirmed. The live database was not changed, and whatever "
+                f"{place} was not confirmed. The live database was not changed, and whatever "
                 "was restored beside it is removed again."
             )
-        return counted
+        return True
 
 
 def _what_is_wrong(given: str | None) -> str:
@@ -82,6 +97,7 @@ def _confirmed(command: Sequence[str], options: Mapping[str, Any], name: str) ->
     words = [*command, "--noinput", "--confirm", name]
     flags = ("in_place", "end_requests", "trust_unauthenticated")
     words += [f"--{flag.replace('_', '-')}" for flag in flags if options[flag]]
+    words += [word for table in options.get("tables") or () for word in ("--table", table)]
     return manage(*words, alias=options["database"])
 
 

@@ -101,6 +101,8 @@ def _of_event(event: Event) -> Entry | None:
 
 def _subject(details: Mapping[str, object]) -> str:
     name = str(details.get("flag") or details.get("backup") or "")
+    if isinstance(tables := details.get("tables"), list):
+        return f"{', '.join(map(str, tables)) or 'tables'} of {name}"
     return f"{name} into {details['into']}" if details.get("into") else name
 
 

@@ -9,7 +9,7 @@ import json
 import secrets
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from deploy_ops.advice import manage
 from deploy_ops.audit import Event, Kind, Outcome
@@ -30,11 +30,16 @@ from deploy_ops.version import code_version
 
 RESTORING = "restoring"
 SWAPPING = "swapping"
+REPLACING = "replacing"
 
 
 @dataclass(frozen=True, slots=True)
 class Restoring:
-    """A restore that has not ended: of which database (`Identity.key`), what, and how far."""
+    """A restore that has not ended: of which database (`Identity.key`), what, and how far.
+
+    `previous` is what the live database will be called. Where rows of tables are replaced, it is
+    the kept table of the first one: whether it is there tells if that was committed.
+    """
 
     key: str
     backup: str
@@ -42,6 +47,11 @@ class Restoring:
     previous: str
     media: MediaPaths | None
     stage: str = RESTORING
+
+    @property
+    def stamp(self) -> str:
+        """The time in its names."""
+        return PurePath(self.beside).stem.rpartition("_")[2]
 
     def as_bytes(self) -> bytes:
         """For the file that survives a crash."""
@@ -60,7 +70,7 @@ class Restoring:
             found = cls(**fields, media=MediaPaths.from_json(media) if media else None)
         except (AttributeError, KeyError, TypeError):
             return None
-        return found if found.stage in (RESTORING, SWAPPING) else None
+        return found if found.stage in (RESTORING, SWAPPING, REPLACING) else None
 
 
 class RestoreMarker:
@@ -123,17 +133,23 @@ def resume_interrupted(alias: str) -> str:
     may have left closed. Raises SwapUnfinished where a person has to look.
     """
     database = database_for(alias)
-    key, report = database.key(), []
+    key, report, replacing = database.key(), [], []
     for path in _markers():
         restoring = _read(path)
         if restoring is None:
             # It may have been killed with clients paused, of which the server has no mark.
             report += [_unknown(path, alias), database.resume_clients()]
+        elif restoring.key == key and restoring.stage == REPLACING:
+            replacing.append(RestoreMarker(path, restoring))
         elif restoring.key == key:
             report.append(_resume(database, restoring))
             _note_end(database, restoring, report[-1])
             RestoreMarker(path, restoring).remove()
-    return "\n".join(filter(None, [*report, database.repair_marked()]))
+    report.append(database.repair_marked())
+    for marker in replacing:  # the live database is open again, and can be asked
+        report.append(_resume_replacing(database, marker.restoring))
+        marker.remove()
+    return "\n".join(filter(None, report))
 
 
 def _markers() -> list[Path]:
@@ -192,6 +208,28 @@ def _note_end(database: Database, restoring: Restoring, report: str) -> None:
         name = database.identify().name
         details = {"backup": restoring.backup, "database": name, "kept": restoring.previous}
         note(Event(Kind.RESTORE, outcome, code_version(), message=report, details=details))
+
+
+def _resume_replacing(database: Database, restoring: Restoring) -> str:
+    """Remove the database beside, and find out whether the one transaction was committed."""
+    is_done = database.has_kept(restoring.previous)
+    if restoring.beside in database.databases_beside():
+        database.drop(restoring.beside)
+    report = f"A restore of tables from backup {restoring.backup} had been cut off. " + (
+        f"Their rows had been put back, and those that went are kept: {restoring.previous} is that "
+        "of the first table."
+        if is_done
+        else "The live database was not changed; what had been made beside it was removed."
+    )
+    outcome = Outcome.DONE if is_done else Outcome.FAILED
+    details: dict[str, object] = {
+        "backup": restoring.backup,
+        "database": database.identify().name,
+        "tables": [],  # it is not known any more which
+        "kept": [restoring.previous],
+    }
+    note(Event(Kind.RESTORE, outcome, code_version(), message=report, details=details))
+    return report
 
 
 def _is_swapped(database: Database, restoring: Restoring) -> bool:

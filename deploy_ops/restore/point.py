@@ -13,7 +13,7 @@ from deploy_ops.progress import Progress, Silent
 from deploy_ops.restore.compare import loss_of
 from deploy_ops.restore.interrupted import Restoring, new_marker
 from deploy_ops.restore.job import PointJob
-from deploy_ops.restore.prepare import free_stamp
+from deploy_ops.restore.beside import free_stamp
 from deploy_ops.restore.swap import COUNTED, PreparedRestore, ended
 from deploy_ops.restore.values import Contents, Loss, Since
 

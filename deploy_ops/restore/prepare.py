@@ -1,17 +1,15 @@
 """Preparing a restore: verify, look ahead, restore into a new database beside, compare."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy_ops.audit import Kind
 from deploy_ops.backup.opening import opened
 from deploy_ops.backup.entry import Backup
-from deploy_ops.databases import Database
 from deploy_ops.lock import DeployLock
 from deploy_ops.progress import Progress, Silent
+from deploy_ops.restore.beside import free_stamp
 from deploy_ops.restore.compare import (
     UNTOUCHED,
     compared_loss,
@@ -66,14 +64,6 @@ def _names(job: RestoreJob) -> Restoring:
         job.database.name_beside(f"before_restore_{stamp}"),
         media_paths(stamp) if job.manifest.media else None,
     )
-
-
-def free_stamp(database: Database) -> str:
-    """A time that no name beside the live database has yet: two restores in one second."""
-    taken = " ".join(database.databases_beside())
-    while (stamp := f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}") in taken:
-        time.sleep(0.1)
-    return stamp
 
 
 def _restored_beside(job: RestoreJob, plain: Path, marker: RestoreMarker) -> PreparedRestore:

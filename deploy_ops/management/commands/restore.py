@@ -15,8 +15,14 @@ from deploy_ops.management.base import Json, OpsCommand
 from deploy_ops.management.confirmation import Confirmation
 from deploy_ops.management.points import describe_put_back, find_clone, put_back
 from deploy_ops.management.restores import describe_restored, restore_as_asked
+from deploy_ops.management.table_restores import (
+    describe_difference,
+    describe_tables,
+    restore_tables_as_asked,
+    tables_as_json,
+)
 from deploy_ops.migrate.resume import resolve_restored
-from deploy_ops.restore import Restored, resume_interrupted
+from deploy_ops.restore import Restored, compare_query, resume_interrupted
 from deploy_ops.restore.job import contents_of
 from deploy_ops.restore.point import contents_of_clone
 
@@ -47,6 +53,18 @@ class Command(OpsCommand):
             "--in-place",
             action="store_true",
             help="replace the contents of the live database, without creating a second one",
+        )
+        parser.add_argument(
+            "--table",
+            action="append",
+            dest="tables",
+            metavar="NAME",
+            help="put only the rows of this table back; more than once for several together",
+        )
+        parser.add_argument(
+            "--rows",
+            metavar="SQL",
+            help="only show what a query answers otherwise on the backup than on the live database",
         )
         parser.add_argument(
             "--jobs", type=job_count, default=2, help="tables restored at a time (default 2)"
@@ -83,6 +101,10 @@ class Command(OpsCommand):
             backup = self._find(alias, options)
             if backup.verdict.trust is Trust.ACCEPTED:
                 self.tell(f"Backup {backup.id} is restored on your word. {ON_YOUR_WORD}")
+            if options["rows"] is not None:
+                return self._compare_rows(backup, lock, options)
+            if options["tables"]:
+                return self._restore_tables(backup, lock, confirmation, options)
             restored = restore_as_asked(backup, lock, confirmation, self.progress, options)
             for line in describe_restored(restored, backup, alias):
                 self.tell(line)
@@ -100,6 +122,24 @@ class Command(OpsCommand):
             self.tell(line)
         resolve_restored(alias, contents_of_clone(clone))
         return 0, {"status": "ok", "point": clone.database, **_facts(restored)}
+
+    def _compare_rows(
+        self, backup: Backup, lock: DeployLock, options: dict[str, Any]
+    ) -> tuple[int, Json]:
+        how = {"alias": options["database"], "lock": lock, "jobs": options["jobs"]}
+        found = compare_query(backup, options["rows"], **how, progress=self.progress)
+        for line in describe_difference(found):
+            self.tell(line)
+        return 0, {"status": "ok", "backup": backup.id, **asdict(found)}
+
+    def _restore_tables(
+        self, backup: Backup, lock: DeployLock, confirmation: Confirmation, options: dict[str, Any]
+    ) -> tuple[int, Json]:
+        restored = restore_tables_as_asked(backup, lock, confirmation, self.progress, options)
+        for line in describe_tables(restored, backup):
+            self.tell(line)
+        status = "ok" if restored.kept else "nothing_to_do"
+        return 0, {"status": status, "backup": backup.id, **tables_as_json(restored)}
 
     def _find(self, alias: str, options: dict[str, Any]) -> Backup:
         """Find the backup; for `--into` it may be of another database, which is printed."""
