@@ -23,10 +23,10 @@ from deploy_ops.databases.postgresql.same import which_database
 from deploy_ops.databases.postgresql.server import Connection, Server
 from deploy_ops.databases.postgresql.surroundings import is_superuser
 from deploy_ops.backup.workspace import OPENED, open_workspace
-from deploy_ops.conf import conf
 from deploy_ops.errors import ProgramError, RestoreFailed
 from deploy_ops.files import open_private
 from deploy_ops.process import run
+from deploy_ops.places import backup_directory
 from deploy_ops.progress import Progress
 
 # As initdb makes it; the script holds only what differs from that.
@@ -61,7 +61,8 @@ def restore_in_place(
         encoding = connection.info.encoding
         may_subscribe = is_superuser(connection)
     # What a kill leaves is the whole database in plain text: swept, as other remains are.
-    with open_workspace(conf.backup_dir, f"{OPENED}{os.getpid()}-{secrets.token_hex(4)}") as opened:
+    name = f"{OPENED}{os.getpid()}-{secrets.token_hex(4)}"
+    with open_workspace(backup_directory(), name) as opened:
         scratch = opened.path
         script = Path(scratch, "restore.sql")
         _write(Path(scratch, "before.sql"), before, server, encoding)
