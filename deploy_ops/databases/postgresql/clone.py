@@ -102,7 +102,7 @@ def clone(server: Server, name: str, *, within: timedelta, at_rest: Callable[[],
             _drop(server, name, error)
             if isinstance(error, psycopg.errors.QueryCanceled):
                 raise PointTooSlow(
-                    f"{server.dbname} could not be cloned within {within.total_seconds():.0f} s, "
+                    f"{server.dbname} could not be cloned within {within.total_seconds():g} s, "
                     "in which nobody can connect to it (DEPLOY_OPS_CLONE_LIMIT)."
                 ) from error
             if isinstance(error, psycopg.Error | DeployOpsError):

@@ -122,7 +122,7 @@ def test_damaged_file_of_a_killed_restore_leaves_nobody_paused(database, address
         with psycopg.connect(f"{address}pgbouncer", autocommit=True) as console:
             console.execute(f"PAUSE {database.name}".encode())
         repaired = project.run("restore", check=0, env={"DATABASE_URL": address + database.name})
-        assert "x.json, which named the databases" in repaired.stdout
+        assert "its record x.json, which names the databases" in repaired.stdout
         assert f"PgBouncer had stayed paused for {database.name}, and goes on." in repaired.stdout
         session.execute("SELECT 1")
 
