@@ -1,0 +1,73 @@
+"""Proof that what the server writes reaches its archive: a segment ended, and seen there."""
+
+import time
+from datetime import UTC, datetime
+
+from deploy_ops.backup.archives.base import Archive
+from deploy_ops.databases.postgresql.server import Connection, scalar, system_identifier
+from deploy_ops.errors import ArchiveFailed
+
+PATIENCE_SECONDS = 60
+PREVIOUS_SECONDS = 5  # for the segment before the present one, which ended some time ago
+PAUSE_SECONDS = 0.02
+# The segment that holds the last byte before a position.
+SEGMENT = "SELECT pg_walfile_name(%s::pg_lsn - 1)"
+PREVIOUS = """
+    SELECT pg_walfile_name(pg_current_wal_insert_lsn() - setting::bigint) FROM pg_settings
+    WHERE name = 'wal_segment_size' AND pg_current_wal_insert_lsn() - '0/0' > 2 * setting::bigint
+"""
+FAILURES = """
+    SELECT last_failed_wal FROM pg_stat_archiver
+    WHERE last_failed_time > coalesce(last_archived_time, '-infinity')
+"""
+
+identifier_of = system_identifier
+
+
+def wait_until_archived(archive: Archive, connection: Connection) -> datetime:
+    """End the present segment and wait for it; return the newest moment that can now be had.
+
+    Raises ArchiveFailed if it does not come within a minute.
+    """
+    # Recovery to a time ends at the first transaction behind it: so there is one, however quiet
+    # the server is.
+    connection.execute("SELECT pg_current_xact_id()")
+    now: datetime = scalar(connection, "SELECT clock_timestamp()")
+    connection.execute("SELECT pg_current_xact_id()")
+    segment = scalar(connection, SEGMENT, [scalar(connection, "SELECT pg_switch_wal()::text")])
+    if not _comes(archive, segment, PATIENCE_SECONDS):
+        raise ArchiveFailed(
+            f"{segment} was ended {PATIENCE_SECONDS} s ago and is not in the archive. "
+            f"{_advice(connection)} Nothing was changed."
+        )
+    return now.astimezone(UTC)
+
+
+def why_not_archived(archive: Archive, connection: Connection) -> str | None:
+    """Say why what ended before has not reached the archive, None if it has; changes nothing."""
+    previous = scalar(connection, PREVIOUS)
+    if previous is None or any(_comes(archive, name, 0) for name in _on_timelines(previous)):
+        return None
+    if _comes(archive, previous, PREVIOUS_SECONDS):
+        return None
+    return f"{previous} has ended and is not in the archive. {_advice(connection)}"
+
+
+def _on_timelines(segment: str) -> list[str]:
+    """Its names on this timeline and those before: a promoted standby goes on under a new one."""
+    return [f"{timeline:08X}{segment[8:]}" for timeline in range(int(segment[:8], 16), 0, -1)]
+
+
+def _comes(archive: Archive, segment: str, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not archive.has(segment):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(PAUSE_SECONDS)
+    return True
+
+
+def _advice(connection: Connection) -> str:
+    if failed := scalar(connection, FAILURES):
+        return f"The server's archive_command fails at {failed}: its log says why."
+    return "See whether pg_receivewal runs, or what archive_command does."
