@@ -1,4 +1,4 @@
-"""Archives of a server, from which any moment can be had: DEPLOY_OPS_ARCHIVE, imported when used."""
+"""Archives of a server, from which any moment can be had: DEPLOY_OPS_ARCHIVE."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -7,6 +7,7 @@ that any moment between can be had again. Nothing is restored over a server: a s
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -74,6 +75,14 @@ class Archive(ABC):
 
         Raises BackupCorrupt, ProgramError, OSError.
         """
+
+    @abstractmethod
+    def scratch_directory(self) -> Path:
+        """Where scratch instances may be made, in a directory of who is to run them."""
+
+    @abstractmethod
+    def in_use(self) -> AbstractContextManager[None]:
+        """Keep what is there from being removed during the block; raises ArchiveFailed."""
 
     @abstractmethod
     def restore_command(self) -> str:

@@ -11,6 +11,8 @@ root.
 import json
 import os
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,9 +22,10 @@ from deploy_ops.backup.manifest import NAME
 from deploy_ops.databases.postgresql.programs import find_program
 from deploy_ops.databases.postgresql.segments import Segment, missing, segment_named
 from deploy_ops.databases.postgresql.server import Server, server_at, server_of
-from deploy_ops.errors import BackupCorrupt, ConfigurationError, ProgramError
+from deploy_ops.errors import ArchiveFailed, BackupCorrupt, ConfigurationError, ProgramError
 from deploy_ops.files import read_object, read_private
 from deploy_ops.ids import is_id
+from deploy_ops.lock_file import LockFile
 from deploy_ops.process import run
 from deploy_ops.progress import Progress
 from deploy_ops.redact import Secret
@@ -144,6 +147,24 @@ class BaseBackups(Archive):
     def verify(self, base: Base) -> None:
         """Compare every file with its checksum, and read the log in it; raises BackupCorrupt."""
         verify_data(self.data_of(base.id), base.major)
+
+    def scratch_directory(self) -> Path:
+        """On the disk of the base backups, which is large enough for one more."""
+        return self.directory / "scratch"
+
+    @contextmanager
+    def in_use(self, *, alone: bool = False) -> Iterator[None]:
+        """Keep base backups and segments; with `alone`, nobody else does, and some may go."""
+        lock = LockFile(self.directory / ".lock", "archive", shared=not alone)
+        if holder := lock.try_acquire():
+            raise ArchiveFailed(
+                f"The archive is in use by {holder}. Nothing was changed. Wait until that has "
+                "ended, then run the command again."
+            )
+        try:
+            yield
+        finally:
+            lock.release()
 
     def restore_command(self) -> str:
         """Copy a segment, or what pg_receivewal has of the last one."""

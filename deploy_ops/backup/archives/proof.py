@@ -1,12 +1,19 @@
 """Proof that what the server writes reaches its archive: a segment ended, and seen there."""
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from deploy_ops.backup.archives.base import Archive
-from deploy_ops.databases.postgresql.server import Connection, scalar, system_identifier
+from deploy_ops.databases.postgresql.server import (
+    Connection,
+    quoted_role,
+    scalar,
+    system_identifier,
+)
 from deploy_ops.errors import ArchiveFailed
 
+SWITCH = "pg_catalog.pg_switch_wal()"
 PATIENCE_SECONDS = 60
 PREVIOUS_SECONDS = 5  # for the segment before the present one, which ended some time ago
 PAUSE_SECONDS = 0.02
@@ -41,6 +48,25 @@ def wait_until_archived(archive: Archive, connection: Connection) -> datetime:
             f"{_advice(connection)} Nothing was changed."
         )
     return now.astimezone(UTC)
+
+
+def may_end_segments(connection: Connection) -> bool:
+    """Whether this server and role can do that."""
+    is_standby = scalar(connection, "SELECT pg_is_in_recovery()")
+    return not is_standby and lacking_rights(connection, [SWITCH]) is None
+
+
+def lacking_rights(connection: Connection, functions: Sequence[str]) -> str | None:
+    """Say which functions the role may not execute, and who may let it; None if it may."""
+    query = "SELECT has_function_privilege(%s, 'EXECUTE')"
+    lacking = [name for name in functions if not scalar(connection, query, [name])]
+    if not lacking:
+        return None
+    return (
+        f"This role may not execute {' and '.join(lacking)} in database "
+        f"{connection.info.dbname}. As a superuser, there and in no other database: GRANT EXECUTE "
+        f"ON FUNCTION {', '.join(lacking)} TO {quoted_role(connection)};"
+    )
 
 
 def why_not_archived(archive: Archive, connection: Connection) -> str | None:

@@ -17,7 +17,7 @@ from deploy_ops.backup.archives import Archive, Base, configured_archive, proof
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Json
-from deploy_ops.databases.postgresql.server import Connection, quoted_role, scalar, server_of
+from deploy_ops.databases.postgresql.server import Connection, scalar, server_of
 from deploy_ops.errors import ArchiveFailed, ConfigurationError, DatabaseUnavailable, UsageError
 from deploy_ops.files import add_line, read_lines
 from deploy_ops.places import state_directory
@@ -28,7 +28,7 @@ from deploy_ops.times import moment
 FILE = "restore_points.jsonl"
 OLDEST_BASE = timedelta(days=8)  # a week's, and a day in which the next one may be late
 NAME = re.compile(r"[A-Za-z0-9_.:+-]{1,63}")  # PostgreSQL takes 63 bytes
-FUNCTIONS = ("pg_create_restore_point(text)", "pg_switch_wal()")
+FUNCTIONS = ("pg_catalog.pg_create_restore_point(text)", proof.SWITCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,9 @@ def _note(alias: str, point: RestorePoint) -> None:
 
 
 def _looking(alias: str) -> Connection:
-    return server_of(alias).connect(application_name=f"deploy_ops/point/{os.getpid()}")
+    """In the maintenance database: rights that a role has in its own one are dumped with it, and
+    no restore by that role could give them again."""
+    return server_of(alias).maintenance(application_name=f"deploy_ops/point/{os.getpid()}")
 
 
 def _why_not_here(archive: Archive, connection: Connection, alias: str) -> str | None:
@@ -130,17 +132,9 @@ def _why_not_here(archive: Archive, connection: Connection, alias: str) -> str |
         return "The server is a standby, which makes no restore points."
     if scalar(connection, "SELECT current_setting('wal_level')") == "minimal":
         return "wal_level is minimal, so that the log is not enough for a restore."
-    if lacking := [name for name in FUNCTIONS if not _may(connection, name)]:
-        return (
-            f"This role may not execute {' and '.join(lacking)}. As a superuser, in this database: "
-            f"GRANT EXECUTE ON FUNCTION {', '.join(lacking)} TO {quoted_role(connection)};"
-        )
+    if reason := proof.lacking_rights(connection, FUNCTIONS):
+        return reason
     return _no_base(archive, connection, alias) or proof.why_not_archived(archive, connection)
-
-
-def _may(connection: Connection, function: str) -> bool:
-    query = "SELECT has_function_privilege(%s, 'EXECUTE')"
-    return bool(scalar(connection, query, [f"pg_catalog.{function}"]))
 
 
 def _no_base(archive: Archive, connection: Connection, alias: str) -> str | None:
