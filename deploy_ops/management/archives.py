@@ -3,23 +3,22 @@
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
 
-from deploy_ops.advice import manage
 from deploy_ops.backup.archives import Base, proof, require_archive
 from deploy_ops.backup.archives.basebackup import BaseBackups
 from deploy_ops.backup.archives.prune import find_superfluous, remove
 from deploy_ops.backup.archives.receive import receive
 from deploy_ops.backup.archives.take import take_base
-from deploy_ops.backup.methods.restore_point import points_of
+from deploy_ops.backup.methods import restore_point
 from deploy_ops.databases import database_for
 from deploy_ops.databases.postgresql.server import server_of
 from deploy_ops.errors import ArchiveFailed, ConfigurationError
-from deploy_ops.interrupts import interruptible
 from deploy_ops.management.base import Json, OpsCommand
 
 Options = Mapping[str, Any]
@@ -48,7 +47,7 @@ def base(command: OpsCommand, options: Options) -> Outcome:
 def list_bases(command: OpsCommand, options: Options) -> Outcome:
     """list base backups, the log that is missing after each, and restore points"""
     archive = _archive(options)
-    bases, points = archive.bases(), points_of(options["database"])
+    bases, points = archive.bases(), restore_point.points_of(options["database"])
     if not bases:
         command.tell(f"No base backups in {archive.base_dir}.")
     else:
@@ -76,26 +75,27 @@ def check(command: OpsCommand, options: Options) -> Outcome:
         if reason := proof.lacking_rights(live, [proof.SWITCH]):
             raise ArchiveFailed(f"Whether the log is archived cannot be proven. {reason}")
         newest = proof.wait_until_archived(archive, live)
+        seconds = round(time.monotonic() - began, 3)
+        if reason := restore_point.no_base(archive, live, alias):
+            raise ArchiveFailed(f"The write-ahead log is archived. {reason}")
         identifier = proof.identifier_of(live)
-    seconds = round(time.monotonic() - began, 3)
     own = [each for each in archive.bases() if each.system_identifier == identifier]
-    if not own:
-        raise ArchiveFailed(
-            "The write-ahead log is archived, and there is no base backup of this server, so no "
-            f"moment can be restored. Take one:\n{manage('archive', 'base', alias=alias)}"
-        )
-    if lost := archive.missing(own[-1]):
-        raise ArchiveFailed(
-            f"The archive lacks {len(lost)} segments of the log since base backup {own[-1].id}, "
-            f"{lost[0]} first: no moment behind it can be restored. Begin anew:\n"
-            + manage("archive", "base", alias=alias)
-        )
     oldest = next(each for each in own if not archive.missing(each))
     command.report(
         f"The write-ahead log reached the archive after {seconds} s. Any moment from "
         f"{_spoken(oldest.finished_at)} to {_spoken(newest)} can be restored."
     )
     facts = {"oldest": oldest.finished_at, "newest": newest, "seconds": seconds}
+    return 0, {"status": "ok", **facts}
+
+
+def make_point(command: OpsCommand, options: Options) -> Outcome:
+    """make a restore point, and wait until the log up to it is in the archive"""
+    began = time.monotonic()
+    point = restore_point.make(options["database"], options["name"], command.progress)
+    seconds = round(time.monotonic() - began, 3)
+    command.report(f"Restore point {point.name} is made, and in the archive after {seconds} s.")
+    facts = {"point": point.name, "lsn": point.lsn, "at": point.at, "seconds": seconds}
     return 0, {"status": "ok", **facts}
 
 
@@ -124,7 +124,7 @@ def prune(command: OpsCommand, options: Options) -> Outcome:
 
 def receive_log(command: OpsCommand, options: Options) -> Outcome:
     """receive the log until stopped, as a service (pg_receivewal)"""
-    with interruptible():
+    with suppress(KeyboardInterrupt):  # how it is meant to end
         receive(_archive(options), options["database"], command.progress)
     return 0, {"status": "ok"}
 
@@ -133,6 +133,7 @@ ACTIONS: Mapping[str, Callable[[OpsCommand, Options], Outcome]] = {
     "base": base,
     "list": list_bases,
     "check": check,
+    "point": make_point,
     "prune": prune,
     "receive": receive_log,
 }

@@ -2,7 +2,7 @@
 
 A scratch instance recovers the server's files up to the moment, and a normal backup is made of the
 one database in it. That is restored as any other, so that the other databases of the server, and
-what the live one has now, stay (docs/decisions/0038).
+what the live one has now, stay (docs/decisions/0042).
 """
 
 import os

@@ -20,6 +20,7 @@ from pathlib import Path
 from deploy_ops.backup.archives.base import Archive, Base
 from deploy_ops.backup.manifest import NAME
 from deploy_ops.databases.postgresql.programs import find_program
+from deploy_ops.databases.postgresql.scratch import account_for
 from deploy_ops.databases.postgresql.segments import Segment, missing, segment_named
 from deploy_ops.databases.postgresql.server import Server, server_at, server_of
 from deploy_ops.errors import ArchiveFailed, BackupCorrupt, ConfigurationError, ProgramError
@@ -118,6 +119,8 @@ class BaseBackups(Archive):
 
     def fetch(self, base: Base, directory: Path, progress: Progress) -> None:
         """Verify the base and those it needs, then copy it, or put it together from them."""
+        # What commands of root have received, a server that is not root's has to read.
+        account_for(self.directory).give(self.wal_dir)
         chain = self.chain_of(base)
         for each in chain:
             progress.say(f"Verifying base backup {each.id}")
@@ -146,7 +149,7 @@ class BaseBackups(Archive):
 
     def verify(self, base: Base) -> None:
         """Compare every file with its checksum, and read the log in it; raises BackupCorrupt."""
-        verify_data(self.data_of(base.id), base.major)
+        verify_data(self.data_of(base.id), self.wal_dir, base.major)
 
     def scratch_directory(self) -> Path:
         """On the disk of the base backups, which is large enough for one more."""
@@ -172,11 +175,14 @@ class BaseBackups(Archive):
         return f'f={place}/%f; [ -f "$f" ] || f="$f{PARTIAL}"; [ -f "$f" ] && cp -- "$f" "%p"'
 
 
-def verify_data(data: Path, major: int) -> None:
-    """Prove the files of a base backup by its own manifest; raises BackupCorrupt."""
+def verify_data(data: Path, wal: Path, major: int) -> None:
+    """Prove the files of a base backup by its own manifest, and read the log that it needs.
+
+    Raises BackupCorrupt.
+    """
     program = find_program("pg_verifybackup", major)
     try:
-        run([program.path, "--exit-on-error", "--quiet", str(data)])
+        run([program.path, "--exit-on-error", "--quiet", f"--wal-directory={wal}", str(data)])
     except ProgramError as error:
         raise BackupCorrupt(
             f"The base backup in {data} is damaged: {error}\nNothing was changed. Moments from the "

@@ -4,7 +4,8 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from deploy_ops.backup.archives.base import Archive
+from deploy_ops.backup.archives.base import Archive, Base
+from deploy_ops.databases.postgresql.segments import Segment
 from deploy_ops.databases.postgresql.server import (
     Connection,
     quoted_role,
@@ -67,6 +68,21 @@ def lacking_rights(connection: Connection, functions: Sequence[str]) -> str | No
         f"{connection.info.dbname}. As a superuser, there and in no other database: GRANT EXECUTE "
         f"ON FUNCTION {', '.join(lacking)} TO {quoted_role(connection)};"
     )
+
+
+def wait_for_log(archive: Archive, base: Base, connection: Connection) -> None:
+    """Wait for what a base backup needs of the log to the moment of its end; raises ArchiveFailed.
+
+    The server has ended the segment itself.
+    """
+    last = Segment((base.end_lsn - 1) // base.segment_bytes, base.timeline)
+    name = last.name(base.segment_bytes)
+    lost = [] if _comes(archive, name, PATIENCE_SECONDS) else [name]
+    if lost := lost or list(archive.missing(base)):
+        raise ArchiveFailed(
+            f"{lost[0]}, which the base backup needs, is not in the archive, so nothing could be "
+            f"restored from it, and it was removed. {_advice(connection)}"
+        )
 
 
 def why_not_archived(archive: Archive, connection: Connection) -> str | None:

@@ -12,18 +12,12 @@ from deploy_ops.databases.postgresql.segments import segment_named
 
 @dataclass(frozen=True, slots=True)
 class Superfluous:
-    """What is kept, and what is not needed for it."""
+    """What is kept, and what is not needed for it; `size_bytes` is what removing that frees."""
 
     kept: Sequence[Base]
     bases: Sequence[Base]
     segments: Sequence[Path]
-
-    @property
-    def size_bytes(self) -> int:
-        """What is freed."""
-        return sum(base.size_bytes for base in self.bases) + sum(
-            path.stat().st_size for path in self.segments
-        )
+    size_bytes: int
 
 
 def find_superfluous(archive: BaseBackups, keep: int) -> Superfluous:
@@ -35,7 +29,9 @@ def find_superfluous(archive: BaseBackups, keep: int) -> Superfluous:
     needed = {each.id for base in known[-keep:] for each in archive.chain_of(base)}
     kept = [base for base in known if base.id in needed]
     others = [base for base in known if base.id not in needed]
-    return Superfluous(kept, others, _segments_before(archive, kept[0]) if kept else [])
+    segments = _segments_before(archive, kept[0]) if kept else []
+    size = sum(base.size_bytes for base in others) + sum(path.stat().st_size for path in segments)
+    return Superfluous(kept, others, segments, size)
 
 
 def remove(archive: BaseBackups, found: Superfluous) -> None:

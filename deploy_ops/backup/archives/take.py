@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from deploy_ops.backup.archives import proof
 from deploy_ops.backup.archives.base import Base
 from deploy_ops.backup.archives.basebackup import BaseBackups, verify_data, write_base
 from deploy_ops.backup.manifest import NAME
@@ -73,10 +74,11 @@ def take_base(
             with open_workspace(archive.base_dir, PARTIAL + base_id) as workspace:
                 data = workspace.path / "data"
                 _run(archive.server(alias), archive, source, data, progress)
-                progress.say("Verifying the base backup")
-                verify_data(data, source.version // 10000)
                 finished_at = scalar(live, "SELECT clock_timestamp()").astimezone(UTC)
                 base = _describe(base_id, source, data, finished_at)
+                progress.say("Verifying the base backup, and its log in the archive")
+                proof.wait_for_log(archive, base, live)
+                verify_data(data, archive.wal_dir, base.major)
                 write_atomically(workspace.path / NAME, write_base(base))
                 account_for(archive.directory).give(archive.base_dir)
                 workspace.rename(archive.base_dir / base_id)
@@ -136,7 +138,9 @@ def _run(
 ) -> None:
     program = find_program("pg_basebackup", source.version // 10000).path
     argv = [program, f"--pgdata={data}", "--format=plain", "--checkpoint=fast", "--no-password"]
-    argv += ["--wal-method=stream", "--manifest-checksums=SHA256", "--progress"]
+    # Not `stream`: of a killed pg_basebackup its second process lives on, with the connection of
+    # the first one, and on the server every DROP DATABASE waits for the two.
+    argv += ["--wal-method=none", "--manifest-checksums=SHA256", "--progress"]
     if source.parent:
         argv.append(f"--incremental={archive.data_of(source.parent.id) / 'backup_manifest'}")
     with progress.track("Base backup", source.size_bytes) as report, server.environment() as env:

@@ -134,12 +134,13 @@ def _why_not_here(archive: Archive, connection: Connection, alias: str) -> str |
         return "wal_level is minimal, so that the log is not enough for a restore."
     if reason := proof.lacking_rights(connection, FUNCTIONS):
         return reason
-    return _no_base(archive, connection, alias) or proof.why_not_archived(archive, connection)
+    return no_base(archive, connection, alias) or proof.why_not_archived(archive, connection)
 
 
-def _no_base(archive: Archive, connection: Connection, alias: str) -> str | None:
+def no_base(archive: Archive, connection: Connection, alias: str) -> str | None:
+    """Say why no base backup is fit to restore what is written now, None if one is."""
     take_one = f"Take one:\n{manage('archive', 'base', alias=alias)}"
-    if (base := newest_base(archive, connection)) is None:
+    if (base := _newest_base(archive, connection)) is None:
         return f"The archive has no base backup of this server. {take_one}"
     age = scalar(connection, "SELECT clock_timestamp()") - base.finished_at
     if age > OLDEST_BASE:
@@ -152,7 +153,7 @@ def _no_base(archive: Archive, connection: Connection, alias: str) -> str | None
     return None
 
 
-def newest_base(archive: Archive, connection: Connection) -> Base | None:
+def _newest_base(archive: Archive, connection: Connection) -> Base | None:
     """The newest base backup of the server that a connection leads to."""
     identifier = proof.identifier_of(connection)
     own = [base for base in archive.bases() if base.system_identifier == identifier]

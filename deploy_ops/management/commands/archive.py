@@ -19,6 +19,7 @@ class Command(ActionsCommand):
             action="store_true",
             help="only what changed since the last one (PostgreSQL 17 with summarize_wal)",
         )
+        parsers["point"].add_argument("name", metavar="NAME", help="what it is called")
         parsers["prune"].add_argument(
             "--keep", type=line_count, default=2, help="how many base backups stay (default 2)"
         )

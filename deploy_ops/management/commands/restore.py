@@ -8,7 +8,6 @@ from django.core.management.base import CommandParser
 from deploy_ops.backup.authenticity import Trust
 from deploy_ops.backup.catalog import find_backup
 from deploy_ops.backup.entry import Backup
-from deploy_ops.backup.methods.clone import Clone
 from deploy_ops.databases import database_for
 from deploy_ops.lock import DeployLock, deploy_lock
 from deploy_ops.management.arguments import job_count
@@ -28,6 +27,7 @@ from deploy_ops.restore.job import contents_of
 from deploy_ops.restore.point import contents_of_clone
 
 if TYPE_CHECKING:
+    from deploy_ops.backup.methods.clone import Clone
     from deploy_ops.management.moments import Wanted
 
 ON_YOUR_WORD = (
@@ -129,7 +129,7 @@ class Command(OpsCommand):
         return 0, {"status": "ok", "backup": backup.id, **_facts(restored)}
 
     def _put_back(
-        self, clone: Clone, lock: DeployLock, confirmation: Confirmation, options: dict[str, Any]
+        self, clone: "Clone", lock: DeployLock, confirmation: Confirmation, options: dict[str, Any]
     ) -> tuple[int, Json]:
         alias = options["database"]
         restored = put_back(clone, lock, confirmation, self.progress, options)

@@ -2,16 +2,11 @@
 
 import os
 import signal
-import subprocess
 import threading
-import time
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
-import psycopg
-
-from tests.clusters import PostgresCluster
+from tests.clusters import STOP_SECONDS, PostgresCluster
 from tests.project.databases import PostgresDatabase
 
 SETTINGS = """
@@ -27,6 +22,7 @@ archive_mode = on
 archive_command = 'test ! -f "{wal}/%f" && cp "%p" "{wal}/.%f" && mv "{wal}/.%f" "{wal}/%f"'
 """
 GRANT = "GRANT EXECUTE ON FUNCTION pg_create_restore_point(text), pg_switch_wal() TO app"
+REVOKE = GRANT.replace("GRANT", "REVOKE").replace("TO app", "FROM app")
 
 
 class ArchivedCluster(PostgresCluster):
@@ -54,6 +50,22 @@ class ArchivedCluster(PostgresCluster):
         with (self.directory / "data" / "postgresql.conf").open("a") as configuration:
             configuration.write(BY_COMMAND.format(wal=self.wal))
         super()._serve()
+
+    def restart(self, settings: str = "", *files: str) -> None:
+        """Stop it, and start it again with more settings."""
+        self._postmaster.send_signal(signal.SIGINT)
+        self._postmaster.wait(STOP_SECONDS)
+        data = self.directory / "data"
+        with (data / "postgresql.conf").open("a") as configuration:
+            configuration.write(settings)
+        for name in files:
+            (data / name).touch()
+        PostgresCluster._serve(self)
+
+    def promote(self) -> None:
+        """Go on under a new timeline, as a standby does that takes over."""
+        self.restart("", "standby.signal")
+        self.execute("SELECT pg_promote()")
 
     def configure(self, project) -> None:
         """Let a project use the archive, with the programs that the server has."""
