@@ -29,6 +29,12 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
         return _path("STATE_DIR", lambda: _base_dir() / "var" / "deploy_ops")
 
     @property
+    def archive(self) -> Mapping[str, Any] | None:
+        """DEPLOY_OPS_ARCHIVE: the server's archive of base backups and WAL, for any moment; none."""
+        given: Mapping[str, Any] | None = _read("ARCHIVE", Mapping | None, None)
+        return given
+
+    @property
     def backfill_limits(self) -> Mapping[str, float | None]:
         """DEPLOY_OPS_BACKFILL_LIMITS: when a backfill waits; None as a value: never for that."""
         limits: dict[str, float | None] = {

@@ -19,6 +19,7 @@ DeployOpsError                      exit code 1: refused, nothing changed
 │   │   └── PointTooSlow            it was cancelled, since nobody shall have to wait that long
 │   ├── PointRefused                a safety point of that kind cannot be had here
 │   ├── BackupCorrupt               a backup is not what its manifest says
+│   ├── ArchiveFailed               WAL is not archived, or a base backup was not made
 │   ├── BackupUnreadable            another version of deploy_ops made the backup
 │   └── BackupUntrusted             no key of this host proves that a backup is ours
 ├── RestoreError
@@ -162,6 +163,10 @@ class PointRefused(BackupError):
 
 class BackupCorrupt(BackupError):
     """The backup is not what its manifest says. The database was not changed."""
+
+
+class ArchiveFailed(BackupError):
+    """The archive of the server is not complete. Nothing was changed."""
 
 
 class BackupUnreadable(BackupError):

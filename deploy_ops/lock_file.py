@@ -176,7 +176,14 @@ def own_directory(path: Path, purpose: str) -> LockFile:
 @contextmanager
 def scratch_directory(parent: Path) -> Iterator[Path]:
     """Make a private directory for the block; after a kill the next one removes it."""
-    path = private_directory(parent) / f"{os.getpid()}-{secrets.token_hex(4)}"
+    with scratch_directory_in(private_directory(parent)) as path:
+        yield path
+
+
+@contextmanager
+def scratch_directory_in(parent: Path) -> Iterator[Path]:
+    """The same in a directory that the caller has looked at: as root it may be another user's."""
+    path = parent / f"{os.getpid()}-{secrets.token_hex(4)}"
     with LockFile(parent / ".lock", "sweep").held():
         for left in parent.iterdir():
             if left.is_dir() and holder_of(left / OWNER) is None:

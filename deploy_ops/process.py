@@ -13,8 +13,10 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from deploy_ops.errors import ProgramError
@@ -107,6 +109,23 @@ def call(
         )
 
 
+@contextmanager
+def serving(
+    argv: Sequence[str], *, log: Path, stop: int, cwd: str | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """Let a server run for the block, with what it prints in a file; `stop` is its signal to end.
+
+    Its end is waited for; what does not end in time is killed.
+    """
+    with log.open("a", encoding="utf-8") as output:
+        with _start(argv, None, cwd, output, output, 0o077) as child:
+            try:
+                yield child
+            finally:
+                child.send_signal(stop)
+                _wait_or_kill(child)
+
+
 def _tell_details(argv: Sequence[str], seconds: float, stderr: str) -> None:
     listener().detail(f"{redact(shlex.join(argv))}: {seconds:.2f} s", 2)
     if last_words := server_text(stderr.strip()):
@@ -161,6 +180,10 @@ def _follow(child: subprocess.Popen[str], on_line: Callable[[str], None]) -> str
 
 def _stop(child: subprocess.Popen[str]) -> None:
     child.terminate()
+    _wait_or_kill(child)
+
+
+def _wait_or_kill(child: subprocess.Popen[str]) -> None:
     try:
         child.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, register
 
+from deploy_ops.backup.archives import configured_archive
 from deploy_ops.backup.authenticity import host_keys
 from deploy_ops.backup.storage import ALIAS
 from deploy_ops.conf import conf
@@ -63,6 +64,17 @@ def check_key_file(**_options: Any) -> list[CheckMessage]:
         host_keys()
     except ConfigurationError as error:
         return [Error(str(error), id="deploy_ops.C004")]
+    return []
+
+
+@register("deploy_ops", deploy=True)
+def check_archive(**_options: Any) -> list[CheckMessage]:
+    """C033: an archive that cannot be used as it is configured."""
+    try:
+        if archive := configured_archive():
+            archive.check()
+    except ConfigurationError as error:
+        return [Error(str(error), id="deploy_ops.C033")]
     return []
 
 

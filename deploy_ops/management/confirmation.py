@@ -28,6 +28,7 @@ class Confirmation:
         self._tell = tell
         self._options = options
         self._command = command or ("restore", options["id"])
+        self._names_nothing = not command and options["id"] is None
 
     def check_options(self) -> None:
         """Refuse before any work what would be declined after it; raises UsageError."""
@@ -35,23 +36,16 @@ class Confirmation:
         ways = [
             f"--{way}" for way, option in WAYS.items() if options.get(option) not in (None, False)
         ]
-        point = options.get("to_point")
-        if point and (options["id"] or ways):
-            raise UsageError(
-                "--to-point puts back what is beside the database: it takes no id, --into, "
-                "--in-place, --table or --rows. Nothing was changed."
-            )
         if len(ways) > 1:
             raise UsageError(f"{' and '.join(ways)} exclude each other. Nothing was changed.")
-        if options["id"] is None and ways:
+        if self._names_nothing and ways:
             raise UsageError(
                 "Which backup to restore is missing: without an id, only what a killed restore "
                 "left is repaired. Nothing was changed. See them:\n"
                 "    python manage.py backups list"
             )
         changes_nothing = options["into"] is not None or options.get("rows") is not None
-        is_repair = options["id"] is None and not point
-        if changes_nothing or options["interactive"] or is_repair:
+        if changes_nothing or options["interactive"] or self._names_nothing:
             return
         name = database_for(options["database"]).database_name
         if options["confirm"] not in {name, PurePath(name).name}:  # SQLite's name is a path

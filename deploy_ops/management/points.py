@@ -16,16 +16,9 @@ from deploy_ops.restore import Restored, prepare_point
 from deploy_ops.restore.point import contents_of_clone
 
 
-def find_clone(alias: str, name: str) -> Clone:
-    """The clone of the database that a run of this host has made; raises UsageError."""
-    known = clones_of(database_for(alias).key())
-    if name not in known:
-        raise UsageError(
-            f"No run of this host has made a safety point {name}. Nothing was changed. These are "
-            "beside the database:\n"
-            + manage("backups", "prune", "--previous-databases", "--min-age", "0s", alias=alias)
-        )
-    return known[name]
+def known_clone(alias: str, name: str | None) -> Clone | None:
+    """The clone of the database that a run of this host has made, if it has that name."""
+    return clones_of(database_for(alias).key()).get(name) if name else None
 
 
 def put_back(
@@ -36,6 +29,11 @@ def put_back(
     options: Mapping[str, Any],
 ) -> Restored:
     """Swap the clone in after a look at what would be lost."""
+    if any(options[name] for name in ("into", "in_place", "tables", "rows")):
+        raise UsageError(
+            f"{clone.database} is a clone beside the database, which is put back as it is: it "
+            "takes no --into, --in-place, --table or --rows. Nothing was changed."
+        )
     how: dict[str, Any] = {"alias": options["database"], "lock": lock, "progress": progress}
     with prepare_point(contents_of_clone(clone), clone.database, counts=True, **how) as prepared:
         assert prepared.loss is not None  # it was counted

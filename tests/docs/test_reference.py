@@ -22,6 +22,7 @@ from tests.faces import FACES
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
 COMMANDS = (
+    "archive",
     "backfill",
     "backup",
     "backups",

@@ -154,6 +154,9 @@ class PostgresqlDatabase(PostgresqlConnection, PostgresqlRows, Database):
 
     def writes_since(self, position: Json, *, own_rows: RowCounts | None) -> Writes:
         """Tell what others wrote since; proof only inside `before` of a swap (see writes.py)."""
+        if not position:
+            why = "the position of writes at that moment is not known"
+            return Writes(Answer.UNKNOWABLE, {}, why)
         _report_counters(connections[self.alias])
         with self._looking() as connection:
             return writes.writes_since(

@@ -19,6 +19,7 @@ from deploy_ops.errors import ProgramError
 from deploy_ops.process import run
 
 DEBIAN = "/usr/lib/postgresql"
+OF_SERVER = frozenset({"postgres", "pg_controldata"})  # in Debian's package of the server
 _VERSION = re.compile(r"\(PostgreSQL\) (?P<version>(?P<major>\d+)\S*)")
 
 
@@ -44,10 +45,11 @@ def find_program(name: str, major: int) -> Program:
         if program and program.major == major:
             return program
         seen.append(f"{directory} ({program.version if program else 'none'})")
+    package = "postgresql" if name in OF_SERVER else "postgresql-client"
     raise ProgramError(
         f"{name} of PostgreSQL {major} is needed, exactly that major version, and was not found. "
         f"Looked in {', '.join(seen)}. Nothing was changed. Install it:\n"
-        f"    apt-get install postgresql-client-{major}\n"
+        f"    apt-get install {package}-{major}\n"
         f"or name its directory:\n"
         f'    DEPLOY_OPS_PG_BIN = {{{major}: "/path/to/bin"}}'
     )

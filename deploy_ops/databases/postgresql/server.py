@@ -167,13 +167,7 @@ def renamed(alias: str, dbname: str) -> Iterator[None]:
 def _configured_server(alias: str) -> Server:
     if (url := _direct_url(alias)) is None:
         return application_server_of(alias)
-    try:
-        given = dict(conninfo_to_dict(url.reveal()))
-    except psycopg.ProgrammingError:
-        raise ConfigurationError(
-            "DEPLOY_OPS_DIRECT_DATABASE_URL is not a PostgreSQL URL. Nothing was changed. "
-            "It looks like postgresql://user:password@host:5432/name"
-        ) from None
+    given = _parsed(url, "DEPLOY_OPS_DIRECT_DATABASE_URL")
     if not given.get("dbname") and not given.get("service"):
         raise ConfigurationError(
             "DEPLOY_OPS_DIRECT_DATABASE_URL names no database, so which one to save or migrate is "
@@ -181,6 +175,21 @@ def _configured_server(alias: str) -> Server:
             'certain. Nothing was changed. Add its "/name".'
         )
     return _server(alias, given)
+
+
+def server_at(alias: str, url: Secret, setting: str) -> Server:
+    """Return the server of an alias as a URL has it that stands in another setting."""
+    return _server(alias, _parsed(url, setting))
+
+
+def _parsed(url: Secret, setting: str) -> dict[str, Any]:
+    try:
+        return dict(conninfo_to_dict(url.reveal()))
+    except psycopg.ProgrammingError:
+        raise ConfigurationError(
+            f"{setting} is not a PostgreSQL URL. Nothing was changed. "
+            "It looks like postgresql://user:password@host:5432/name"
+        ) from None
 
 
 def application_server_of(alias: str) -> Server:

@@ -1,7 +1,7 @@
 """`manage.py restore`: restore a backup into a new database, then swap it with the live one."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandParser
 
@@ -13,7 +13,7 @@ from deploy_ops.lock import DeployLock, deploy_lock
 from deploy_ops.management.arguments import job_count
 from deploy_ops.management.base import Json, OpsCommand
 from deploy_ops.management.confirmation import Confirmation
-from deploy_ops.management.points import describe_put_back, find_clone, put_back
+from deploy_ops.management.points import describe_put_back, known_clone, put_back
 from deploy_ops.management.restores import describe_restored, restore_as_asked
 from deploy_ops.management.table_restores import (
     describe_difference,
@@ -25,6 +25,10 @@ from deploy_ops.migrate.resume import resolve_restored
 from deploy_ops.restore import Restored, compare_query, resume_interrupted
 from deploy_ops.restore.job import contents_of
 from deploy_ops.restore.point import contents_of_clone
+
+if TYPE_CHECKING:
+    from deploy_ops.backup.methods.clone import Clone
+    from deploy_ops.management.moments import Wanted
 
 ON_YOUR_WORD = (
     "No key of this host proves who made it, nor that it is unchanged. The code in it (SQL, "
@@ -44,7 +48,17 @@ class Command(OpsCommand):
         """Add the options."""
         parser.add_argument("id", nargs="?", help="id of the backup or its time, or latest")
         parser.add_argument(
-            "--to-point", metavar="NAME", help="put back the clone that a run of safe_migrate left"
+            "--to",
+            metavar="TIME",
+            help='instead of a backup: the database as it was right before "2026-11-26 08:15:03"',
+        )
+        parser.add_argument(
+            "--to-point",
+            metavar="NAME",
+            help="as it was at this restore point, or put back the clone of this name",
+        )
+        parser.add_argument(
+            "--before-run", metavar="RUN", help="as it was before this run of safe_migrate"
         )
         parser.add_argument(
             "--into", metavar="NAME", help="restore into this new database; swap nothing"
@@ -87,18 +101,20 @@ class Command(OpsCommand):
 
     def operate(self, options: dict[str, Any]) -> tuple[int, Json]:
         """Refuse without consent, repair what was cut off, restore."""
-        alias, point = options["database"], options["to_point"]
-        words = ("restore", "--to-point", point) if point else ()
-        confirmation = Confirmation(self.tell, options, words)
+        from deploy_ops.management.moments import wanted_moment  # slow to load
+
+        alias, wanted = options["database"], wanted_moment(options)
+        words = wanted.words if wanted else ()
+        confirmation = Confirmation(self.tell, options, ("restore", *words) if wanted else ())
         confirmation.check_options()
         with deploy_lock(alias, purpose="restore") as lock:
             if repaired := resume_interrupted(alias):
                 self.tell(repaired)
-            if point is not None:
-                return self._put_back(lock, confirmation, options)
-            if options["id"] is None:
+            if clone := known_clone(alias, options["to_point"]):
+                return self._put_back(clone, lock, confirmation, options)
+            if options["id"] is None and wanted is None:
                 return self._repaired(repaired)
-            backup = self._find(alias, options)
+            backup = self._backup(wanted, lock, options)
             if backup.verdict.trust is Trust.ACCEPTED:
                 self.tell(f"Backup {backup.id} is restored on your word. {ON_YOUR_WORD}")
             if options["rows"] is not None:
@@ -113,10 +129,9 @@ class Command(OpsCommand):
         return 0, {"status": "ok", "backup": backup.id, **_facts(restored)}
 
     def _put_back(
-        self, lock: DeployLock, confirmation: Confirmation, options: dict[str, Any]
+        self, clone: "Clone", lock: DeployLock, confirmation: Confirmation, options: dict[str, Any]
     ) -> tuple[int, Json]:
         alias = options["database"]
-        clone = find_clone(alias, options["to_point"])
         restored = put_back(clone, lock, confirmation, self.progress, options)
         for line in describe_put_back(restored, clone, alias):
             self.tell(line)
@@ -140,6 +155,23 @@ class Command(OpsCommand):
             self.tell(line)
         status = "ok" if restored.kept else "nothing_to_do"
         return 0, {"status": status, "backup": backup.id, **tables_as_json(restored)}
+
+    def _backup(self, wanted: "Wanted | None", lock: DeployLock, options: dict[str, Any]) -> Backup:
+        """The one that is named, or one that is made now of the database at that moment."""
+        alias = options["database"]
+        if wanted is None:
+            return self._find(alias, options)
+        from deploy_ops.restore.point_in_time import backup_of  # needs psycopg
+
+        made = backup_of(
+            wanted.moment(alias),
+            alias=alias,
+            lock=lock,
+            progress=self.progress,
+            jobs=options["jobs"],
+        )
+        self.tell(f"Backup {made.id} has the database {made.label}.")
+        return made
 
     def _find(self, alias: str, options: dict[str, Any]) -> Backup:
         """Find the backup; for `--into` it may be of another database, which is printed."""
