@@ -30,6 +30,9 @@ def manual_intervention(failed: FailedRun) -> Recovery:
     if run.clone is not None:
         words = ("restore", "--to-point", run.clone.database)
         lines.append(manage(*words, alias=run.alias) + "   # shows the loss, and asks")
+    elif run.restore_point is not None:
+        words = ("restore", "--to-point", run.restore_point.name)
+        lines.append(manage(*words, alias=run.alias) + "   # shows the loss, and asks")
     elif run.backup is not None:
         lines += [
             manage("backups", "show", run.backup.id, alias=run.alias),
@@ -62,7 +65,7 @@ def manual_intervention_unseen(failed: FailedRun, error: BaseException) -> Recov
 def _why_not_restored(failed: FailedRun) -> list[str]:
     """Why restoring was not even tried."""
     run = failed.run
-    if run.point is None:
+    if not run.has_point:
         return ["Not restored: the run was started with --no-backup."]
     if Rung.RESTORED in failed.tried or failed.writes is None or not failed.has_lock:
         return []

@@ -239,11 +239,11 @@ def referred_backups() -> set[str]:
 def referred_points() -> set[str]:
     """Names of the clones that a running or unresolved run may still need."""
     return {
-        str(step.get("database"))
+        str(step["database"])
         for record in read_runs()
         if not record.is_resolved
         for step in record.steps
-        if step["step"] in ("point_started", "point_made")
+        if step["step"] in ("point_started", "point_made") and "database" in step
     }
 
 

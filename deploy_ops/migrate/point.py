@@ -13,6 +13,7 @@ from deploy_ops.backup.verification import scratch_database
 from deploy_ops.conf import conf
 from deploy_ops.databases import Database
 from deploy_ops.errors import (
+    ArchiveFailed,
     ConfigurationError,
     DeployOpsError,
     LockHeld,
@@ -46,8 +47,29 @@ def make_point(run: Run) -> None:
         )
     elif choice.method is Safety.CLONE:
         _clone_or_back_up(run, cuts_off=may_end)
+    elif choice.method is Safety.RESTORE_POINT:
+        _make_restore_point(run)
     else:
         _back_up(run)
+
+
+def _make_restore_point(run: Run) -> None:
+    """The backup is made of the archive if it is needed."""
+    from deploy_ops.backup.methods import restore_point  # needs psycopg
+
+    name = restore_point.name_before(run.journal.run)
+    run.journal.record("point_started", method=Safety.RESTORE_POINT, name=name)
+    with run.result.timed("restore_point"):
+        try:
+            run.restore_point = restore_point.make(run.alias, name, run.progress)
+        except ArchiveFailed as error:
+            if run.request.safety is Safety.RESTORE_POINT:
+                raise
+            run.progress.say(f"{error}\nA backup is taken instead.")
+            _back_up(run)
+            return
+    run.journal.record("point_made", method=Safety.RESTORE_POINT, name=name)
+    run.progress.say(f"Restore point {name} is in the archive")
 
 
 def _clone_or_back_up(run: Run, *, cuts_off: bool) -> None:
@@ -156,12 +178,16 @@ def since_point(run: Run) -> Since:
     """The moment of the safety point, and what this run has written itself since."""
     if run.clone is not None:
         return Since(run.clone.write_position, "the clone was made", run.own_rows)
+    if run.restore_point is not None:
+        return Since(run.restore_point.write_position, "the restore point was made", run.own_rows)
     assert run.backup is not None
     return Since(run.backup.manifest.write_position, "the backup began", run.own_rows)
 
 
 def prepare_put_back(run: Run) -> AbstractContextManager[PreparedRestore]:
     """Prepare what puts the safety point back; raises RestoreError, BackupError."""
+    if run.restore_point is not None:
+        _save_restore_point(run)
     if run.clone is None:
         assert run.backup is not None
         return prepare_restore(run.backup, alias=run.alias, lock=run.lock, progress=run.progress)
@@ -174,9 +200,23 @@ def prepare_put_back(run: Run) -> AbstractContextManager[PreparedRestore]:
     )
 
 
+def _save_restore_point(run: Run) -> None:
+    """Make a backup of what the database was at the restore point, out of the archive."""
+    from deploy_ops.restore.point_in_time import backup_of, moment_of_point  # needs psycopg
+
+    assert run.restore_point is not None
+    moment = moment_of_point(run.alias, run.restore_point.name)
+    run.backup = backup_of(moment, alias=run.alias, lock=run.lock, progress=run.progress)
+    run.journal.record("backed_up", backup=run.backup.id)
+    run.result.backup = run.backup.id
+    run.restore_point = None
+
+
 @contextmanager
 def scratch_copy(run: Run) -> Iterator[str]:
     """A database with what the safety point has, to try things in; dropped in the end."""
+    if run.restore_point is not None:
+        _save_restore_point(run)
     if run.clone is None:
         assert run.backup is not None
         with scratch_database(run.backup, alias=run.alias, progress=run.progress) as name:
@@ -195,4 +235,6 @@ def title_of(run: Run) -> str:
     """The safety point as it is named in sentences."""
     if run.clone is not None:
         return f"clone {run.clone.database}"
+    if run.restore_point is not None:
+        return f"restore point {run.restore_point.name}"
     return f"backup {run.backup.id}" if run.backup else "no backup"

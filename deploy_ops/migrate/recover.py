@@ -20,7 +20,7 @@ from deploy_ops.migrate.apply import between, keys, names
 from deploy_ops.migrate.failed_run import FailedRun, listed, schema_difference, why
 from deploy_ops.migrate.intervention import manual_intervention, manual_intervention_unseen
 from deploy_ops.migrate.ladder import Facts, Rung, choose
-from deploy_ops.migrate.point import prepare_put_back, since_point
+from deploy_ops.migrate.point import prepare_put_back, since_point, title_of
 from deploy_ops.migrate.run import Applied, Failure, Recovery, Remains, Run
 from deploy_ops.migrate.undo import obstacles, undo
 from deploy_ops.redact import redact
@@ -72,13 +72,13 @@ def look(failed: FailedRun) -> Facts:
     why_not = tuple(obstacles(run))
     if not failed.tried:
         failed.reasons = [f"Not reversed: {each}" for each in why_not]
-    failed.writes = writes_since(run.database, since_point(run)) if run.point else None
+    failed.writes = writes_since(run.database, since_point(run)) if run.has_point else None
     return Facts(
         has_lock=failed.has_lock,
         failed_left_nothing=failure is None or failure.remains is Remains.NOTHING,
         has_applied=bool(run.applied),
         obstacles=why_not,
-        has_backup=run.point is not None,
+        has_backup=run.has_point,
         others_wrote=failed.writes.answer if failed.writes else Answer.UNKNOWN,
         accepts_loss=run.request.accept_data_loss,
         tried=frozenset(failed.tried),
@@ -130,8 +130,9 @@ def _is_counted(group: Applied) -> bool:
 
 def restored(failed: FailedRun) -> Recovery:
     """Put the safety point back, only if nobody else wrote since or the loss is accepted."""
-    run, backup, clone = failed.run, failed.run.backup, failed.run.clone
+    run, clone = failed.run, failed.run.clone
     done = _put_back(run)
+    backup = run.backup
     if clone is not None:
         run.clone = None
         text = f"{clone.database}, the clone of the database from before the run, is live again."
@@ -166,8 +167,7 @@ def _put_back(run: Run) -> Restored:
     """Restore and swap, journaling each step; raises NotHeld if the failed database is live."""
     done: Restored | None = None
     views: Sequence[str] = ()
-    assert run.point is not None
-    run.journal.record("restore_started", backup=run.point.id)
+    run.journal.record("restore_started", backup=title_of(run))
     try:
         with prepare_put_back(run) as prepared:
             views = prepared.view_differences

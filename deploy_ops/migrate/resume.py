@@ -73,7 +73,7 @@ def _safe(record: Record, alias: str) -> str:
 
 def _clone(record: Record) -> str | None:
     made = record.last("point_made")
-    return str(made.get("database")) if made else None
+    return str(made["database"]) if made and "database" in made else None
 
 
 def resolve_restored(alias: str, restored: Contents) -> None:

@@ -30,6 +30,7 @@ from deploy_ops.progress import Progress
 
 if TYPE_CHECKING:
     from deploy_ops.backup.methods.clone import Clone
+    from deploy_ops.backup.methods.restore_point import RestorePoint
 
 Target = tuple[str, str | None]
 
@@ -223,6 +224,7 @@ class Run:  # pylint: disable=too-many-instance-attributes
     prepare: Callable[[], None] = lambda: None
     backup: Backup | None = None
     clone: "Clone | None" = None
+    restore_point: "RestorePoint | None" = None
     before: Schema | None = None
     invalid_before: frozenset[Invalid] = frozenset()
     tables_before: frozenset[int] = frozenset()
@@ -260,9 +262,9 @@ class Run:  # pylint: disable=too-many-instance-attributes
         return database_for(self.alias)
 
     @property
-    def point(self) -> "Backup | Clone | None":
-        """What the run can go back to."""
-        return self.clone or self.backup
+    def has_point(self) -> bool:
+        """Whether there is what the run can go back to."""
+        return any((self.clone, self.restore_point, self.backup))
 
     @property
     def applied_steps(self) -> list[Step]:

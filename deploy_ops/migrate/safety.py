@@ -1,8 +1,9 @@
-"""Which safety point a run gets, by facts: a backup (dump), a clone of the database, or none.
+"""Which safety point a run gets, by facts: a backup, a clone, a restore point, or none.
 
-A backup also survives the loss of the disk, so it is preferred while it is quick. A clone takes the
-same time at any size where blocks are shared, but ends the sessions in the database, so it is
-chosen by itself only where somebody holds the clients meanwhile (docs/decisions/0038).
+A backup is preferred while it is quick. A clone takes the same time at any size where blocks are
+shared, and is put back in a moment, but ends the sessions in the database: so it is chosen by
+itself only where somebody holds the clients meanwhile. A restore point disturbs nobody, but going
+back to it recovers the whole server beside (docs/decisions/0038).
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 NOT_ASKED = "not asked for"
 QUICK = "a backup is quick, and survives the loss of the disk"
+NO_LOG = "SQLite has no write-ahead log that can be archived"
+RESTORE_POINT_SECONDS = 1.0  # 0.2 s, and until the archive has the segment
 NO_CLONES = "an SQLite file has no database beside it; its backup is a copy of the file anyway"
 QUICK_SECONDS = 10.0
 SMALL_BYTES = 100_000_000
@@ -33,8 +36,20 @@ class Safety(StrEnum):
 
     AUTO = "auto"
     CLONE = "clone"
+    RESTORE_POINT = "restore_point"
     DUMP = "dump"
     NONE = "none"
+
+    @property
+    def spoken(self) -> str:
+        """In sentences."""
+        return self.value.replace("_", " ")
+
+
+QUICKER = (
+    Safety.CLONE,
+    Safety.RESTORE_POINT,
+)  # than a dump, at any size; the first is put back first
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +73,36 @@ def choose(alias: str, asked: Safety, *, may_end_sessions: bool) -> Choice:
     PointRefused where what is asked for cannot be had, DatabaseUnavailable.
     """
     if asked is Safety.NONE:
-        return Choice(Safety.NONE, 0.0, {Safety.DUMP: NOT_ASKED, Safety.CLONE: NOT_ASKED})
+        return Choice(Safety.NONE, 0.0, dict.fromkeys((Safety.DUMP, *QUICKER), NOT_ASKED))
     identity = database_for(alias).identify()
     dump = _dump_seconds(identity)
-    if not database_for(alias).has_clones:
-        if asked is Safety.CLONE:
-            raise _refused(NO_CLONES)
-        return Choice(Safety.DUMP, dump, {Safety.CLONE: NO_CLONES})
     if asked is Safety.DUMP:
-        return Choice(Safety.DUMP, dump, {Safety.CLONE: NOT_ASKED})
+        return Choice(Safety.DUMP, dump, dict.fromkeys(QUICKER, NOT_ASKED))
     if asked is Safety.AUTO and dump <= QUICK_SECONDS:
-        return Choice(Safety.DUMP, dump, {Safety.CLONE: QUICK})
-    why_not, seconds = _clone(alias, identity, may_end_sessions)
-    if why_not and asked is Safety.CLONE:
-        raise _refused(why_not)
-    if asked is Safety.AUTO and (why_not := why_not or _too_slow(seconds)):
-        return Choice(Safety.DUMP, dump, {Safety.CLONE: why_not})
-    return Choice(Safety.CLONE, seconds, {Safety.DUMP: f"it would take about {dump:.0f} s"})
+        return Choice(Safety.DUMP, dump, dict.fromkeys(QUICKER, QUICK))
+    looks = {Safety.CLONE: _clone, Safety.RESTORE_POINT: _restore_point}
+    others: dict[Safety, str] = {}
+    for each in QUICKER if asked is Safety.AUTO else (asked,):
+        why_not, seconds = looks[each](alias, identity, may_end_sessions)
+        if asked is Safety.AUTO and each is Safety.CLONE:
+            why_not = why_not or _too_slow(seconds)
+        if why_not is None:
+            return Choice(each, seconds, _why_not_others(each, asked, others, dump))
+        others[each] = why_not
+    if asked is not Safety.AUTO:
+        raise PointRefused(
+            f"No {asked.spoken} can be the safety point: {others[asked]}. Nothing was changed. "
+            "Leave --safety out for what is possible here."
+        )
+    return Choice(Safety.DUMP, dump, others)
 
 
-def _refused(why_not: str) -> PointRefused:
-    return PointRefused(
-        f"No clone can be made as a safety point: {why_not}. Nothing was changed. Leave --safety "
-        "out for what is possible here."
-    )
+def _why_not_others(
+    chosen: Safety, asked: Safety, tried: dict[Safety, str], dump_seconds: float
+) -> dict[Safety, str]:
+    others = dict.fromkeys(QUICKER, NOT_ASKED if asked is chosen else "not needed") | tried
+    del others[chosen]
+    return others | {Safety.DUMP: f"it would take about {dump_seconds:.0f} s"}
 
 
 def _dump_seconds(identity: Identity) -> float:
@@ -95,10 +116,24 @@ def _dump_seconds(identity: Identity) -> float:
     return round(identity.size_bytes / DUMP_BYTES_PER_SECOND, 1)
 
 
+def _restore_point(
+    alias: str, _identity: Identity, _may_end_sessions: bool
+) -> tuple[str | None, float | None]:
+    """What speaks against a restore point, if anything; and how long it takes to be archived."""
+    if not database_for(alias).has_clones:
+        return NO_LOG, None
+    from deploy_ops.backup.methods import restore_point  # needs psycopg
+
+    why_not = restore_point.why_not(alias)
+    return (why_not and why_not.removesuffix(".")), RESTORE_POINT_SECONDS
+
+
 def _clone(
     alias: str, identity: Identity, may_end_sessions: bool
 ) -> tuple[str | None, float | None]:
     """What speaks against a clone, if anything; and how long it would take, if that is known."""
+    if not database_for(alias).has_clones:
+        return NO_CLONES, None
     from deploy_ops.backup.methods import clone  # needs psycopg
 
     why_not = clone.why_not(alias)
@@ -147,7 +182,7 @@ def _earlier(key: str) -> "Earlier | None":
         if record.key != key:
             continue
         for step in reversed(record.steps):
-            if step["step"] in ("point_made", "point_too_slow"):
+            if step["step"] in ("point_made", "point_too_slow") and "could_share" in step:
                 facts = {name: step[name] for name in ("could_share", "seconds", "size_bytes")}
                 return Earlier(is_done=step["step"] == "point_made", **facts)
     return None
