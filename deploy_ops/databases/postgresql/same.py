@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import psycopg
 from django.db import Error, connections
 
-from deploy_ops.databases.postgresql import own_sessions
 from deploy_ops.databases.postgresql.programs import find_program
 from deploy_ops.databases.postgresql.server import (
     Connection,
@@ -63,7 +62,7 @@ def differing_programs(server: Server, connection: Connection) -> Iterator[str]:
         argv = [psql.path, "--no-psqlrc", "--no-password", "--tuples-only", "--no-align"]
         with server.environment(dbname) as env:
             printed = run([*argv, "--command", IDENTITY], env=env).stdout
-        own_sessions.note_program(dbname, 1)
+        server.note_program(dbname, 1)
     except ProgramError as error:
         yield f"psql does not reach {ours}, as this process does, with the same settings: {error}"
         return

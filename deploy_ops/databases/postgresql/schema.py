@@ -13,7 +13,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
 
 from deploy_ops.databases.base import Invalid, Relation, Schema
-from deploy_ops.databases.postgresql import own_sessions
 from deploy_ops.databases.postgresql.programs import find_program
 from deploy_ops.databases.postgresql.server import Server, server_encoding
 from deploy_ops.databases.postgresql.user_tables import IN_USER_SCHEMA
@@ -99,7 +98,7 @@ def dump_schema(server: Server) -> Schema:
     argv += [f"--role={server.role}"] if server.role else []
     with server.environment() as env:
         text = run(argv, env=env).stdout
-    own_sessions.note_program(server.dbname, 1)
+    server.note_program(server.dbname, 1)
     return Schema(tuple(line for line in text.splitlines() if not _RESTRICT.match(line)))
 
 

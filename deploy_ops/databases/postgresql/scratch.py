@@ -253,4 +253,5 @@ def _last_words(log: Path) -> str:
 def _over(server: Server, sockets: Path) -> Server:
     """The same database and role, there."""
     kept = {name: server.parameters[name] for name in ("user", "options", "dbname")}
-    return replace(server, parameters={**kept, "host": str(sockets), "port": "5432"}, secrets={})
+    parameters = {**kept, "host": str(sockets), "port": "5432"}
+    return replace(server, parameters=parameters, secrets={}, is_elsewhere=True)

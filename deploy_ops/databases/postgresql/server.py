@@ -40,7 +40,8 @@ class Server:
 
     `parameters` are all that libpq connects with but its `secrets`, such as the password.
     `public_name` is what the database is called while this process has it under another name
-    (exclusive.py).
+    (exclusive.py). `is_elsewhere`: another server, whose sessions do not count among those of ours
+    in a database of the same name (own_sessions.py).
     """
 
     alias: str
@@ -48,6 +49,7 @@ class Server:
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     role: str | None = None
     public_name: str | None = None
+    is_elsewhere: bool = False
 
     @property
     def dbname(self) -> str:
@@ -84,7 +86,8 @@ class Server:
             connection = psycopg.connect(autocommit=True, **parameters)
         except psycopg.Error as error:
             raise self._unavailable(parameters["dbname"], error) from None
-        own_sessions.note_connection(connection)
+        if not self.is_elsewhere:
+            own_sessions.note_connection(connection)
         if server_encoding(connection) == "SQL_ASCII":
             # Its texts are bytes of no known encoding. In LATIN1 each byte is a letter, so that
             # names are text here too, and go back as the bytes that they are.
@@ -102,6 +105,11 @@ class Server:
         except psycopg.Error as error:
             connection.close()
             raise self._unavailable(dbname, error) from None
+
+    def note_program(self, dbname: str, sessions: int) -> None:
+        """Count the sessions of a program that has ended well."""
+        if not self.is_elsewhere:
+            own_sessions.note_program(dbname, sessions)
 
     def maintenance(self, *, application_name: str) -> Connection:
         """Connect to the maintenance database of the same server; raises VersionRefused too."""

@@ -20,7 +20,7 @@ from deploy_ops.backup.methods.pg_dump import archive
 from deploy_ops.backup.methods.pg_dump.lines import follow_tables
 from deploy_ops.backup.methods.pg_dump.restorable import unrestorable
 from deploy_ops.databases.base import Json
-from deploy_ops.databases.postgresql import materialized_views, own_sessions, properties, tables
+from deploy_ops.databases.postgresql import materialized_views, properties, tables
 from deploy_ops.databases.postgresql.programs import Program, find_program
 from deploy_ops.databases.postgresql.server import Connection, Server, scalar, server_encoding
 from deploy_ops.databases.postgresql.surroundings import surroundings_of
@@ -57,7 +57,7 @@ def dump(server: Server, directory: Path, *, jobs: int, progress: Progress) -> S
                 listen = follow_tables("Dump", seen.extra["table_bytes"], jobs, progress)
                 with _counting(connection) as counted, listen as on_line:
                     _pg_dump(server, program, options, on_line)
-                own_sessions.note_program(server.dbname, 1 + jobs)  # a leader and its workers
+                server.note_program(server.dbname, 1 + jobs)  # a leader and its workers
                 seen = _with_contents(seen, *counted())
         except psycopg.Error as error:
             raise _unreadable(server, error) from error
