@@ -87,7 +87,7 @@ def _before_run(alias: str, run: str) -> "Moment":
             f"The journal of run {run} has no migration that was begun, so the run changed nothing "
             "that a restore could undo. Nothing was changed."
         )
-    return Moment(begun)
+    return Moment(begun, run=run)
 
 
 def _first_migration(record: Record) -> datetime | None:

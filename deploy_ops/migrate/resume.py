@@ -85,7 +85,11 @@ def resolve_restored(alias: str, restored: Contents) -> None:
         saved, cloned = record.last("backed_up"), record.last("point_made")
         began = moment(record.start.get("at"))
         own = {saved and saved["backup"], cloned and cloned.get("id")}
-        if restored.id in own or (began is not None and restored.at < began):
+        if (
+            restored.id in own
+            or restored.run == record.run
+            or (began is not None and restored.at < began)
+        ):
             _resolve(record, f"{restored.title} was restored.")
 
 

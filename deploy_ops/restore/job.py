@@ -55,6 +55,7 @@ def contents_of(backup: Backup) -> Contents:
         counts=manifest.counts,
         sequences=manifest.sequences,
         write_position=manifest.write_position,
+        run=manifest.run,
     )
 
 

@@ -41,12 +41,14 @@ UNCHANGED = "Nothing was changed."
 class Moment:
     """What is wanted: right before `at`, or the restore point `point`, made then.
 
-    `write_position` is the one before the point, {} where it is not known.
+    `write_position` is the one before the point, {} where it is not known; `run` the run before
+    which that was.
     """
 
     at: datetime
     point: str | None = None
     write_position: Json | None = None
+    run: str | None = None
 
     @property
     def target(self) -> Target:
@@ -65,7 +67,7 @@ def moment_of_point(alias: str, name: str) -> Moment:
     points = restore_point.points_of(alias)
     for point in reversed(points):
         if point.name == name:
-            return Moment(point.at, name, point.write_position)
+            return Moment(point.at, name, point.write_position, restore_point.run_of(name))
     newest = ", ".join(point.name for point in points[:-6:-1])
     known = f"The newest ones: {newest}." if newest else "There are none."
     raise RestoreRefused(
@@ -101,7 +103,13 @@ def backup_of(
         source = Source(method, moment.at, moment.write_position or {})
         label = f"as of {moment.title}"
         return take_backup(
-            alias, lock=lock, progress=progress, jobs=jobs, source=source, label=label
+            alias,
+            lock=lock,
+            progress=progress,
+            jobs=jobs,
+            source=source,
+            label=label,
+            run=moment.run,
         )
 
 

@@ -12,7 +12,7 @@ class Contents:
     """What a restore puts back: the database as it was at a moment.
 
     `kind` and `title` name it in sentences; `id` begins with the moment; `write_position` is the
-    one before.
+    one before. `run` is the run that it was made for.
     """
 
     id: str
@@ -22,6 +22,7 @@ class Contents:
     counts: Counts
     sequences: Counts
     write_position: Json
+    run: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

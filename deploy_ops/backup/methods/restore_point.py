@@ -26,6 +26,7 @@ from deploy_ops.redact import error_text
 from deploy_ops.times import moment
 
 FILE = "restore_points.jsonl"
+BEFORE_RUN = "before_run_"
 OLDEST_BASE = timedelta(days=8)  # a week's, and a day in which the next one may be late
 NAME = re.compile(r"[A-Za-z0-9_.:+-]{1,63}")  # PostgreSQL takes 63 bytes
 FUNCTIONS = ("pg_catalog.pg_create_restore_point(text)", proof.SWITCH)
@@ -43,7 +44,12 @@ class RestorePoint:
 
 def name_before(run: str) -> str:
     """Name the point before the first step of a run."""
-    return f"before_run_{run}"
+    return f"{BEFORE_RUN}{run}"
+
+
+def run_of(name: str) -> str | None:
+    """The run that the point of this name was made for; None if it was made for another reason."""
+    return name.removeprefix(BEFORE_RUN) if name.startswith(BEFORE_RUN) else None
 
 
 def why_not(alias: str) -> str | None:
