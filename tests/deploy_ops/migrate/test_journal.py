@@ -163,7 +163,9 @@ def test_a_run_that_cannot_say_on_which_database_it_was_may_have_been_on_ours():
 def test_a_restore_is_not_stopped_by_a_run_whose_beginning_cannot_be_read(at, django_alias):
     """It has replaced the database by then."""
     damaged_journal(b'{"step": "started", "at": ' + at + b"}\n\xff\n")
-    backup = SimpleNamespace(id="x", run=None, at=datetime(2026, 1, 1, tzinfo=UTC), title="backup x")
+    backup = SimpleNamespace(
+        id="x", run=None, at=datetime(2026, 1, 1, tzinfo=UTC), title="backup x"
+    )
     resolve_restored(django_alias, backup)
     is_known = at.startswith(b'"2026')
     assert len(unresolved_runs(database_for(django_alias).key())) == (not is_known)
