@@ -30,7 +30,7 @@ class Conf:  # pylint: disable=too-many-public-methods  # as many as there are s
 
     @property
     def archive(self) -> Mapping[str, Any] | None:
-        """DEPLOY_OPS_ARCHIVE: the server's archive of base backups and WAL, for any moment; none."""
+        """DEPLOY_OPS_ARCHIVE: the server's archive of base backups and WAL; none."""
         given: Mapping[str, Any] | None = _read("ARCHIVE", Mapping | None, None)
         return given
 

@@ -43,6 +43,10 @@ EDGE_BYTES = 4096  # before and after all data there are only comments
 NOT_SET = frozenset({"role", "session_authorization", "client_encoding", *SAFE})
 
 
+def _workspace_name() -> str:
+    return f"{OPENED}{os.getpid()}-{secrets.token_hex(4)}"
+
+
 def restore_in_place(
     server: Server,
     directory: Path,
@@ -61,8 +65,7 @@ def restore_in_place(
         encoding = connection.info.encoding
         may_subscribe = is_superuser(connection)
     # What a kill leaves is the whole database in plain text: swept, as other remains are.
-    name = f"{OPENED}{os.getpid()}-{secrets.token_hex(4)}"
-    with open_workspace(backup_directory(), name) as opened:
+    with open_workspace(backup_directory(), _workspace_name()) as opened:
         scratch = opened.path
         script = Path(scratch, "restore.sql")
         _write(Path(scratch, "before.sql"), before, server, encoding)
