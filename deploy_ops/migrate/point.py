@@ -66,7 +66,7 @@ def _make_restore_point(run: Run) -> None:
             if run.request.safety is Safety.RESTORE_POINT:
                 raise
             run.progress.say(f"{error}\nA backup is taken instead.")
-            _back_up(run)
+            _back_up_instead(run, error)
             return
     run.journal.record("point_made", method=Safety.RESTORE_POINT, name=name)
     run.progress.say(f"Restore point {name} is in the archive")
@@ -79,8 +79,16 @@ def _clone_or_back_up(run: Run, *, cuts_off: bool) -> None:
         if run.request.safety is Safety.CLONE:
             raise
         run.progress.say(f"{error}\nThe database was not changed. A backup is taken instead.")
-        run.result.safety = Choice(Safety.DUMP, None, {Safety.CLONE: str(error)})
-        _back_up(run)
+        _back_up_instead(run, error)
+
+
+def _back_up_instead(run: Run, error: DeployOpsError) -> None:
+    choice = run.result.safety
+    assert choice is not None
+    others = {**choice.others, choice.method: str(error)}
+    others.pop(Safety.DUMP, None)
+    run.result.safety = Choice(Safety.DUMP, None, others)
+    _back_up(run)
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ def test_clone_that_a_kill_left_unfinished_is_named(good):
 
     again = good.run("safe_migrate", check=0)
 
-    assert f"It ended while {clone} was made" in again.stderr
+    assert f"It ended while {clone} was made" in again.stdout
 
 
 @pg15

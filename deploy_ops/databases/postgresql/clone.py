@@ -98,10 +98,10 @@ def clone(server: Server, name: str, *, within: timedelta, at_rest: Callable[[],
             seconds = round(time.monotonic() - began, 3)
             _carry_over(connection, name, recorded)
         except BaseException as error:
+            took = time.monotonic() - began
             _drop(server, name, error)
-            if isinstance(error, psycopg.errors.QueryCanceled) and (
-                time.monotonic() - began >= within.total_seconds()  # else somebody cancelled it
-            ):
+            # What ends earlier was cancelled by somebody.
+            if isinstance(error, psycopg.errors.QueryCanceled) and took >= within.total_seconds():
                 raise PointTooSlow(
                     f"{server.dbname} could not be cloned within {within.total_seconds():g} s, "
                     "in which nobody can connect to it (DEPLOY_OPS_CLONE_LIMIT)."
