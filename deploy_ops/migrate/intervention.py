@@ -65,9 +65,11 @@ def manual_intervention_unseen(failed: FailedRun, error: BaseException) -> Recov
 def _why_not_restored(failed: FailedRun) -> list[str]:
     """Why restoring was not even tried."""
     run = failed.run
+    if Rung.RESTORED in failed.tried or not failed.has_lock:
+        return []
     if not run.has_point:
         return ["Not restored: the run was started with --no-backup."]
-    if Rung.RESTORED in failed.tried or failed.writes is None or not failed.has_lock:
+    if failed.writes is None:
         return []
     if run.request.on_failure not in RESTORES:
         return [f"Not restored: --on-failure is {run.request.on_failure}."]

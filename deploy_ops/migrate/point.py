@@ -22,7 +22,7 @@ from deploy_ops.errors import (
     RestoreFailed,
 )
 from deploy_ops.migrate.run import Run
-from deploy_ops.migrate.safety import Safety, choose
+from deploy_ops.migrate.safety import Choice, Safety, choose
 from deploy_ops.progress import Progress
 from deploy_ops.restore import PreparedRestore, Since, prepare_point, prepare_restore
 from deploy_ops.restore.hold import Reason, clients_held
@@ -66,7 +66,7 @@ def _make_restore_point(run: Run) -> None:
             if run.request.safety is Safety.RESTORE_POINT:
                 raise
             run.progress.say(f"{error}\nA backup is taken instead.")
-            _back_up(run)
+            _back_up_instead(run, error)
             return
     run.journal.record("point_made", method=Safety.RESTORE_POINT, name=name)
     run.progress.say(f"Restore point {name} is in the archive")
@@ -79,7 +79,16 @@ def _clone_or_back_up(run: Run, *, cuts_off: bool) -> None:
         if run.request.safety is Safety.CLONE:
             raise
         run.progress.say(f"{error}\nThe database was not changed. A backup is taken instead.")
-        _back_up(run)
+        _back_up_instead(run, error)
+
+
+def _back_up_instead(run: Run, error: DeployOpsError) -> None:
+    choice = run.result.safety
+    assert choice is not None
+    others = {**choice.others, choice.method: str(error)}
+    others.pop(Safety.DUMP, None)
+    run.result.safety = Choice(Safety.DUMP, None, others)
+    _back_up(run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,7 @@ def _clone(run: Run, cuts_off: bool) -> None:
     run.journal.record("point_started", method=Safety.CLONE, database=planned.database)
     with run.result.timed("clone"):
         try:
+            run.database.wait_for_swap()  # not while clients are held, which may take too long
             with clients_held(
                 _Clients(run.database, run.progress), _reason(run), cuts_off=cuts_off
             ):

@@ -1,7 +1,7 @@
 """After a failure: look at the facts, choose a recovery step, take it; if it fails, look again."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import InterfaceError, OperationalError
 
@@ -26,6 +26,9 @@ from deploy_ops.migrate.undo import obstacles, undo
 from deploy_ops.redact import redact
 from deploy_ops.restore import Restored
 from deploy_ops.restore.since import writes_since
+
+if TYPE_CHECKING:
+    from deploy_ops.backup.methods.clone import Clone
 
 
 class NotHeld(Exception):
@@ -145,21 +148,26 @@ def restored(failed: FailedRun) -> Recovery:
     if difference := schema_difference(run, after_restore=True):
         lines = "The schema differs from before the run in:\n" + listed(difference)
         raise NotHeld(f"{text} {lines}")
-    if backup is not None:
-        _compare_properties(run, backup, text)
+    _compare_properties(run, clone or backup, text)
     if done.view_differences:  # whether the new rows are right, only a person can tell
         raise NotHeld("\n".join([text, *done.view_differences]))
     facts = {"previous_database": done.previous_database}
     return Recovery(Rung.RESTORED, f"{text} The schema is as it was.{unseen}", facts)
 
 
-def _compare_properties(run: Run, backup: Backup, text: str) -> None:
-    recorded = backup.manifest.extra.get("properties", {})
+def _compare_properties(run: Run, point: "Backup | Clone | None", text: str) -> None:
+    if isinstance(point, Backup):
+        recorded, kind = point.manifest.extra.get("properties", {}), "backup"
+        where = f"extra.properties in {point.directory / NAME}"
+    else:
+        assert point is not None
+        recorded, kind = point.properties, "clone"
+        where = f"properties of point_made in {run.journal.path}"
     if properties := run.database.property_differences(recorded):
         raise NotHeld(
-            f"{text} What is set for the database itself is not as at the backup: "
+            f"{text} What is set for the database itself is not as at the {kind}: "
             f"{', '.join(properties)}. A restore leaves that as it is; what it was stands under "
-            f"extra.properties in {backup.directory / NAME}."
+            f"{where}."
         )
 
 

@@ -63,17 +63,28 @@ def resolve_run(record: Record, request: Request, *, ask: Ask, progress: Progres
 
 def _safe(record: Record, alias: str) -> str:
     """Where the database from before a run is kept."""
+    told, started = "", record.last("point_started")
     if backup := record.last("backed_up"):
-        return f" Its backup is {backup['backup']}."
-    clone = _clone(record)
-    if clone in database_for(alias).databases_beside():
-        return f" The clone of the database from before it is kept as {clone}."
-    return ""
+        told = f" Its backup is {backup['backup']}."
+    there = database_for(alias).databases_beside()
+    if (clone := _clone(record)) in there:
+        return f"{told} The clone of the database from before it is kept as {clone}."
+    if started and started.get("database") in there:
+        prune = manage("backups", "prune", "--previous-databases", "--min-age", "0s", alias=alias)
+        return (
+            f"{told} It ended while {started['database']} was made, a clone that cannot be put "
+            f"back. This lists it among what can go:\n{prune}"
+        )
+    return told
 
 
 def _clone(record: Record) -> str | None:
     made = record.last("point_made")
     return str(made["database"]) if made and "database" in made else None
+
+
+def _is_clone(record: Record) -> bool:
+    return _clone(record) is not None and record.last("backed_up") is None
 
 
 def resolve_restored(alias: str, restored: Contents) -> None:
@@ -105,7 +116,7 @@ def _what_happened(record: Record, request: Request) -> str:
     if step is None:
         return "it ended before the first migration was begun."
     if _is_restored(record, database):
-        return "its backup was restored."
+        return "its safety point was put back." if _is_clone(record) else "its backup was restored."
     names = ", ".join(".".join(key) for key in step["migrations"])
     applied = recorded(connections[request.alias])
     if all((tuple(key) in applied) != step["backwards"] for key in step["migrations"]):
@@ -191,7 +202,8 @@ def _partially_applied(record: Record, request: Request, names: str) -> Partiall
     if backup:
         restore = manage("restore", backup["backup"], alias=request.alias)
         lines.append(f"{restore}   # shows the loss, and asks")
-    elif clone := _clone(record):
+    elif (clone := _clone(record)) in database_for(request.alias).databases_beside():
+        assert clone is not None
         restore = manage("restore", "--to-point", clone, alias=request.alias)
         lines.append(f"{restore}   # shows the loss, and asks")
     go_on = request.again("--resolved", record.run)

@@ -48,11 +48,19 @@ def prepare_point(  # pylint: disable=too-many-arguments  # each a different cal
 
     Where it `counts`, all rows of both are counted to tell the loss. Raises RestoreRefused.
     """
+    from deploy_ops.backup.methods.clone import check_put_back  # needs psycopg
+
     database = database_for(alias)
     if beside not in database.databases_beside():
         raise RestoreRefused(
             f"There is no safety point {beside} any more: it was put back, or somebody has dropped "
             "it. Nothing was changed."
+        )
+    if problems := check_put_back(alias):
+        raise RestoreRefused(
+            f"Safety point {beside} cannot be put back:\n"
+            + "\n".join(f"- {problem}" for problem in problems)
+            + "\nNothing was changed."
         )
     counted = Since(database.write_position(), COUNTED)
     loss = None

@@ -82,9 +82,11 @@ class PreparedRestore:
 
     def _reason(self) -> Reason:
         contents = self.job.contents
-        words = ("restore", contents.id, "--end-requests")
+        is_backup = isinstance(self.job, RestoreJob)
+        what = (contents.id,) if is_backup else ("--to-point", self.database)
+        words = ("restore", *what, "--end-requests")
         return Reason(
-            f"restore of {contents.id}",
+            f"restore of {what[-1]}",
             "the swap",
             "Restore again when no request takes that long, raise "
             "DEPLOY_OPS_HOLD_SECONDS (they get half of it), or cut them off:\n"

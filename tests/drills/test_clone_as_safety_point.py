@@ -1,6 +1,7 @@
 """`safe_migrate --safety clone`: a clone in a moment, put back by a swap, saved as a backup after."""
 
 import signal
+import threading
 from contextlib import closing
 
 import pytest
@@ -105,6 +106,50 @@ def test_killed_nothing_is_lost_and_the_next_run_goes_on(half, moment):
     assert again.code in (3, 4)
     others = [half.database.beside(name) for name in half.database.databases()]
     assert before in [portrait(each) for each in others]
+
+
+@pg15
+def test_slot_of_the_live_database_is_not_left_behind(half):
+    """It would stay with the failed database, and whoever reads it would miss what comes."""
+    name, slot = half.database.name, f"feed_{half.database.name}"
+    create = "SELECT pg_create_logical_replication_slot(%s, 'pgoutput')"
+    half.database.cluster.execute(create, [slot], dbname=name)
+
+    failed = half.run(*MIGRATE, check=4)
+
+    assert f"Replication slot {slot} belongs to {name}" in failed.stderr
+    assert half.trips("doubled_in_batches") == DOUBLED_ONCE
+    [clone] = [each for each in half.database.databases() if "_point_" in each]
+    again = half.run("restore", "--to-point", clone, "--no-input", "--confirm", name, check=1)
+    assert f"pg_drop_replication_slot('{slot}')" in again.stderr
+    assert clone in half.database.databases()
+    half.database.cluster.execute("SELECT pg_drop_replication_slot(%s)", [slot])
+
+
+@pg15
+def test_superuser_is_waited_for_before_requests_are_held(good, tmp_path):
+    hold = tmp_path / "hold"
+    held = []
+    settings = good.settings(DEPLOY_OPS_HOLD_FILE=str(hold))
+    with good.database.cluster.connect(good.database.name) as superuser:
+        superuser.execute("SET application_name = 'rdsadmin'")
+        leave = threading.Timer(8, lambda: (held.append(hold.exists()), superuser.close()))
+        leave.start()
+        result = settings.json(*MIGRATE, check=0)
+        leave.join()
+    assert result["safety"]["method"] == "clone" and held == [False]
+
+
+@pg15
+def test_clone_that_a_kill_left_unfinished_is_named(good):
+    """Complete in the server, and without what it takes to put it back."""
+    killed = good.run(*MIGRATE, env={"KILL_AT": "journal:point_made:before"})
+    assert killed.code == -signal.SIGKILL
+    [clone] = [each for each in good.database.databases() if "_point_" in each]
+
+    again = good.run("safe_migrate", check=0)
+
+    assert f"It ended while {clone} was made" in again.stdout
 
 
 @pg15

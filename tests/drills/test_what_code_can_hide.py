@@ -199,18 +199,20 @@ def test_killed_after_it_wrote_over_another_connection_it_is_not_run_again(unwou
 
 
 @pytest.mark.parametrize(
-    ("statement", "named"),
+    ("statement", "named", "point"),
     [
-        ("ALTER DATABASE {} SET timezone = 'UTC'", "settings"),
-        ("COMMENT ON DATABASE {} IS 'half-way'", "comment"),
-        ("GRANT CREATE ON DATABASE {} TO PUBLIC", "acl"),
+        ("ALTER DATABASE {} SET timezone = 'UTC'", "settings", "dump"),
+        ("COMMENT ON DATABASE {} IS 'half-way'", "comment", "dump"),
+        ("GRANT CREATE ON DATABASE {} TO PUBLIC", "acl", "clone"),
     ],
 )
-def test_what_was_set_for_the_database_itself_is_not_restored(unwound, statement, named):
+def test_what_was_set_for_the_database_itself_is_not_restored(unwound, statement, named, point):
     name = unwound.database.name
     env = {"FORWARDS": statement.format(name), "NOT_ATOMIC": "yes", "FAILS": "yes"}
 
-    recovery = unwound.json("safe_migrate", env=env, check=4)["recovery"]
+    recovery = unwound.json("safe_migrate", "--safety", point, env=env, check=4)["recovery"]
 
     assert "is live again" in recovery["message"]
-    assert f"is not as at the backup: {named}." in recovery["message"]
+    kind = {"dump": "backup"}.get(point, point)
+    assert f"is not as at the {kind}: {named}." in recovery["message"]
+    assert "--no-backup" not in recovery["message"]

@@ -13,6 +13,7 @@ from django.db import connections
 from deploy_ops.backup.create import Source
 from deploy_ops.backup.methods.base import Abilities, Cost, Scope
 from deploy_ops.backup.methods.pg_dump import PgDump
+from deploy_ops.backup.methods.pg_dump.live_checks import check_rename
 from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Json
 from deploy_ops.databases.postgresql import clone
@@ -27,7 +28,10 @@ PLAIN_BYTES_PER_SECOND = 300e6  # of a plain copy, cautiously: 2 GB took 1.4 s o
 
 @dataclass(frozen=True, slots=True)
 class Clone:
-    """A clone: its database, and the live one's position of writes when nobody was connected."""
+    """A clone: its database, and the live one's position of writes when nobody was connected.
+
+    `properties` are those that lay outside of the live one's files (properties.py).
+    """
 
     id: str
     alias: str
@@ -37,6 +41,7 @@ class Clone:
     size_bytes: int
     could_share: bool
     seconds: float
+    properties: Json
 
     def as_json(self) -> Json:
         """For the journal, which has an `at` of its own."""
@@ -86,6 +91,13 @@ def plan(alias: str) -> Planned:
 def why_not(alias: str) -> str | None:
     """What speaks against a clone whatever the size: a sentence; None if nothing does."""
     return clone.why_not(server_of(alias))
+
+
+def check_put_back(alias: str) -> list[str]:
+    """Look for what a swap with a clone would fail at, or leave behind; a sentence each."""
+    server = server_of(alias)
+    with server.maintenance(application_name="deploy_ops/preflight") as connection:
+        return check_rename(connection, server.dbname)
 
 
 def could_share(alias: str) -> bool:
@@ -144,4 +156,5 @@ def make(planned: Planned, within: timedelta) -> Clone:
         size_bytes=size,
         could_share=cloning.could_share,
         seconds=cloning.seconds,
+        properties=cloning.properties,
     )

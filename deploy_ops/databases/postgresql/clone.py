@@ -20,11 +20,7 @@ from psycopg import sql
 from deploy_ops.databases.base import Json
 from deploy_ops.databases.postgresql import names, properties
 from deploy_ops.databases.postgresql.server import Connection, Server, scalar
-from deploy_ops.databases.postgresql.sessions import (
-    POLL_SECONDS,
-    end_sessions,
-    wait_for_superusers,
-)
+from deploy_ops.databases.postgresql.sessions import POLL_SECONDS, end_sessions
 from deploy_ops.conf import conf
 from deploy_ops.errors import DatabaseUnavailable, DeployOpsError, PointFailed, PointTooSlow
 from deploy_ops.redact import error_text
@@ -48,10 +44,11 @@ MAY_CLONE = """
 
 @dataclass(frozen=True, slots=True)
 class Cloning:
-    """How one was made: whether the server could have shared blocks, and how long it took."""
+    """How one was made: could blocks be shared, how long it took, and the live `properties`."""
 
     could_share: bool
     seconds: float
+    properties: Json
 
 
 def could_share(connection: Connection) -> bool:
@@ -92,15 +89,19 @@ def clone(server: Server, name: str, *, within: timedelta, at_rest: Callable[[],
         recorded = properties.properties_of(connection, server.dbname)
         if recorded is None or names.exists(connection, name):
             raise PointFailed(f"There is no {server.dbname}, or there is a {name} already.")
+        began = time.monotonic()
         try:
-            wait_for_superusers(connection, server.dbname)
             end_sessions(connection, server.dbname, time.monotonic() + within.total_seconds())
             at_rest()
-            cloning = _copy(server, connection, name, within)
+            began = time.monotonic()
+            shares = _copy(server, connection, name, within)
+            seconds = round(time.monotonic() - began, 3)
             _carry_over(connection, name, recorded)
         except BaseException as error:
+            took = time.monotonic() - began
             _drop(server, name, error)
-            if isinstance(error, psycopg.errors.QueryCanceled):
+            # What ends earlier was cancelled by somebody.
+            if isinstance(error, psycopg.errors.QueryCanceled) and took >= within.total_seconds():
                 raise PointTooSlow(
                     f"{server.dbname} could not be cloned within {within.total_seconds():g} s, "
                     "in which nobody can connect to it (DEPLOY_OPS_CLONE_LIMIT)."
@@ -110,27 +111,26 @@ def clone(server: Server, name: str, *, within: timedelta, at_rest: Callable[[],
                     f"{server.dbname} could not be cloned: {error_text(error)}"
                 ) from error
             raise
-        return cloning
+        return Cloning(shares, seconds, recorded)
 
 
 def _named() -> str:
     return f"deploy_ops/clone/{os.getpid()}"
 
 
-def _copy(server: Server, connection: Connection, name: str, within: timedelta) -> Cloning:
+def _copy(server: Server, connection: Connection, name: str, within: timedelta) -> bool:
     """Copy in another session, while this one ends who comes in before the copy has its lock."""
     with (
         server.maintenance(application_name=_named()) as copying,
         ThreadPoolExecutor(1, "cloning") as pool,
     ):
-        started = time.monotonic()
         work = pool.submit(_create, copying, server.dbname, name, within)
         try:
             _keep_out(connection, server.dbname, work)
         except BaseException:
             copying.cancel_safe()
             raise
-        return Cloning(work.result(), round(time.monotonic() - started, 3))
+        return work.result()
 
 
 def copy(server: Server, source: str, name: str) -> None:

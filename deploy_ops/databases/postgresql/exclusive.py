@@ -132,9 +132,9 @@ def _give_name_back(connection: Connection, mark: Mark) -> None:
         if not _is_marked(connection, live):
             raise SwapUnfinished(
                 f"The data of {live} are in {aside}, so named for a run with --exclusive. An empty "
-                f"database took the name {live} meanwhile; what has that name now is another one, "
-                f"or was altered since. Neither was changed. Look at {live}, rename or drop it, then give "
-                f"{aside} its name back in psql:\n"
+                f"database took the name {live} meanwhile; what has that name now is not it, or "
+                f"was altered since. Neither was changed. Look at {live}, rename or drop it, then "
+                f"give {aside} its name back in psql:\n"
                 f"    ALTER DATABASE {quoted(connection, aside)} "
                 f"RENAME TO {quoted(connection, live)};"
             )

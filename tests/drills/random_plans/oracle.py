@@ -104,7 +104,7 @@ PROGRESS = {
     "did_not_end": rf"Run {RUN} did not end \(last step: \w+\)\.",
     "at_work": r"A server process of the killed run is still running: .+",
     "resolved": rf"Run {RUN} is resolved: (?P<outcome>it ended before the first migration was begun\."
-    rf"|its backup was restored\.|backup \S+ was restored\.|somebody has looked at what it left\."
+    rf"|its (?:backup was restored|safety point was put back)\.|backup \S+ was restored\.|somebody has looked at what it left\."
     rf"|{STEPS} is recorded\.(?: post_migrate was sent, and the release is recorded\.)?"
     rf"|{STEPS} has left nothing behind: {EVIDENCE}\.)(?: Its backup is \S+\.)?",
     "swapping": rf"Swapping the databases; the current one will be renamed to {NAME}",

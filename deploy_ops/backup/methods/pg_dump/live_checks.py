@@ -35,10 +35,17 @@ def check_swap(alias: str, connection: Connection, server: Server, manifest: Man
         ]
     return [
         *same_database(alias, connection, server, manifest),
+        *check_rename(connection, live),
+        *carried_over(connection, server, manifest),
+    ]
+
+
+def check_rename(connection: Connection, live: str) -> list[str]:
+    """What keeps the live database from getting another name, or would follow it there."""
+    return [
         *owned(connection, live),
         *_held(connection, live),
         *_sessions(connection, live),
-        *carried_over(connection, server, manifest),
         *subscriptions(connection, live),
     ]
 
