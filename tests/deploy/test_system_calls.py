@@ -14,7 +14,9 @@ from tests.project.runner import REPOSITORY
 
 FILTER = [sys.executable, "-m", "tests.deploy.system_calls"]
 WEB = DEPLOY / "systemd" / "kvb-admin@.service"
-JOBS = [path for path in SERVICES if "manage.py" in path.read_text(encoding="utf-8")]
+COMMANDS = [path for path in SERVICES if "manage.py" in path.read_text(encoding="utf-8")]
+ARCHIVES = [path for path in COMMANDS if "manage.py archive" in path.read_text(encoding="utf-8")]
+JOBS = [path for path in COMMANDS if path not in ARCHIVES]
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +52,21 @@ def test_jobs_do_their_work(under_filter, pg15, tmp_path, path):
     project = Production(tmp_path, pg15.url)
     project.manage("migrate", "-v0")
     project.manage("backup")
-    argv = read(path)["Service"]["ExecStart"].split()
-    done = subprocess.run(
-        [*under_filter(path), sys.executable, *argv[1:]],
+    done = run_job(under_filter(path), project, path)
+    assert done.returncode == 0, done
+
+
+@pytest.mark.parametrize("path", ARCHIVES, ids=lambda path: path.stem)
+def test_jobs_of_an_archive_say_that_there_is_none(under_filter, pg15, tmp_path, path):
+    """The application is deployed without one."""
+    done = run_job(under_filter(path), Production(tmp_path, pg15.url), path)
+    assert done.returncode == 1 and "DEPLOY_OPS_ARCHIVE is not set" in done.stderr, done
+
+
+def run_job(beginning, project, path):
+    """Run what the unit of a job starts."""
+    return subprocess.run(
+        [*beginning, sys.executable, *read(path)["Service"]["ExecStart"].split()[1:]],
         cwd=REPOSITORY,
         env=project.env,
         capture_output=True,
@@ -60,7 +74,6 @@ def test_jobs_do_their_work(under_filter, pg15, tmp_path, path):
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done
 
 
 def test_what_is_not_allowed_ends_the_process(under_filter, tmp_path):
