@@ -6,6 +6,7 @@ from typing import Any
 
 from deploy_ops.backup.archives.base import Archive, Base
 from deploy_ops.conf import conf
+from deploy_ops.databases.driver import require_psycopg
 from deploy_ops.errors import ConfigurationError
 from deploy_ops.redact import Secret
 
@@ -27,6 +28,7 @@ def configured_archive() -> Archive | None:
     directory = Path(given["directory"])
     if not directory.is_absolute():
         raise _invalid(f"has the relative directory {str(directory)!r}; it wants it from / on")
+    require_psycopg()
     from deploy_ops.backup.archives.basebackup import BaseBackups
 
     return BaseBackups(directory, Secret(given["url"]) if "url" in given else None)

@@ -11,9 +11,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from deploy_ops.databases.postgresql.server import Server
 from deploy_ops.progress import Progress
+
+if TYPE_CHECKING:
+    from deploy_ops.databases.postgresql.server import Server  # needs psycopg
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Archive(ABC):
         """Raise ConfigurationError where the archive cannot be used as it is configured."""
 
     @abstractmethod
-    def server(self, alias: str) -> Server:
+    def server(self, alias: str) -> "Server":
         """Return how to log in for replication to the server of an alias."""
 
     @abstractmethod

@@ -95,7 +95,7 @@ def test_a_column_whose_removal_waits_is_not_taken_over(project, database, shop)
     shop.last = "0002_gone"
     shop.migration("0003_new", 'RenameFieldOnline("order", "price", "owner_id"),', atomic=False)
     told = project.run("safe_migrate", "--no-backup")
-    assert told.code in (3, 4) and "has a column owner_id already" in told.stdout + told.stderr
+    assert told.code in (3, 4) and "already has a column owner_id" in told.stdout + told.stderr
     project.run(*CONTRACT, check=0)
     project.run("safe_migrate", "--no-backup", check=0)
 
