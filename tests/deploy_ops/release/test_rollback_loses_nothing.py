@@ -137,7 +137,7 @@ from deploy_ops.release.go_back import GoingBack
 
 going = GoingBack("default", "1.0.0", timedelta(0), progress=Silent(), ask=always_wait)
 assert going.way.decision == "reverse", going.way
-call_command("safe_migrate", with_backup=False, allow=["T006", "T007"])
+call_command("safe_migrate", "--no-backup", allow=["T006", "T007"])
 with connection.cursor() as cursor:
     cursor.execute(
         "INSERT INTO shop_order (note, title, place, must, word) VALUES ('', '', '', 1, 'new')"

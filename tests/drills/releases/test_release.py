@@ -88,7 +88,7 @@ def test_two_releases_with_a_change_in_two_phases(host, pg15):
     assert "1.0.0 does not work on the schema as it is" in back.stdout
     assert "python manage.py rollback --to v1.0.0 --restore" in back.stdout
     assert "v1.0.0 is not started" in back.stderr
-    assert f"cd {host.root}/releases/v1.1.0" in back.stderr
+    assert f"in\n    {host.root}/releases/v1.1.0" in back.stderr
     assert host.version() == "1.1.0"
 
 
