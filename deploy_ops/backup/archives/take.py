@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from deploy_ops.advice import manage
 from deploy_ops.backup.archives import proof
 from deploy_ops.backup.archives.base import Base
 from deploy_ops.backup.archives.basebackup import BaseBackups, verify_data, write_base
@@ -68,7 +69,7 @@ def take_base(
     archive.check()
     with archive.in_use(), _translated_errors(archive):
         with server_of(alias).connect(application_name=f"deploy_ops/base/{os.getpid()}") as live:
-            source = _look(archive, live, incremental)
+            source = _look(archive, live, alias, incremental)
             base_id = new_id(source.started_at)
             archive.base_dir.mkdir(mode=0o700, exist_ok=True)
             with open_workspace(archive.base_dir, PARTIAL + base_id) as workspace:
@@ -86,7 +87,7 @@ def take_base(
     return base
 
 
-def _look(archive: BaseBackups, live: Connection, incremental: bool) -> _Source:
+def _look(archive: BaseBackups, live: Connection, alias: str, incremental: bool) -> _Source:
     """Refuse what would fail later."""
     if spaces := scalar(live, TABLESPACES):
         raise ArchiveFailed(
@@ -98,7 +99,8 @@ def _look(archive: BaseBackups, live: Connection, incremental: bool) -> _Source:
     if free < size and not incremental:
         raise ArchiveFailed(
             f"{archive.directory} has {free / 1e6:.1f} MB free, and the server's databases have "
-            f"{size / 1e6:.1f} MB. {NOTHING} See what may go:\n    python manage.py archive prune"
+            f"{size / 1e6:.1f} MB. {NOTHING} See what may go:\n"
+            + manage("archive", "prune", alias=alias)
         )
     identifier = system_identifier(live)
     query = "SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size'"
