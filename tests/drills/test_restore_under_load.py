@@ -216,7 +216,7 @@ def test_a_request_that_does_not_end_in_time_is_cut_off_on_demand(served):
         assert done.returncode == 0, done.stderr
         time.sleep(1)
         assert status == [500]
-    assert "is cut off by the swap" in done.stdout
+    assert "the swap will cut it off" in done.stdout
     assert failed(people) == []
     assert {four.texts[-1] for four in people} == {"Vorher"}
 
