@@ -6,20 +6,18 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
-from deploy_ops.backup.archives import Base, proof, require_archive
-from deploy_ops.backup.archives.basebackup import BaseBackups
-from deploy_ops.backup.archives.prune import find_superfluous, remove
-from deploy_ops.backup.archives.receive import receive
-from deploy_ops.backup.archives.take import take_base
-from deploy_ops.backup.methods import restore_point
+from deploy_ops.backup.archives import Base, require_archive
 from deploy_ops.databases import database_for
-from deploy_ops.databases.postgresql.server import server_of
+from deploy_ops.databases.driver import require_psycopg
 from deploy_ops.errors import ArchiveFailed, ConfigurationError
 from deploy_ops.management.base import Json, OpsCommand
+
+if TYPE_CHECKING:
+    from deploy_ops.backup.archives.basebackup import BaseBackups
 
 Options = Mapping[str, Any]
 Outcome = tuple[int, Json]
@@ -28,9 +26,11 @@ HEADINGS = ("BASE BACKUP", "MOMENTS FROM", "SIZE", "BUILDS ON")
 
 def base(command: OpsCommand, options: Options) -> Outcome:
     """take a base backup of the whole server, and verify it"""
-    began = time.monotonic()
+    began, archive = time.monotonic(), _archive(options)
+    from deploy_ops.backup.archives.take import take_base  # needs psycopg
+
     taken = take_base(
-        _archive(options),
+        archive,
         options["database"],
         incremental=options["incremental"],
         progress=command.progress,
@@ -47,6 +47,8 @@ def base(command: OpsCommand, options: Options) -> Outcome:
 def list_bases(command: OpsCommand, options: Options) -> Outcome:
     """list base backups, the log that is missing after each, and restore points"""
     archive = _archive(options)
+    from deploy_ops.backup.methods import restore_point  # needs psycopg
+
     bases, points = archive.bases(), restore_point.points_of(options["database"])
     if not bases:
         command.tell(f"No base backups in {archive.base_dir}.")
@@ -69,8 +71,24 @@ def list_bases(command: OpsCommand, options: Options) -> Outcome:
 
 def check(command: OpsCommand, options: Options) -> Outcome:
     """prove that the log reaches the archive, and that nothing of it is missing since a base"""
-    archive, alias, began = _archive(options), options["database"], time.monotonic()
-    name = f"deploy_ops/archive/{os.getpid()}"
+    oldest, newest, seconds = _proven(_archive(options), options["database"])
+    command.report(
+        f"The write-ahead log reached the archive after {seconds} s. Any moment from "
+        f"{_spoken(oldest)} to {_spoken(newest)} can be restored."
+    )
+    return 0, {"status": "ok", "oldest": oldest, "newest": newest, "seconds": seconds}
+
+
+def _proven(archive: "BaseBackups", alias: str) -> tuple[datetime, datetime, float]:
+    """The oldest and the newest moment that can be had, and how long the newest took to be there.
+
+    Raises ArchiveFailed.
+    """
+    from deploy_ops.backup.archives import proof  # these need psycopg
+    from deploy_ops.backup.methods import restore_point
+    from deploy_ops.databases.postgresql.server import server_of
+
+    began, name = time.monotonic(), f"deploy_ops/archive/{os.getpid()}"
     with server_of(alias).maintenance(application_name=name) as live:
         if reason := proof.lacking_rights(live, [proof.SWITCH]):
             raise ArchiveFailed(f"Whether the log is archived cannot be proven. {reason}")
@@ -81,16 +99,14 @@ def check(command: OpsCommand, options: Options) -> Outcome:
         identifier = proof.identifier_of(live)
     own = [each for each in archive.bases() if each.system_identifier == identifier]
     oldest = next(each for each in own if not archive.missing(each))
-    command.report(
-        f"The write-ahead log reached the archive after {seconds} s. Any moment from "
-        f"{_spoken(oldest.finished_at)} to {_spoken(newest)} can be restored."
-    )
-    facts = {"oldest": oldest.finished_at, "newest": newest, "seconds": seconds}
-    return 0, {"status": "ok", **facts}
+    return oldest.finished_at, newest, seconds
 
 
 def make_point(command: OpsCommand, options: Options) -> Outcome:
     """make a restore point, and wait until the log up to it is in the archive"""
+    require_psycopg()
+    from deploy_ops.backup.methods import restore_point
+
     began = time.monotonic()
     point = restore_point.make(options["database"], options["name"], command.progress)
     seconds = round(time.monotonic() - began, 3)
@@ -102,6 +118,8 @@ def make_point(command: OpsCommand, options: Options) -> Outcome:
 def prune(command: OpsCommand, options: Options) -> Outcome:
     """remove base backups beyond the newest ones, and the log that only they need"""
     archive = _archive(options)
+    from deploy_ops.backup.archives.prune import find_superfluous, remove  # needs psycopg
+
     with archive.in_use(alone=True):
         found = find_superfluous(archive, options["keep"])
         if options["delete"]:
@@ -124,8 +142,11 @@ def prune(command: OpsCommand, options: Options) -> Outcome:
 
 def receive_log(command: OpsCommand, options: Options) -> Outcome:
     """receive the log until stopped, as a service (pg_receivewal)"""
+    archive = _archive(options)
+    from deploy_ops.backup.archives.receive import receive  # needs psycopg
+
     with suppress(KeyboardInterrupt):  # how it is meant to end
-        receive(_archive(options), options["database"], command.progress)
+        receive(archive, options["database"], command.progress)
     return 0, {"status": "ok"}
 
 
@@ -139,13 +160,15 @@ ACTIONS: Mapping[str, Callable[[OpsCommand, Options], Outcome]] = {
 }
 
 
-def _archive(options: Options) -> BaseBackups:
+def _archive(options: Options) -> "BaseBackups":
     if database_for(options["database"]).vendor != "postgresql":
         raise ConfigurationError(
             f"Database '{options['database']}' is no PostgreSQL database, and has no write-ahead "
             "log that can be archived. Nothing was changed."
         )
     archive = require_archive()
+    from deploy_ops.backup.archives.basebackup import BaseBackups  # needs psycopg
+
     assert isinstance(archive, BaseBackups)
     return archive
 

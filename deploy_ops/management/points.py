@@ -1,10 +1,9 @@
 """What `restore --to-point` does with a clone that a run has left."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deploy_ops.advice import manage
-from deploy_ops.backup.methods.clone import Clone
 from deploy_ops.databases import database_for
 from deploy_ops.errors import UsageError
 from deploy_ops.lock import DeployLock
@@ -15,14 +14,17 @@ from deploy_ops.progress import Progress
 from deploy_ops.restore import Restored, prepare_point
 from deploy_ops.restore.point import contents_of_clone
 
+if TYPE_CHECKING:
+    from deploy_ops.backup.methods.clone import Clone
 
-def known_clone(alias: str, name: str | None) -> Clone | None:
+
+def known_clone(alias: str, name: str | None) -> "Clone | None":
     """The clone of the database that a run of this host has made, if it has that name."""
     return clones_of(database_for(alias).key()).get(name) if name else None
 
 
 def put_back(
-    clone: Clone,
+    clone: "Clone",
     lock: DeployLock,
     confirmation: Confirmation,
     progress: Progress,
@@ -41,7 +43,7 @@ def put_back(
         return prepared.swap(unless_written_since=agreed, cuts_off=options["end_requests"])
 
 
-def describe_put_back(restored: Restored, clone: Clone, alias: str) -> list[str]:
+def describe_put_back(restored: Restored, clone: "Clone", alias: str) -> list[str]:
     """Where everything is now, and what was lost."""
     lost = [] if restored.loss is None else [LOST_IN_THE_END, *describe_rows(restored.loss)]
     return [

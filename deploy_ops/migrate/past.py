@@ -48,12 +48,12 @@ def backups_before(key: str) -> dict[tuple[str, str], str]:
 
 def clones_of(key: str) -> "dict[str, Clone]":
     """The clones that runs made of this database, by name, whether they are still there or not."""
-    from deploy_ops.backup.methods.clone import Clone  # needs psycopg
-
     found = {}
     for record in read_runs():
         made = record.last("point_made") if record.key == key else None
         if made is not None:
+            from deploy_ops.backup.methods.clone import Clone  # needs psycopg
+
             with suppress(KeyError, TypeError, ValueError):  # of another version, or damaged
                 clone = Clone.from_json(made)
                 found[clone.database] = clone
