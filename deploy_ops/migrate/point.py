@@ -2,7 +2,7 @@
 
 from contextlib import AbstractContextManager, contextmanager
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import timedelta
 
 from django.core.checks import Error
@@ -11,7 +11,6 @@ from deploy_ops.advice import manage
 from deploy_ops.backup.create import take_backup
 from deploy_ops.backup.verification import scratch_database
 from deploy_ops.conf import conf
-from deploy_ops.databases import Database
 from deploy_ops.errors import (
     ArchiveFailed,
     ConfigurationError,
@@ -23,7 +22,6 @@ from deploy_ops.errors import (
 )
 from deploy_ops.migrate.run import Run
 from deploy_ops.migrate.safety import Choice, Safety, choose
-from deploy_ops.progress import Progress
 from deploy_ops.restore import PreparedRestore, Since, prepare_point, prepare_restore
 from deploy_ops.restore.hold import Reason, clients_held
 from deploy_ops.restore.point import contents_of_clone
@@ -91,14 +89,6 @@ def _back_up_instead(run: Run, error: DeployOpsError) -> None:
     _back_up(run)
 
 
-@dataclass(frozen=True, slots=True)
-class _Clients:
-    """Of the database that is cloned."""
-
-    database: Database
-    progress: Progress
-
-
 def _clone(run: Run, cuts_off: bool) -> None:
     from deploy_ops.backup.methods import clone  # needs psycopg
 
@@ -110,9 +100,7 @@ def _clone(run: Run, cuts_off: bool) -> None:
     with run.result.timed("clone"):
         try:
             run.database.wait_for_swap()  # not while clients are held, which may take too long
-            with clients_held(
-                _Clients(run.database, run.progress), _reason(run), cuts_off=cuts_off
-            ):
+            with clients_held(run.database, _reason(run), run.progress, cuts_off=cuts_off):
                 run.lock.check()
                 run.clone = clone.make(planned, limit)
         except (RestoreFailed, LockHeld, ConfigurationError) as error:  # of who holds clients

@@ -9,6 +9,7 @@ from deploy_ops.advice import manage
 from deploy_ops.backup.opening import opened
 from deploy_ops.databases import Database
 from deploy_ops.errors import DatabaseLost
+from deploy_ops.restore import media
 from deploy_ops.restore.compare import UNTOUCHED, require_same_rows
 from deploy_ops.restore.interrupted import RestoreMarker, Restoring, begin_marker
 from deploy_ops.restore.job import RestoreJob
@@ -27,13 +28,7 @@ def restored_to_look_at(job: RestoreJob, table: str | None = None) -> Iterator[R
     marker = begin_marker(names)
     try:
         with opened(job.backup) as plain:
-            job.method.restore_beside(
-                plain / "database",
-                job.manifest,
-                name=names.beside,
-                jobs=job.jobs,
-                progress=job.progress,
-            )
+            job.restore_beside(plain, names.beside)
         require_same_rows(job, names.beside, UNTOUCHED)
         yield marker
     except DatabaseLost:  # the next command looks at what came of it
@@ -45,8 +40,10 @@ def restored_to_look_at(job: RestoreJob, table: str | None = None) -> Iterator[R
 
 
 def discard(job: RestoreJob, marker: RestoreMarker) -> None:
-    """Drop what was restored beside, and then what it would be recognised by."""
+    """Remove what was restored beside, and then what it would be recognised by."""
     job.database.drop(marker.restoring.beside)
+    if marker.restoring.media:
+        media.discard(marker.restoring.media)
     marker.remove()
 
 

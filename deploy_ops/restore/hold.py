@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
 
 from deploy_ops.conf import conf
 from deploy_ops.databases import Database
@@ -26,20 +25,10 @@ class Reason:
     otherwise: str
 
 
-class Holder(Protocol):
-    """Of which database the clients are, and who listens."""
-
-    @property
-    def database(self) -> Database:
-        """The database."""
-
-    @property
-    def progress(self) -> Progress:
-        """Who listens."""
-
-
 @contextmanager
-def clients_held(job: Holder, reason: Reason, *, cuts_off: bool) -> Iterator[None]:
+def clients_held(
+    database: Database, reason: Reason, progress: Progress, *, cuts_off: bool
+) -> Iterator[None]:
     """Hold new requests, and clients of PgBouncer, for the block, as far as that is configured.
 
     It begins when what was in flight has ended, within half of DEPLOY_OPS_HOLD_SECONDS. What runs
@@ -48,39 +37,39 @@ def clients_held(job: Holder, reason: Reason, *, cuts_off: bool) -> Iterator[Non
     within = timedelta(seconds=conf.hold_seconds / 2)
     with ExitStack() as stack:
         if (path := conf.hold_file) is not None:
-            _name_others(job, reason)
+            _name_others(database, reason, progress)
             hold = HoldFile(path)
             try:
                 stack.enter_context(hold.held(reason.purpose))
             except ConfigurationError as error:
                 if not cuts_off:
                     raise
-                job.progress.say(str(error))
+                progress.say(str(error))
             else:
-                job.progress.say("Holding new requests until those in flight have ended")
+                progress.say("Holding new requests until those in flight have ended")
                 if not hold.wait_for_requests(within):
-                    _overdue(job, reason, within, cuts_off)
-        stack.enter_context(job.database.paused(within, cuts_off=cuts_off))
+                    _overdue(reason, within, progress, cuts_off)
+        stack.enter_context(database.paused(within, cuts_off=cuts_off))
         yield
 
 
-def _name_others(job: Holder, reason: Reason) -> None:
+def _name_others(database: Database, reason: Reason, progress: Progress) -> None:
     try:
-        others = job.database.clients_elsewhere()
+        others = database.clients_elsewhere()
     except DatabaseUnavailable as error:
-        job.progress.say(f"Whether other hosts are connected is not known: {error}")
+        progress.say(f"Whether other hosts are connected is not known: {error}")
         return
     if others:
-        job.progress.say(
+        progress.say(
             "The hold file holds requests on this host only. These are not held, and "
             f"{reason.work} will disconnect them:\n" + "\n".join(f"- {other}" for other in others)
         )
 
 
-def _overdue(job: Holder, reason: Reason, within: timedelta, cuts_off: bool) -> None:
+def _overdue(reason: Reason, within: timedelta, progress: Progress, cuts_off: bool) -> None:
     running = f"A request has been running for more than {within.total_seconds():.0f} s"
     if cuts_off:
-        job.progress.say(f"{running}; {reason.work} will cut it off")
+        progress.say(f"{running}; {reason.work} will cut it off")
         return
     raise RestoreFailed(
         f"{running}, and {reason.work} would cut it off. The live database was not changed, and "

@@ -1,8 +1,9 @@
 """One restore: what goes where; and the checks that come before anything is touched."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from pathlib import Path
 
 from deploy_ops.backup.entry import Backup, Level
 from deploy_ops.backup.manifest import Manifest
@@ -16,32 +17,27 @@ from deploy_ops.progress import Progress
 from deploy_ops.restore.values import Contents
 
 
-class Job(Protocol):
+class Job(ABC):
     """What is put back, over which database, and who listens."""
 
-    @property
-    def alias(self) -> str:
-        """Alias of the database."""
+    alias: str
+    lock: DeployLock
+    progress: Progress
 
     @property
-    def lock(self) -> DeployLock:
-        """The lock that is held meanwhile."""
+    @abstractmethod
+    def contents(self) -> Contents:
+        """What the database is put back to."""
 
-    @property
-    def progress(self) -> Progress:
-        """Who listens."""
-
-    @property
+    @cached_property
     def database(self) -> Database:
         """The database of the alias: one value, since during a swap it holds a connection."""
-
-    @property
-    def contents(self) -> Contents:
-        """What it is put back to."""
+        return database_for(self.alias)
 
     @property
     def names(self) -> dict[str, str]:
         """What is put back where, for the audit."""
+        return {"backup": self.contents.id, "database": self.database.identify().name}
 
 
 def contents_of(backup: Backup) -> Contents:
@@ -60,27 +56,22 @@ def contents_of(backup: Backup) -> Contents:
 
 
 @dataclass(frozen=True)
-class PointJob:
+class PointJob(Job):
     """A safety point that is put back: a database beside, which is there."""
 
-    contents: Contents
+    point: Contents
     alias: str
     lock: DeployLock
     progress: Progress
 
-    @cached_property
-    def database(self) -> Database:
-        """The database of the alias: one value, since during a swap it holds a connection."""
-        return database_for(self.alias)
-
     @property
-    def names(self) -> dict[str, str]:
-        """What is put back where, for the audit."""
-        return {"backup": self.contents.id, "database": self.database.identify().name}
+    def contents(self) -> Contents:
+        """The safety point."""
+        return self.point
 
 
 @dataclass(frozen=True)
-class RestoreJob:
+class RestoreJob(Job):
     """A backup that is restored."""
 
     backup: Backup
@@ -88,16 +79,6 @@ class RestoreJob:
     lock: DeployLock
     jobs: int
     progress: Progress
-
-    @cached_property
-    def database(self) -> Database:
-        """The database of the alias: one value, since during a swap it holds a connection."""
-        return database_for(self.alias)
-
-    @property
-    def names(self) -> dict[str, str]:
-        """What is restored where, for the audit."""
-        return {"backup": self.backup.id, "database": self.database.identify().name}
 
     @cached_property
     def contents(self) -> Contents:
@@ -119,6 +100,12 @@ class RestoreJob:
         require_usable(self.backup, self.alias)
         if self.backup.is_here:
             verify_backup(self.backup, Level.HASH, alias=self.alias, progress=self.progress)
+
+    def restore_beside(self, plain: Path, name: str) -> None:
+        """Create database `name` from the opened backup; raises RestoreFailed."""
+        self.method.restore_beside(
+            plain / "database", self.manifest, name=name, jobs=self.jobs, progress=self.progress
+        )
 
     def refuse(self, problems: list[str]) -> None:
         """Raise RestoreRefused with all that stands in the way, if anything does."""

@@ -9,7 +9,7 @@ from deploy_ops.backup.opening import opened
 from deploy_ops.backup.entry import Backup
 from deploy_ops.lock import DeployLock
 from deploy_ops.progress import Progress, Silent
-from deploy_ops.restore.beside import free_stamp
+from deploy_ops.restore.beside import discard, free_stamp
 from deploy_ops.restore.compare import (
     UNTOUCHED,
     compared_loss,
@@ -19,7 +19,7 @@ from deploy_ops.restore.compare import (
 from deploy_ops.restore.interrupted import RestoreMarker, Restoring, begin_marker
 from deploy_ops.restore.job import RestoreJob
 from deploy_ops.restore.media import check_media, copy_beside, media_paths
-from deploy_ops.restore.swap import COUNTED, PreparedRestore, discard, ended
+from deploy_ops.restore.swap import COUNTED, PreparedRestore, ended
 from deploy_ops.restore.values import Restored, Since
 from deploy_ops.trail import noted
 
@@ -68,7 +68,7 @@ def _names(job: RestoreJob) -> Restoring:
 
 def _restored_beside(job: RestoreJob, plain: Path, marker: RestoreMarker) -> PreparedRestore:
     names = marker.restoring
-    _restore_database(job, plain, names.beside)
+    job.restore_beside(plain, names.beside)
     if names.media:
         copy_beside(plain / "media", names.media, job.progress)
     differences = view_differences(job, names.beside)
@@ -96,12 +96,6 @@ def restore_into(  # pylint: disable=too-many-arguments  # each a different call
     job.refuse(job.method.check_restore(job.manifest, into=name))
     with noted(Kind.RESTORE, backup=backup.id, into=name):
         with opened(backup) as plain:
-            _restore_database(job, plain, name)
+            job.restore_beside(plain, name)
         require_same_rows(job, name, UNTOUCHED)
         return Restored(name, None, view_differences=view_differences(job, name))
-
-
-def _restore_database(job: RestoreJob, plain: Path, name: str) -> None:
-    job.method.restore_beside(
-        plain / "database", job.manifest, name=name, jobs=job.jobs, progress=job.progress
-    )

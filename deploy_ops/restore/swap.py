@@ -10,6 +10,7 @@ from deploy_ops.databases.base import Answer, Json, Writes
 from deploy_ops.errors import DatabaseUnavailable, RestoreUnfinished, SwapUnfinished
 from deploy_ops.redact import error_text
 from deploy_ops.restore import media
+from deploy_ops.restore.beside import discard
 from deploy_ops.restore.compare import rows_lost, values_lost
 from deploy_ops.restore.hold import Reason, clients_held
 from deploy_ops.restore.interrupted import SWAPPING, RestoreMarker
@@ -68,7 +69,9 @@ class PreparedRestore:
             f"Swapping the databases; the current one will be renamed to {self.previous_database}"
         )
         try:
-            with clients_held(self.job, self._reason(), cuts_off=cuts_off):
+            with clients_held(
+                self.job.database, self._reason(), self.job.progress, cuts_off=cuts_off
+            ):
                 self._swap_all(door)
             restored = self._restored(door)
         except SwapUnfinished:
@@ -162,14 +165,6 @@ def ended(prepared: PreparedRestore) -> Iterator[PreparedRestore]:
         prepared.end(error)
         raise
     prepared.end(None)
-
-
-def discard(job: RestoreJob, marker: RestoreMarker) -> None:
-    """Remove what was restored beside, and then what it would be recognised by."""
-    job.database.drop(marker.restoring.beside)
-    if marker.restoring.media:
-        media.discard(marker.restoring.media)
-    marker.remove()
 
 
 class _Door:
