@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from deploy_ops.migrate.journal import Json, read_runs
 
 if TYPE_CHECKING:
-    from deploy_ops.backup.methods.clone import Clone
+    from deploy_ops.backup.methods.clone import Clone, Earlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,20 @@ def clones_of(key: str) -> "dict[str, Clone]":
                 clone = Clone.from_json(made)
                 found[clone.database] = clone
     return found
+
+
+def last_clone(key: str) -> "Earlier | None":
+    """How the last clone of this database went, one that was cancelled at its limit too."""
+    for record in reversed(read_runs()):
+        if record.key != key:
+            continue
+        for step in reversed(record.steps):
+            if step["step"] in ("point_made", "point_too_slow") and "could_share" in step:
+                from deploy_ops.backup.methods.clone import Earlier  # needs psycopg
+
+                facts = {name: step[name] for name in ("could_share", "seconds", "size_bytes")}
+                return Earlier(is_done=step["step"] == "point_made", **facts)
+    return None
 
 
 def planned_since(key: str, run: str) -> frozenset[tuple[str, str]]:

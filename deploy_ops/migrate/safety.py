@@ -9,17 +9,13 @@ back to it recovers the whole server beside (docs/decisions/0038).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from deploy_ops.backup.catalog import complete_backups
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Identity
 from deploy_ops.errors import PointRefused
-from deploy_ops.migrate.journal import read_runs
-
-if TYPE_CHECKING:
-    from deploy_ops.backup.methods.clone import Earlier
+from deploy_ops.migrate.past import last_clone
 
 NOT_ASKED = "not asked for"
 QUICK = "a backup is quick, and survives the loss of the disk"
@@ -46,10 +42,8 @@ class Safety(StrEnum):
         return self.value.replace("_", " ")
 
 
-QUICKER = (
-    Safety.CLONE,
-    Safety.RESTORE_POINT,
-)  # than a dump, at any size; the first is put back first
+# Than a dump of a large database; the first is put back sooner.
+QUICKER = (Safety.CLONE, Safety.RESTORE_POINT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +85,8 @@ def choose(alias: str, asked: Safety, *, may_end_sessions: bool) -> Choice:
         others[each] = why_not
     if asked is not Safety.AUTO:
         raise PointRefused(
-            f"No {asked.spoken} can be the safety point: {others[asked]}. Nothing was changed. "
-            "Leave --safety out for what is possible here."
+            "Nothing was changed. Leave --safety out for what is possible here. "
+            f"No {asked.spoken} can be the safety point: {others[asked]}"
         )
     return Choice(Safety.DUMP, dump, others)
 
@@ -124,8 +118,7 @@ def _restore_point(
         return NO_LOG, None
     from deploy_ops.backup.methods import restore_point  # needs psycopg
 
-    why_not = restore_point.why_not(alias)
-    return (why_not and why_not.removesuffix(".")), RESTORE_POINT_SECONDS
+    return restore_point.why_not(alias), RESTORE_POINT_SECONDS
 
 
 def _clone(
@@ -142,7 +135,7 @@ def _clone(
     if why_not:
         return why_not, None
     shares = clone.could_share(alias)
-    return None, clone.estimate(identity.size_bytes, shares, _earlier(identity.key))
+    return None, clone.estimate(identity.size_bytes, shares, last_clone(identity.key))
 
 
 def _too_slow(seconds: float | None) -> str | None:
@@ -171,18 +164,4 @@ def cut_off_by_clone(alias: str) -> str | None:
             "it ends the sessions of others, and the hold file is of this host: "
             f"{'; '.join(elsewhere)}"
         )
-    return None
-
-
-def _earlier(key: str) -> "Earlier | None":
-    """How the last clone of this database went, by the journals of the runs."""
-    from deploy_ops.backup.methods.clone import Earlier
-
-    for record in reversed(read_runs()):
-        if record.key != key:
-            continue
-        for step in reversed(record.steps):
-            if step["step"] in ("point_made", "point_too_slow") and "could_share" in step:
-                facts = {name: step[name] for name in ("could_share", "seconds", "size_bytes")}
-                return Earlier(is_done=step["step"] == "point_made", **facts)
     return None

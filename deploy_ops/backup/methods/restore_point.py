@@ -14,6 +14,7 @@ import psycopg
 
 from deploy_ops.advice import manage
 from deploy_ops.backup.archives import Archive, Base, configured_archive, proof
+from deploy_ops.backup.methods.base import Abilities, Cost, Scope
 from deploy_ops.conf import conf
 from deploy_ops.databases import database_for
 from deploy_ops.databases.base import Json
@@ -25,6 +26,13 @@ from deploy_ops.progress import Progress, Silent
 from deploy_ops.redact import error_text
 from deploy_ops.times import moment
 
+ABILITIES = Abilities(
+    Scope.CLUSTER,
+    Cost.FLAT,
+    is_backup=False,
+    supports_beside=True,  # out of a scratch instance
+    supports_point_in_time=True,
+)
 FILE = "restore_points.jsonl"
 BEFORE_RUN = "before_run_"
 OLDEST_BASE = timedelta(days=8)  # a week's, and a day in which the next one may be late
